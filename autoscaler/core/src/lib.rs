@@ -1,1 +1,25 @@
-//! autoscaler-core
+//! The decision: what a fleet's capacity should be, and the next step towards it.
+//!
+//! Pure, synchronous, total: [`plan`] takes a policy, what was seen, what is remembered and the time, and
+//! answers with a plan that leaves no choice to execution, a report that says why, and the memory for the next
+//! cycle. No I/O, no clock, no randomness, no `Result`: odd input becomes a [`Hold`].
+
+mod checker;
+mod memory;
+mod plan;
+mod planner;
+mod policy;
+mod report;
+pub mod sizing;
+mod snapshot;
+
+pub use checker::{Breach, Budget, Invariant, check};
+pub use memory::{Expected, Memory, Removal, RemovalStep};
+pub use plan::{Action, Plan, Planned};
+pub use planner::plan;
+pub use policy::{
+    Capacity, Diversification, Drain, Interruption, Objective, Policy, Rebalance, ScaleIn, ScaleOut, Workload,
+};
+pub use report::{Bound, Decision, Hold, Report};
+pub use sizing::Learned;
+pub use snapshot::{Member, Observed, Pause, Phase, Snapshot};

@@ -1,1 +1,31 @@
-//! fleet
+//! What a diversified spot fleet *is*: the model that every other crate speaks, and the ports through which
+//! the world is reached.
+//!
+//! Pure: no I/O, no clock, no environment, no AWS types. Adapters (`fleet-aws`, `fleet-sim`) translate their
+//! own spelling into these types at their edge and nowhere else.
+
+mod error;
+mod ids;
+mod instance;
+mod notice;
+mod pool;
+pub mod ports;
+mod sample;
+mod units;
+mod view;
+pub mod wire;
+
+pub use error::{ApiError, ErrorClass};
+pub use ids::{FleetId, FleetName, InstanceId, InstanceType, Region, Zone};
+pub use instance::{Health, Instance, InstanceState};
+pub use notice::{Notice, NoticeKind, NoticeSource};
+pub use pool::{Family, Market, Offering, Pool, vcpus_by_size};
+pub use sample::{Sample, Saturation, Source};
+pub use units::{
+    CapacityUnits, DurationText, ParseUnitError, Power, Timestamp, UsdPerHour, Utilization, Weight,
+    parse_duration,
+};
+pub use view::{
+    Activity, AllocationStrategy, Backend, ExcessCapacity, FleetKind, FleetRef, FleetSelector, FleetState,
+    FleetView, HistoryEvent, HistoryKind, Override,
+};

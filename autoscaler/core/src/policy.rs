@@ -1,0 +1,168 @@
+//! What is wanted, at this moment: schedules and overrides are already applied.
+
+use fleet::{InstanceType, Power, Utilization};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A fleet's policy in force. `Default` is the documentation of the defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Plan and report, change nothing, and leave the fleet to others.
+    pub observe_only: bool,
+    /// Plan and report as if, change nothing.
+    pub dry_run: bool,
+    /// How small and how large.
+    pub capacity: Capacity,
+    /// The mean CPU utilisation to hold.
+    pub target: Utilization,
+    /// The promise that sizing keeps.
+    pub objective: Objective,
+    /// Limits on the way up.
+    pub scale_out: ScaleOut,
+    /// Limits on the way down.
+    pub scale_in: ScaleIn,
+    /// How capacity must be spread.
+    pub diversification: Diversification,
+    /// Relative computing power by instance type, where vCPUs do not tell it.
+    pub power: BTreeMap<InstanceType, Power>,
+    /// From request to serving, until this fleet's own times have been measured.
+    pub boot: Duration,
+    /// How load spreads over more nodes.
+    pub workload: Workload,
+    /// How a node is emptied.
+    pub drain: Drain,
+    /// What is done about interruptions.
+    pub interruption: Interruption,
+}
+
+/// How small and how large a fleet may be, in its own units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Never below. At least 1.
+    pub min: u32,
+    /// Never above, `surge` aside.
+    pub max: u32,
+    /// How far above `max` replacements of doomed instances may reach for a while. More than 0.
+    pub surge: u32,
+}
+
+/// How much of the time utilisation may be above which level.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Objective {
+    /// The level; above the target.
+    pub above: Utilization,
+    /// The share of time, 0..=1.
+    pub at_most: f64,
+    /// The rolling window that the share is counted over.
+    pub over: Duration,
+}
+
+/// Limits on scale-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaleOut {
+    /// The largest single step, in fleet units; `None`: up to `max` at once.
+    pub max_step: Option<u32>,
+    /// How long need must last before it is acted upon.
+    pub hold: Duration,
+}
+
+/// Limits on scale-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaleIn {
+    /// Whether muster gives anything back at all.
+    pub enabled: bool,
+    /// The largest single step, in fleet units; `None`: no limit but safety.
+    pub max_step: Option<u32>,
+    /// How long capacity must have been superfluous before it is given back.
+    pub hold: Duration,
+}
+
+/// How capacity must be spread.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Diversification {
+    /// Over at least so many instance families. At least 2.
+    pub families: u32,
+    /// The largest share of the fleet that one pool should hold, 0..=1; judged from 4 instances up.
+    pub max_pool_share: f64,
+}
+
+/// How load gets onto new nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Workload {
+    /// Nobody has said; `check` warns.
+    Unknown,
+    /// A Nomad system job runs on every node.
+    System,
+    /// Service groups whose count muster scales with the fleet, as `job/group`.
+    Service(Vec<String>),
+    /// Workers that fetch their work themselves.
+    Spreads,
+}
+
+/// How a node is emptied before it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// The longest that work may take to leave on a scale-in.
+    pub deadline: Duration,
+    /// Time kept back before an interruption's deadline.
+    pub margin: Duration,
+    /// Whether system jobs stay until the node goes.
+    pub ignore_system_jobs: bool,
+}
+
+/// What is done about a rebalance recommendation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rebalance {
+    /// Nothing.
+    Ignore,
+    /// No new work on the node.
+    Cordon,
+    /// Replaced before the notice comes.
+    Replace,
+}
+
+/// What is done about interruptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interruption {
+    /// Whether replacements are bought at the notice, not after the loss.
+    pub replace: bool,
+    /// What is done about a rebalance recommendation.
+    pub rebalance: Rebalance,
+    /// How long a pool that interrupted or had nothing to give is avoided.
+    pub avoid_pool: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            observe_only: false,
+            dry_run: false,
+            capacity: Capacity { min: 1, max: 20, surge: 2 },
+            target: Utilization::new(0.75),
+            objective: Objective {
+                above: Utilization::new(0.80),
+                at_most: 0.01,
+                over: Duration::from_secs(7 * 86_400),
+            },
+            scale_out: ScaleOut { max_step: None, hold: Duration::ZERO },
+            scale_in: ScaleIn { enabled: true, max_step: None, hold: Duration::from_secs(300) },
+            diversification: Diversification { families: 2, max_pool_share: 0.6 },
+            power: BTreeMap::new(),
+            boot: Duration::from_secs(120),
+            workload: Workload::Unknown,
+            drain: Drain {
+                deadline: Duration::from_secs(300),
+                margin: Duration::from_secs(15),
+                ignore_system_jobs: true,
+            },
+            interruption: Interruption {
+                replace: true,
+                rebalance: Rebalance::Cordon,
+                avoid_pool: Duration::from_secs(1800),
+            },
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What was seen, with ages.
+
+use fleet::{FleetView, Health, InstanceId, Notice, Pool, Power, Sample, Timestamp, Weight};
+use serde::{Deserialize, Serialize};
+
+/// Something that was seen, and when it was asked for: an answer is as old as its question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Observed<T> {
+    /// When the call that showed it was begun.
+    pub at: Timestamp,
+    /// What it showed.
+    pub what: T,
+}
+
+/// Everything that a plan may look at besides policy and memory.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The fleet; `None` until a describe has shown it.
+    pub fleet: Option<Observed<FleetView>>,
+    /// Its instances, by id; `None` until a describe has shown them.
+    pub members: Option<Observed<Vec<Member>>>,
+    /// Samples that came since the cycle before, oldest first; already folded into what is learned.
+    pub samples: Vec<Sample>,
+    /// Every notice that is known for a member.
+    pub notices: Vec<Notice>,
+    /// Set while an operator has paused the fleet.
+    pub pause: Option<Pause>,
+    /// Whether Application Auto Scaling has the fleet registered as a target: a second writer.
+    pub scalable_target: bool,
+}
+
+/// An operator's word to leave a fleet alone for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// When it ends by itself.
+    pub until: Timestamp,
+    /// Who said so.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Where an instance stands between request and end, by all evidence (not only EC2's state).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Bought, not yet seen running.
+    Requested,
+    /// Runs, does not serve yet.
+    Booting,
+    /// Serves.
+    InService,
+    /// Asked to let go of its work.
+    Draining,
+    /// Leaving (shutting down, stopped): no longer capacity.
+    Leaving,
+}
+
+/// An instance of the fleet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// EC2's id.
+    pub id: InstanceId,
+    /// Where its capacity comes from.
+    pub pool: Pool,
+    /// What it counts for in the target.
+    pub weight: Weight,
+    /// How much work it can do.
+    pub power: Power,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Since when it stands there.
+    pub since: Timestamp,
+    /// When it was launched.
+    pub launched: Timestamp,
+    /// EC2's opinion of its health.
+    pub health: Health,
+    /// Never to be removed by us: by tag, by policy, or because we run on it.
+    pub protected: bool,
+}

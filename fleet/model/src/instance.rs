@@ -1,0 +1,58 @@
+//! An instance as the cloud describes it.
+
+use crate::{FleetId, InstanceId, Pool, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// EC2's states of an instance that is part of a fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstanceState {
+    /// Being started; billed from `running` on.
+    Pending,
+    /// Runs; whether it serves is another question.
+    Running,
+    /// On its way out.
+    ShuttingDown,
+    /// Gone.
+    Terminated,
+    /// Stopping.
+    Stopping,
+    /// Stopped.
+    Stopped,
+}
+
+/// EC2's opinion of an instance's health, as its fleet has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Passes its status checks, or nobody has looked yet.
+    #[default]
+    Healthy,
+    /// Fails them.
+    Unhealthy,
+}
+
+/// An instance, as one describe call showed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// EC2's id.
+    pub id: InstanceId,
+    /// The fleet that launched it, by its tag.
+    pub fleet: FleetId,
+    /// Where its capacity comes from.
+    pub pool: Pool,
+    /// Its state.
+    pub state: InstanceState,
+    /// EC2's opinion of its health.
+    pub health: Health,
+    /// When it was launched.
+    pub launched: Timestamp,
+    /// vCPUs (cores x threads), where EC2 says.
+    pub vcpus: Option<u32>,
+    /// Its private address: what its agent's calls must come from.
+    pub private_ip: Option<IpAddr>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}

@@ -1,0 +1,118 @@
+//! Ports: what muster asks of the world, and what it may rely on.
+//!
+//! Adapters do the quick retries by error class within a call's own deadline; what reaches the caller is final
+//! for this cycle. Nothing here is repeated by the caller at once.
+
+use crate::{
+    ApiError, Backend, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId, InstanceState,
+    InstanceType, Offering, Timestamp, Utilization,
+};
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// The answer of a port, boxed so that ports can be chosen at run time.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + Send + 'a>>;
+
+/// The one change that muster makes to a fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The new total target, in the fleet's units.
+    pub target: u32,
+    /// The on-demand part of it; the rest is spot.
+    pub on_demand_target: u32,
+}
+
+/// The fleets and instances of one region.
+///
+/// Implementations keep to their call budget by themselves (PACE) and bound every call in time.
+pub trait Cloud: Send + Sync {
+    /// Every living fleet of these backends in the region, in one paged call a backend; recently deleted ones
+    /// too, as EC2 shows them. A read: repeated freely.
+    fn describe_fleets<'a>(&'a self, backends: &'a [Backend]) -> Answer<'a, Vec<FleetView>>;
+
+    /// The instances that the fleets launched, by the fleet's tag, in all states that EC2 still shows except
+    /// `terminated`. One paged call a backend and 200 fleets. A read.
+    fn describe_instances<'a>(&'a self, fleets: &'a [FleetRef]) -> Answer<'a, Vec<Instance>>;
+
+    /// The fleet's own list of its instances, with the fleet's opinion of their health: to reconcile with.
+    /// A read.
+    fn fleet_instances<'a>(&'a self, fleet: &'a FleetRef) -> Answer<'a, Vec<(InstanceId, Health)>>;
+
+    /// Sets the target, and with it always the excess-capacity policy `NoTermination`.
+    ///
+    /// Idempotent: sets, never adds. `Unclear`: may have happened; a describe tells. `Conflict`: the fleet is
+    /// being modified or deleted. Takes effect asynchronously.
+    fn modify<'a>(&'a self, fleet: &'a FleetRef, change: Change) -> Answer<'a, ()>;
+
+    /// Terminates instances: all or, when one is unknown (`NotFound`), none.
+    ///
+    /// Idempotent by EC2's contract. `Unclear`: may have happened; a describe tells.
+    fn terminate<'a>(&'a self, instances: &'a [InstanceId]) -> Answer<'a, Vec<(InstanceId, InstanceState)>>;
+
+    /// What happened to a fleet since a time, oldest first, at most 1000 events. A read.
+    fn history<'a>(&'a self, fleet: &'a FleetRef, since: Timestamp) -> Answer<'a, Vec<HistoryEvent>>;
+
+    /// Which of the fleets are scalable targets of Application Auto Scaling: a second writer. A read.
+    fn scalable_targets<'a>(&'a self, fleets: &'a [FleetRef]) -> Answer<'a, Vec<FleetRef>>;
+
+    /// Spot prices of these types now, a pool each. A read.
+    fn spot_prices<'a>(&'a self, types: &'a [InstanceType]) -> Answer<'a, Vec<Offering>>;
+}
+
+/// What to ask a metrics service for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricQuery {
+    /// `AWS/EC2Spot` `CPUUtilization` by `FleetRequestId`: an unweighted mean over running instances, booting
+    /// ones included.
+    FleetCpu(FleetRef),
+    /// `AWS/EC2` `CPUUtilization` by `InstanceId`.
+    InstanceCpu(InstanceId),
+    /// A metric of the operator's own, in percent.
+    Custom {
+        /// The namespace.
+        namespace: String,
+        /// The metric.
+        metric: String,
+        /// `Average`, `p90`, …
+        statistic: String,
+        /// Names and values.
+        dimensions: Vec<(String, String)>,
+    },
+}
+
+/// What a metrics service answered to one query.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// The distance of the points as the service really has them: 1 or 5 min on CloudWatch, whatever was asked
+    /// for. `None` with fewer than two points.
+    pub period: Option<Duration>,
+    /// (start of the period, mean utilisation), oldest first, without duplicates. What was not a number is
+    /// dropped; what was above 100 % is 100 %.
+    pub points: Vec<(Timestamp, Utilization)>,
+}
+
+/// A metrics service of one region.
+pub trait Metrics: Send + Sync {
+    /// Answers up to 500 queries in one call, each over `from..to` at the finest period there is.
+    ///
+    /// * returns: one series a query, in order; empty where the service has nothing. A read.
+    fn read<'a>(
+        &'a self,
+        queries: &'a [MetricQuery],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Answer<'a, Vec<Series>>;
+}
+
+/// The one source of time. Wall time may jump; monotonic time does not.
+pub trait Clock: Send + Sync {
+    /// Wall time.
+    fn wall(&self) -> Timestamp;
+    /// Time since an arbitrary start; never goes back.
+    fn monotonic(&self) -> Duration;
+    /// Completes when [`Clock::monotonic`] has reached `at`.
+    fn sleep_until(&self, at: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
