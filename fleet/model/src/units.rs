@@ -1,7 +1,7 @@
 //! Units as types, so that a number cannot lose its meaning on the way.
 
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::{Add, Sub};
 use std::str::FromStr;
 use std::time::Duration;
@@ -253,7 +253,8 @@ impl fmt::Display for DurationText {
             let count = rest / millis;
             rest %= millis;
             if count > 0 && shown < 2 {
-                text.push_str(&format!("{count}{unit}"));
+                // Writing to a `String` cannot fail.
+                let _ = write!(text, "{count}{unit}");
                 shown += 1;
             } else if shown > 0 {
                 break;
