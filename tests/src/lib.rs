@@ -1,1 +1,2 @@
-//! tests
+//! What holds across crates: boundaries, wire, system, fault and golden tests. The tests are in `tests/tests/`;
+//! what they share is here.
