@@ -20,6 +20,6 @@ pub use planner::plan;
 pub use policy::{
     Capacity, Diversification, Drain, Interruption, Objective, Policy, Rebalance, ScaleIn, ScaleOut, Workload,
 };
-pub use report::{Bound, Decision, Hold, Report};
+pub use report::{Bound, Decision, Hold, Opinion, Remark, Report, Unholdable};
 pub use sizing::Learned;
 pub use snapshot::{Member, Observed, Pause, Phase, Snapshot};

@@ -1,30 +1,68 @@
 //! What is remembered from cycle to cycle, and survives a crash: small, and journaled.
 
-use fleet::{CapacityUnits, InstanceId, Timestamp};
+use fleet::ports::Change;
+use fleet::{CapacityUnits, InstanceId, Timestamp, Weight};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A fleet's memory. A plain value: the same memory, snapshot and policy give the same plan.
+///
+/// Steady cycles leave it as it is, so that a journal which keeps changes alone stays small.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// What we last set, or found when we took the fleet over: anything else was written by somebody else.
     pub expected: Option<Expected>,
-    /// How often somebody else was seen to write.
+    /// How often somebody else was seen to write, since we took the fleet over.
     pub foreign_writes: u32,
     /// Set from the second foreign write on, until an operator resumes: hands off.
     pub ceded: bool,
     /// Removals in flight, by victim.
     pub removals: BTreeMap<InstanceId, Removal>,
+    /// Since when the fleet has been seen carrying out a modification, without a break.
+    pub modifying_since: Option<Timestamp>,
     /// When the target was last raised by us.
     pub last_scale_out: Option<Timestamp>,
     /// When the target was last lowered by us.
     pub last_scale_in: Option<Timestamp>,
-    /// Since when more than is needed has been running, without a break.
+    /// Since when more than is needed has been asked for, without a break.
     pub surplus_since: Option<Timestamp>,
     /// The most that was needed since then: what may not be given back yet.
     pub surplus_peak: CapacityUnits,
     /// Since when less than is needed has been asked for, without a break.
     pub shortage_since: Option<Timestamp>,
+}
+
+impl Memory {
+    /// Takes back a modification that was refused for certain: the cloud answered that nothing was done.
+    ///
+    /// To be called for every outcome of a `Modify` but success and `Unclear`. An unclear one is left as it is:
+    /// describes will tell. Does nothing when no write is under way.
+    pub fn modify_refused(&mut self) {
+        let Some(expected) = &mut self.expected else { return };
+        if expected.shown {
+            return;
+        }
+        let Some(before) = expected.before.take() else { return };
+        *expected = Expected {
+            target: before.target,
+            on_demand_target: before.on_demand_target,
+            written: None,
+            shown: true,
+            before: None,
+        };
+        for removal in self.removals.values_mut() {
+            if removal.step == RemovalStep::Lowering {
+                removal.step = RemovalStep::Draining;
+            }
+        }
+    }
+
+    /// An operator's `resume`: the fleet is taken over again as it is found.
+    pub fn resume(&mut self) {
+        self.expected = None;
+        self.foreign_writes = 0;
+        self.ceded = false;
+    }
 }
 
 /// A target that is ours.
@@ -34,24 +72,27 @@ pub struct Expected {
     pub target: u32,
     /// The on-demand part of it.
     pub on_demand_target: u32,
-    /// When the write was sent; `None` once a describe from after that has shown it.
+    /// When we last wrote; `None` when the target was found, not written.
     pub written: Option<Timestamp>,
-    /// The target before the write, while it has not been shown: seeing that one is lag, not somebody else.
-    pub before: Option<u32>,
+    /// Whether a describe from after the write has shown it. Nothing else is written before that.
+    pub shown: bool,
+    /// What was there before the write: seeing that one for a while is lag, not somebody else.
+    pub before: Option<Change>,
 }
 
-/// One removal: lower the target, wait until the fleet shows it, terminate, see it gone.
+/// One removal: let its work go, lower the target, wait until the fleet shows it, terminate, see it gone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Removal {
     /// The step that is under way.
     pub step: RemovalStep,
-    /// Since when.
+    /// Since when; for `Terminating`, when the call was last sent.
     pub since: Timestamp,
     /// What the victim counts for in the target.
-    pub weight: fleet::Weight,
+    pub weight: Weight,
 }
 
-/// The steps of a removal, in order. Each is journaled before it is begun; none is skipped.
+/// The steps of a removal, in order. Each is journaled before it is begun; none is skipped, but a victim beyond
+/// what the target asks for anyway has no target to lower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RemovalStep {

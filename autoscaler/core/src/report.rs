@@ -1,12 +1,14 @@
 //! Why, and why not.
 
-use fleet::{CapacityUnits, Power, Source, Timestamp, Utilization};
+use crate::RemovalStep;
+use crate::sizing::{Expert, Headroom};
+use fleet::{CapacityUnits, InstanceId, Power, Source, Timestamp, Utilization};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A reason not to act, or not to act fully.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
+#[serde(rename_all = "snake_case")]
 pub enum Hold {
     /// No describe has shown the fleet yet.
     FleetUnseen,
@@ -19,6 +21,25 @@ pub enum Hold {
     Modifying {
         /// Since when we wait.
         since: Timestamp,
+    },
+    /// The fleet's instances have not been seen, or too long ago to choose a victim.
+    MembersUnseen,
+    /// The fleet counts more than the instances that were seen: no victim is chosen on half a picture.
+    Contradictory {
+        /// What the fleet counts as fulfilled.
+        fulfilled: CapacityUnits,
+        /// What the instances that were seen weigh.
+        seen: CapacityUnits,
+    },
+    /// Our last write has not shown yet.
+    WriteNotShown {
+        /// When it was sent.
+        written: Timestamp,
+    },
+    /// The fleet shows a target that is neither ours nor the one before: it may be lag, or somebody else.
+    Unsettled {
+        /// The target that was seen.
+        found: u32,
     },
     /// No usable sample.
     NoSamples,
@@ -56,16 +77,36 @@ pub enum Hold {
         /// How many.
         count: usize,
     },
+    /// Whole instances do not fit into what may be given back, or none of them may go.
+    NoVictim,
     /// The fleet cannot be held by us.
     NotHoldable {
-        /// In words.
-        why: String,
+        /// Why not.
+        why: Unholdable,
     },
     /// The independent checker refused the plan.
     Refused {
         /// The invariant's id.
         invariant: String,
     },
+}
+
+/// Why a fleet cannot be held by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unholdable {
+    /// Of type `request`: asks once, cannot be modified.
+    AsksOnce,
+    /// Of type `instant`: launches once, cannot be modified.
+    LaunchesOnce,
+    /// Being deleted, or gone.
+    Deleted,
+    /// Failed, or in a state that we do not know.
+    Failed,
+    /// Not at work yet.
+    Submitted,
+    /// A scalable target of Application Auto Scaling: two writers would fight.
+    ScalableTarget,
 }
 
 /// What kept the capacity from being just what was needed.
@@ -82,9 +123,88 @@ pub enum Bound {
     ScaleInStep,
 }
 
+/// A fact worth an operator's attention.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remark {
+    /// The fleet was taken over as it was found.
+    Adopted {
+        /// Its target.
+        target: u32,
+    },
+    /// The fleet's target lay out of bounds.
+    OutOfBounds {
+        /// The target.
+        target: u32,
+        /// The least that is allowed.
+        min: u32,
+        /// The most that is allowed.
+        max: u32,
+    },
+    /// The fleet would terminate its own choice of instances; it is set to `NoTermination`.
+    WouldTerminate,
+    /// Somebody else changed the fleet.
+    ForeignWrite {
+        /// The target that we had left.
+        was: u32,
+        /// The target that was found.
+        found: u32,
+        /// How often that has been seen by now.
+        count: u32,
+    },
+    /// The fleet has been carrying out a modification for uncommonly long; we can only wait.
+    StuckModifying {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// A write has not shown for so long that it is taken as lost.
+    WriteLost {
+        /// When it was sent.
+        written: Timestamp,
+        /// The target that it would have set.
+        target: u32,
+    },
+    /// Capacity that was asked for is not there: the fleet itself goes on trying.
+    Missing {
+        /// Units.
+        units: CapacityUnits,
+    },
+    /// More runs than is asked for, and nothing of it can be given back now.
+    Excess {
+        /// Units.
+        units: CapacityUnits,
+    },
+    /// Demand came back before a victim was terminated: it stays.
+    RemovalUndone {
+        /// The instance that stays.
+        instance: InstanceId,
+    },
+    /// A victim does not go although it was terminated; it is told again.
+    TerminatedAgain {
+        /// The victim.
+        instance: InstanceId,
+    },
+    /// The fleet ends by itself.
+    Ends {
+        /// When.
+        at: Timestamp,
+    },
+    /// The fleet is spread over fewer instance families than the policy asks for.
+    FewFamilies {
+        /// How many it is configured over.
+        configured: u32,
+        /// How many the policy asks for.
+        wanted: u32,
+    },
+    /// EC2's capacity rebalancing is on: it replaces instances beside us.
+    CapacityRebalanceOn,
+    /// The policy says to change nothing: what stands here would have been done.
+    DryRun,
+}
+
 /// What was decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
+#[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// Nothing is to be done.
     #[default]
@@ -103,8 +223,29 @@ pub enum Decision {
         /// The target after.
         to: u32,
     },
+    /// Same size, but the fleet's settings are set right.
+    SetRight {
+        /// The target, before and after.
+        target: u32,
+    },
+    /// Give back what runs beyond the target, which stays.
+    Trim {
+        /// How many instances.
+        instances: usize,
+    },
     /// Not now; the holds say why.
     Held,
+}
+
+/// One forecaster's opinion.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Opinion {
+    /// Whose.
+    pub expert: Expert,
+    /// Demand at the horizon.
+    pub forecast: Power,
+    /// What it counts for, 0..=1; the weights of all sum to 1.
+    pub weight: f64,
 }
 
 /// The arithmetic of one decision.
@@ -124,12 +265,16 @@ pub struct Report {
     pub demand: Option<Power>,
     /// Whether the fleet was saturated, so that demand is more than was measured.
     pub saturated: bool,
+    /// What the forecasters say.
+    pub opinions: Vec<Opinion>,
     /// Demand at the horizon.
     pub forecast: Option<Power>,
     /// How far ahead the horizon lies.
     pub horizon: Option<Duration>,
-    /// What is kept above the forecast, as a share of it.
-    pub headroom: f64,
+    /// What is kept above the forecast, and why.
+    pub headroom: Headroom,
+    /// The utilisation to hold.
+    pub goal: Option<Utilization>,
     /// Power per fleet unit: turns demand into units.
     pub power_per_unit: Option<Power>,
     /// Units needed for the forecast with its headroom at the target, before bounds and holds.
@@ -144,6 +289,22 @@ pub struct Report {
     pub bounds: Vec<Bound>,
     /// Why not, or not fully.
     pub holds: Vec<Hold>,
+    /// Removals in flight after this cycle.
+    pub removals: Vec<(InstanceId, RemovalStep)>,
     /// Facts worth an operator's attention.
-    pub remarks: Vec<String>,
+    pub remarks: Vec<Remark>,
+}
+
+impl Report {
+    /// The decision and its first reason, in one line.
+    pub fn one_line(&self) -> String {
+        format!("{:?}", self.decision)
+    }
+}
+
+impl std::fmt::Display for Report {
+    /// The arithmetic in words, a line each, without a newline at the end.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.one_line())
+    }
 }

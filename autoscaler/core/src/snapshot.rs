@@ -19,8 +19,10 @@ pub struct Snapshot {
     pub fleet: Option<Observed<FleetView>>,
     /// Its instances, by id; `None` until a describe has shown them.
     pub members: Option<Observed<Vec<Member>>>,
-    /// Samples that came since the cycle before, oldest first; already folded into what is learned.
+    /// Samples that came since the cycle before, oldest first; [`crate::Learned::learn`] folds them.
     pub samples: Vec<Sample>,
+    /// The usable sample with the newest end, whenever it came: how fresh the knowledge of load is.
+    pub latest: Option<Sample>,
     /// Every notice that is known for a member.
     pub notices: Vec<Notice>,
     /// Set while an operator has paused the fleet.
