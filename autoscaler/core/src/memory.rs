@@ -1,7 +1,7 @@
 //! What is remembered from cycle to cycle, and survives a crash: small, and journaled.
 
 use fleet::ports::Change;
-use fleet::{CapacityUnits, InstanceId, Timestamp, Weight};
+use fleet::{InstanceId, Timestamp, Weight};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -24,12 +24,8 @@ pub struct Memory {
     pub last_scale_out: Option<Timestamp>,
     /// When the target was last lowered by us.
     pub last_scale_in: Option<Timestamp>,
-    /// Since when more than is needed has been asked for, without a break.
-    pub surplus_since: Option<Timestamp>,
-    /// The most that was needed since then: what may not be given back yet.
-    pub surplus_peak: CapacityUnits,
-    /// Since when less than is needed has been asked for, without a break.
-    pub shortage_since: Option<Timestamp>,
+    /// Since when more has been running than is asked for, without a break and without a removal under way.
+    pub excess_since: Option<Timestamp>,
 }
 
 impl Memory {

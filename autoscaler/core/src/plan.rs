@@ -44,4 +44,7 @@ pub struct Planned {
     pub report: Report,
     /// For the next cycle; journaled before the plan is carried out.
     pub memory: Memory,
+    /// Set when something is to be written, but what was seen of the fleet is too old for that: describe the
+    /// fleet and its instances, and plan again at once.
+    pub look: bool,
 }

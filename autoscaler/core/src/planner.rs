@@ -11,5 +11,5 @@ pub fn plan(
     _learned: &Learned,
     _now: Timestamp,
 ) -> Planned {
-    Planned { plan: Plan::default(), report: Report::default(), memory: memory.clone() }
+    Planned { plan: Plan::default(), report: Report::default(), memory: memory.clone(), look: false }
 }

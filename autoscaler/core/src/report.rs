@@ -17,6 +17,11 @@ pub enum Hold {
         /// How old.
         age: Duration,
     },
+    /// What was seen of the fleet is too old to write upon: it is looked at again first.
+    LookFirst {
+        /// How old.
+        age: Duration,
+    },
     /// The fleet is carrying out a modification.
     Modifying {
         /// Since when we wait.
@@ -60,15 +65,29 @@ pub enum Hold {
         /// How often they were seen.
         foreign_writes: u32,
     },
-    /// Capacity is superfluous, but not for long enough.
+    /// Less would do for the moment, but not for long enough yet, or the coming minutes need it again.
     ScaleInHeld {
-        /// When it may be given back.
-        until: Timestamp,
+        /// The units that are kept.
+        keep: CapacityUnits,
+        /// How long capacity must have been superfluous.
+        hold: Duration,
     },
     /// Need has not lasted for long enough.
     ScaleOutHeld {
-        /// When it will be acted upon.
-        until: Timestamp,
+        /// How long it must last.
+        hold: Duration,
+    },
+    /// Too few of the instances report to tell that less would do.
+    FewReport {
+        /// How many do.
+        reporting: u32,
+        /// How many serve.
+        serving: u32,
+    },
+    /// More runs than is asked for, but it may be that describes lag.
+    ExcessHeld {
+        /// Since when.
+        since: Timestamp,
     },
     /// The policy forbids scale-in.
     ScaleInOff,
