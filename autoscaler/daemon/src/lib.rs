@@ -1,1 +1,4 @@
 //! autoscaler
+
+pub mod prometheus;
+pub mod tls;
