@@ -1,0 +1,141 @@
+//! What the world says by itself: events of the EventBridge kind, and the fleets' own histories.
+
+use fleet::{
+    Backend, FleetId, HistoryEvent, HistoryKind, InstanceId, InstanceState, Pool, Timestamp, UsdPerHour,
+};
+
+/// An event as EventBridge would deliver it. Rendering it as JSON is the HTTP face's business.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorldEvent {
+    /// Counts the world's events from 0: a reader's place in the queue.
+    pub sequence: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// Kinds of events, by their `detail-type`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EventKind {
+    /// `EC2 Spot Instance Interruption Warning`, action `terminate`.
+    InterruptionWarning {
+        /// Whom it concerns.
+        instance: InstanceId,
+        /// Where it runs.
+        pool: Pool,
+    },
+    /// `EC2 Instance Rebalance Recommendation`.
+    RebalanceRecommendation {
+        /// Whom it concerns.
+        instance: InstanceId,
+        /// Where it runs.
+        pool: Pool,
+    },
+    /// `EC2 Instance State-change Notification`.
+    StateChange {
+        /// Whom it concerns.
+        instance: InstanceId,
+        /// Its new state.
+        state: InstanceState,
+    },
+    /// `EC2 Spot Fleet State Change`, `… Instance Change`, `… Information` or `… Error`, or their EC2 Fleet
+    /// kin: what the fleet's history says at the same time.
+    Fleet {
+        /// Whose service.
+        backend: Backend,
+        /// Which fleet.
+        fleet: FleetId,
+        /// The line of its history.
+        record: FleetRecord,
+        /// Where the instance runs, in an instance change.
+        pool: Option<Pool>,
+    },
+}
+
+/// EC2's four types of history records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordType {
+    /// `instanceChange`: launched, terminated, termination_notified.
+    InstanceChange,
+    /// `fleetRequestChange`: see [`FleetChange`].
+    FleetRequestChange,
+    /// `error`: `spotFleetRequestConfigurationInvalid` when a pool had nothing to give.
+    Error,
+    /// `information`: `fleetProgressHalted` when no pool had anything to give.
+    Information,
+}
+
+/// Sub-types of `fleetRequestChange`, in Spot Fleet's words (EC2 Fleet says `deleted` for `cancelled`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FleetChange {
+    /// Accepted.
+    Submitted,
+    /// At work.
+    Active,
+    /// A modification is being carried out.
+    ModifyInProgress,
+    /// It was carried out (`modify_successful` in the history, `modify_succeeded` on EventBridge).
+    ModifySucceeded,
+    /// Deleted, its instances run on.
+    CancelledRunning,
+    /// Deleted, its instances are going.
+    CancelledTerminating,
+    /// Deleted, and nothing of it is left.
+    Cancelled,
+    /// Ended by itself.
+    Expired,
+}
+
+impl FleetChange {
+    /// EC2's word in a Spot Fleet's history.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Submitted => "submitted",
+            Self::Active => "active",
+            Self::ModifyInProgress => "modify_in_progress",
+            Self::ModifySucceeded => "modify_successful",
+            Self::CancelledRunning => "cancelled_running",
+            Self::CancelledTerminating => "cancelled_terminating",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// A line of a fleet's history, as EC2 writes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FleetRecord {
+    /// When.
+    pub at: Timestamp,
+    /// Its type.
+    pub record_type: RecordType,
+    /// EC2's sub-type: `launched`, `modify_in_progress`, …
+    pub sub_type: &'static str,
+    /// Whom it concerns, where it is one instance.
+    pub instance: Option<InstanceId>,
+    /// The pool that had nothing to give, with its price, where that is what is reported.
+    pub no_capacity: Option<(Pool, UsdPerHour)>,
+    /// EC2's words.
+    pub description: String,
+}
+
+impl FleetRecord {
+    /// The same in the model's words.
+    pub fn to_event(&self) -> HistoryEvent {
+        let Self { at, record_type, sub_type, instance, no_capacity, description } = self;
+        let kind = match (record_type, no_capacity) {
+            (_, Some((pool, price))) => HistoryKind::NoCapacity {
+                instance_type: Some(pool.instance_type.clone()),
+                zone: Some(pool.zone.clone()),
+                price: Some(*price),
+            },
+            (RecordType::InstanceChange, None) if *sub_type == "launched" => HistoryKind::Launched,
+            (RecordType::InstanceChange, None) => HistoryKind::Terminated,
+            (RecordType::FleetRequestChange, None) => HistoryKind::FleetChange,
+            (RecordType::Error, None) => HistoryKind::Error,
+            (RecordType::Information, None) => HistoryKind::Other,
+        };
+        HistoryEvent { at: *at, kind, instance: instance.clone(), description: description.clone() }
+    }
+}
