@@ -24,8 +24,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(9);
 const MAX_POINTS: i64 = 10_000;
 /// 10,000 points are some 300 KiB of JSON; what is larger is another thing than one series.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
-/// Above this an answer is no share of 1 with rounding and clock skew on it, but percent or something else.
-const MAX_SHARE: f64 = 2.0;
+/// Above this an answer is not percent with rounding and late scrapes on it, but something else.
+const MAX_PERCENT: f64 = 200.0;
 
 /// Where a Prometheus server is, and how it knows us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,17 +63,20 @@ impl Prometheus {
         Ok(Self { client, endpoint, token_file: options.token_file })
     }
 
-    /// Reads one series of CPU utilisation, a share of 1, over `from..=to` at the distance `step`.
+    /// Reads one series of CPU utilisation in percent, over `from..=to` at the distance `step`.
     ///
-    /// * `query`: PromQL that gives exactly one series, such as
-    ///   `avg(1 - rate(node_cpu_seconds_total{mode="idle"}[1m]))`.
+    /// * `query`: PromQL that gives exactly one series, 0 to 100, such as
+    ///   `100 * avg(1 - rate(node_cpu_seconds_total{mode="idle"}[1m]))`.
     /// * `step`: also what each point is taken to be a mean over; at least a second.
     /// * returns: points by the start of their period, oldest first; empty where the server has nothing. What is
-    ///   not a number is dropped; what is above 1 is 1, and above 2 an error, because then it is percent.
+    ///   not a number is dropped; what is above 100 % is 100 %.
+    ///
+    /// A series whose values all lie above 0 and not above 1 is refused: it is a share of 1 that somebody forgot
+    /// to multiply, and believing it would give nearly the whole fleet back.
     ///
     /// Errors by class: `Denied` (401, 403, token unreadable), `NotFound` (404: a wrong path prefix),
     /// `Throttled` (429), `Transient` (no connection, cut or slow answers, 5xx), `Malformed` (the query is wrong
-    /// or its answer is not one series of shares).
+    /// or its answer is not one series in percent).
     pub async fn query_range(
         &self,
         query: &str,
@@ -245,18 +248,23 @@ fn decode(body: &[u8], step: Duration) -> Result<Vec<(Timestamp, Utilization)>, 
         )));
     }
     let mut points = Vec::with_capacity(stream.values.len());
+    let mut largest: f64 = 0.0;
     for (at, text) in &stream.values {
         // Rust reads Prometheus's "NaN", "+Inf" and "-Inf" as it writes them.
-        let value: f64 = text.parse().map_err(|_| malformed(&format!("{text:?} is not a number")))?;
-        if !value.is_finite() {
+        let percent: f64 = text.parse().map_err(|_| malformed(&format!("{text:?} is not a number")))?;
+        if !percent.is_finite() {
             continue;
         }
-        if value > MAX_SHARE {
-            return Err(malformed(&format!(
-                "the query gives {value}, it must give a share of 1: divide percent by 100"
-            )));
-        }
-        points.push((timestamp(*at) - step, Utilization::new(value)));
+        largest = largest.max(percent);
+        points.push((timestamp(*at) - step, Utilization::new(percent / 100.0)));
+    }
+    if largest > MAX_PERCENT {
+        return Err(malformed(&format!("the query gives {largest}, it must give percent, 0 to 100")));
+    }
+    if largest > 0.0 && largest <= 1.0 {
+        return Err(malformed(&format!(
+            "the query gives {largest} at most: a share of 1, it seems; it must give percent, so put 100 * before it"
+        )));
     }
     Ok(points)
 }

@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::sync::mpsc;
 use std::time::Duration;
 
-const QUERY: &str = "avg(1 - rate(node_cpu_seconds_total{mode=\"idle\"}[1m]))";
+const QUERY: &str = "100 * avg(1 - rate(node_cpu_seconds_total{mode=\"idle\"}[1m]))";
 const STEP: Duration = Duration::from_secs(10);
 const FROM: Timestamp = Timestamp::from_secs(1_795_360_300);
 const TO: Timestamp = Timestamp::from_secs(1_795_360_320);
@@ -56,8 +56,8 @@ async fn read(answer: Vec<u8>) -> Result<Series, ApiError> {
 
 #[tokio::test]
 async fn points_carry_the_start_of_their_period_and_what_is_no_number_is_dropped() {
-    let values = r#"[1795360310,"0.5"],[1795360320,"NaN"],[1795360330,"+Inf"],[1795360340.5,"1.02"],
-        [1795360340.5,"0.1"],[1795360300,"-0.001"]"#;
+    let values = r#"[1795360310,"50"],[1795360320,"NaN"],[1795360330,"+Inf"],[1795360340.5,"102.4"],
+        [1795360340.5,"10"],[1795360300,"-0.001"]"#;
     let series = read(matrix(values)).await.expect("a series");
     let shown: Vec<_> = series.points.iter().map(|(at, share)| (at.millis(), share.get())).collect();
     assert_eq!(
@@ -86,7 +86,7 @@ async fn the_request_is_what_prometheus_reads() {
 
     source.query_range(QUERY, FROM, TO, STEP).await.expect("a series");
     let first = heard.recv().expect("a request");
-    assert!(first.starts_with("GET /prom/api/v1/query_range?query=avg%281+-+rate%28node_cpu"), "{first}");
+    assert!(first.starts_with("GET /prom/api/v1/query_range?query=100+*+avg%281+-+rate%28node_cpu"), "{first}");
     assert!(first.contains("&start=1795360300.000&end=1795360320.000&step=10000ms&timeout=8s "), "{first}");
     assert!(first.contains("authorization: Bearer first"), "{first}");
 
@@ -101,7 +101,7 @@ async fn the_request_is_what_prometheus_reads() {
 
 #[tokio::test]
 async fn a_long_range_is_asked_for_in_pieces() {
-    let (address, heard) = server(vec![matrix(r#"[1000,"0.1"]"#), matrix(r#"[101000,"0.2"]"#)]);
+    let (address, heard) = server(vec![matrix(r#"[1000,"10"]"#), matrix(r#"[101000,"20"]"#)]);
     let (from, to) = (Timestamp::EPOCH, Timestamp::from_secs(150_000));
     let series = source(address).query_range(QUERY, from, to, STEP).await.expect("a series");
     assert_eq!(series.points.len(), 2);
@@ -137,12 +137,13 @@ async fn refusals_are_told_apart_by_class() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_one_series_of_shares_is_malformed() {
+async fn an_answer_that_is_not_one_series_in_percent_is_malformed() {
     let two = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"i":"1"},
         "values":[[1,"0.1"]]},{"metric":{"i":"2"},"values":[[1,"0.1"]]}]}}"#;
     let scalar = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
     for (answer, says) in [
-        (matrix(r#"[1795360310,"63.2"]"#), "divide percent by 100"),
+        (matrix(r#"[1795360310,"6320"]"#), "gives 6320, it must give percent"),
+        (matrix(r#"[1795360310,"0.632"],[1795360320,"0"]"#), "put 100 * before it"),
         (matrix(r#"[1795360310,"much"]"#), "\"much\" is not a number"),
         (matrix(r"[1795360310,0.5]"), "invalid type"),
         (answer("200 OK", "", two), "gives 2 series, it must give one"),
