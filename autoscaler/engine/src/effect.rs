@@ -1,0 +1,179 @@
+//! What an engine wants done.
+
+use crate::{AlarmChange, Entry};
+use fleet::ports::{Change, MetricQuery};
+use fleet::{Backend, FleetRef, InstanceId, Region, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A call that was handed out, for its answer. Unique in an engine's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CallId(pub u64);
+
+/// A batch of records that was handed out. Unique in an engine's life; later batches have larger numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BatchId(pub u64);
+
+/// Something to be done by the shell. Effects of one answer are begun in order and end in any order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Ask the world; answered by [`crate::Event::Answered`], always.
+    Read {
+        /// For the answer.
+        call: CallId,
+        /// Where.
+        region: Region,
+        /// What.
+        read: Read,
+    },
+    /// Change the world; answered by [`crate::Event::Answered`], always. Its intent is on disk.
+    Write {
+        /// For the answer.
+        call: CallId,
+        /// Where.
+        region: Region,
+        /// What.
+        write: Write,
+        /// Until when it may be begun; checked immediately before it is sent.
+        permit: Permit,
+    },
+    /// Write records, in order; answered by [`crate::Event::Recorded`], always.
+    Record {
+        /// For the answer.
+        batch: BatchId,
+        /// Whether they must have reached the disk before the answer. Others may be written when convenient,
+        /// within seconds, but never after a later batch.
+        durable: bool,
+        /// The records, by fleet.
+        entries: Vec<Entry>,
+    },
+    /// Send [`crate::Event::Timer`] when monotonic time reaches `at`. Replaces every earlier one.
+    WakeAt {
+        /// When.
+        at: Duration,
+    },
+    /// Something is wrong, or no longer.
+    Alarm(AlarmChange),
+    /// The engine is done and wants nothing more.
+    Stopped,
+}
+
+/// A question to the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Every fleet of these backends: `Cloud::describe_fleets`.
+    Fleets {
+        /// Which services.
+        backends: Vec<Backend>,
+    },
+    /// The instances of these fleets: `Cloud::describe_instances`.
+    Instances {
+        /// Of which fleets.
+        fleets: Vec<FleetRef>,
+    },
+    /// The fleet's own list of its instances: `Cloud::fleet_instances`.
+    FleetInstances {
+        /// Of which fleet.
+        fleet: FleetRef,
+    },
+    /// What happened to a fleet: `Cloud::history`.
+    History {
+        /// To which.
+        fleet: FleetRef,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Which of these are scaled by somebody else: `Cloud::scalable_targets`.
+    ScalableTargets {
+        /// Of which fleets.
+        fleets: Vec<FleetRef>,
+    },
+    /// Utilisation.
+    Metrics(MetricsRequest),
+}
+
+impl Read {
+    /// The metric label.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Fleets { .. } => "describe_fleets",
+            Self::Instances { .. } => "describe_instances",
+            Self::FleetInstances { .. } => "fleet_instances",
+            Self::History { .. } => "history",
+            Self::ScalableTargets { .. } => "scalable_targets",
+            Self::Metrics(MetricsRequest::Cloudwatch { .. }) => "cloudwatch",
+            Self::Metrics(MetricsRequest::Prometheus { .. }) => "prometheus",
+        }
+    }
+}
+
+/// A question to a metrics service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetricsRequest {
+    /// CloudWatch of the call's region: `Metrics::read`. At most 500 queries.
+    Cloudwatch {
+        /// What, a series each in the answer.
+        queries: Vec<MetricQuery>,
+        /// From when.
+        from: Timestamp,
+        /// Until when.
+        to: Timestamp,
+    },
+    /// One Prometheus server.
+    Prometheus {
+        /// The server, as the policy names it.
+        address: String,
+        /// A file that holds a bearer token.
+        token_file: Option<String>,
+        /// What, a series each in the answer.
+        queries: Vec<PrometheusQuery>,
+        /// From when.
+        from: Timestamp,
+        /// Until when.
+        to: Timestamp,
+        /// The distance of the points.
+        step: Duration,
+    },
+}
+
+/// A PromQL expression that gives one series in percent, 0 to 100.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrometheusQuery(pub String);
+
+/// A change to the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// `Cloud::modify`.
+    Modify {
+        /// Which fleet.
+        fleet: FleetRef,
+        /// To what.
+        change: Change,
+    },
+    /// `Cloud::terminate`.
+    Terminate {
+        /// Of which fleet.
+        fleet: FleetRef,
+        /// Whom.
+        instances: Vec<InstanceId>,
+    },
+}
+
+impl Write {
+    /// The metric label.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Modify { .. } => "modify",
+            Self::Terminate { .. } => "terminate",
+        }
+    }
+}
+
+/// What a write needs to be allowed: checked by the shell immediately before it is sent (FENCE).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permit {
+    /// The monotonic time after which it must not be begun; answer [`crate::Answer::NotSent`] then.
+    pub not_after: Duration,
+    /// The batch that holds its intent; `None` where the journal fails and the write is one that goes on anyway.
+    pub intent: Option<BatchId>,
+}

@@ -1,0 +1,342 @@
+//! What the journal keeps: everything that can change a plan, as small as it can be.
+//!
+//! All of it survives `postcard`: no untagged, flattened or skipped fields.
+
+use crate::{Command, NotSent};
+use autoscaler_core::{Learned, Memory, Observed, Pause, Plan, Policy};
+use fleet::{
+    Activity, CapacityUnits, ErrorClass, ExcessCapacity, FleetName, FleetState, FleetView, Health,
+    InstanceId, InstanceState, Notice, Pool, Power, Sample, Saturation, Source, Timestamp, Utilization,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// What happened to one fleet since the entry before: usually one cycle. Entries of a fleet are in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Which fleet.
+    pub fleet: FleetName,
+    /// When it was written, wall time; may jump back.
+    pub at: Timestamp,
+    /// What happened, in order.
+    pub records: Vec<Record>,
+}
+
+impl Entry {
+    /// Whether everything that went before is contained in it: reading can begin here.
+    pub fn is_checkpoint(&self) -> bool {
+        self.records.iter().any(|record| matches!(record, Record::Checkpoint(_)))
+    }
+}
+
+/// One thing that changes what the next plan sees or remembers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Record {
+    /// Another policy is in force: files, schedules and overrides taken together.
+    Policy(Box<Policy>),
+    /// A describe showed the fleet.
+    Fleet {
+        /// When it was asked.
+        at: Timestamp,
+        /// What has changed.
+        delta: FleetDelta,
+    },
+    /// A describe showed the fleet's instances.
+    Instances {
+        /// When it was asked.
+        at: Timestamp,
+        /// New ones, and those that changed.
+        seen: Vec<InstanceSeen>,
+        /// Known ones that it did not show, and that may be there nevertheless.
+        missing: Vec<InstanceId>,
+        /// Known ones that are no more.
+        gone: Vec<InstanceId>,
+    },
+    /// An instance's agent was heard for the first time: it serves.
+    Serves {
+        /// Which.
+        instance: InstanceId,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Utilisation of the fleet, oldest first.
+    Samples(Vec<CompactSample>),
+    /// An instance is about to go.
+    Notice(Notice),
+    /// Whether Application Auto Scaling scales the fleet, too.
+    ScalableTarget(bool),
+    /// An operator's order.
+    Operator {
+        /// When it was given.
+        at: Timestamp,
+        /// The order.
+        command: Command,
+    },
+    /// Wall time jumped against monotonic time.
+    ClockJumped {
+        /// By how much, forward if positive.
+        by_ms: i64,
+    },
+    /// A plan was made. What it intends is carried out only after this is on disk.
+    Cycle(Cycle),
+    /// A step of the last cycle's plan has ended.
+    Outcome {
+        /// When.
+        at: Timestamp,
+        /// Which step, from 0.
+        step: u16,
+        /// How.
+        outcome: Outcome,
+    },
+    /// All that went before, taken together.
+    Checkpoint(Box<Checkpoint>),
+}
+
+/// The mark of one plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cycle {
+    /// The `now` that it was made for.
+    pub at: Timestamp,
+    /// The steps; a steady cycle has none.
+    pub plan: Plan,
+    /// Why the steps were not taken, if they were not. The memory stays as it was then.
+    pub withheld: Option<Withheld>,
+    /// The memory afterwards, where it changed.
+    pub memory: Option<Box<Memory>>,
+    /// A digest of the report, so that a replay knows that it explains the same.
+    pub report_digest: u32,
+}
+
+/// Why a plan's steps were not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Withheld {
+    /// The policy or the daemon says to change nothing.
+    DryRun,
+    /// The independent checker refused it.
+    Refused {
+        /// The ids of the invariants.
+        invariants: Vec<String>,
+    },
+    /// A write before it has not ended yet.
+    Busy,
+    /// The last write failed; not before a while has passed.
+    BackingOff {
+        /// As what it failed.
+        class: ErrorClass,
+    },
+    /// Too many writes are in flight.
+    Budget,
+    /// The journal fails, and this would begin a removal.
+    JournalFailing,
+    /// The daemon is stopping.
+    Stopping,
+    /// The planner panicked; there is no plan.
+    Panicked,
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Done, as the cloud says.
+    Done,
+    /// Not done, or unclear.
+    Failed {
+        /// As what.
+        class: ErrorClass,
+        /// The error in words.
+        message: String,
+    },
+    /// Not begun.
+    NotSent(NotSent),
+    /// Not begun, because a step before it failed.
+    Skipped,
+    /// Not begun: its intent could not be journaled, and it would begin a removal.
+    NotJournaled,
+}
+
+/// What has changed about a fleet since the describe before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FleetDelta {
+    /// Nothing.
+    Same,
+    /// What moves with every modification.
+    Moved {
+        /// [`FleetView::state`].
+        state: FleetState,
+        /// [`FleetView::activity`].
+        activity: Option<Activity>,
+        /// [`FleetView::target`].
+        target: u32,
+        /// [`FleetView::on_demand_target`].
+        on_demand_target: u32,
+        /// [`FleetView::fulfilled`].
+        fulfilled: CapacityUnits,
+        /// [`FleetView::excess`].
+        excess: ExcessCapacity,
+    },
+    /// More than that, or it was not known.
+    Whole(Box<FleetView>),
+    /// It is not there (any more).
+    Lost,
+}
+
+/// What is kept of an instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceSeen {
+    /// EC2's id.
+    pub id: InstanceId,
+    /// Where its capacity comes from.
+    pub pool: Pool,
+    /// EC2's state.
+    pub state: InstanceState,
+    /// EC2's opinion of its health.
+    pub health: Health,
+    /// When it was launched.
+    pub launched: Timestamp,
+    /// vCPUs, where EC2 says.
+    pub vcpus: Option<u32>,
+    /// Where its agent's calls come from.
+    pub private_ip: Option<IpAddr>,
+    /// Never to be removed by us: by its tag, or because we run on it.
+    pub protected: bool,
+}
+
+/// A sample in integers: what is folded is what is kept, to the bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompactSample {
+    /// [`Sample::source`].
+    pub source: Source,
+    /// [`Sample::end`].
+    pub end: Timestamp,
+    /// [`Sample::period`] in milliseconds.
+    pub period_ms: u32,
+    /// [`Sample::utilization`] in millionths.
+    pub utilization: u32,
+    /// [`Sample::power`] in thousandths.
+    pub power: u64,
+    /// [`Sample::instances`].
+    pub instances: u32,
+    /// [`Saturation::load_per_core`] in thousandths.
+    pub load_per_core: Option<u32>,
+    /// [`Saturation::psi`] in thousandths.
+    pub psi: Option<u32>,
+    /// [`Saturation::saturated_share`] in thousandths.
+    pub saturated_share: Option<u32>,
+}
+
+/// Rounds to a whole number of `1 / scale`, within what `u32` holds.
+fn scaled(value: f64, scale: f64) -> u32 {
+    let scaled = (value * scale).round().clamp(0.0, f64::from(u32::MAX));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "rounded and clamped to the range"
+    )]
+    let whole = scaled as u32;
+    whole
+}
+
+impl CompactSample {
+    /// Rounds a sample.
+    pub fn of(sample: &Sample) -> Self {
+        Self {
+            source: sample.source,
+            end: sample.end,
+            period_ms: u32::try_from(sample.period.as_millis()).unwrap_or(u32::MAX),
+            utilization: scaled(sample.utilization.get(), 1e6),
+            power: u64::from(scaled(sample.power.get(), 1e3)),
+            instances: sample.instances,
+            load_per_core: sample.saturation.load_per_core.map(|load| scaled(load, 1e3)),
+            psi: sample.saturation.psi.map(|psi| scaled(psi, 1e3)),
+            saturated_share: sample.saturation.saturated_share.map(|share| scaled(share, 1e3)),
+        }
+    }
+
+    /// The sample, as every fold sees it.
+    pub fn sample(&self) -> Sample {
+        let thousandths = |whole: u32| f64::from(whole) / 1e3;
+        Sample {
+            source: self.source,
+            end: self.end,
+            period: Duration::from_millis(u64::from(self.period_ms)),
+            utilization: Utilization::new(f64::from(self.utilization) / 1e6),
+            power: Power::new(f64::from(u32::try_from(self.power).unwrap_or(u32::MAX)) / 1e3),
+            instances: self.instances,
+            saturation: Saturation {
+                load_per_core: self.load_per_core.map(thousandths),
+                psi: self.psi.map(thousandths),
+                saturated_share: self.saturated_share.map(thousandths),
+            },
+        }
+    }
+}
+
+/// Why a checkpoint was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Its time had come. Equal to what the records before it fold to.
+    Periodic,
+    /// The demand history was filled from a metrics service.
+    Backfilled,
+    /// Records before it were lost: the journal failed, or this is the first.
+    Gap,
+}
+
+/// A fleet's state: what all records up to here fold to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Why it was written.
+    pub cause: Cause,
+    /// The policy in force.
+    pub policy: Policy,
+    /// What is remembered.
+    pub memory: Memory,
+    /// The memory before the last plan that was carried out: what a refused write goes back to.
+    pub before: Option<Box<Memory>>,
+    /// What was learned of demand.
+    pub learned: Learned,
+    /// The fleet as it was last seen.
+    pub fleet: Option<Observed<FleetView>>,
+    /// When its instances were last asked for.
+    pub instances_at: Option<Timestamp>,
+    /// Its instances.
+    pub instances: BTreeMap<InstanceId, crate::state::Known>,
+    /// Samples that no cycle has seen yet.
+    pub fresh: Vec<CompactSample>,
+    /// The newest sample.
+    pub latest: Option<CompactSample>,
+    /// When pushed samples last came.
+    pub pushed: Option<Timestamp>,
+    /// Notices that are known for its instances.
+    pub notices: Vec<Notice>,
+    /// A pause that an operator ordered.
+    pub pause: Option<Pause>,
+    /// An override that an operator ordered.
+    pub bent: Option<Override>,
+    /// Whether Application Auto Scaling scales it, too.
+    pub scalable_target: bool,
+    /// What served lately: what samples that come late are paired with.
+    pub timeline: Vec<crate::state::Served>,
+}
+
+/// An operator's word that bends a policy for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Override {
+    /// `capacity.min` meanwhile.
+    pub min: Option<u32>,
+    /// `capacity.max` meanwhile.
+    pub max: Option<u32>,
+    /// The utilisation to hold meanwhile.
+    pub target: Option<Utilization>,
+    /// When it ends by itself.
+    pub until: Timestamp,
+    /// Who said so.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}

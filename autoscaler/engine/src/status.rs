@@ -1,0 +1,311 @@
+//! What people and metrics are shown.
+
+use crate::{Override, Withheld};
+use autoscaler_core::{Breach, Pause, Phase, Plan, Report};
+use fleet::{
+    Backend, CapacityUnits, FleetId, FleetName, FleetSelector, FleetState, Health, InstanceId, Pool, Power,
+    Region, Source, Timestamp, Weight,
+};
+use serde::{Deserialize, Serialize};
+
+/// Everything at a glance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// When this was so.
+    pub at: Timestamp,
+    /// Every fleet that a policy names, by name.
+    pub fleets: Vec<FleetStatus>,
+    /// What is wrong with no fleet in particular.
+    pub alarms: Vec<ActiveAlarm>,
+    /// The policies in force.
+    pub policies: PolicyStatus,
+    /// How the journal does.
+    pub journal: JournalStatus,
+    /// Whether the daemon changes nothing at all.
+    pub dry_run: bool,
+    /// Whether it is about to stop.
+    pub stopping: bool,
+}
+
+/// The policies in force.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// When they were loaded.
+    pub loaded: Option<Timestamp>,
+    /// When newer ones were refused, while that is so.
+    pub rejected: Option<Timestamp>,
+    /// What was wrong with those.
+    pub problems: Option<String>,
+}
+
+/// How the journal does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JournalStatus {
+    /// Since when it fails, while it does.
+    pub failing_since: Option<Timestamp>,
+    /// Its last error, while it fails.
+    pub error: Option<String>,
+    /// Batches that have been handed out and not answered.
+    pub outstanding: usize,
+}
+
+/// One fleet at a glance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FleetStatus {
+    /// The operator's name.
+    pub name: FleetName,
+    /// Where it runs, where that is known.
+    pub region: Option<Region>,
+    /// Whose service.
+    pub backend: Backend,
+    /// How the policy names it.
+    pub selector: FleetSelector,
+    /// EC2's id, once it was found.
+    pub id: Option<FleetId>,
+    /// Its state, as last seen.
+    pub state: Option<FleetState>,
+    /// Its target, as last seen.
+    pub target: Option<u32>,
+    /// What it counts as fulfilled, as last seen.
+    pub fulfilled: Option<CapacityUnits>,
+    /// `capacity.min` in force.
+    pub min: u32,
+    /// `capacity.max` in force.
+    pub max: u32,
+    /// When the fleet was last seen.
+    pub seen: Option<Timestamp>,
+    /// When its instances were last seen.
+    pub instances_seen: Option<Timestamp>,
+    /// Its instances, by id.
+    pub instances: Vec<InstanceStatus>,
+    /// Where utilisation comes from now.
+    pub source: Option<Source>,
+    /// The schedules that are active.
+    pub schedules: Vec<String>,
+    /// A pause that is in force.
+    pub pause: Option<Pause>,
+    /// An override that is in force.
+    pub bent: Option<Override>,
+    /// Whether nothing is changed, by policy or globally.
+    pub dry_run: bool,
+    /// Whether the policy says to observe only.
+    pub observe_only: bool,
+    /// Whether it was left to somebody else who writes.
+    pub ceded: bool,
+    /// A write that is under way.
+    pub writing: Option<WriteStatus>,
+    /// The last decision.
+    pub decided: Option<Decided>,
+    /// What is wrong.
+    pub alarms: Vec<ActiveAlarm>,
+}
+
+/// A write that is under way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WriteStatus {
+    /// `modify` or `terminate`.
+    pub operation: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// One instance at a glance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// EC2's id.
+    pub id: InstanceId,
+    /// Where its capacity comes from.
+    pub pool: Pool,
+    /// What it counts for in the target.
+    pub weight: Weight,
+    /// How much work it can do.
+    pub power: Power,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Timestamp,
+    /// EC2's opinion of its health.
+    pub health: Health,
+}
+
+/// One decision: what was planned, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decided {
+    /// When.
+    pub at: Timestamp,
+    /// The steps.
+    pub plan: Plan,
+    /// Why they were not taken, if they were not.
+    pub withheld: Option<Withheld>,
+    /// The arithmetic.
+    pub report: Report,
+}
+
+/// Something that an operator should know of. The facts may change while it is raised.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Alarm {
+    /// The policy names no region and the daemon was given none.
+    NoRegion,
+    /// No living fleet is what the policy names.
+    FleetNotFound {
+        /// How it is named.
+        selector: FleetSelector,
+    },
+    /// More than one fleet is what the policy names: none is touched.
+    FleetAmbiguous {
+        /// Them.
+        ids: Vec<FleetId>,
+    },
+    /// Two policies name the same fleet: the other one, first by name, holds it.
+    FleetHeldTwice {
+        /// The policy that holds it.
+        by: FleetName,
+    },
+    /// The fleet cannot be held (of type `request`, being deleted, a scalable target, …).
+    NotHoldable {
+        /// Why not.
+        why: autoscaler_core::Unholdable,
+    },
+    /// Somebody else writes to the fleet: hands off until an operator resumes.
+    Ceded {
+        /// How often they were seen.
+        foreign_writes: u32,
+    },
+    /// Capacity that was asked for does not come.
+    CapacityLate {
+        /// Units that are missing.
+        missing: CapacityUnits,
+        /// Since when.
+        since: Timestamp,
+        /// What the fleet's history says of it, newest last.
+        history: Vec<String>,
+    },
+    /// The fleet has been carrying out a modification for uncommonly long.
+    StuckModifying {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// No source tells the fleet's utilisation: nothing is given back.
+    NoSamples {
+        /// Since when, if it ever was told.
+        since: Option<Timestamp>,
+    },
+    /// Most agents are silent: what the others say is not taken for the whole.
+    AgentsSilent {
+        /// How many instances spoke.
+        heard: u32,
+        /// How many serve.
+        serving: u32,
+    },
+    /// A call is not allowed.
+    Denied {
+        /// Which.
+        operation: String,
+        /// The error.
+        message: String,
+    },
+    /// A call failed in a way that repeating does not help.
+    Malformed {
+        /// Which.
+        operation: String,
+        /// The error.
+        message: String,
+    },
+    /// Reads of a region or a metrics service keep failing.
+    Unreachable {
+        /// Which.
+        operation: String,
+        /// Since when.
+        since: Timestamp,
+        /// The last error.
+        message: String,
+    },
+    /// The planner panicked: the fleet is left as it is.
+    Panicked {
+        /// The panic's words.
+        message: String,
+    },
+    /// The independent checker refused a plan: the fleet is left as it is.
+    Refused {
+        /// What would have been broken.
+        breaches: Vec<Breach>,
+    },
+    /// The journal fails: scale-out goes on, removals do not begin.
+    JournalFailing {
+        /// Its error.
+        message: String,
+    },
+    /// Newer policies were refused: the old ones stay in force.
+    PoliciesRejected {
+        /// What is wrong with them.
+        problems: String,
+    },
+}
+
+impl Alarm {
+    /// The metric label; at most one alarm of a label is raised per fleet.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::NoRegion => "no_region",
+            Self::FleetNotFound { .. } => "fleet_not_found",
+            Self::FleetAmbiguous { .. } => "fleet_ambiguous",
+            Self::FleetHeldTwice { .. } => "fleet_held_twice",
+            Self::NotHoldable { .. } => "not_holdable",
+            Self::Ceded { .. } => "ceded",
+            Self::CapacityLate { .. } => "capacity_late",
+            Self::StuckModifying { .. } => "stuck_modifying",
+            Self::NoSamples { .. } => "no_samples",
+            Self::AgentsSilent { .. } => "agents_silent",
+            Self::Denied { .. } => "denied",
+            Self::Malformed { .. } => "malformed",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Panicked { .. } => "panicked",
+            Self::Refused { .. } => "refused",
+            Self::JournalFailing { .. } => "journal_failing",
+            Self::PoliciesRejected { .. } => "policies_rejected",
+        }
+    }
+    /// Every label there is.
+    pub const LABELS: [&'static str; 17] = [
+        "no_region",
+        "fleet_not_found",
+        "fleet_ambiguous",
+        "fleet_held_twice",
+        "not_holdable",
+        "ceded",
+        "capacity_late",
+        "stuck_modifying",
+        "no_samples",
+        "agents_silent",
+        "denied",
+        "malformed",
+        "unreachable",
+        "panicked",
+        "refused",
+        "journal_failing",
+        "policies_rejected",
+    ];
+}
+
+/// An alarm that is raised.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActiveAlarm {
+    /// Since when.
+    pub since: Timestamp,
+    /// What.
+    pub alarm: Alarm,
+}
+
+/// An alarm that was raised just now, or cleared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlarmChange {
+    /// When.
+    pub at: Timestamp,
+    /// Which fleet; `None`: no fleet in particular.
+    pub fleet: Option<FleetName>,
+    /// Raised, or cleared.
+    pub raised: bool,
+    /// What.
+    pub alarm: Alarm,
+}
