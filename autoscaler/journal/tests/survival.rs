@@ -52,17 +52,25 @@ fn numbers(journal: &Journal) -> Vec<u64> {
     numbers
 }
 
+/// A record that says its number and then 300 bytes that no packing makes small.
+fn numbered(number: u64) -> Vec<u8> {
+    let mut noise = number;
+    let noise = std::iter::repeat_with(|| {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        noise.to_be_bytes()[0]
+    });
+    number.to_le_bytes().into_iter().chain(noise.take(300)).collect()
+}
+
 /// Not a test by itself: what the tests below start and kill.
 #[test]
 fn a_child_appends_until_it_is_killed() {
     let Some(directory) = child_directory() else { return };
     let (_state, mut journal) = open(&directory);
     let mut number = numbers(&journal).len() as u64;
-    let padding = [7_u8; 300];
     loop {
         let at = Timestamp::from_millis(i64::try_from(number).expect("small") * 100);
-        let bytes: Vec<Vec<u8>> =
-            (number..number + 3).map(|n| [&n.to_le_bytes(), &padding[..]].concat()).collect();
+        let bytes: Vec<Vec<u8>> = (number..number + 3).map(numbered).collect();
         let entries: Vec<Entry<'_>> =
             bytes.iter().map(|bytes| Entry { stream: "web", at, checkpoint: false, bytes }).collect();
         let durable = number % 2 == 0;
@@ -77,7 +85,8 @@ fn a_child_appends_until_it_is_killed() {
         number += 3;
         // Acknowledged: from here on it must never be missed, durable or not, as only the process dies.
         println!("\nwrote {number}");
-        journal.tidy(at).expect("it is tidied");
+        // Packing needs space, too; what could not be packed stays as it is.
+        assert!(matches!(journal.tidy(at), Ok(_) | Err(JournalError::Full { .. })));
     }
 }
 
