@@ -1,15 +1,95 @@
 //! From what was seen to what will be done.
 
-use crate::{Learned, Memory, Plan, Planned, Policy, Report, Snapshot};
-use fleet::Timestamp;
+mod act;
+mod draft;
+mod ground;
+mod herd;
+mod ledger;
+mod victims;
+mod wish;
 
-/// Plans one cycle of one fleet. The top function reads like a table of contents.
-pub fn plan(
-    _policy: &Policy,
-    _seen: &Snapshot,
-    memory: &Memory,
-    _learned: &Learned,
-    _now: Timestamp,
-) -> Planned {
-    Planned { plan: Plan::default(), report: Report::default(), memory: memory.clone(), look: false }
+use crate::sizing::{self, Sizing};
+use crate::{Decision, Learned, Memory, Plan, Planned, Policy, Remark, Snapshot};
+use draft::Draft;
+use fleet::{CapacityUnits, FleetView, Timestamp};
+use herd::Herd;
+
+/// Plans one cycle of one fleet.
+///
+/// * `seen`: what was seen, with ages; its samples already folded into `learned`.
+/// * `memory`: what the cycle before left; journaled before its plan was carried out.
+/// * returns: the next step towards what is wanted, why, and what to remember. A cycle takes one step: a fleet
+///   that is being modified, or a write that has not shown yet, is waited for.
+///
+/// Pure and total: the same arguments give the same plan, odd input becomes a [`crate::Hold`]. Never panics.
+pub fn plan(policy: &Policy, seen: &Snapshot, memory: &Memory, learned: &Learned, now: Timestamp) -> Planned {
+    let mut draft = Draft::new(policy, seen, memory, now);
+    draft.forget_the_future();
+    let herd = Herd::of(&draft);
+    herd::describe(&mut draft, herd.as_ref());
+    let Some(ground) = ground::survey(&mut draft) else { return finish(draft) };
+    let sizing = size(&mut draft, learned, herd.as_ref(), ground.view);
+    let wish = wish::wish(&mut draft, sizing.as_ref(), herd.as_ref(), ground.view.target);
+    note_bounds(&mut draft, ground.view, herd.as_ref());
+    if ground.ours {
+        ledger::strike_off(&mut draft, herd.as_ref());
+        let before_acting = draft.memory.clone();
+        act::act(&mut draft, ground, herd.as_ref(), wish);
+        if policy.dry_run {
+            // What is not done is not remembered as done.
+            draft.memory = before_acting;
+            draft.remark(Remark::DryRun);
+        }
+    } else if wish.target != ground.view.target {
+        draft.report.decision = Decision::Held;
+    }
+    finish(draft)
+}
+
+/// Asks sizing, and writes its arithmetic down.
+fn size(
+    draft: &mut Draft<'_>,
+    learned: &Learned,
+    herd: Option<&Herd<'_>>,
+    view: &FleetView,
+) -> Option<Sizing> {
+    let power_per_unit = Herd::power_per_unit(herd, draft, view);
+    let report = &mut draft.report;
+    report.target = Some(view.target);
+    report.goal = Some(draft.policy.target);
+    report.power_per_unit = Some(power_per_unit);
+    if let Some(latest) = &draft.seen.latest {
+        report.utilization = Some(latest.utilization);
+        report.source = Some(latest.source);
+        report.sample_age = Some(draft.now.since(latest.end));
+        report.power = Some(latest.power);
+    }
+    let sizing = sizing::size(draft.policy, learned, power_per_unit, draft.now)?;
+    report.demand = Some(sizing.demand);
+    report.saturated = sizing.saturated;
+    report.opinions = sizing.opinions.iter().copied().filter(|o| o.weight > 0.0).collect();
+    report.forecast = Some(sizing.forecast);
+    report.horizon = Some(sizing.horizon);
+    report.headroom = sizing.headroom;
+    report.needed = Some(sizing.needed);
+    Some(sizing)
+}
+
+/// Says what is out of bounds or missing, whoever may do something about it.
+fn note_bounds(draft: &mut Draft<'_>, view: &FleetView, herd: Option<&Herd<'_>>) {
+    let (min, max) = (draft.policy.capacity.min, draft.policy.capacity.max);
+    if !(min..=max).contains(&view.target) {
+        draft.remark(Remark::OutOfBounds { target: view.target, min, max });
+    }
+    let there = herd.map(|h| herd::units(h.alive.iter().copied()).sum());
+    let missing = there.map_or(0.0, |there| f64::from(view.target) - there);
+    if missing > herd::LEEWAY {
+        draft.remark(Remark::Missing { units: CapacityUnits::new(missing) });
+    }
+}
+
+fn finish(draft: Draft<'_>) -> Planned {
+    let Draft { memory, mut report, actions, look, .. } = draft;
+    report.removals = memory.removals.iter().map(|(id, r)| (id.clone(), r.step)).collect();
+    Planned { plan: Plan { actions }, report, memory, look }
 }

@@ -1,8 +1,10 @@
 //! Sizing: estimate demand, forecast it, decide how much capacity keeps the promise.
 
+use crate::Opinion;
 use crate::{Member, Memory, Policy, Snapshot};
-use fleet::{Power, Sample, Timestamp};
+use fleet::{CapacityUnits, Power, Sample, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What has been learned of a fleet's demand: bounded (32 KiB serialised), folded from samples, rebuilt from
 /// the journal.
@@ -66,4 +68,49 @@ pub enum Expert {
 pub struct Headroom {
     /// The share, 0 or more.
     pub share: f64,
+}
+
+/// How much capacity keeps the promise, and the arithmetic behind it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sizing {
+    /// Demand now.
+    pub demand: Power,
+    /// Whether the fleet was saturated, so that demand is more than was measured.
+    pub saturated: bool,
+    /// What the forecasters say.
+    pub opinions: [Opinion; 1],
+    /// Demand at the horizon.
+    pub forecast: Power,
+    /// How far ahead that is.
+    pub horizon: Duration,
+    /// What is kept above the forecast.
+    pub headroom: Headroom,
+    /// Units needed now, before bounds and holds.
+    pub needed: CapacityUnits,
+    /// The least that the target may be: below it, buy.
+    pub buy: u32,
+    /// The most that the target need be: above it, give back. At least `buy`.
+    pub keep: u32,
+}
+
+/// How large the fleet should be by what has been learned.
+///
+/// * `power_per_unit`: what a unit of the fleet buys, more than 0.
+/// * returns: `None` before the first usable sample.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "first form")]
+pub fn size(policy: &Policy, learned: &Learned, power_per_unit: Power, _now: Timestamp) -> Option<Sizing> {
+    let demand = learned.latest?.served();
+    let needed = demand.get() * 1.05 / policy.target.get() / power_per_unit.get();
+    let units = needed.ceil() as u32;
+    Some(Sizing {
+        demand,
+        saturated: false,
+        opinions: [Opinion { expert: Expert::Level, forecast: demand, weight: 1.0 }],
+        forecast: demand,
+        horizon: policy.boot,
+        headroom: Headroom { share: 0.05 },
+        needed: CapacityUnits::new(needed),
+        buy: units,
+        keep: units + 1,
+    })
 }

@@ -1,0 +1,82 @@
+//! The plan while it is being made.
+
+use crate::{Action, Hold, Memory, Policy, Remark, Report, Snapshot};
+use fleet::ports::Change;
+use fleet::{FleetView, Timestamp};
+use std::time::Duration;
+
+/// Everything that the steps of planning share: what they read, and what they fill in.
+pub(super) struct Draft<'a> {
+    pub policy: &'a Policy,
+    pub seen: &'a Snapshot,
+    pub now: Timestamp,
+    /// For the next cycle.
+    pub memory: Memory,
+    /// Why, and why not.
+    pub report: Report,
+    /// What will be done, in order.
+    pub actions: Vec<Action>,
+    /// Whether the fleet must be looked at again before anything is written.
+    pub look: bool,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(policy: &'a Policy, seen: &'a Snapshot, memory: &Memory, now: Timestamp) -> Self {
+        Self {
+            policy,
+            seen,
+            now,
+            memory: memory.clone(),
+            report: Report::default(),
+            actions: Vec::new(),
+            look: false,
+        }
+    }
+
+    /// Brings times that lie ahead back to now: after a clock has jumped back, waiting for them would take as
+    /// long as the jump was wide.
+    pub fn forget_the_future(&mut self) {
+        let now = self.now;
+        let bring_back = |at: &mut Option<Timestamp>| *at = at.map(|at| at.min(now));
+        let Memory {
+            expected, removals, modifying_since, last_scale_out, last_scale_in, excess_since, ..
+        } = &mut self.memory;
+        if let Some(expected) = expected {
+            bring_back(&mut expected.written);
+        }
+        [modifying_since, last_scale_out, last_scale_in, excess_since].into_iter().for_each(bring_back);
+        for removal in removals.values_mut() {
+            removal.since = removal.since.min(now);
+        }
+    }
+
+    /// Notes a reason not to act; the same kind is noted once.
+    pub fn hold(&mut self, hold: Hold) {
+        if !self.report.holds.contains(&hold) {
+            self.report.holds.push(hold);
+        }
+    }
+
+    /// Notes a fact worth attention.
+    pub fn remark(&mut self, remark: Remark) {
+        self.report.remarks.push(remark);
+    }
+
+    /// How old something is that was seen then. What lies ahead of now is as far off as it lies ahead: a clock
+    /// has jumped, and nobody knows how old it really is.
+    pub fn age(&self, at: Timestamp) -> Duration {
+        self.now.since(at).max(at.since(self.now))
+    }
+
+    /// Plans the one modification of this cycle, and remembers it as under way.
+    pub fn modify(&mut self, view: &FleetView, change: Change) {
+        self.actions.push(Action::Modify { fleet: view.fleet_ref(), from: view.target, change });
+        self.memory.expected = Some(crate::Expected {
+            target: change.target,
+            on_demand_target: change.on_demand_target,
+            written: Some(self.now),
+            shown: false,
+            before: Some(Change { target: view.target, on_demand_target: view.on_demand_target }),
+        });
+    }
+}
