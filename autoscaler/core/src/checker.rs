@@ -285,6 +285,7 @@ impl<'a> Court<'a> {
             let choices = staying.iter().filter(|m| {
                 !new_victims.contains(&m.id)
                     && !m.protected
+                    && m.phase != Phase::Draining
                     && m.weight.get() > 0.0
                     && m.pool.market == victim.pool.market
                     && m.weight.get() <= victim.weight.get() + EPSILON

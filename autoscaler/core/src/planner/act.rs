@@ -26,7 +26,7 @@ pub(super) fn act(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<
         return;
     }
     if wish.target < target {
-        give_back(draft, ground, herd, wish.target);
+        give_back(draft, ground, herd, wish);
     } else if !set_right(draft, ground) {
         trim(draft, ground, herd, wish.may_trim);
     }
@@ -64,13 +64,22 @@ fn buy(draft: &mut Draft<'_>, ground: Ground<'_>, to: u32) {
 }
 
 /// Lowers the target by the weight of whole victims, or by what is missing anyway.
-fn give_back(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, to: u32) {
-    if !looked_lately(draft, ground) || !clear_sight(draft, herd, ground.view) {
+///
+/// Where load is not known nobody is chosen: a target beyond `max` comes down, what runs stays.
+fn give_back(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, wish: Wish) {
+    let view = ground.view;
+    if !looked_lately(draft, ground) {
+        return;
+    }
+    if !wish.may_trim {
+        return lower(draft, ground, wish.target, view.on_demand_target.min(wish.target));
+    }
+    if !clear_sight(draft, herd, view) {
         note_held(draft, true);
         return;
     }
     let Some(herd) = herd else { return };
-    let view = ground.view;
+    let to = wish.target;
     let on_demand_target = view.on_demand_target.min(to);
     let wanted = ByMarket { spot: f64::from(to - on_demand_target), on_demand: f64::from(on_demand_target) };
     let alive = units(herd.kept(draft));
@@ -80,23 +89,22 @@ fn give_back(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>,
     // The target follows the victims, whole as they are: never below what is wanted, never up.
     let follow = |wanted: u32, now: u32, left: f64| wanted.max(whole(left).min(now));
     let spot_now = view.target.saturating_sub(view.on_demand_target);
-    let change = Change {
-        target: on_demand_target.saturating_add(follow(
-            to - on_demand_target,
-            spot_now,
-            alive.spot - going.spot,
-        )),
-        on_demand_target,
-    };
-    if change.target >= view.target {
+    let spot = follow(to - on_demand_target, spot_now, alive.spot - going.spot);
+    let target = on_demand_target.saturating_add(spot).min(draft.policy.capacity.max.max(to));
+    if target >= view.target {
         draft.hold(Hold::NoVictim);
         note_held(draft, true);
         return;
     }
     remember_victims(draft, &victims);
-    draft.report.decision = Decision::ScaleIn { from: view.target, to: change.target };
+    lower(draft, ground, target, on_demand_target);
+}
+
+/// Lowers the target.
+fn lower(draft: &mut Draft<'_>, ground: Ground<'_>, target: u32, on_demand_target: u32) {
+    draft.report.decision = Decision::ScaleIn { from: ground.view.target, to: target };
     draft.memory.last_scale_in = Some(draft.now);
-    draft.modify(view, change);
+    draft.modify(ground.view, Change { target, on_demand_target });
 }
 
 /// Enters victims into the ledger. Nothing asks their work to leave yet, so that the step before passes at once.

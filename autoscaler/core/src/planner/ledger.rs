@@ -3,7 +3,7 @@
 use super::draft::Draft;
 use super::ground::{Ground, LOOK_BEFORE_WRITE};
 use super::herd::{ByMarket, Herd, LEEWAY, units};
-use crate::{Action, Hold, Member, Remark, Removal, RemovalStep};
+use crate::{Action, Hold, Member, Phase, Remark, Removal, RemovalStep};
 use fleet::{InstanceId, Weight};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(super) fn strike_off(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
 pub(super) fn carry_on(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>) {
     drop_what_never_began(draft);
     let Some(herd) = herd.filter(|_| !draft.memory.removals.is_empty()) else { return };
-    let due: Vec<&Member> = herd.alive.iter().copied().filter(|m| is_due(draft, &m.id, herd)).collect();
+    let due: Vec<&Member> = herd.alive.iter().copied().filter(|m| is_due(draft, m, herd)).collect();
     draft.hold(Hold::RemovalsInFlight { count: draft.memory.removals.len() });
     if due.is_empty() || !fresh(draft, ground, herd) {
         return;
@@ -100,11 +100,12 @@ fn drop_what_never_began(draft: &mut Draft<'_>) {
     draft.memory.removals.retain(|_, r| r.step != RemovalStep::Draining);
 }
 
-/// Whether a victim is to be told now: its weight is out of the target, or it has not listened.
-fn is_due(draft: &Draft<'_>, id: &InstanceId, herd: &Herd<'_>) -> bool {
-    draft.memory.removals.get(id).is_some_and(|r| match r.step {
+/// Whether a victim is to be told now: its weight is out of the target and its work has left, or it has not
+/// listened.
+fn is_due(draft: &Draft<'_>, victim: &Member, herd: &Herd<'_>) -> bool {
+    draft.memory.removals.get(&victim.id).is_some_and(|r| match r.step {
         RemovalStep::Draining => false,
-        RemovalStep::Lowering => true,
+        RemovalStep::Lowering => victim.phase != Phase::Draining,
         RemovalStep::Terminating => herd.at > r.since + TELL_AGAIN_AFTER,
     })
 }

@@ -21,8 +21,7 @@ pub(super) fn choose<'a>(draft: &Draft<'_>, herd: &Herd<'a>, mut spare: ByMarket
     let ranks = Ranks::of(draft);
     let staying: Vec<&Member> = herd.kept(draft).collect();
     let mut pools = Spread::over(staying.iter().copied().filter(|m| ranks.counts(m)));
-    let mut candidates: Vec<&Member> =
-        staying.iter().copied().filter(|m| !m.protected && m.weight.get() > 0.0).collect();
+    let mut candidates: Vec<&Member> = staying.iter().copied().filter(|m| may_go(m)).collect();
     let mut chosen: Vec<&Member> = Vec::new();
     let before = pools.lack(&draft.policy.diversification);
     loop {
@@ -48,6 +47,11 @@ pub(super) fn choose<'a>(draft: &Draft<'_>, herd: &Herd<'a>, mut spare: ByMarket
     chosen
 }
 
+/// Whether an instance may be chosen at all. One that drains is somebody else's victim.
+fn may_go(member: &Member) -> bool {
+    !member.protected && member.weight.get() > 0.0 && member.phase != Phase::Draining
+}
+
 /// One victim after the other may end in a worse spread than the best exchange of one for another: makes those
 /// exchanges, as long as they help.
 fn swap_for_spread<'a>(
@@ -59,8 +63,8 @@ fn swap_for_spread<'a>(
     before: Lack,
 ) {
     let rule = &draft.policy.diversification;
-    // Each exchange strictly improves a finite measure; the bound is for the reader.
-    for _ in 0..chosen.len() * 2 {
+    // Each exchange strictly improves a finite measure, so that this ends; the bound is for the reader.
+    for _ in 0..10_000 {
         let now = pools.lack(rule);
         if now <= before {
             return;
@@ -117,8 +121,7 @@ impl<'a> Ranks<'a> {
                 match m.phase {
                     Phase::Requested | Phase::Leaving => 0,
                     Phase::Booting => 1,
-                    Phase::Draining => 2,
-                    Phase::InService => 3,
+                    Phase::InService | Phase::Draining => 2,
                 },
                 !self.at_risk.contains(&m.id),
             )
