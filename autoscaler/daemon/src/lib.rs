@@ -1,4 +1,5 @@
 //! autoscaler
 
+pub mod metrics;
 pub mod prometheus;
 pub mod tls;

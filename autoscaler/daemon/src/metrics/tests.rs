@@ -1,0 +1,210 @@
+use super::*;
+use autoscaler_core::{Action, Decision, Hold, Phase, Plan, Report};
+use autoscaler_engine::{
+    ActiveAlarm, Alarm, CallCount, Cycle, Decided, FleetStatus, InstanceStatus, JournalStatus, Outcome,
+    PolicyStatus, Record, Withheld,
+};
+use fleet::ports::Change;
+use fleet::{
+    Backend, ErrorClass, FleetRef, FleetSelector, Health, Pool, Power, Timestamp, Utilization, Weight,
+};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const AT: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+fn fleet_status(name: &str) -> FleetStatus {
+    FleetStatus {
+        name: name.into(),
+        region: None,
+        backend: Backend::SpotFleet,
+        selector: FleetSelector::Id("sfr-1".into()),
+        id: None,
+        state: None,
+        target: None,
+        fulfilled: None,
+        min: 1,
+        max: 20,
+        seen: None,
+        instances_seen: None,
+        instances: Vec::new(),
+        source: None,
+        schedules: Vec::new(),
+        pause: None,
+        bent: None,
+        dry_run: false,
+        observe_only: false,
+        ceded: false,
+        writing: None,
+        decided: None,
+        alarms: Vec::new(),
+    }
+}
+
+/// A fleet of which everything is known.
+fn busy(name: &str) -> FleetStatus {
+    let report = Report {
+        decision: Decision::ScaleOut { from: 4, to: 6 },
+        utilization: Some(Utilization::new(0.9)),
+        sample_age: Some(Duration::from_millis(1500)),
+        demand: Some(Power::new(7.2)),
+        saturated: true,
+        holds: vec![Hold::ScaleInOff, Hold::Modifying { since: AT }, Hold::Modifying { since: AT }],
+        ..Report::default()
+    };
+    let instance = InstanceStatus {
+        id: "i-0123456789abcdef0".into(),
+        pool: Pool::spot("m5.large", "eu-west-1a"),
+        weight: Weight::new(1.0),
+        power: Power::new(2.0),
+        phase: Phase::InService,
+        since: AT,
+        health: Health::Healthy,
+    };
+    FleetStatus {
+        target: Some(4),
+        instances: vec![instance],
+        decided: Some(Decided { at: AT, plan: Plan::default(), withheld: None, report }),
+        alarms: vec![ActiveAlarm { since: AT, alarm: Alarm::Ceded { foreign_writes: 2 } }],
+        ..fleet_status(name)
+    }
+}
+
+fn status(fleets: Vec<FleetStatus>) -> Status {
+    Status {
+        at: AT,
+        fleets,
+        alarms: Vec::new(),
+        policies: PolicyStatus::default(),
+        journal: JournalStatus::default(),
+        dry_run: false,
+        stopping: false,
+    }
+}
+
+fn has(text: &str, line: &str) {
+    assert!(text.lines().any(|l| l == line), "no line {line:?} in:\n{text}");
+}
+
+#[test]
+fn a_scrape_shows_what_status_and_engine_say() {
+    let metrics = Metrics::new();
+    let mut engine = EngineMetrics { cycles: 7, ..EngineMetrics::default() };
+    engine.calls.insert(CallCount { operation: "modify", class: "throttled" }, 3);
+    metrics.count_request("/v1/fleets/{name}", 200);
+    let text = metrics.render(status(vec![fleet_status("api"), busy("web")]), engine);
+    for line in [
+        "# TYPE muster_fleet_target_units gauge",
+        "# HELP muster_fleet_target_units Target of the fleet, in its own units",
+        "muster_fleet_target_units{fleet=\"web\"} 4.0",
+        "muster_fleet_instances{fleet=\"web\",phase=\"in_service\"} 1.0",
+        "muster_fleet_instances{fleet=\"web\",phase=\"booting\"} 0.0",
+        "muster_fleet_utilization_ratio{fleet=\"web\"} 0.9",
+        "muster_fleet_sample_age_seconds{fleet=\"web\"} 1.5",
+        "muster_fleet_saturated{fleet=\"web\"} 1.0",
+        "muster_fleet_held{fleet=\"web\",reason=\"scale_in_off\"} 1.0",
+        "muster_fleet_alarm{fleet=\"web\",alarm=\"ceded\"} 1.0",
+        "muster_fleet_alarms{fleet=\"api\"} 0.0",
+        "muster_fleet_decided_timestamp_seconds{fleet=\"web\"} 1800000000.0",
+        "muster_engine_cycles_total 7.0",
+        "muster_cloud_calls_total{operation=\"modify\",class=\"throttled\"} 3.0",
+        "muster_http_requests_total{route=\"/v1/fleets/{name}\",status=\"200\"} 1.0",
+        "# EOF",
+    ] {
+        has(&text, line);
+    }
+    let held = text.lines().filter(|line| line.contains("reason=\"modifying\"")).count();
+    assert_eq!(held, 1, "a hold that is given twice is one series");
+    assert!(!text.contains("muster_fleet_target_units{fleet=\"api\"}"), "what is not known is not 0");
+}
+
+#[test]
+fn counters_of_a_fleet_start_at_0_and_are_forgotten_with_it() {
+    let metrics = Metrics::new();
+    let scrape = |fleets| metrics.render(status(fleets), EngineMetrics::default());
+    has(
+        &scrape(vec![fleet_status("web")]),
+        "muster_fleet_modifications_total{fleet=\"web\",direction=\"up\"} 0.0",
+    );
+
+    let fleet = FleetRef { backend: Backend::SpotFleet, id: "sfr-1".into() };
+    let modify = |from, target| Action::Modify {
+        fleet: fleet.clone(),
+        from,
+        change: Change { target, on_demand_target: 0 },
+    };
+    let terminate = Action::Terminate { fleet: fleet.clone(), instances: vec!["i-1".into(), "i-2".into()] };
+    let cycle = |actions, withheld| {
+        let plan = Plan { actions };
+        Record::Cycle(Cycle { at: AT, plan, withheld, memory: None, report_digest: 0 })
+    };
+    let failed = Outcome::Failed { class: ErrorClass::Unclear, message: String::new() };
+    let records = vec![
+        cycle(vec![modify(4, 6)], None),
+        cycle(vec![modify(6, 5), terminate], None),
+        cycle(vec![modify(5, 9)], Some(Withheld::DryRun)),
+        Record::Outcome { at: AT, step: 0, outcome: failed },
+        Record::Outcome { at: AT, step: 0, outcome: Outcome::Done },
+    ];
+    metrics.count(&[Entry { fleet: "web".into(), at: AT, records }]);
+    let text = scrape(vec![fleet_status("web")]);
+    has(&text, "muster_fleet_cycles_total{fleet=\"web\"} 3.0");
+    has(&text, "muster_fleet_modifications_total{fleet=\"web\",direction=\"up\"} 1.0");
+    has(&text, "muster_fleet_modifications_total{fleet=\"web\",direction=\"down\"} 1.0");
+    has(&text, "muster_fleet_terminations_total{fleet=\"web\"} 2.0");
+    has(&text, "muster_fleet_failed_steps_total{fleet=\"web\"} 1.0");
+
+    assert!(!scrape(Vec::new()).contains("fleet=\"web\""), "a fleet that is gone leaves no series");
+    has(&scrape(vec![fleet_status("web")]), "muster_fleet_cycles_total{fleet=\"web\"} 0.0");
+}
+
+#[test]
+fn names_are_unique_and_tell_area_and_kind() {
+    let mut names = BTreeSet::new();
+    let areas = ["fleet", "engine", "cloud", "samples", "policy", "journal", "http", "build"];
+    for Metric { name, kind, labels, help, .. } in METRICS {
+        assert!(names.insert(name), "{name} is there twice");
+        let area = name.strip_prefix("muster_").and_then(|rest| rest.split('_').next()).unwrap_or_default();
+        assert!(areas.contains(&area), "{name}: {area} is no area");
+        assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+        assert!(!help.ends_with('.') && !help.contains('\n'), "{name}: {help:?}");
+        assert!(labels.iter().all(|label| !label.contains("instance")), "{name} has {labels:?}");
+    }
+}
+
+#[test]
+fn no_series_names_an_instance() {
+    let text = Metrics::new().render(status(vec![busy("web")]), EngineMetrics::default());
+    assert!(!text.contains("i-0123456789abcdef0"), "{text}");
+}
+
+#[test]
+fn every_series_has_a_value_for_each_of_its_labels() {
+    let mut engine = EngineMetrics { batches_lost: 1, ..EngineMetrics::default() };
+    engine.calls.insert(CallCount { operation: "modify", class: "ok" }, 1);
+    for words in
+        [&mut engine.decisions, &mut engine.withheld, &mut engine.breaches, &mut engine.batches_rejected]
+    {
+        words.insert("word", 1);
+    }
+    let scrape = Scrape { status: Some(status(vec![busy("web")])), engine, counted: Counted::default() };
+    for Metric { name, labels, read, .. } in METRICS {
+        read(&scrape, &mut |values, _| assert_eq!(values.len(), labels.len(), "{name}: {values:?}"));
+    }
+}
+
+#[test]
+fn the_documentation_lists_every_metric() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
+    let begin = "<!-- table: begin -->\n";
+    let end = "<!-- table: end -->";
+    let text = std::fs::read_to_string(path).expect("docs/metrics.md");
+    let (before, rest) = text.split_once(begin).expect("the table's begin");
+    let (table, after) = rest.split_once(end).expect("the table's end");
+    if option_env!("MUSTER_BLESS").is_some() {
+        let blessed = format!("{before}{begin}{}{end}{after}", markdown());
+        std::fs::write(path, blessed).expect("docs/metrics.md is written");
+        return;
+    }
+    assert_eq!(table, markdown(), "write it anew: MUSTER_BLESS=1 cargo test -p autoscaler documentation");
+}
