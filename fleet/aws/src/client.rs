@@ -1,81 +1,256 @@
 //! The connection, and the ports it answers.
 
-use crate::AwsConfig;
+use crate::action::Action;
+use crate::config::{AwsConfig, Credentials};
+use crate::errors;
+use crate::governor::{Governor, Toll};
+use crate::launch::Known;
+use crate::transport::Transport;
+use crate::{cloudwatch, ec2_fleet, history, instances, prices, scalable, spot_fleet};
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_applicationautoscaling as autoscaling;
+use aws_sdk_cloudwatch as cloudwatch_sdk;
+use aws_sdk_ec2 as ec2;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
 use fleet::ports::{Answer, Change, Clock, Cloud, MetricQuery, Metrics, Series};
 use fleet::{
     ApiError, Backend, ErrorClass, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId,
     InstanceState, InstanceType, Offering, Region, Timestamp,
 };
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// AWS in one region. Clones share everything.
+/// Pages of one listing before it is given up: a service that pages without end must not hold us forever. With
+/// 1000 items a page this is a hundred times a region's quota of fleets.
+const MAX_PAGES: u32 = 100;
+
+/// AWS in one region, behind [`Cloud`] and [`Metrics`]. Clones share everything.
 #[derive(Clone)]
 pub struct Aws {
-    inner: Arc<Inner>,
+    account: Arc<Account>,
+    region: Arc<InRegion>,
 }
 
-struct Inner {
-    region: Region,
+/// What the regions share.
+struct Account {
     config: AwsConfig,
+    sdk: SdkConfig,
     clock: Arc<dyn Clock>,
+    regions: Mutex<BTreeMap<Region, Arc<InRegion>>>,
+}
+
+/// One region: its clients, its budget, and what was learned of it.
+pub(crate) struct InRegion {
+    name: Region,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ec2: ec2::Client,
+    pub(crate) cloudwatch: cloudwatch_sdk::Client,
+    pub(crate) autoscaling: autoscaling::Client,
+    pub(crate) known: Mutex<Known>,
+    governor: Governor,
 }
 
 impl Aws {
-    /// Prepares the connection; nothing is asked of AWS before the first call.
+    /// Prepares the connection. Nothing is asked of AWS before the first call; the environment and the profile
+    /// files are read now.
     pub async fn connect(config: AwsConfig, clock: Arc<dyn Clock>) -> Self {
-        Self { inner: Arc::new(Inner { region: config.region.clone(), config, clock }) }
+        let sdk = sdk_config(&config).await;
+        let region = config.region.clone();
+        let account = Arc::new(Account { config, sdk, clock, regions: Mutex::default() });
+        Self { region: account.region(&region), account }
     }
-    /// The same account in another region: shares connections, credentials and the regions' budgets.
+    /// The same account in another region: shares connections and credentials, and the region's budget with
+    /// whoever else asked for this region.
     #[must_use]
     pub fn for_region(&self, region: &Region) -> Self {
-        let inner = &self.inner;
-        Self {
-            inner: Arc::new(Inner {
-                region: region.clone(),
-                config: inner.config.clone(),
-                clock: inner.clock.clone(),
-            }),
-        }
+        Self { region: self.account.region(region), account: Arc::clone(&self.account) }
     }
     /// The region that this answers for.
     pub fn region(&self) -> &Region {
-        &self.inner.region
+        &self.region.name
     }
-    fn not_yet<T: Send + 'static>(operation: &str) -> Answer<'static, T> {
-        let error = ApiError::new(ErrorClass::Malformed, "ec2", operation, None, "not connected");
-        Box::pin(std::future::ready(Err(error)))
+}
+
+/// The SDK's settings. Its own retries are off, for there is one retry policy, ours; the search for credentials
+/// keeps them, because it happens inside the first attempt.
+async fn sdk_config(config: &AwsConfig) -> SdkConfig {
+    let http = SharedHttpClient::new(Transport::new(config.endpoints.sts()));
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .region(aws_types::region::Region::new(config.region.as_str().to_owned()))
+        .http_client(http)
+        .timeout_config(TimeoutConfig::builder().connect_timeout(config.timeouts.connect).build())
+        // Attempts are bounded as a whole: a body that stalls runs into that bound.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    if let Some(name) = app_name(&config.app_name) {
+        loader = loader.app_name(name);
+    }
+    if let Credentials::Static { access_key_id, secret_access_key } = &config.credentials {
+        loader = loader.credentials_provider(aws_credential_types::Credentials::new(
+            access_key_id,
+            secret_access_key.expose(),
+            None,
+            None,
+            "muster",
+        ));
+    }
+    loader.load().await.into_builder().retry_config(RetryConfig::disabled()).build()
+}
+
+fn app_name(name: &str) -> Option<aws_types::app_name::AppName> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let name: String = name.chars().map(|c| if allowed(c) { c } else { '-' }).take(50).collect();
+    aws_types::app_name::AppName::new(name).ok()
+}
+
+impl Account {
+    fn region(&self, name: &Region) -> Arc<InRegion> {
+        // A panic elsewhere leaves nothing half done in here.
+        let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let region = regions.entry(name.clone()).or_insert_with(|| Arc::new(InRegion::new(name, self)));
+        Arc::clone(region)
+    }
+}
+
+impl InRegion {
+    fn new(name: &Region, account: &Account) -> Self {
+        let region = aws_types::region::Region::new(name.as_str().to_owned());
+        let sdk = account.sdk.clone().into_builder().region(region).build();
+        let endpoints = &account.config.endpoints;
+        let mut ec2_config = ec2::config::Builder::from(&sdk);
+        if let Some(url) = endpoints.ec2() {
+            ec2_config = ec2_config.endpoint_url(url);
+        }
+        let mut cloudwatch_config = cloudwatch_sdk::config::Builder::from(&sdk);
+        if let Some(url) = endpoints.cloudwatch() {
+            cloudwatch_config = cloudwatch_config.endpoint_url(url);
+        }
+        let mut autoscaling_config = autoscaling::config::Builder::from(&sdk);
+        if let Some(url) = endpoints.application_autoscaling() {
+            autoscaling_config = autoscaling_config.endpoint_url(url);
+        }
+        Self {
+            name: name.clone(),
+            clock: Arc::clone(&account.clock),
+            ec2: ec2::Client::from_conf(ec2_config.build()),
+            cloudwatch: cloudwatch_sdk::Client::from_conf(cloudwatch_config.build()),
+            autoscaling: autoscaling::Client::from_conf(autoscaling_config.build()),
+            known: Mutex::default(),
+            governor: Governor::new(&account.config, name, Arc::clone(&account.clock)),
+        }
+    }
+
+    /// One call, within the budget, with its retries and deadline.
+    pub(crate) async fn call<T, E, F, Sent>(&self, action: Action, toll: Toll, send: F) -> Result<T, ApiError>
+    where
+        F: Fn() -> Sent,
+        Sent: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let attempt = || {
+            let sent = send();
+            async move { sent.await.map_err(|failure| errors::classify(action, &failure)) }
+        };
+        self.governor.call(action, toll, attempt).await
+    }
+
+    /// A whole listing, page by page.
+    ///
+    /// * `send`: asks for the page that a token stands for, the first without one.
+    /// * `split`: what a page holds, and the token of the next.
+    /// * `enough`: stops early once so many items are there.
+    pub(crate) async fn pages<T, Page, E, F, Sent>(
+        &self,
+        action: Action,
+        enough: usize,
+        send: F,
+        split: impl Fn(Page) -> (Vec<T>, Option<String>),
+    ) -> Result<Vec<T>, ApiError>
+    where
+        F: Fn(Option<String>) -> Sent,
+        Sent: Future<Output = Result<Page, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let mut items = Vec::new();
+        let mut token = None;
+        for _ in 0..MAX_PAGES {
+            let page = self.call(action, Toll::None, || send(token.clone())).await?;
+            let (more, next) = split(page);
+            items.extend(more);
+            // Some services say "no more" with an empty token.
+            let next = next.filter(|next| !next.is_empty());
+            if next.is_none() || items.len() >= enough {
+                return Ok(items);
+            }
+            if next == token {
+                return Err(errors::local(
+                    ErrorClass::Malformed,
+                    action,
+                    "answered the same page token twice",
+                ));
+            }
+            token = next;
+        }
+        Err(errors::local(ErrorClass::Malformed, action, "pages without end"))
     }
 }
 
 impl Cloud for Aws {
-    fn describe_fleets<'a>(&'a self, _: &'a [Backend]) -> Answer<'a, Vec<FleetView>> {
-        Self::not_yet("DescribeFleets")
+    fn describe_fleets<'a>(&'a self, backends: &'a [Backend]) -> Answer<'a, Vec<FleetView>> {
+        Box::pin(async move {
+            let mut drafts = Vec::new();
+            if backends.contains(&Backend::SpotFleet) {
+                drafts.extend(spot_fleet::describe(&self.region).await?);
+            }
+            if backends.contains(&Backend::Ec2Fleet) {
+                drafts.extend(ec2_fleet::describe(&self.region).await?);
+            }
+            Ok(crate::launch::complete(&self.region, drafts).await)
+        })
     }
-    fn describe_instances<'a>(&'a self, _: &'a [FleetRef]) -> Answer<'a, Vec<Instance>> {
-        Self::not_yet("DescribeInstances")
+    fn describe_instances<'a>(&'a self, fleets: &'a [FleetRef]) -> Answer<'a, Vec<Instance>> {
+        Box::pin(instances::describe(&self.region, fleets))
     }
-    fn fleet_instances<'a>(&'a self, _: &'a FleetRef) -> Answer<'a, Vec<(InstanceId, Health)>> {
-        Self::not_yet("DescribeFleetInstances")
+    fn fleet_instances<'a>(&'a self, fleet: &'a FleetRef) -> Answer<'a, Vec<(InstanceId, Health)>> {
+        match fleet.backend {
+            Backend::SpotFleet => Box::pin(spot_fleet::instances(&self.region, &fleet.id)),
+            Backend::Ec2Fleet => Box::pin(ec2_fleet::instances(&self.region, &fleet.id)),
+        }
     }
-    fn modify<'a>(&'a self, _: &'a FleetRef, _: Change) -> Answer<'a, ()> {
-        Self::not_yet("ModifyFleet")
+    fn modify<'a>(&'a self, fleet: &'a FleetRef, change: Change) -> Answer<'a, ()> {
+        match fleet.backend {
+            Backend::SpotFleet => Box::pin(spot_fleet::modify(&self.region, &fleet.id, change)),
+            Backend::Ec2Fleet => Box::pin(ec2_fleet::modify(&self.region, &fleet.id, change)),
+        }
     }
-    fn terminate<'a>(&'a self, _: &'a [InstanceId]) -> Answer<'a, Vec<(InstanceId, InstanceState)>> {
-        Self::not_yet("TerminateInstances")
+    fn terminate<'a>(&'a self, instances: &'a [InstanceId]) -> Answer<'a, Vec<(InstanceId, InstanceState)>> {
+        Box::pin(instances::terminate(&self.region, instances))
     }
-    fn history<'a>(&'a self, _: &'a FleetRef, _: Timestamp) -> Answer<'a, Vec<HistoryEvent>> {
-        Self::not_yet("DescribeFleetHistory")
+    fn history<'a>(&'a self, fleet: &'a FleetRef, since: Timestamp) -> Answer<'a, Vec<HistoryEvent>> {
+        Box::pin(history::read(&self.region, fleet, since))
     }
-    fn scalable_targets<'a>(&'a self, _: &'a [FleetRef]) -> Answer<'a, Vec<FleetRef>> {
-        Self::not_yet("DescribeScalableTargets")
+    fn scalable_targets<'a>(&'a self, fleets: &'a [FleetRef]) -> Answer<'a, Vec<FleetRef>> {
+        Box::pin(scalable::targets(&self.region, fleets))
     }
-    fn spot_prices<'a>(&'a self, _: &'a [InstanceType]) -> Answer<'a, Vec<Offering>> {
-        Self::not_yet("DescribeSpotPriceHistory")
+    fn spot_prices<'a>(&'a self, types: &'a [InstanceType]) -> Answer<'a, Vec<Offering>> {
+        Box::pin(prices::spot(&self.region, types))
     }
 }
 
 impl Metrics for Aws {
-    fn read<'a>(&'a self, _: &'a [MetricQuery], _: Timestamp, _: Timestamp) -> Answer<'a, Vec<Series>> {
-        Self::not_yet("GetMetricData")
+    fn read<'a>(
+        &'a self,
+        queries: &'a [MetricQuery],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Answer<'a, Vec<Series>> {
+        Box::pin(cloudwatch::read(&self.region, queries, from, to))
     }
 }

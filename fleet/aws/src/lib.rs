@@ -1,7 +1,21 @@
-//! EC2's fleets and CloudWatch behind muster's ports.
+#![doc = include_str!("../README.md")]
 
+mod action;
 mod client;
+mod cloudwatch;
 mod config;
+mod ec2_fleet;
+mod errors;
+mod governor;
+mod history;
+mod instances;
+mod launch;
+mod prices;
+mod scalable;
+mod spot_fleet;
+mod transport;
+mod words;
 
+pub use action::{Permission, permissions};
 pub use client::Aws;
 pub use config::{AwsConfig, Budget, Credentials, Endpoints, Secret, Timeouts};
