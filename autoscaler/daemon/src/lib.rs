@@ -1,5 +1,6 @@
 //! autoscaler
 
+pub mod http;
 pub mod metrics;
 pub mod prometheus;
 pub mod tls;

@@ -1,0 +1,119 @@
+//! Who may do what.
+
+use super::{Refusal, TokenFile};
+use axum::http::header::{FORWARDED, HOST, HeaderName, ORIGIN};
+use axum::http::{HeaderMap, StatusCode};
+use std::net::{IpAddr, SocketAddr};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Who may send samples and give orders.
+#[derive(Debug, Default)]
+pub struct Access {
+    /// The tokens of agents; `None`: no samples are taken.
+    pub samples: Option<TokenFile>,
+    /// The tokens of operators; `None`: orders are taken from loopback.
+    pub operators: Option<TokenFile>,
+}
+
+impl Access {
+    /// Whether a request may carry samples. That it comes from the right instance is for the engine to say.
+    pub(super) fn samples(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        match &self.samples {
+            Some(tokens) => admit(tokens, headers, "an agent's"),
+            None => {
+                Err(forbidden("no samples are taken: the daemon was started without a samples token file"))
+            }
+        }
+    }
+
+    /// Whether a request may give orders.
+    ///
+    /// Without a token, where a request comes from is all that is known of it. A browser on this host can be made
+    /// to send requests by any page that it shows, and a proxy sends those of others: neither is the operator's
+    /// own program, and both give themselves away by their headers.
+    pub(super) fn orders(&self, headers: &HeaderMap, peer: SocketAddr) -> Result<(), Refusal> {
+        if let Some(tokens) = &self.operators {
+            return admit(tokens, headers, "an operator's");
+        }
+        if !peer.ip().is_loopback() {
+            return Err(forbidden(
+                "orders are taken from this host alone: the daemon was started without an operator token file",
+            ));
+        }
+        if headers.contains_key(ORIGIN) || !names_loopback(headers) {
+            return Err(forbidden("orders are not taken from a browser without an operator token file"));
+        }
+        if headers.contains_key(FORWARDED) || headers.contains_key(X_FORWARDED_FOR) {
+            return Err(forbidden("orders are not taken through a proxy without an operator token file"));
+        }
+        Ok(())
+    }
+}
+
+fn admit(tokens: &TokenFile, headers: &HeaderMap, whose: &str) -> Result<(), Refusal> {
+    if tokens.admits(headers) {
+        Ok(())
+    } else {
+        Err(Refusal::new(StatusCode::UNAUTHORIZED, format!("{whose} bearer token is needed")))
+    }
+}
+
+fn forbidden(why: &str) -> Refusal {
+    Refusal::new(StatusCode::FORBIDDEN, why)
+}
+
+/// Whether `Host` is this host by address or as `localhost`: not a name that somebody's DNS points here.
+fn names_loopback(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return false };
+    if let Ok(address) = host.parse::<SocketAddr>() {
+        return address.ip().is_loopback();
+    }
+    let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().expect("a header")))
+            .collect()
+    }
+
+    #[test]
+    fn without_a_token_file_orders_come_from_this_host_s_own_programs_alone() {
+        let access = Access::default();
+        let local: SocketAddr = "127.0.0.1:1".parse().expect("an address");
+        for (pairs, peer, taken) in [
+            (&[("host", "127.0.0.1:7575")][..], "127.0.0.1:1", true),
+            (&[("host", "127.0.0.1")], "127.0.0.1:1", true),
+            (&[("host", "localhost:7575")], "[::1]:1", true),
+            (&[("host", "[::1]:7575")], "[::1]:1", true),
+            (&[("host", "[::1]")], "[::1]:1", true),
+            (&[("host", "127.0.0.1:7575")], "10.0.0.4:1", false),
+            (&[("host", "rebound.example:7575")], "127.0.0.1:1", false),
+            (&[], "127.0.0.1:1", false),
+            (&[("host", "127.0.0.1:7575"), ("origin", "http://evil.example")], "127.0.0.1:1", false),
+            (&[("host", "127.0.0.1:7575"), ("x-forwarded-for", "10.0.0.9")], "127.0.0.1:1", false),
+            (&[("host", "127.0.0.1:7575"), ("forwarded", "for=10.0.0.9")], "127.0.0.1:1", false),
+        ] {
+            let peer = peer.parse().expect("an address");
+            assert_eq!(access.orders(&headers(pairs), peer).is_ok(), taken, "{pairs:?} from {peer}");
+        }
+        assert!(access.samples(&headers(&[])).is_err(), "samples need a token file");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("token");
+        std::fs::write(&path, "0123456789abcdef").expect("a file");
+        let operators = Some(TokenFile::open(&path).expect("a token file"));
+        let access = Access { samples: None, operators };
+        assert!(access.orders(&headers(&[("host", "localhost")]), local).is_err(), "loopback is not enough");
+        let token = headers(&[("authorization", "Bearer 0123456789abcdef"), ("origin", "http://console")]);
+        assert!(access.orders(&token, "10.0.0.4:1".parse().expect("an address")).is_ok());
+    }
+}
