@@ -28,7 +28,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("fleet-sim", &["fleet"]),
     ("fleet-cloud", &["fleet", "fleet-clock", "fleet-sim", "muster-hcl"]),
     ("fleet-aws", &["fleet", "fleet-clock"]),
-    ("muster-hcl", &[]),
+    ("muster-hcl", &["fleet"]),
     ("autoscaler-core", &["fleet"]),
     ("autoscaler-policy", &["autoscaler-core", "fleet", "muster-hcl"]),
     ("autoscaler-engine", &["autoscaler-core", "autoscaler-policy", "fleet"]),

@@ -1,49 +1,48 @@
-//! muster-hcl
-use serde::Serialize;
+//! Reading HCL so that an operator learns everything that is wrong at once.
+//!
+//! A block is described by a [`Table`]: its attributes with type, range, documentation and the way to the value,
+//! and its blocks. [`read`] decodes a file by it and collects every [`Problem`] with its place, dotted path,
+//! value, what would be right and the nearest known name; [`TableDoc`] renders the reference and an example
+//! file; [`Table::settings`] lists the values that hold. What the table cannot say (rules between fields) is
+//! checked by the caller, who finds the places of values by path in [`Places`].
+//!
+//! Pure, and safe with any text: sizes and nesting are bounded, nothing panics.
+//!
+//! ```
+//! use muster_hcl::{Field, File, Problems, Table, read};
+//!
+//! struct Server { port: u32 }
+//! static SERVER: Table<Server> = Table {
+//!     fields: &[Field::whole("port", "Where it listens.", (1, 65535), |s| Some(s.port), |s, v| s.port = v)],
+//!     blocks: &[],
+//! };
+//! let mut server = Server { port: 7575 };
+//! let mut problems = Problems::default();
+//! read(&File::new("server.hcl", "port = 70000\n"), 0, &SERVER, &mut server, &mut problems);
+//! assert_eq!(server.port, 7575);
+//! assert_eq!(
+//!     problems.to_string(),
+//!     "server.hcl:1:8: port: 70000 is too large; expected a whole number from 1 to 65535"
+//! );
+//! ```
 
-/// A file's contents, and the name that its problems are shown under.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
-    /// The name.
-    pub name: String,
-    /// The contents.
-    pub text: String,
-}
+mod blocks;
+mod decode;
+mod document;
+mod literal;
+mod parse;
+mod problem;
+mod scan;
+mod source;
+mod suggest;
+mod syntax;
+mod table;
+mod values;
 
-/// How bad a problem is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// The file cannot be used.
-    Error,
-    /// The file can be used, but likely does not say what is meant.
-    Warning,
-}
-
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// How bad.
-    pub severity: Severity,
-    /// The file's name.
-    pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// The column in characters, from 1.
-    pub column: usize,
-    /// The dotted path of what is wrong, such as `fleet.web.capacity.max`.
-    pub path: String,
-    /// The value as it stands in the file.
-    pub value: Option<String>,
-    /// What is wrong.
-    pub message: String,
-    /// What would be right.
-    pub expected: Option<String>,
-    /// How to get there.
-    pub help: Option<String>,
-}
-
-/// Everything that is wrong, in order of files and positions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Problems(Vec<Problem>);
+pub use blocks::{Repeated, Section};
+pub use decode::{Label, Nested, Occurrence, Places, Reader, read};
+pub use document::{BlockDoc, FieldDoc, Setting, TableDoc};
+pub use problem::{Problem, Problems, Severity};
+pub use source::{File, Place};
+pub use suggest::nearest;
+pub use table::{Field, Table, Wrong, duration_text, share_text};
