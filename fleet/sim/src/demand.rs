@@ -1,6 +1,7 @@
 //! Demand as a function of time: straight lines between points, read from a trace.
 
-use std::io::BufRead;
+use crate::num::{millis, seconds};
+use std::io::{BufRead, Read as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,24 +103,91 @@ impl Demand {
     ///   `timestamp,demand` (RFC 3339; the first row is the start). Times strictly ascending. Holes in time are
     ///   bridged by straight lines, as between any two rows; an empty cell is an error.
     pub fn read_csv(file: &str, reader: impl BufRead) -> Result<Self, TraceError> {
-        let _ = reader;
-        Err(TraceError { file: file.to_owned(), line: 0, problem: TraceProblem::Empty })
+        let mut rows = Rows { lines: Lines { reader, number: 0 }, header: None, origin: 0, previous: None };
+        let mut points = Vec::new();
+        loop {
+            match rows.next_point() {
+                Ok(Some(point)) => points.push(point),
+                Ok(None) => break,
+                Err(problem) => {
+                    return Err(TraceError { file: file.to_owned(), line: rows.lines.number, problem });
+                }
+            }
+        }
+        match points.len() {
+            0 => Err(TraceError { file: file.to_owned(), line: 0, problem: TraceProblem::Empty }),
+            1 => Err(TraceError {
+                file: file.to_owned(),
+                line: rows.lines.number,
+                problem: TraceProblem::SingleRow,
+            }),
+            _ => Ok(Self { points: points.into() }),
+        }
     }
     /// The demand at a time from the start.
     pub fn at(&self, offset: Duration) -> f64 {
-        let _ = offset;
-        self.points[0].1
+        let at = millis(offset);
+        self.value(self.segment(at), at)
     }
     /// The mean demand over `from..to`; the demand at `from` where that is empty.
     pub fn mean(&self, from: Duration, to: Duration) -> f64 {
-        let _ = to;
-        self.at(from)
+        let from = millis(from);
+        self.mean_from(&mut self.segment(from), from, millis(to))
+    }
+    /// As [`Demand::mean`], for times that ascend from call to call: `cursor` (0 at first) remembers the place,
+    /// so that a step costs no search.
+    pub(crate) fn mean_from(&self, cursor: &mut usize, from: i64, to: i64) -> f64 {
+        let last = self.points.len() - 1;
+        if *cursor > last || self.points[*cursor].0 > from {
+            *cursor = self.segment(from);
+        }
+        while *cursor < last && self.points[*cursor + 1].0 <= from {
+            *cursor += 1;
+        }
+        if to <= from {
+            return self.value(*cursor, from);
+        }
+        // Trapezoids between the points that lie within.
+        let (mut segment, mut at, mut area) = (*cursor, from, 0.0);
+        let mut value = self.value(segment, at);
+        while at < to {
+            let end = self.points.get(segment + 1).map_or(to, |(next, _)| to.min(*next));
+            // Before the first point the line is flat until that point.
+            let end = if at < self.points[0].0 { to.min(self.points[0].0) } else { end };
+            let value_at_end = self.value(segment, end);
+            area += 0.5 * (value + value_at_end) * seconds(end - at);
+            if self.points.get(segment + 1).is_some_and(|(next, _)| *next <= end) {
+                segment += 1;
+            }
+            (at, value) = (end, value_at_end);
+        }
+        area / seconds(to - from)
+    }
+    /// The last point that is not after `at`; the first where all are.
+    fn segment(&self, at: i64) -> usize {
+        self.points.partition_point(|(point, _)| *point <= at).saturating_sub(1)
+    }
+    /// The value at `at`, which lies in the segment that begins with a point, or at its end.
+    fn value(&self, segment: usize, at: i64) -> f64 {
+        let (from, before) = self.points[segment];
+        match self.points.get(segment + 1) {
+            Some((to, after)) if at > from => {
+                before + (after - before) * (seconds(at.min(*to) - from) / seconds(to - from))
+            }
+            _ => before,
+        }
     }
     /// The part that starts at `from` and lasts `length`, as a demand of its own that starts at 0.
     #[must_use]
     pub fn window(&self, from: Duration, length: Duration) -> Self {
-        let _ = (from, length);
-        self.clone()
+        let (start, end) = (millis(from), millis(from.saturating_add(length)));
+        let within = self.points.iter().filter(|(at, _)| *at > start && *at < end);
+        let mut points = vec![(0, self.at(from))];
+        points.extend(within.map(|(at, units)| (at - start, *units)));
+        if end > start {
+            points.push((end - start, self.at(from.saturating_add(length))));
+        }
+        Self { points: points.into() }
     }
     /// The same with every value multiplied.
     #[must_use]
@@ -141,6 +209,219 @@ fn tame(units: f64) -> f64 {
     if units.is_finite() && units > 0.0 { units } else { 0.0 }
 }
 
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+/// Which of the two headers a trace has.
+#[derive(Clone, Copy)]
+enum Header {
+    Seconds,
+    Timestamp,
+}
+
+/// The longest line that is read: a file that is no text must not fill the memory.
+const LONGEST_LINE: u64 = 4096;
+
+struct Lines<R> {
+    reader: R,
+    number: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// The next line that is not blank, without its end.
+    fn next_line(&mut self) -> Result<Option<String>, TraceProblem> {
+        loop {
+            let mut line = Vec::new();
+            let read = (&mut self.reader).take(LONGEST_LINE).read_until(b'\n', &mut line);
+            let read = read.map_err(|error| TraceProblem::Read { reason: error.to_string() })?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            let text = String::from_utf8_lossy(&line);
+            let text = text.trim_start_matches('\u{feff}').trim();
+            if !text.is_empty() {
+                return Ok(Some(text.to_owned()));
+            }
+        }
+    }
+}
+
+struct Rows<R> {
+    lines: Lines<R>,
+    header: Option<Header>,
+    /// The time of the first row, under `timestamp`.
+    origin: i64,
+    previous: Option<i64>,
+}
+
+impl<R: BufRead> Rows<R> {
+    /// The next row as (milliseconds from the start, units).
+    fn next_point(&mut self) -> Result<Option<(i64, f64)>, TraceProblem> {
+        let header = match self.header {
+            Some(header) => header,
+            None => match self.read_header()? {
+                Some(header) => header,
+                None => return Ok(None),
+            },
+        };
+        let Some(row) = self.lines.next_line()? else {
+            return Ok(None);
+        };
+        let cells = row.split_once(',').filter(|(_, demand)| !demand.contains(','));
+        let Some((time, demand)) = cells else {
+            return Err(TraceProblem::Cells { row: shortened(&row) });
+        };
+        let at = self.time(header, time.trim())?;
+        let units: Option<f64> = demand.trim().parse().ok();
+        match units {
+            Some(units) if units.is_finite() && units >= 0.0 => Ok(Some((at, units))),
+            _ => Err(TraceProblem::Demand { value: shortened(demand.trim()) }),
+        }
+    }
+    fn read_header(&mut self) -> Result<Option<Header>, TraceProblem> {
+        let Some(line) = self.lines.next_line()? else {
+            return Ok(None);
+        };
+        let names: Vec<_> = line.split(',').map(str::trim).collect();
+        self.header = Some(match names[..] {
+            ["seconds", "demand"] => Header::Seconds,
+            ["timestamp", "demand"] => Header::Timestamp,
+            _ => return Err(TraceProblem::Header { header: shortened(&line) }),
+        });
+        Ok(self.header)
+    }
+    /// A time cell as milliseconds from the start, checked against the row before.
+    fn time(&mut self, header: Header, cell: &str) -> Result<i64, TraceProblem> {
+        let wrong = || TraceProblem::Time { value: shortened(cell) };
+        let at = match header {
+            Header::Seconds => {
+                let seconds: f64 = cell.parse().map_err(|_| wrong())?;
+                // A duration cannot be negative, infinite or no number.
+                millis(Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?)
+            }
+            Header::Timestamp => {
+                let at = fleet::Timestamp::parse(cell).map_err(|_| wrong())?.millis();
+                if self.previous.is_none() {
+                    self.origin = at;
+                }
+                at.saturating_sub(self.origin)
+            }
+        };
+        match self.previous {
+            Some(previous) if at <= previous => {
+                Err(TraceProblem::Order { value: shortened(cell), previous: seconds(previous) })
+            }
+            _ => {
+                self.previous = Some(at);
+                Ok(at)
+            }
+        }
+    }
+}
+
+/// The beginning of a text, enough to recognise it.
+fn shortened(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Result<Demand, String> {
+        Demand::read_csv("load.csv", text.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn demand_is_linear_between_two_rows_and_flat_outside() {
+        let demand = read("seconds,demand\n10,2\n20,4\r\n\n40,0\n").expect("a trace");
+        for (at, units) in [(0, 2.0), (10, 2.0), (15, 3.0), (20, 4.0), (30, 2.0), (40, 0.0), (99, 0.0)] {
+            assert_eq!(demand.at(secs(at)), units, "at {at}");
+        }
+        assert_eq!((demand.peak(), demand.duration()), (4.0, secs(40)));
+    }
+
+    #[test]
+    fn the_mean_over_a_step_sees_the_points_within_it() {
+        let demand = Demand::points([(secs(10), 2.0), (secs(20), 4.0), (secs(22), 0.0)]);
+        for (from, to, mean) in [(0, 10, 2.0), (0, 20, 2.5), (10, 20, 3.0), (15, 25, 2.15), (30, 40, 0.0)] {
+            assert!((demand.mean(secs(from), secs(to)) - mean).abs() < 1e-12, "over {from}..{to}");
+        }
+        assert_eq!(demand.mean(secs(15), secs(15)), 3.0);
+    }
+
+    #[test]
+    fn a_window_starts_at_zero_and_keeps_the_shape() {
+        let demand = Demand::points([(secs(0), 0.0), (secs(100), 10.0), (secs(200), 0.0)]);
+        let window = demand.window(secs(50), secs(100));
+        for (at, units) in [(0, 5.0), (50, 10.0), (100, 5.0)] {
+            assert_eq!(window.at(secs(at)), units);
+        }
+        assert_eq!(window.duration(), secs(100));
+    }
+
+    #[test]
+    fn timestamps_serve_in_place_of_seconds() {
+        let rows = "timestamp,demand\n2026-03-01T08:00:00Z,1\n2026-03-01T09:01:00+01:00,2\n";
+        assert_eq!(read(rows), Ok(Demand::points([(secs(0), 1.0), (secs(60), 2.0)])));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_trace_is_said_with_file_line_and_value() {
+        for (text, expected) in [
+            ("", "load.csv:0: the trace is empty"),
+            ("seconds,demand\n", "load.csv:0: the trace is empty"),
+            ("seconds,demand\n0,1\n", "load.csv:2: the trace has a single row"),
+            ("time,load\n0,1\n", "load.csv:1: \"time,load\" is not a header"),
+            ("seconds,demand\n0,1\n60,-2\n", "load.csv:3: \"-2\" is not a demand"),
+            ("seconds,demand\n0,1\n60,NaN\n", "load.csv:3: \"NaN\" is not a demand"),
+            ("seconds,demand\n0,1\n60,inf\n", "load.csv:3: \"inf\" is not a demand"),
+            ("seconds,demand\n0,1\n60,\n", "load.csv:3: \"\" is not a demand"),
+            ("seconds,demand\n0,1\n,2\n", "load.csv:3: \"\" is not a time"),
+            ("seconds,demand\n-5,1\n", "load.csv:2: \"-5\" is not a time"),
+            ("seconds,demand\nNaN,1\n", "load.csv:2: \"NaN\" is not a time"),
+            ("seconds,demand\n60,1\n60,2\n", "load.csv:3: time 60 is not after 60"),
+            ("seconds,demand\n60,1\n\n30,2\n", "load.csv:4: time 30 is not after 60"),
+            ("seconds,demand\n0,1,2\n", "load.csv:2: \"0,1,2\" does not have two cells"),
+            ("seconds,demand\n0;1\n", "load.csv:2: \"0;1\" does not have two cells"),
+            ("timestamp,demand\nyesterday,1\n", "load.csv:2: \"yesterday\" is not a time"),
+        ] {
+            let error = read(text).expect_err(text);
+            assert!(error.starts_with(expected), "{text:?} gave {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_is_refused_by_its_beginning() {
+        let noise = vec![0xff; 1 << 20];
+        let error = Demand::read_csv("noise", noise.as_slice()).expect_err("not a trace");
+        assert_eq!(error.line, 1);
+        assert!(error.to_string().len() < 500, "{error}");
+    }
+
+    proptest! {
+        /// The cursor must not change what is answered, and the parts of a time must add up to the whole.
+        #[test]
+        fn means_over_parts_add_up_to_the_mean_over_the_whole(
+            points in prop::collection::vec((0_u64..200, 0.0_f64..20.0), 1..12),
+            cuts in prop::collection::btree_set(0_u64..300, 2..12),
+        ) {
+            let demand = Demand::points(points.into_iter().map(|(at, units)| (secs(at), units)));
+            let cuts: Vec<i64> = cuts.into_iter().map(|cut| millis(secs(cut))).collect();
+            let (first, last) = (cuts[0], cuts[cuts.len() - 1]);
+            let mut cursor = 0;
+            let parts: f64 = cuts
+                .windows(2)
+                .map(|cut| demand.mean_from(&mut cursor, cut[0], cut[1]) * seconds(cut[1] - cut[0]))
+                .sum();
+            let whole = demand.mean_from(&mut 0, first, last) * seconds(last - first);
+            prop_assert!((parts - whole).abs() < 1e-6, "{parts} is not {whole}");
+            // Against a sum of thin slices, written without any of the above.
+            let slices: f64 = (0..last - first).step_by(50).map(|ms| demand.at(crate::num::duration(first + ms + 25)) * 0.05).sum();
+            prop_assert!((slices - whole).abs() < 1.2, "{slices} is not {whole}");
+        }
+    }
 }

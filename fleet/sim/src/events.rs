@@ -3,6 +3,7 @@
 use fleet::{
     Backend, FleetId, HistoryEvent, HistoryKind, InstanceId, InstanceState, Pool, Timestamp, UsdPerHour,
 };
+use std::collections::VecDeque;
 
 /// An event as EventBridge would deliver it. Rendering it as JSON is the HTTP face's business.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,5 +138,32 @@ impl FleetRecord {
             (RecordType::Information, None) => HistoryKind::Other,
         };
         HistoryEvent { at: *at, kind, instance: instance.clone(), description: description.clone() }
+    }
+}
+
+/// The events that are kept for readers, the newest at the end.
+#[derive(Clone, Debug)]
+pub(crate) struct EventLog {
+    events: VecDeque<WorldEvent>,
+    room: usize,
+    next: u64,
+}
+
+impl EventLog {
+    pub(crate) fn new(room: usize) -> Self {
+        Self { events: VecDeque::new(), room, next: 0 }
+    }
+    pub(crate) fn push(&mut self, at: Timestamp, kind: EventKind) {
+        if self.events.len() >= self.room {
+            self.events.pop_front();
+        }
+        if self.room > 0 {
+            self.events.push_back(WorldEvent { sequence: self.next, at, kind });
+        }
+        self.next += 1;
+    }
+    pub(crate) fn since(&self, place: u64) -> impl Iterator<Item = &WorldEvent> {
+        let first = self.events.partition_point(|event| event.sequence < place);
+        self.events.range(first..)
     }
 }

@@ -1,6 +1,7 @@
 //! What can be made to go wrong.
 
 use crate::calls::Action;
+use crate::rng::Rng;
 use fleet::{ErrorClass, Pool};
 use std::time::Duration;
 
@@ -45,11 +46,98 @@ pub enum Effect {
     },
     /// A fleet that is modified stays in `modifying` until the fault ends, and does nothing meanwhile.
     StuckModifying,
-    /// No pool gives anything: requests are made, and nothing comes.
+    /// Requests are made and stay open: nothing comes, and nothing is said about it. (A pool that says
+    /// `InsufficientInstanceCapacity` is one whose depth is used up.)
     NoCapacity {
         /// Which pool; `None`: all.
         pool: Option<Pool>,
     },
+}
+
+impl Fault {
+    /// From now on (the start of the world, in its spec), until it is cleared.
+    pub const fn lasting(effect: Effect) -> Self {
+        Self { from: Duration::ZERO, until: None, effect }
+    }
+    fn in_force(&self, offset: Duration) -> bool {
+        self.from <= offset && self.until.is_none_or(|until| offset < until)
+    }
+}
+
+impl Effect {
+    /// EC2's own answer to too many calls, for a share of the calls of every action.
+    pub const fn throttle(share: f64) -> Self {
+        let class = ErrorClass::Throttled { retry_after: None };
+        Self::Refuse { action: None, share, class, code: "RequestLimitExceeded" }
+    }
+}
+
+/// The faults of a world. Times are offsets from its start.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults {
+    all: Vec<Fault>,
+}
+
+impl Faults {
+    pub(crate) fn new(all: Vec<Fault>) -> Self {
+        Self { all }
+    }
+    pub(crate) fn add(&mut self, fault: Fault) -> FaultId {
+        self.all.push(fault);
+        FaultId(self.all.len() - 1)
+    }
+    pub(crate) fn clear(&mut self, fault: FaultId, offset: Duration) {
+        if let Some(fault) = self.all.get_mut(fault.0) {
+            fault.until = Some(fault.until.map_or(offset, |until| until.min(offset)));
+        }
+    }
+    fn now(&self, offset: Duration) -> impl Iterator<Item = &Effect> {
+        self.all.iter().filter(move |fault| fault.in_force(offset)).map(|fault| &fault.effect)
+    }
+    /// The error that a call is refused with, if it is. Draws by chance only where a fault concerns the call.
+    pub(crate) fn refusal(
+        &self,
+        action: Action,
+        offset: Duration,
+        chance: &mut Rng,
+    ) -> Option<(ErrorClass, &'static str)> {
+        self.now(offset).find_map(|effect| match effect {
+            Effect::Refuse { action: of, share, class, code } if concerns(*of, action) => {
+                chance.chance(*share).then_some((*class, *code))
+            }
+            _ => None,
+        })
+    }
+    /// Whether the answer to a call that took effect is lost.
+    pub(crate) fn loses_answer(&self, action: Action, offset: Duration, chance: &mut Rng) -> bool {
+        self.now(offset).any(|effect| match effect {
+            Effect::LoseAnswer { action: of, share } => concerns(*of, action) && chance.chance(*share),
+            _ => false,
+        })
+    }
+    /// How long a call takes: the longest of what is in force.
+    pub(crate) fn latency(&self, action: Action, offset: Duration) -> Duration {
+        let latencies = self.now(offset).map(|effect| match effect {
+            Effect::Slow { action: of, latency } if concerns(*of, action) => *latency,
+            _ => Duration::ZERO,
+        });
+        latencies.max().unwrap_or_default()
+    }
+    /// Whether fleets stay in `modifying`.
+    pub(crate) fn stuck(&self, offset: Duration) -> bool {
+        self.now(offset).any(|effect| matches!(effect, Effect::StuckModifying))
+    }
+    /// Whether requests in a pool stay open.
+    pub(crate) fn withheld(&self, pool: &Pool, offset: Duration) -> bool {
+        self.now(offset).any(|effect| match effect {
+            Effect::NoCapacity { pool: of } => of.as_ref().is_none_or(|of| of == pool),
+            _ => false,
+        })
+    }
+}
+
+fn concerns(of: Option<Action>, action: Action) -> bool {
+    of.is_none_or(|of| of == action)
 }
 
 /// A fault that was injected: to clear it.

@@ -8,21 +8,35 @@
 //! What EC2 does not document (which pool exactly, how long exactly) is decided here in one plausible way, and
 //! the decision is written at the function that takes it.
 
+mod agenda;
 mod calls;
 pub mod demand;
 mod events;
+mod face;
 mod faults;
+mod fleets;
+mod instances;
+mod lifecycle;
+mod metrics;
+mod num;
+mod pools;
 pub mod port;
+mod purchasing;
 mod rng;
+mod scores;
+mod service;
 mod spec;
+mod truth;
 mod world;
 
 pub use calls::{Action, CallCount, CallCounts};
 pub use demand::Demand;
 pub use events::{EventKind, FleetChange, FleetRecord, RecordType, WorldEvent};
+pub use face::Terminated;
 pub use faults::{Effect, Fault, FaultId};
+pub use fleets::{Deletion, FleetTruth, ModifyFleet};
+pub use instances::{InstancePhase, InstanceTruth, Interruption, Notices};
+pub use metrics::{Metric, MetricPoints};
+pub use scores::Scores;
 pub use spec::*;
-pub use world::{
-    Deletion, FleetTruth, InstancePhase, InstanceTruth, Interruption, Metric, MetricPoints, ModifyFleet,
-    Notices, Scores, Terminated, World,
-};
+pub use world::World;

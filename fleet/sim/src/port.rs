@@ -1,7 +1,9 @@
 //! The world behind `fleet::ports`, for tests that need no HTTP.
 
 use crate::events::FleetRecord;
-use crate::world::{Metric, MetricPoints, ModifyFleet, World};
+use crate::fleets::ModifyFleet;
+use crate::metrics::{Metric, MetricPoints};
+use crate::world::World;
 use fleet::ports::{Answer, Change, Cloud, MetricQuery, Metrics, Series};
 use fleet::{
     ApiError, Backend, ExcessCapacity, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId,
@@ -22,6 +24,7 @@ impl SimCloud {
         Self { world: Arc::new(Mutex::new(world)), caller: caller.into() }
     }
     /// The same world for somebody else.
+    #[must_use]
     pub fn caller(&self, caller: &str) -> Self {
         Self { world: Arc::clone(&self.world), caller: caller.into() }
     }

@@ -1,0 +1,171 @@
+//! What is beside the API: what instances see and send, the truth that no autoscaler sees, and the hand of fate.
+//! None of it is counted as a call.
+
+use crate::calls::CallCounts;
+use crate::demand::Demand;
+use crate::events::WorldEvent;
+use crate::faults::{Fault, FaultId};
+use crate::fleets::{Deletion, FleetTruth, LONGEST_LAG};
+use crate::instances::{InstanceData, InstancePhase, InstanceTruth, Notices};
+use crate::num::units;
+use crate::scores::{ScoreBook, Scores};
+use crate::spec::FleetRequest;
+use crate::world::World;
+use fleet::wire::AgentSample;
+use fleet::{FleetId, FleetRef, Health, InstanceId, Pool, Timestamp};
+use std::time::Duration;
+
+/// What instances see and send, and what EventBridge carries.
+impl World {
+    /// What the instance's metadata service says of its future; `None` for one that does not run.
+    pub fn notices(&self, instance: &InstanceId) -> Option<Notices> {
+        let instance = self.instance(instance).filter(|instance| instance.is_alive())?;
+        let end = instance.interruption.filter(|_| instance.noticed.is_some());
+        Some(Notices { terminate_at: end.map(|end| end.deadline), rebalance: instance.recommended })
+    }
+    /// The events from a place in the queue on, oldest first. A reader that lagged too far starts at the oldest
+    /// that is kept; the place for next time is the last one's `sequence` + 1.
+    pub fn events_since(&self, place: u64) -> impl Iterator<Item = &WorldEvent> {
+        self.events.since(place)
+    }
+    /// The samples that agents can have sent by now and that end after `after`: fleet by fleet, in each by their
+    /// ends, then in the order of the instances' requests. Appends to `out`.
+    ///
+    /// An agent speaks from when its instance serves until its end, of whole steps only.
+    pub fn agent_samples(&self, after: Timestamp, out: &mut Vec<(InstanceId, AgentSample)>) {
+        for fleet in &self.fleets {
+            let members = fleet.members.iter().filter_map(|serial| self.instances.get(serial));
+            fleet.metrics.agent_samples(&self.spec.metrics, after, self.now, &members, out);
+        }
+    }
+}
+
+/// The truth.
+impl World {
+    fn instance(&self, id: &InstanceId) -> Option<&InstanceData> {
+        self.instances.get(self.serials.get(id)?)
+    }
+    /// Every fleet there was, in the order of their creation.
+    pub fn fleets(&self) -> Vec<FleetRef> {
+        self.fleets.iter().map(|data| FleetRef { backend: data.backend(), id: data.id.clone() }).collect()
+    }
+    /// A fleet as it is.
+    pub fn truth(&self, fleet: &FleetId) -> Option<FleetTruth> {
+        let data = &self.fleets[self.place_of(fleet)?];
+        let mut truth = FleetTruth {
+            target: data.target,
+            capacity: data.service.running().capacity(),
+            billed: units(data.billed),
+            demand: data.service.last.demand,
+            utilization: data.service.last.utilization,
+            queue: data.service.queue(),
+            offered: data.service.totals.offered,
+            served: data.service.totals.served,
+            dropped: data.service.totals.dropped,
+            ..FleetTruth::default()
+        };
+        for instance in data.members.iter().filter_map(|serial| self.instances.get(serial)) {
+            match instance.phase() {
+                InstancePhase::Requested => truth.requested += 1,
+                InstancePhase::Booting => truth.booting += 1,
+                InstancePhase::InService => truth.in_service += 1,
+                InstancePhase::Draining => truth.draining += 1,
+                InstancePhase::Gone => {}
+            }
+        }
+        Some(truth)
+    }
+    /// Its instances as they are, gone ones too for as long as they are shown, in the order of their requests.
+    pub fn instance_truths(&self, fleet: &FleetId) -> Vec<InstanceTruth> {
+        let members =
+            self.place_of(fleet).map(|place| self.fleets[place].members.as_slice()).unwrap_or_default();
+        let members = members.iter().filter_map(|serial| self.instances.get(serial));
+        members.map(|instance| instance.truth(&self.pools)).collect()
+    }
+    /// How the fleet was asked for (its tags and targets as they were then).
+    pub fn request_of(&self, fleet: &FleetId) -> Option<&FleetRequest> {
+        self.place_of(fleet).map(|place| &self.fleets[place].request)
+    }
+    /// How a deleted fleet ends; `None` for a living or unknown one.
+    pub fn deletion(&self, fleet: &FleetId) -> Option<Deletion> {
+        self.fleets[self.place_of(fleet)?].deletion
+    }
+    /// How the run went so far.
+    pub fn scores(&self, fleet: &FleetId) -> Option<Scores> {
+        let data = &self.fleets[self.place_of(fleet)?];
+        let alive = data.members.iter().filter_map(|serial| self.instances.get(serial));
+        let alive = alive.filter(|instance| instance.is_alive());
+        Some(data.scores.scores(&self.spec.service, alive, &self.pools, self.now))
+    }
+    /// Begins to score anew: what is billed from now on, what happens from now on.
+    pub fn reset_scores(&mut self) {
+        for fleet in &mut self.fleets {
+            fleet.scores = ScoreBook::new(self.now);
+        }
+    }
+    /// Who called what how often.
+    pub fn calls(&self) -> &CallCounts {
+        &self.calls
+    }
+}
+
+/// The hand of fate: changes that nobody asks EC2 for.
+impl World {
+    /// What a fleet has to serve from now on; its time counts from the start of the world.
+    pub fn set_load(&mut self, fleet: &FleetId, load: Demand) {
+        if let Some(place) = self.place_of(fleet) {
+            self.fleets[place].service.set_load(load);
+        }
+    }
+    /// Makes describes show the world as it was this long ago, up to 15 minutes.
+    pub fn set_describe_lag(&mut self, lag: Duration) {
+        self.spec.timing.describe_lag = lag.min(LONGEST_LAG);
+    }
+    /// How many instances a pool can give from now on, windows apart.
+    pub fn set_depth(&mut self, pool: &Pool, depth: u32) {
+        for state in self.pools.iter_mut().filter(|state| state.pool == *pool) {
+            state.spec.depth = depth;
+        }
+    }
+    /// Marks an instance for interruption now: its notice comes now, its end after the notice's time. `false`
+    /// when it does not run, is on demand or is marked already.
+    pub fn interrupt(&mut self, instance: &InstanceId) -> bool {
+        let serial = self.serials.get(instance).copied();
+        let marked = serial.is_some_and(|serial| self.mark(serial, false));
+        // The notice is due now: let it be heard at once.
+        self.advance(self.now);
+        marked
+    }
+    /// Recommends to rebalance an instance. `false` when it does not run or was recommended already.
+    pub fn recommend_rebalance(&mut self, instance: &InstanceId) -> bool {
+        let serial = self.serials.get(instance).copied();
+        serial.is_some_and(|serial| self.recommend(serial))
+    }
+    /// Lets an instance take no more work, as its scheduler's drain does. `false` when it does not serve.
+    pub fn drain(&mut self, instance: &InstanceId) -> bool {
+        let serial = self.serials.get(instance).copied();
+        serial.is_some_and(|serial| self.drain_now(serial))
+    }
+    /// What EC2's status checks say of an instance from now on. `false` when it is not there.
+    pub fn set_health(&mut self, instance: &InstanceId, health: Health) -> bool {
+        let serial = self.serials.get(instance).copied();
+        let found = serial.and_then(|serial| self.instances.get_mut(&serial));
+        found.is_some_and(|instance| {
+            instance.health = health;
+            true
+        })
+    }
+    /// Registers a fleet as a scalable target of Application Auto Scaling, as a second writer does.
+    pub fn register_scalable_target(&mut self, fleet: &FleetId) {
+        self.scalable.insert(fleet.clone());
+    }
+    /// Lets something go wrong. Its times count from the start of the world.
+    pub fn inject(&mut self, fault: Fault) -> FaultId {
+        self.faults.add(fault)
+    }
+    /// Ends a fault now.
+    pub fn clear(&mut self, fault: FaultId) {
+        let offset = self.offset();
+        self.faults.clear(fault, offset);
+    }
+}
