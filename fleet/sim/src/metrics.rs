@@ -41,7 +41,7 @@ const FIVE_MINUTES: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub(crate) struct MetricLog {
     steps: VecDeque<StepRecord>,
-    minutes: VecDeque<MinuteRecord>,
+    minutes: VecDeque<Minute>,
     /// Sums over the minute that is not over yet: (value x seconds, seconds).
     cpu: (f64, f64),
     serving: (f64, f64),
@@ -59,7 +59,7 @@ struct StepRecord {
 
 /// A minute; CPU as shares, `None` where nothing ran or served.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct MinuteRecord {
+pub(crate) struct Minute {
     start: Timestamp,
     fleet_cpu: Option<f64>,
     serving_cpu: Option<f64>,
@@ -105,7 +105,7 @@ impl MetricLog {
         let start = end - MINUTE;
         let fleet_cpu = mean(std::mem::take(&mut self.cpu));
         let serving_cpu = mean(std::mem::take(&mut self.serving));
-        self.minutes.push_back(MinuteRecord { start, fleet_cpu, serving_cpu, fulfilled, target });
+        self.minutes.push_back(Minute { start, fleet_cpu, serving_cpu, fulfilled, target });
         let oldest = end - spec.kept;
         while self.minutes.front().is_some_and(|minute| minute.start < oldest) {
             self.minutes.pop_front();
@@ -153,7 +153,7 @@ impl MetricLog {
                 // As late as it is long.
                 break;
             }
-            if let Some((value, weight)) = value(&Minute(minute)) {
+            if let Some((value, weight)) = value(minute) {
                 add(&mut sum, value, weight);
             }
             let over = minutes.peek().is_none_or(|next| next.start.floor(period) != start);
@@ -165,19 +165,17 @@ impl MetricLog {
     }
 }
 
-/// A minute, for those who make a series of it: values with their weights in the mean of a longer period.
-pub(crate) struct Minute<'a>(&'a MinuteRecord);
-
-impl Minute<'_> {
+/// For those who make a series of it: values with their weights in the mean of a longer period.
+impl Minute {
     /// Mean utilisation of what ran, in percent.
     pub(crate) fn fleet_cpu(&self) -> Option<(f64, f64)> {
-        self.0.fleet_cpu.map(|cpu| (cpu * 100.0, 1.0))
+        self.fleet_cpu.map(|cpu| (cpu * 100.0, 1.0))
     }
     /// Utilisation of an instance, in percent, over the part of the minute in which it ran.
     pub(crate) fn instance_cpu(&self, instance: &InstanceData, boot_utilization: f64) -> Option<(f64, f64)> {
-        let end = self.0.start + MINUTE;
+        let end = self.start + MINUTE;
         let within = |from: Option<Timestamp>, until: Option<Timestamp>| {
-            let from = from?.max(self.0.start);
+            let from = from?.max(self.start);
             Some((until.unwrap_or(end).min(end).millis() - from.millis()).max(0))
         };
         let first = |a: Option<Timestamp>, b: Option<Timestamp>| a.into_iter().chain(b).min();
@@ -185,17 +183,16 @@ impl Minute<'_> {
         let ran = within(running, ended)?;
         let booting = within(running, first(in_service, ended))?;
         let serving = within(in_service, first(drained, ended)).unwrap_or(0);
-        let busy =
-            fraction(serving) * self.0.serving_cpu.unwrap_or(0.0) + fraction(booting) * boot_utilization;
+        let busy = fraction(serving) * self.serving_cpu.unwrap_or(0.0) + fraction(booting) * boot_utilization;
         (ran > 0).then(|| (busy / fraction(ran) * 100.0, fraction(ran)))
     }
     /// Fulfilled capacity at its end.
     pub(crate) fn fulfilled(&self) -> (f64, f64) {
-        (units(self.0.fulfilled), 1.0)
+        (units(self.fulfilled), 1.0)
     }
     /// The target at its end.
     pub(crate) fn target(&self) -> (f64, f64) {
-        (f64::from(self.0.target), 1.0)
+        (f64::from(self.target), 1.0)
     }
 }
 
