@@ -14,6 +14,7 @@
 
 pub mod codec;
 mod directory;
+mod entries;
 mod error;
 mod pack;
 mod read;
@@ -21,6 +22,7 @@ mod schema;
 mod store;
 
 pub use directory::{JOURNAL_FILE, LOCK_FILE, StateDir};
+pub use entries::Entries;
 pub use error::JournalError;
 pub use pack::Tidied;
 pub use read::{Reader, Start, Stored, StreamInfo};

@@ -31,6 +31,8 @@ pub enum Start {
     /// With the last checkpoint written at or before this time, so that a replay reaches the time with all that
     /// was known; with the oldest record where there is none.
     CheckpointBefore(Timestamp),
+    /// With the record that follows this sequence number.
+    After(i64),
 }
 
 /// What there is of one stream.
@@ -106,6 +108,7 @@ impl Reader {
         let from = match start {
             Start::Oldest => 0,
             Start::LastCheckpoint => last_checkpoint.unwrap_or(0),
+            Start::After(seq) => seq.saturating_add(1),
             Start::CheckpointBefore(time) => checkpoint_before(&self.connection, id, time)?,
         };
         visit(&self.connection, id, from, visitor)

@@ -276,16 +276,15 @@ fn what_is_no_journal_is_set_aside_and_a_fresh_one_begun() {
         std::fs::write(root.path().join(JOURNAL_FILE), &bytes).expect("it is damaged");
         let opened = Journal::open(&state, Limits::default(), start()).expect("it opens all the same");
         let mut journal = opened.journal;
-        let set_aside = match opened.set_aside {
-            Some(set_aside) => set_aside,
+        let set_aside = if let Some(set_aside) = opened.set_aside {
+            set_aside
+        } else {
             // What is cut off shows when it is read.
-            None => {
-                let error = journal.restore(|_, _| Ok(())).expect_err(name);
-                assert!(error.is_unreadable(), "{name}: {error}");
-                let opened = journal.replace_damaged(start(), &error).expect("a fresh one is begun");
-                journal = opened.journal;
-                opened.set_aside.expect("the damaged one is kept")
-            }
+            let error = journal.restore(|_, _| Ok(())).expect_err(name);
+            assert!(error.is_unreadable(), "{name}: {error}");
+            let opened = journal.replace_damaged(start(), &error).expect("a fresh one is begun");
+            journal = opened.journal;
+            opened.set_aside.expect("the damaged one is kept")
         };
         assert_eq!(set_aside.path, root.path().join("journal.corrupt-20260301T080000Z"), "{name}");
         assert_eq!(std::fs::read(&set_aside.path).expect("it is there").len(), bytes.len(), "{name}");

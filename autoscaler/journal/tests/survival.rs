@@ -2,7 +2,7 @@
 
 use autoscaler_journal::{Entry, Journal, JournalError, Limits, Opened, StateDir};
 use fleet::Timestamp;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -62,6 +62,11 @@ fn numbered(number: u64) -> Vec<u8> {
     number.to_le_bytes().into_iter().chain(noise.take(300)).collect()
 }
 
+/// Says a line to the parent; begins with a line of its own, as the test harness may stand in the middle of one.
+fn tell(line: &str) {
+    writeln!(std::io::stdout(), "\n{line}").expect("the parent listens");
+}
+
 /// Not a test by itself: what the tests below start and kill.
 #[test]
 fn a_child_appends_until_it_is_killed() {
@@ -77,14 +82,14 @@ fn a_child_appends_until_it_is_killed() {
         match journal.append(&entries, durable) {
             Ok(()) => {}
             Err(error @ JournalError::Full { .. }) => {
-                println!("\nfull {error}");
+                tell(&format!("full {error}"));
                 return;
             }
             Err(error) => panic!("{error}"),
         }
         number += 3;
         // Acknowledged: from here on it must never be missed, durable or not, as only the process dies.
-        println!("\nwrote {number}");
+        tell(&format!("wrote {number}"));
         // Packing needs space, too; what could not be packed stays as it is.
         assert!(matches!(journal.tidy(at), Ok(_) | Err(JournalError::Full { .. })));
     }

@@ -1,0 +1,176 @@
+//! A daemon's beginning and end.
+
+use crate::config::{Connect, DaemonConfig, StartError};
+use crate::effects::{Calls, Tools};
+use crate::handle::Handle;
+use crate::idle::Activity;
+use crate::logbook::Logbook;
+use crate::metrics::Metrics;
+use crate::policies::{self, Loaded, Watcher};
+use crate::queue::{Envelope, Happened};
+use crate::recorder::{Beginning, Recorder, Restored, ThreadEnd};
+use crate::runtime::{Ended, Inlets, Runtime};
+use autoscaler_engine::Engine;
+use fleet::ports::Clock;
+use std::sync::{Arc, mpsc as threads};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// Reloads that may wait; they are ordered by hand.
+const RELOADS: usize = 4;
+
+/// A running daemon. Dropping it is a crash: nothing more is begun, nothing is finished; [`Daemon::stop`] is the
+/// other way.
+pub struct Daemon {
+    handle: Handle,
+    engine: JoinHandle<Ended>,
+    journal: Option<ThreadEnd>,
+}
+
+impl Daemon {
+    /// Starts a daemon: reads the policies, takes the state directory, restores what the journal holds, and lets
+    /// the engine begin.
+    ///
+    /// * `connect`: makes a region's ports when it is first needed.
+    /// * `clock`: everything but transport waits on it.
+    /// * Fails, having begun nothing, when the policies are wrong or the state directory cannot be had. A journal
+    ///   that is damaged or has no space does not keep a daemon from starting.
+    pub async fn start(
+        config: DaemonConfig,
+        connect: Arc<dyn Connect>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let Loaded { set, files } =
+            policies::load(&config.policies).map_err(|problems| StartError::Policies { problems })?;
+        policies::warn(&set.warnings);
+        let activity = Arc::new(Activity::default());
+        // Held until the engine's task runs: a daemon that starts is not idle.
+        let starting = activity.begin();
+        let (happened_in, happened) = mpsc::unbounded_channel();
+        let (asks, asked) = mpsc::channel(config.queue.max(1));
+        let (reloads, orders) = mpsc::channel(RELOADS);
+        let (stopping_in, stopping) = watch::channel(false);
+        let (recorder, Beginning { restored, ended }) = Recorder::start(
+            config.state.as_deref(),
+            config.journal,
+            Arc::clone(&clock),
+            happened_in.clone(),
+            Arc::clone(&activity),
+        )?;
+        let engine = restore(config.engine.clone(), restored).await;
+        let fleets = set.fleets.len();
+        let first = Happened::PoliciesLoaded(set.fleets);
+        // The engine's task does not run yet, and cannot have ended.
+        let _ = happened_in.send(Envelope { what: first, busy: activity.begin() });
+        let watcher = Watcher {
+            paths: config.policies,
+            every: config.watch_every,
+            clock: Arc::clone(&clock),
+            activity: Arc::clone(&activity),
+            orders,
+            happened: happened_in.clone(),
+            judged: Ok(files),
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            watcher.run().await;
+            "policy watcher"
+        });
+        let tools = Tools::new(connect, Arc::clone(&clock), config.read_deadline, config.write_deadline);
+        let metrics = Metrics::new();
+        let runtime = Runtime {
+            engine,
+            clock: Arc::clone(&clock),
+            activity: Arc::clone(&activity),
+            inlets: Inlets { happened, asked },
+            calls: Calls::new(tools, Arc::clone(&activity)),
+            recorder,
+            logbook: Logbook::default(),
+            metrics: metrics.clone(),
+            tasks,
+            wake: None,
+            ordered: std::collections::BTreeMap::new(),
+            stopping: stopping_in,
+            stop_deadline: config.stop_deadline,
+        };
+        let handle = Handle {
+            asks,
+            reloads,
+            happened: happened_in,
+            activity,
+            clock,
+            metrics,
+            state: config.state,
+            planner: config.engine.planner,
+            stopping,
+        };
+        let engine = tokio::spawn(async move {
+            let running = runtime.run();
+            drop(starting);
+            running.await
+        });
+        tracing::info!(fleets, "started");
+        Ok(Self { handle, engine, journal: Some(ended) })
+    }
+
+    /// What everybody else needs of it.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Stops gracefully: what is in flight is finished or journaled, within the configured deadline.
+    pub async fn stop(mut self) -> Ended {
+        self.handle.stop();
+        self.finished().await
+    }
+
+    /// Ends at once, as a kill would, and waits until its files are closed.
+    pub async fn kill(mut self) -> Ended {
+        self.engine.abort();
+        self.finished().await
+    }
+
+    /// Waits until the daemon has ended, its journal is closed and its state directory free.
+    pub async fn finished(&mut self) -> Ended {
+        let ended = match (&mut self.engine).await {
+            Ok(ended) => ended,
+            Err(error) if error.is_cancelled() => Ended::AtOnce,
+            Err(error) => {
+                tracing::error!(%error, "lost the engine to a panic");
+                Ended::Panicked
+            }
+        };
+        if let Some(journal) = self.journal.take() {
+            // The other end is dropped by a thread that panicked: then it has ended, too.
+            let _ = journal.await;
+        }
+        ended
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.engine.abort();
+    }
+}
+
+/// An engine that goes on from the journal; from nothing, where that turns out damaged on the way.
+async fn restore(config: autoscaler_engine::Config, restored: threads::Receiver<Restored>) -> Engine {
+    let fold = move || {
+        let mut void = false;
+        let entries = restored.iter().map_while(|item| match item {
+            Restored::Entry(entry) => Some(*entry),
+            Restored::Void => {
+                void = true;
+                None
+            }
+        });
+        let engine = Engine::new(config.clone(), entries);
+        if void { Engine::new(config, []) } else { engine }
+    };
+    // A thousand fleets are seconds of folding.
+    match tokio::task::spawn_blocking(fold).await {
+        Ok(engine) => engine,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,311 @@
+//! Carrying out calls: each in a task of its own, a few of a kind at a time, none for ever.
+
+use crate::config::{Connect, RegionPorts};
+use crate::idle::{Activity, Busy, Call, TrackedClock};
+use crate::prometheus::{Options, Prometheus};
+use autoscaler_engine::{Answer, CallId, MetricsRequest, NotSent, Permit, Read, Write};
+use fleet::ports::Clock;
+use fleet::{ApiError, ErrorClass, Region};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OnceCell;
+use tokio::task::{Id, JoinError, JoinSet};
+use tracing::Instrument;
+
+/// Calls that may be under way at a time, per lane. Ports pace themselves beyond that.
+const READS: usize = 8;
+/// As many writes as the engine ever has in flight in a region: a write's permit must not run out in a queue.
+const WRITES: usize = 20;
+
+/// Calls that wait for each other, and for no others: a slow metrics service delays no describe, a slow region no
+/// other one, and no read a write.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    Reads(Region),
+    Writes(Region),
+    Cloudwatch(Region),
+    Prometheus(String),
+}
+
+impl Lane {
+    const fn width(&self) -> usize {
+        match self {
+            Self::Writes(_) => WRITES,
+            Self::Reads(_) | Self::Cloudwatch(_) | Self::Prometheus(_) => READS,
+        }
+    }
+}
+
+/// A call to be made.
+#[derive(Clone, Debug)]
+enum Job {
+    Read { region: Region, read: Read },
+    Write { region: Region, write: Write, permit: Permit },
+}
+
+impl Job {
+    fn lane(&self) -> Lane {
+        match self {
+            Self::Write { region, .. } => Lane::Writes(region.clone()),
+            Self::Read { read: Read::Metrics(MetricsRequest::Prometheus { address, .. }), .. } => {
+                Lane::Prometheus(address.clone())
+            }
+            Self::Read { region, read: Read::Metrics(MetricsRequest::Cloudwatch { .. }) } => {
+                Lane::Cloudwatch(region.clone())
+            }
+            Self::Read { region, .. } => Lane::Reads(region.clone()),
+        }
+    }
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::Read { read, .. } => read.label(),
+            Self::Write { write, .. } => write.label(),
+        }
+    }
+    const fn region(&self) -> &Region {
+        match self {
+            Self::Read { region, .. } | Self::Write { region, .. } => region,
+        }
+    }
+    /// The answer of a call that failed in the shell: what may have been sent is unclear.
+    fn failed(&self, why: &str) -> Answer {
+        let class = match self {
+            Self::Read { .. } => ErrorClass::Transient,
+            Self::Write { .. } => ErrorClass::Unclear,
+        };
+        self.refused(ApiError::new(class, "muster", self.label(), None, why))
+    }
+    fn refused(&self, error: ApiError) -> Answer {
+        match self {
+            Self::Read { read, .. } => match read {
+                Read::Fleets { .. } => Answer::Fleets(Err(error)),
+                Read::Instances { .. } => Answer::Instances(Err(error)),
+                Read::FleetInstances { .. } => Answer::FleetInstances(Err(error)),
+                Read::History { .. } => Answer::History(Err(error)),
+                Read::ScalableTargets { .. } => Answer::ScalableTargets(Err(error)),
+                Read::Metrics(_) => Answer::Metrics(Err(error)),
+            },
+            Self::Write { write: Write::Modify { .. }, .. } => Answer::Modified(Err(error)),
+            Self::Write { write: Write::Terminate { .. }, .. } => Answer::Terminated(Err(error)),
+        }
+    }
+}
+
+/// A call that is under way. Its task's end is dealt with by whoever holds this.
+struct UnderWay {
+    call: CallId,
+    job: Job,
+    lane: Lane,
+    busy: Busy,
+}
+
+/// How a call ended, with the work that dealing with it is.
+pub(crate) struct Ended {
+    pub(crate) call: CallId,
+    pub(crate) answer: Answer,
+    pub(crate) busy: Busy,
+}
+
+/// All calls of the daemon.
+pub(crate) struct Calls {
+    tools: Arc<Tools>,
+    activity: Arc<Activity>,
+    tasks: JoinSet<Answer>,
+    under_way: HashMap<Id, UnderWay>,
+    lanes: BTreeMap<Lane, LaneState>,
+}
+
+#[derive(Default)]
+struct LaneState {
+    running: usize,
+    waiting: VecDeque<(CallId, Job)>,
+}
+
+impl Calls {
+    pub(crate) fn new(tools: Tools, activity: Arc<Activity>) -> Self {
+        Self {
+            tools: Arc::new(tools),
+            activity,
+            tasks: JoinSet::new(),
+            under_way: HashMap::new(),
+            lanes: BTreeMap::new(),
+        }
+    }
+
+    /// Begins a read, or lines it up.
+    pub(crate) fn read(&mut self, call: CallId, region: Region, read: Read) {
+        self.line_up(call, Job::Read { region, read });
+    }
+
+    /// Begins a write, or lines it up.
+    pub(crate) fn write(&mut self, call: CallId, region: Region, write: Write, permit: Permit) {
+        self.line_up(call, Job::Write { region, write, permit });
+    }
+
+    fn line_up(&mut self, call: CallId, job: Job) {
+        let lane = job.lane();
+        self.lanes.entry(lane.clone()).or_default().waiting.push_back((call, job));
+        self.begin_next(&lane);
+    }
+
+    /// Begins what its lane has room for. A call that waits in line is no work: it waits for others that are, or
+    /// that sleep.
+    fn begin_next(&mut self, lane: &Lane) {
+        let Some(state) = self.lanes.get_mut(lane) else { return };
+        while state.running < lane.width() {
+            let Some((call, job)) = state.waiting.pop_front() else { break };
+            state.running += 1;
+            let busy = self.activity.begin();
+            let span = tracing::debug_span!("aws", operation = job.label(), region = %job.region());
+            let task = Call::new(&busy).run(Arc::clone(&self.tools).carry_out(job.clone()));
+            let id = self.tasks.spawn(task.instrument(span)).id();
+            self.under_way.insert(id, UnderWay { call, job, lane: lane.clone(), busy });
+        }
+        if state.running == 0 {
+            self.lanes.remove(lane);
+        }
+    }
+
+    /// Waits for the next call that ends, however it ends; for ever while none is under way.
+    pub(crate) async fn next(&mut self) -> Ended {
+        loop {
+            let ended = match self.tasks.join_next_with_id().await {
+                Some(Ok((id, answer))) => (id, Ok(answer)),
+                Some(Err(error)) => (error.id(), Err(error)),
+                None => std::future::pending().await,
+            };
+            if let Some(ended) = self.end(ended.0, ended.1) {
+                return ended;
+            }
+        }
+    }
+
+    fn end(&mut self, id: Id, answer: Result<Answer, JoinError>) -> Option<Ended> {
+        let UnderWay { call, job, lane, busy } = self.under_way.remove(&id)?;
+        if let Some(state) = self.lanes.get_mut(&lane) {
+            state.running -= 1;
+        }
+        self.begin_next(&lane);
+        let answer = answer.unwrap_or_else(|error| {
+            tracing::error!(operation = job.label(), %error, "lost a call to a panic");
+            job.failed("the call panicked")
+        });
+        Some(Ended { call, answer, busy })
+    }
+
+    /// Calls under way or in line.
+    pub(crate) fn len(&self) -> usize {
+        self.under_way.len() + self.lanes.values().map(|lane| lane.waiting.len()).sum::<usize>()
+    }
+}
+
+/// What calls are carried out with.
+pub(crate) struct Tools {
+    connect: Arc<dyn Connect>,
+    clock: Arc<dyn Clock>,
+    read_deadline: Duration,
+    write_deadline: Duration,
+    regions: std::sync::Mutex<BTreeMap<Region, Arc<OnceCell<RegionPorts>>>>,
+    prometheus: std::sync::Mutex<BTreeMap<(String, Option<String>), Prometheus>>,
+}
+
+impl Tools {
+    pub(crate) fn new(
+        connect: Arc<dyn Connect>,
+        clock: Arc<dyn Clock>,
+        read_deadline: Duration,
+        write_deadline: Duration,
+    ) -> Self {
+        let (regions, prometheus) = Default::default();
+        Self { connect, clock, read_deadline, write_deadline, regions, prometheus }
+    }
+
+    /// Makes one call within its deadline, which is on the host's time: it is there for what hangs, and what hangs
+    /// does so whatever the world's clock says.
+    async fn carry_out(self: Arc<Self>, job: Job) -> Answer {
+        let (work, deadline): (Pin<Box<dyn Future<Output = Answer> + Send>>, _) = match &job {
+            Job::Read { region, read } => (Box::pin(self.read(&job, region, read)), self.read_deadline),
+            Job::Write { region, write, permit } => {
+                (Box::pin(self.write(&job, region, write, *permit)), self.write_deadline)
+            }
+        };
+        match tokio::time::timeout(deadline, work).await {
+            Ok(answer) => answer,
+            Err(_) => job.failed(&format!("no answer within {}", fleet::DurationText(deadline))),
+        }
+    }
+
+    async fn ports(&self, region: &Region) -> Result<RegionPorts, ApiError> {
+        let cell = {
+            let mut regions = self.regions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Arc::clone(regions.entry(region.clone()).or_default())
+        };
+        let clock: Arc<dyn Clock> = Arc::new(TrackedClock(Arc::clone(&self.clock)));
+        cell.get_or_try_init(|| self.connect.connect(region, clock)).await.cloned()
+    }
+
+    async fn read(&self, job: &Job, region: &Region, read: &Read) -> Answer {
+        if let Read::Metrics(MetricsRequest::Prometheus { address, token_file, queries, from, to, step }) =
+            read
+        {
+            let server = match self.prometheus(address, token_file.as_deref()) {
+                Ok(server) => server,
+                Err(error) => return Answer::Metrics(Err(error)),
+            };
+            let mut series = Vec::with_capacity(queries.len());
+            for query in queries {
+                match server.query_range(&query.0, *from, *to, *step).await {
+                    Ok(found) => series.push(found),
+                    Err(error) => return Answer::Metrics(Err(error)),
+                }
+            }
+            return Answer::Metrics(Ok(series));
+        }
+        let RegionPorts { cloud, metrics } = match self.ports(region).await {
+            Ok(ports) => ports,
+            Err(error) => return job.refused(error),
+        };
+        match read {
+            Read::Fleets { backends } => Answer::Fleets(cloud.describe_fleets(backends).await),
+            Read::Instances { fleets } => Answer::Instances(cloud.describe_instances(fleets).await),
+            Read::FleetInstances { fleet } => Answer::FleetInstances(cloud.fleet_instances(fleet).await),
+            Read::History { fleet, since } => Answer::History(cloud.history(fleet, *since).await),
+            Read::ScalableTargets { fleets } => Answer::ScalableTargets(cloud.scalable_targets(fleets).await),
+            Read::Metrics(MetricsRequest::Cloudwatch { queries, from, to }) => {
+                Answer::Metrics(metrics.read(queries, *from, *to).await)
+            }
+            Read::Metrics(MetricsRequest::Prometheus { .. }) => job.failed("asked of the wrong service"),
+        }
+    }
+
+    async fn write(&self, job: &Job, region: &Region, write: &Write, permit: Permit) -> Answer {
+        let cloud = match self.ports(region).await {
+            Ok(ports) => ports.cloud,
+            // Nothing was sent.
+            Err(error) => return job.refused(error),
+        };
+        // FENCE: the last thing before the call. A process that was frozen in between wakes up here.
+        if self.clock.monotonic() > permit.not_after {
+            return Answer::NotSent(NotSent::Expired);
+        }
+        match write {
+            Write::Modify { fleet, change } => Answer::Modified(cloud.modify(fleet, *change).await),
+            Write::Terminate { instances, .. } => Answer::Terminated(cloud.terminate(instances).await),
+        }
+    }
+
+    fn prometheus(&self, address: &str, token_file: Option<&str>) -> Result<Prometheus, ApiError> {
+        let mut known = self.prometheus.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let key = (address.to_owned(), token_file.map(str::to_owned));
+        if let Some(server) = known.get(&key) {
+            return Ok(server.clone());
+        }
+        let options = Options { address: address.to_owned(), token_file: token_file.map(Into::into) };
+        let server = Prometheus::new(options)?;
+        known.insert(key, server.clone());
+        Ok(server)
+    }
+}

@@ -1,0 +1,201 @@
+//! What everybody else holds of a daemon: to ask it, to order it about, to know when it is idle.
+
+use crate::http::{self, Access, Shell, Unanswered};
+use crate::idle::Activity;
+use crate::metrics::Metrics;
+use crate::policies::ReloadReply;
+use crate::queue::{Ask, Envelope, Happened, OrderError};
+use autoscaler_engine::{
+    Command, CommandError, Decided, EngineMetrics, FleetStatus, Planner, Rejection, Status,
+};
+use autoscaler_journal::{JournalError, Reader, Start};
+use fleet::ports::Clock;
+use fleet::wire::{SampleBatch, SamplesAccepted};
+use fleet::{FleetName, Notice, Timestamp};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Sender, UnboundedSender};
+use tokio::sync::{oneshot, watch};
+
+/// A daemon, to whoever does not own it. Clones are the same daemon. Questions and orders are those of [`Shell`].
+///
+/// Nothing in here waits for room: where there is none, the answer is [`Unanswered::Busy`].
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) asks: Sender<Envelope<Ask>>,
+    pub(crate) reloads: Sender<Envelope<ReloadReply>>,
+    pub(crate) happened: UnboundedSender<Envelope<Happened>>,
+    pub(crate) activity: Arc<Activity>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    pub(crate) state: Option<PathBuf>,
+    pub(crate) planner: Planner,
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+/// Why policies were not reloaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReloadError {
+    /// They are wrong; those of before stay in force.
+    #[error("load policies:\n{problems}")]
+    Wrong {
+        /// Everything that is wrong, rendered for people.
+        problems: String,
+    },
+    /// The daemon is busy with earlier reloads, or stopping.
+    #[error("reach the daemon")]
+    Unreachable(#[source] Unanswered),
+}
+
+impl Handle {
+    /// Passes on a notice.
+    pub fn notice(&self, notice: Notice) -> Result<(), Unanswered> {
+        self.send(Ask::Notice(notice))
+    }
+
+    /// Reads the policies again: validated first, then swapped. * returns: how many fleets there are now.
+    pub async fn reload(&self) -> Result<usize, ReloadError> {
+        let (reply, answer) = oneshot::channel();
+        let order = Envelope { what: reply, busy: self.activity.begin() };
+        self.reloads.try_send(order).map_err(|error| ReloadError::Unreachable(unanswered(&error)))?;
+        let loaded = answer.await.map_err(|_| ReloadError::Unreachable(Unanswered::NotRunning))?;
+        loaded.map_err(|problems| ReloadError::Wrong { problems })
+    }
+
+    /// Begins a graceful stop; a second one changes nothing.
+    pub fn stop(&self) {
+        let busy = self.activity.begin();
+        // Who has stopped already does not mind.
+        let _ = self.happened.send(Envelope { what: Happened::Stop, busy });
+    }
+
+    /// Completes when a stop has begun: time to close what serves others.
+    pub async fn stopping(&self) {
+        // An error says that the daemon is gone.
+        let _ = self.stopping.clone().wait_for(|stopping| *stopping).await;
+    }
+
+    /// Whether nothing can happen before the clock moves on; see [`Handle::idle`].
+    pub fn is_idle(&self) -> bool {
+        self.activity.is_idle(&*self.clock)
+    }
+
+    /// Waits until nothing can happen before the clock moves on: no message waits, and whatever is under way
+    /// sleeps on the clock. A simulation moves time on then, and only then.
+    pub async fn idle(&self) {
+        self.activity.idle(&*self.clock).await;
+    }
+
+    /// What is measured.
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The daemon's clock.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// Serves HTTP on `listener` until a stop begins, and then what is under way.
+    pub async fn serve(&self, listener: TcpListener, access: Access, limits: http::Limits) {
+        let router = http::router(self.clone(), access, self.metrics.clone());
+        http::serve(listener, router, limits, self.stopping()).await;
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.send(ask(reply))?;
+        answer.await.map_err(|_| Unanswered::NotRunning)
+    }
+
+    fn send(&self, ask: Ask) -> Result<(), Unanswered> {
+        let envelope = Envelope { what: ask, busy: self.activity.begin() };
+        self.asks.try_send(envelope).map_err(|error| unanswered(&error))
+    }
+}
+
+impl Shell for Handle {
+    async fn samples(
+        &self,
+        peer: IpAddr,
+        batch: SampleBatch,
+    ) -> Result<Result<SamplesAccepted, Rejection>, Unanswered> {
+        self.ask(|reply| Ask::Samples { peer, batch, reply }).await
+    }
+
+    async fn operate(&self, command: Command) -> Result<Result<(), CommandError>, Unanswered> {
+        match self.ask(|reply| Ask::Operate { command, reply }).await? {
+            Ok(()) => Ok(Ok(())),
+            Err(OrderError::Refused(error)) => Ok(Err(error)),
+            Err(OrderError::NotJournaled { message }) => Err(Unanswered::NotJournaled(message)),
+        }
+    }
+
+    async fn status(&self) -> Result<Status, Unanswered> {
+        self.ask(|reply| Ask::Status { reply }).await
+    }
+
+    async fn fleet(&self, name: FleetName) -> Result<Option<FleetStatus>, Unanswered> {
+        self.ask(|reply| Ask::Fleet { name, reply }).await
+    }
+
+    async fn decisions(&self, name: FleetName) -> Result<Option<Vec<Decided>>, Unanswered> {
+        self.ask(|reply| Ask::Decisions { name, reply }).await
+    }
+
+    async fn decision_at(&self, name: FleetName, at: Timestamp) -> Result<Option<Decided>, Unanswered> {
+        let Some(state) = self.state.clone() else { return Ok(None) };
+        let planner = self.planner;
+        let _busy = self.activity.begin();
+        // A reader of its own beside the writer: nothing waits for it.
+        let read = tokio::task::spawn_blocking(move || explain(&state, &name, at, planner)).await;
+        match read {
+            Ok(Ok(decided)) => Ok(decided),
+            Ok(Err(error)) => Err(Unanswered::NotReadable(crate::recorder::chain(&error))),
+            Err(error) => Err(Unanswered::NotReadable(error.to_string())),
+        }
+    }
+
+    async fn counters(&self) -> Result<EngineMetrics, Unanswered> {
+        self.ask(|reply| Ask::Counters { reply }).await
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.wall()
+    }
+}
+
+const fn unanswered<T>(error: &TrySendError<T>) -> Unanswered {
+    match error {
+        TrySendError::Full(_) => Unanswered::Busy,
+        TrySendError::Closed(_) => Unanswered::NotRunning,
+    }
+}
+
+/// The decision that was in force at a moment, made again from the journal in `directory`.
+///
+/// * returns: `None` where no cycle is that old.
+pub fn explain(
+    directory: &Path,
+    fleet: &FleetName,
+    at: Timestamp,
+    planner: Planner,
+) -> Result<Option<Decided>, JournalError> {
+    let reader = Reader::open(directory)?;
+    let mut failure = None;
+    let entries = reader.entries(fleet, Start::CheckpointBefore(at)).map_while(|entry| match entry {
+        Ok(entry) => Some(entry),
+        Err(error) => {
+            failure = Some(error);
+            None
+        }
+    });
+    let decided = autoscaler_engine::explain_at(entries, at, planner);
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(decided),
+    }
+}

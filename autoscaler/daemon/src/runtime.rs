@@ -1,0 +1,210 @@
+//! The one task that owns the engine: takes in what happened, one thing after the other, and hands on what is to
+//! be done. It never waits for anything but the next thing that happens.
+
+use crate::effects::Calls;
+use crate::idle::{Activity, Busy, Sleep};
+use crate::logbook::Logbook;
+use crate::metrics::Metrics;
+use crate::queue::{Ask, Envelope, Happened, OrderError};
+use crate::recorder::Recorder;
+use autoscaler_engine::{BatchId, Effect, Engine, Event, Now};
+use fleet::ports::Clock;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+/// How a daemon ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Gracefully: everything in flight was finished or journaled.
+    Stopped,
+    /// At the stop's deadline: what was in flight is in the journal as intended, its outcome is not.
+    CutOff,
+    /// At once, as ordered.
+    AtOnce,
+    /// By a bug: the words of the panic are in the log.
+    Panicked,
+}
+
+/// What reaches the engine's task. When a channel is empty and closed nobody is left to use it.
+pub(crate) struct Inlets {
+    /// Served first; at a stop it is read until the engine is done.
+    pub(crate) happened: UnboundedReceiver<Envelope<Happened>>,
+    /// At a stop it is dropped with what is in it: whoever asked is told that nobody answers.
+    pub(crate) asked: Receiver<Envelope<Ask>>,
+}
+
+/// The engine and what it acts through.
+pub(crate) struct Runtime {
+    pub(crate) engine: Engine,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) activity: Arc<Activity>,
+    pub(crate) inlets: Inlets,
+    pub(crate) calls: Calls,
+    pub(crate) recorder: Recorder,
+    pub(crate) logbook: Logbook,
+    pub(crate) metrics: Metrics,
+    /// The daemon's own tasks, by name.
+    pub(crate) tasks: JoinSet<&'static str>,
+    /// The timer that the engine wants.
+    pub(crate) wake: Option<Sleep>,
+    /// Operators whose order is on its way to the disk.
+    pub(crate) ordered: BTreeMap<BatchId, Vec<oneshot::Sender<Result<(), OrderError>>>>,
+    /// Told when the stop begins.
+    pub(crate) stopping: watch::Sender<bool>,
+    pub(crate) stop_deadline: Duration,
+}
+
+/// Something that happened, of whatever kind.
+enum Next {
+    Event(Event),
+    Ask(Ask),
+}
+
+impl Runtime {
+    /// Runs until the engine has stopped.
+    pub(crate) async fn run(mut self) -> Ended {
+        while !*self.stopping.borrow() {
+            self.turn().await;
+        }
+        let deadline = self.stop_deadline;
+        // On the host's time: whoever stops a daemon does not wait for a simulated world.
+        let ended = match tokio::time::timeout(deadline, self.run_down()).await {
+            Ok(()) => Ended::Stopped,
+            Err(_) => Ended::CutOff,
+        };
+        tracing::info!(?ended, calls = self.calls.len(), "stopped");
+        ended
+    }
+
+    async fn run_down(&mut self) {
+        while !self.turn().await {}
+    }
+
+    /// Takes in the next thing that happens. * returns: whether the engine has stopped.
+    async fn turn(&mut self) -> bool {
+        let (next, busy) = self.next().await;
+        let now = Now { wall: self.clock.wall(), monotonic: self.clock.monotonic() };
+        let effects = match next {
+            Next::Event(event) => self.take_in(event, now),
+            Next::Ask(ask) => self.answer(ask, now),
+        };
+        let mut stopped = false;
+        for effect in effects {
+            stopped |= self.carry_out(effect);
+        }
+        // Only now: everything that follows from it is on its way.
+        drop(busy);
+        stopped
+    }
+
+    async fn next(&mut self) -> (Next, Busy) {
+        loop {
+            tokio::select! {
+                // What is under way comes before what is new, and the timer before requests: a flood of samples
+                // must not keep the engine from its cycle.
+                biased;
+                Some(Envelope { what, busy }) = self.inlets.happened.recv() => {
+                    return (Next::Event(event_of(what)), busy);
+                }
+                ended = self.calls.next() => {
+                    return (Next::Event(Event::Answered { call: ended.call, answer: ended.answer }), ended.busy);
+                }
+                busy = wait_for(&mut self.wake) => {
+                    self.wake = None;
+                    return (Next::Event(Event::Timer), busy);
+                }
+                Some(Envelope { what, busy }) = self.inlets.asked.recv() => return (Next::Ask(what), busy),
+                Some(task) = self.tasks.join_next() => match task {
+                    Ok(name) => tracing::info!(name, "ended a task"),
+                    Err(error) => tracing::error!(%error, "lost a task of the daemon's own to a panic"),
+                },
+            }
+        }
+    }
+
+    fn take_in(&mut self, event: Event, now: Now) -> Vec<Effect> {
+        match &event {
+            Event::Recorded { batch, result } => {
+                for reply in self.ordered.remove(batch).unwrap_or_default() {
+                    let not_journaled =
+                        |message: &String| OrderError::NotJournaled { message: message.clone() };
+                    // Whoever ordered it may have gone.
+                    let _ = reply.send(result.as_ref().map_err(not_journaled).copied());
+                }
+            }
+            Event::Stop => {
+                tracing::info!("began to stop");
+                self.stopping.send_replace(true);
+            }
+            _ => {}
+        }
+        self.engine.handle(event, now)
+    }
+
+    /// Answers a request; nobody minds if whoever asked has gone.
+    fn answer(&mut self, ask: Ask, now: Now) -> Vec<Effect> {
+        match ask {
+            Ask::Samples { peer, batch, reply } => {
+                let (answer, effects) = self.engine.accept_samples(peer, &batch, now);
+                let _ = reply.send(answer);
+                return effects;
+            }
+            Ask::Operate { command, reply } => {
+                tracing::info!(?command, "received an order");
+                let (answer, effects) = self.engine.operate(command, now);
+                match answer {
+                    Ok(batch) => self.ordered.entry(batch).or_default().push(reply),
+                    Err(error) => drop(reply.send(Err(error.into()))),
+                }
+                return effects;
+            }
+            Ask::Notice(notice) => return self.engine.handle(Event::Notice(notice), now),
+            Ask::Status { reply } => drop(reply.send(self.engine.status(now))),
+            Ask::Counters { reply } => drop(reply.send(self.engine.metrics().clone())),
+            Ask::Fleet { name, reply } => drop(reply.send(self.engine.fleet_status(&name, now))),
+            Ask::Decisions { name, reply } => drop(reply.send(self.engine.decisions(&name))),
+        }
+        Vec::new()
+    }
+
+    /// Hands an effect on. * returns: whether it was the last one.
+    fn carry_out(&mut self, effect: Effect) -> bool {
+        match effect {
+            Effect::Read { call, region, read } => self.calls.read(call, region, read),
+            Effect::Write { call, region, write, permit } => {
+                tracing::info!(%region, ?write, "began a write");
+                self.calls.write(call, region, write, permit);
+            }
+            Effect::Record { batch, durable, entries } => {
+                self.metrics.count(&entries);
+                self.logbook.note(&entries, &self.engine);
+                self.recorder.record(batch, durable, entries);
+            }
+            Effect::WakeAt { at } => self.wake = Some(self.activity.sleep(&*self.clock, at)),
+            Effect::Alarm(change) => Logbook::alarm(&change),
+            Effect::Stopped => return true,
+        }
+        false
+    }
+}
+
+fn event_of(happened: Happened) -> Event {
+    match happened {
+        Happened::Recorded { batch, result } => Event::Recorded { batch, result },
+        Happened::PoliciesLoaded(fleets) => Event::PoliciesLoaded(fleets),
+        Happened::PoliciesRejected { problems } => Event::PoliciesRejected { problems },
+        Happened::Stop => Event::Stop,
+    }
+}
+
+/// Waits for a timer that may not be set.
+async fn wait_for(wake: &mut Option<Sleep>) -> Busy {
+    match wake {
+        Some(sleep) => sleep.await,
+        None => std::future::pending().await,
+    }
+}
