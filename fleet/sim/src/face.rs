@@ -482,7 +482,20 @@ impl World {
         })
     }
 
-    fn series(&self, metric: &Metric, from: Timestamp, to: Timestamp) -> Option<MetricPoints> {
+    // Not counted: for actions that are answered elsewhere and count themselves by `admit`.
+
+    /// The fleets that a describe shows now.
+    pub fn shown_fleets(&self, backend: Backend) -> Vec<FleetView> {
+        let at = self.shown();
+        let of_backend = self.fleets.iter().filter(|data| data.backend() == backend);
+        of_backend.filter_map(|data| data.view_at(at, self.overrides_of(data))).collect()
+    }
+    /// The instances that a describe shows now.
+    pub fn shown_instances(&self) -> Vec<Instance> {
+        (0..self.fleets.len()).flat_map(|place| self.shown_of(place)).collect()
+    }
+    /// A series, as [`World::read_metrics`] reads it; `None` where there is no such fleet or instance.
+    pub fn series(&self, metric: &Metric, from: Timestamp, to: Timestamp) -> Option<MetricPoints> {
         let now = self.now;
         // A fleet's own gauges are there every minute, whatever its instances' monitoring.
         let of = |fleet: &FleetId| self.place_of(fleet).map(|place| &self.fleets[place]);

@@ -37,6 +37,7 @@ pub use faults::{Effect, Fault, FaultId};
 pub use fleets::{Deletion, FleetTruth, ModifyFleet};
 pub use instances::{InstancePhase, InstanceTruth, Interruption, Notices};
 pub use metrics::{Metric, MetricPoints};
+pub use rng::Rng;
 pub use scores::Scores;
 pub use spec::*;
 pub use world::World;

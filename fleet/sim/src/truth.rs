@@ -7,12 +7,14 @@ use crate::events::WorldEvent;
 use crate::faults::{Fault, FaultId};
 use crate::fleets::{Deletion, FleetTruth, LONGEST_LAG};
 use crate::instances::{InstanceData, InstancePhase, InstanceTruth, Notices};
+use crate::metrics::{Metric, MetricPoints};
 use crate::num::units;
 use crate::scores::{ScoreBook, Scores};
 use crate::spec::FleetRequest;
 use crate::world::World;
 use fleet::wire::AgentSample;
-use fleet::{FleetId, FleetRef, Health, InstanceId, Pool, Timestamp};
+use fleet::{Backend, FleetId, FleetRef, FleetView, Health, Instance, InstanceId, Pool, Timestamp};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// What instances see and send, and what EventBridge carries.
@@ -40,10 +42,31 @@ impl World {
     }
 }
 
+/// What describes and metrics show, for actions that are counted and answered elsewhere.
+impl World {
+    /// The backend's fleets as a describe shows them now: lagging, deleted ones too for two days.
+    pub fn shown_fleets(&self, backend: Backend) -> Vec<FleetView> {
+        let of_backend = (0..self.fleets.len()).filter(|place| self.fleets[*place].backend() == backend);
+        of_backend.filter_map(|place| self.shown_fleet(place)).collect()
+    }
+    /// All instances as a describe shows them now: lagging, terminated ones too for a while.
+    pub fn shown_instances(&self) -> Vec<Instance> {
+        (0..self.fleets.len()).flat_map(|place| self.shown_members(place)).collect()
+    }
+    /// A series as [`World::read_metrics`] answers it.
+    pub fn metric(&self, metric: &Metric, from: Timestamp, to: Timestamp) -> MetricPoints {
+        self.series(metric, from, to).unwrap_or_default()
+    }
+}
+
 /// The truth.
 impl World {
     fn instance(&self, id: &InstanceId) -> Option<&InstanceData> {
         self.instances.get(self.serials.get(id)?)
+    }
+    /// The private address of an instance, which calls of its agent come from; `None` for one that is not known.
+    pub fn private_address(&self, instance: &InstanceId) -> Option<IpAddr> {
+        self.instance(instance).map(|instance| instance.address.into())
     }
     /// Every fleet there was, in the order of their creation.
     pub fn fleets(&self) -> Vec<FleetRef> {
@@ -125,6 +148,9 @@ impl World {
     pub fn set_depth(&mut self, pool: &Pool, depth: u32) {
         for state in self.pools.iter_mut().filter(|state| state.pool == *pool) {
             state.spec.depth = depth;
+        }
+        for spec in self.spec.pools.iter_mut().filter(|spec| spec.pool() == *pool) {
+            spec.depth = depth;
         }
     }
     /// Marks an instance for interruption now: its notice comes now, its end after the notice's time. `false`
