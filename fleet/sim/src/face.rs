@@ -206,12 +206,11 @@ impl World {
     ) -> Result<Vec<FleetView>, ApiError> {
         let action = words(backend).describe;
         self.call(caller, action, |world| {
+            if ids.is_empty() {
+                return Ok(world.shown_fleets(backend));
+            }
             let at = world.shown();
             let views = |data: &FleetData| data.view_at(at, world.overrides_of(data));
-            if ids.is_empty() {
-                let of_backend = world.fleets.iter().filter(|data| data.backend() == backend);
-                return Ok(of_backend.filter_map(views).collect());
-            }
             ids.iter()
                 .map(|id| {
                     let view = world.find(action, backend, id).map(|place| views(&world.fleets[place]))?;
