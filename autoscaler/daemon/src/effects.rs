@@ -309,3 +309,214 @@ impl Tools {
         Ok(server)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Everywhere;
+    use autoscaler_engine::BatchId;
+    use fleet::ports::{Change, Cloud, MetricQuery, Metrics, Series};
+    use fleet::{
+        Backend, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId, InstanceState,
+        InstanceType, Offering, Timestamp,
+    };
+    use fleet_clock::SteppedClock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Semaphore;
+
+    /// A region whose answers are given out one by one, and which panics when told to terminate.
+    struct Region1 {
+        answers: Semaphore,
+        asked: AtomicUsize,
+    }
+
+    type PortAnswer<'a, T> = fleet::ports::Answer<'a, T>;
+
+    impl Region1 {
+        fn new() -> Self {
+            Self { answers: Semaphore::new(0), asked: AtomicUsize::new(0) }
+        }
+        fn when_told<T: Send + Default + 'static>(&self) -> PortAnswer<'_, T> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async {
+                self.answers.acquire().await.expect("never closed").forget();
+                Ok(T::default())
+            })
+        }
+    }
+
+    impl Cloud for Region1 {
+        fn describe_fleets<'a>(&'a self, _: &'a [Backend]) -> PortAnswer<'a, Vec<FleetView>> {
+            self.when_told()
+        }
+        fn describe_instances<'a>(&'a self, _: &'a [FleetRef]) -> PortAnswer<'a, Vec<Instance>> {
+            self.when_told()
+        }
+        fn fleet_instances<'a>(&'a self, _: &'a FleetRef) -> PortAnswer<'a, Vec<(InstanceId, Health)>> {
+            self.when_told()
+        }
+        fn modify<'a>(&'a self, _: &'a FleetRef, _: Change) -> PortAnswer<'a, ()> {
+            self.when_told()
+        }
+        fn terminate<'a>(&'a self, _: &'a [InstanceId]) -> PortAnswer<'a, Vec<(InstanceId, InstanceState)>> {
+            panic!("told to terminate")
+        }
+        fn history<'a>(&'a self, _: &'a FleetRef, _: Timestamp) -> PortAnswer<'a, Vec<HistoryEvent>> {
+            self.when_told()
+        }
+        fn scalable_targets<'a>(&'a self, _: &'a [FleetRef]) -> PortAnswer<'a, Vec<FleetRef>> {
+            self.when_told()
+        }
+        fn spot_prices<'a>(&'a self, _: &'a [InstanceType]) -> PortAnswer<'a, Vec<Offering>> {
+            self.when_told()
+        }
+    }
+
+    impl Metrics for Region1 {
+        fn read<'a>(
+            &'a self,
+            _: &'a [MetricQuery],
+            _: Timestamp,
+            _: Timestamp,
+        ) -> PortAnswer<'a, Vec<Series>> {
+            Box::pin(std::future::ready(Ok(Vec::new())))
+        }
+    }
+
+    struct Setting {
+        calls: Calls,
+        region: Arc<Region1>,
+        clock: SteppedClock,
+        activity: Arc<Activity>,
+    }
+
+    fn setting() -> Setting {
+        let (clock, region) = (SteppedClock::new(Timestamp::EPOCH), Arc::new(Region1::new()));
+        let ports =
+            RegionPorts { cloud: Arc::<Region1>::clone(&region), metrics: Arc::<Region1>::clone(&region) };
+        let activity = Arc::<Activity>::default();
+        let tools = Tools::new(
+            Arc::new(Everywhere(ports)),
+            Arc::new(clock.clone()),
+            Duration::from_secs(90),
+            Duration::from_secs(30),
+        );
+        Setting { calls: Calls::new(tools, Arc::clone(&activity)), region, clock, activity }
+    }
+
+    fn fleets() -> Read {
+        Read::Fleets { backends: vec![Backend::SpotFleet] }
+    }
+
+    fn fleet_ref() -> FleetRef {
+        FleetRef { backend: Backend::SpotFleet, id: "sfr-1".into() }
+    }
+
+    fn terminate() -> Write {
+        Write::Terminate { fleet: fleet_ref(), instances: vec!["i-1".into()] }
+    }
+
+    fn modify() -> Write {
+        Write::Modify { fleet: fleet_ref(), change: Change { target: 2, on_demand_target: 0 } }
+    }
+
+    fn permit(not_after: Duration) -> Permit {
+        Permit { not_after, intent: Some(BatchId(1)) }
+    }
+
+    fn region(name: &str) -> Region {
+        Region::new(name)
+    }
+
+    #[tokio::test]
+    async fn a_slow_lane_delays_no_other_and_its_line_moves_on() {
+        let Setting { mut calls, region: world, activity, clock } = setting();
+        for number in 0..20 {
+            calls.read(CallId(number), region("eu-west-1"), fleets());
+        }
+        calls.write(CallId(20), region("eu-west-1"), terminate(), permit(Duration::ZERO));
+        let metrics =
+            MetricsRequest::Cloudwatch { queries: Vec::new(), from: Timestamp::EPOCH, to: Timestamp::EPOCH };
+        calls.read(CallId(21), region("eu-west-1"), Read::Metrics(metrics));
+        let ended = [calls.next().await, calls.next().await];
+        let mut numbers = ended.map(|ended| ended.call.0);
+        numbers.sort_unstable();
+        assert_eq!(numbers, [20, 21], "neither the write nor the metrics wait for describes");
+        assert_eq!(world.asked.load(Ordering::Relaxed), READS, "the others stand in line");
+        assert_eq!(calls.len(), 20);
+        world.answers.add_permits(20);
+        for _ in 0..20 {
+            let Ended { answer, .. } = calls.next().await;
+            assert_eq!(answer, Answer::Fleets(Ok(Vec::new())));
+        }
+        assert!(calls.lanes.is_empty() && calls.len() == 0, "nothing is left behind");
+        assert!(activity.is_idle(&clock));
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_call_is_its_answer() {
+        let Setting { mut calls, activity, clock, .. } = setting();
+        calls.write(CallId(1), region("eu-west-1"), terminate(), permit(Duration::ZERO));
+        let Ended { call, answer, busy } = calls.next().await;
+        assert_eq!(call, CallId(1));
+        let Answer::Terminated(Err(error)) = answer else { panic!("{answer:?}") };
+        assert_eq!(error.class(), ErrorClass::Unclear, "it may have been sent");
+        assert!(!activity.is_idle(&clock), "somebody has yet to deal with it");
+        drop(busy);
+        assert!(activity.is_idle(&clock));
+    }
+
+    #[tokio::test]
+    async fn a_write_whose_permit_ran_out_is_not_sent() {
+        let Setting { mut calls, clock, region: world, .. } = setting();
+        clock.advance_to(Duration::from_secs(11));
+        for not_after in [10, 11] {
+            calls.write(CallId(1), region("eu-west-1"), modify(), permit(Duration::from_secs(not_after)));
+            world.answers.add_permits(1);
+            let expected =
+                if not_after == 10 { Answer::NotSent(NotSent::Expired) } else { Answer::Modified(Ok(())) };
+            assert_eq!(calls.next().await.answer, expected);
+        }
+        assert_eq!(world.asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_hangs_ends_at_its_deadline() {
+        let Setting { mut calls, .. } = setting();
+        calls.read(CallId(1), region("eu-west-1"), fleets());
+        calls.write(CallId(2), region("eu-west-1"), modify(), permit(Duration::ZERO));
+        let (write, read) = (calls.next().await, calls.next().await);
+        let Answer::Modified(Err(error)) = write.answer else { panic!("{:?}", write.answer) };
+        assert_eq!(error.to_string(), "muster modify answered nothing usable: no answer within 30s");
+        assert_eq!(error.class(), ErrorClass::Unclear, "it may have taken effect");
+        let Answer::Fleets(Err(error)) = read.answer else { panic!("{:?}", read.answer) };
+        assert_eq!(error.class(), ErrorClass::Transient);
+    }
+
+    #[tokio::test]
+    async fn a_region_that_cannot_be_reached_is_tried_again_by_the_next_call() {
+        struct Flaky(AtomicUsize);
+        impl Connect for Flaky {
+            fn connect<'a>(&'a self, _: &'a Region, _: Arc<dyn Clock>) -> PortAnswer<'a, RegionPorts> {
+                let first = self.0.fetch_add(1, Ordering::Relaxed) == 0;
+                let denied =
+                    || ApiError::new(ErrorClass::Denied, "sts", "credentials", None, "no credentials");
+                let region = Arc::new(Region1::new());
+                region.answers.add_permits(9);
+                let ports = RegionPorts { cloud: Arc::<Region1>::clone(&region), metrics: region };
+                Box::pin(std::future::ready(if first { Err(denied()) } else { Ok(ports) }))
+            }
+        }
+        let Setting { activity, clock, .. } = setting();
+        let connect = Arc::new(Flaky(AtomicUsize::new(0)));
+        let second = Duration::from_secs(1);
+        let tools = Tools::new(Arc::<Flaky>::clone(&connect), Arc::new(clock), second, second);
+        let mut calls = Calls::new(tools, activity);
+        for (number, class) in [(0, Some(ErrorClass::Denied)), (1, None), (2, None)] {
+            calls.read(CallId(number), region("eu-west-1"), fleets());
+            let Answer::Fleets(answer) = calls.next().await.answer else { panic!("of another kind") };
+            assert_eq!(answer.err().map(|error| error.class()), class, "call {number}");
+        }
+        assert_eq!(connect.0.load(Ordering::Relaxed), 2, "connected once it could be");
+    }
+}
