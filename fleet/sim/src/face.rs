@@ -79,7 +79,7 @@ impl World {
     pub fn admit(&mut self, caller: &str, action: Action) -> Result<(), ApiError> {
         let offset = self.offset();
         let refused = if self.spec.throttling && !self.throttle.admits(action, self.now) {
-            Some((ErrorClass::Throttled { retry_after: None }, "RequestLimitExceeded"))
+            Some((ErrorClass::Throttled { retry_after: None }, "RequestLimitExceeded".into()))
         } else {
             self.faults.refusal(action, offset, &mut self.call_chance)
         };
@@ -97,7 +97,7 @@ impl World {
             ErrorClass::Throttled { .. } => "Request limit exceeded.",
             _ => "An internal error has occurred",
         };
-        Err(error(action, class, code, message))
+        Err(error(action, class, &code, message))
     }
 
     /// How long the answer to a call of this action takes, by the faults in force.
@@ -209,17 +209,21 @@ impl World {
             if ids.is_empty() {
                 return Ok(world.shown_fleets(backend));
             }
-            let at = world.shown();
-            let views = |data: &FleetData| data.view_at(at, world.overrides_of(data));
             ids.iter()
                 .map(|id| {
-                    let view = world.find(action, backend, id).map(|place| views(&world.fleets[place]))?;
+                    let view = world.find(action, backend, id).map(|place| world.shown_fleet(place))?;
                     // Made a moment ago, and not shown yet.
                     let code = words(backend).not_found;
                     view.ok_or_else(|| error(action, ErrorClass::NotFound, code, "The fleet does not exist"))
                 })
                 .collect()
         })
+    }
+
+    /// A fleet as a describe shows it now; `None` when it is not shown yet, or no more.
+    pub(crate) fn shown_fleet(&self, place: usize) -> Option<FleetView> {
+        let data = &self.fleets[place];
+        data.view_at(self.shown(), self.overrides_of(data))
     }
 
     /// A fleet's shopping list; where it named none, what the world made of that.
@@ -312,7 +316,7 @@ impl World {
             let active = |instance: &Instance| {
                 matches!(instance.state, InstanceState::Pending | InstanceState::Running)
             };
-            Ok(world.shown_of(place).filter(active).collect())
+            Ok(world.shown_members(place).filter(active).collect())
         })
     }
 
@@ -337,7 +341,7 @@ impl World {
     // Instances.
 
     /// A fleet's instances as they are shown now.
-    fn shown_of(&self, place: usize) -> impl Iterator<Item = Instance> {
+    pub(crate) fn shown_members(&self, place: usize) -> impl Iterator<Item = Instance> {
         let (at, fleet) = (self.shown(), &self.fleets[place]);
         let members = fleet.members.iter().filter_map(|serial| self.instances.get(serial));
         members.filter_map(move |instance| instance.view_at(at, &fleet.id, &self.pools))
@@ -357,7 +361,7 @@ impl World {
             let wanted = |data: &FleetData| fleets.is_empty() || fleets.contains(&data.id);
             if ids.is_empty() {
                 let places = (0..world.fleets.len()).filter(|place| wanted(&world.fleets[*place]));
-                return Ok(places.flat_map(|place| world.shown_of(place)).collect());
+                return Ok(places.flat_map(|place| world.shown_members(place)).collect());
             }
             let mut found = Vec::new();
             for id in ids {
@@ -481,20 +485,8 @@ impl World {
         })
     }
 
-    // Not counted: for actions that are answered elsewhere and count themselves by `admit`.
-
-    /// The fleets that a describe shows now.
-    pub fn shown_fleets(&self, backend: Backend) -> Vec<FleetView> {
-        let at = self.shown();
-        let of_backend = self.fleets.iter().filter(|data| data.backend() == backend);
-        of_backend.filter_map(|data| data.view_at(at, self.overrides_of(data))).collect()
-    }
-    /// The instances that a describe shows now.
-    pub fn shown_instances(&self) -> Vec<Instance> {
-        (0..self.fleets.len()).flat_map(|place| self.shown_of(place)).collect()
-    }
     /// A series, as [`World::read_metrics`] reads it; `None` where there is no such fleet or instance.
-    pub fn series(&self, metric: &Metric, from: Timestamp, to: Timestamp) -> Option<MetricPoints> {
+    pub(crate) fn series(&self, metric: &Metric, from: Timestamp, to: Timestamp) -> Option<MetricPoints> {
         let now = self.now;
         // A fleet's own gauges are there every minute, whatever its instances' monitoring.
         let of = |fleet: &FleetId| self.place_of(fleet).map(|place| &self.fleets[place]);

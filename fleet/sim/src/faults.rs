@@ -3,6 +3,7 @@
 use crate::calls::Action;
 use crate::rng::Rng;
 use fleet::{ErrorClass, Pool};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Something that goes wrong for a while.
@@ -28,7 +29,7 @@ pub enum Effect {
         /// What to make of it: by `class`, callers tell the faults apart.
         class: ErrorClass,
         /// EC2's code: `InternalError`, `RequestLimitExceeded`, `UnauthorizedOperation`, …
-        code: &'static str,
+        code: Cow<'static, str>,
     },
     /// Calls take effect, then their answer is lost: the caller sees `Unclear`.
     LoseAnswer {
@@ -68,7 +69,7 @@ impl Effect {
     /// EC2's own answer to too many calls, for a share of the calls of every action.
     pub const fn throttle(share: f64) -> Self {
         let class = ErrorClass::Throttled { retry_after: None };
-        Self::Refuse { action: None, share, class, code: "RequestLimitExceeded" }
+        Self::Refuse { action: None, share, class, code: Cow::Borrowed("RequestLimitExceeded") }
     }
 }
 
@@ -100,10 +101,10 @@ impl Faults {
         action: Action,
         offset: Duration,
         chance: &mut Rng,
-    ) -> Option<(ErrorClass, &'static str)> {
+    ) -> Option<(ErrorClass, Cow<'static, str>)> {
         self.now(offset).find_map(|effect| match effect {
             Effect::Refuse { action: of, share, class, code } if concerns(*of, action) => {
-                chance.chance(*share).then_some((*class, *code))
+                chance.chance(*share).then(|| (*class, code.clone()))
             }
             _ => None,
         })

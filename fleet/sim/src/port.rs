@@ -23,6 +23,10 @@ impl SimCloud {
     pub fn new(world: World, caller: &str) -> Self {
         Self { world: Arc::new(Mutex::new(world)), caller: caller.into() }
     }
+    /// Holds a world that somebody else holds too.
+    pub fn sharing(world: Arc<Mutex<World>>, caller: &str) -> Self {
+        Self { world, caller: caller.into() }
+    }
     /// The same world for somebody else.
     #[must_use]
     pub fn caller(&self, caller: &str) -> Self {
