@@ -1,80 +1,293 @@
-//! The engine.
+//! The engine: what happens goes in, what is to be done comes out.
 
+use crate::alarms::Alarms;
+use crate::calls::{Call, Calls};
+use crate::held::Held;
+use crate::journal::Journal;
+use crate::region::RegionState;
+use crate::stop::Stopping;
 use crate::{
-    BatchId, Command, CommandError, Config, Decided, Effect, EngineMetrics, Entry, Event, FleetStatus, Now,
-    Rejection, Status,
+    Alarm, Config, Decided, Effect, EngineMetrics, Entry, Event, FleetStatus, Now, PolicyStatus, Record,
+    State, Status,
 };
-use fleet::FleetName;
-use fleet::wire::{SampleBatch, SamplesAccepted};
-use std::net::IpAddr;
+use fleet::{FleetName, InstanceId, Region, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Wall time that differs from monotonic time by more than this, from one event to the next, has jumped.
+const JUMP: i64 = 2000;
 
 /// Holds any number of fleets at their target. See the crate's documentation.
 #[derive(Debug)]
 pub struct Engine {
-    config: Config,
-    metrics: EngineMetrics,
+    pub(crate) config: Config,
+    pub(crate) metrics: EngineMetrics,
+    pub(crate) fleets: BTreeMap<FleetName, Held>,
+    pub(crate) regions: BTreeMap<Region, RegionState>,
+    /// What the journal held of fleets that no policy has named yet.
+    pub(crate) restored: BTreeMap<FleetName, State>,
+    /// Whose instance is whose.
+    pub(crate) owners: BTreeMap<InstanceId, FleetName>,
+    /// Instances that spoke and that no describe has shown, and when that was first noticed.
+    pub(crate) strangers: BTreeMap<InstanceId, Duration>,
+    pub(crate) calls: Calls,
+    pub(crate) journal: Journal,
+    /// Fleets that wait for answers before they are planned for, and until when.
+    pub(crate) waiting: BTreeMap<FleetName, Duration>,
+    /// Fleets that are planned for now.
+    pub(crate) ready: BTreeSet<FleetName>,
+    /// Fleets whose records are handed out now, and whether they must reach the disk.
+    pub(crate) to_record: BTreeMap<FleetName, bool>,
+    /// Alarms of no fleet in particular.
+    pub(crate) alarms: Alarms,
+    pub(crate) policies: PolicyStatus,
+    pub(crate) stopping: Option<Stopping>,
+    pub(crate) out: Vec<Effect>,
+    next_tick: Duration,
+    /// Wall time less monotonic time, in milliseconds, at the last event.
+    offset: Option<i64>,
+    woken_at: Option<Duration>,
 }
 
 impl Engine {
     /// An engine that goes on from what the journal holds.
     ///
-    /// * `restored`: each fleet's entries in order, from its last checkpoint on; folded one by one.
+    /// * `restored`: each fleet's entries in order, from its last checkpoint on; folded one by one, so that an
+    ///   iterator over the journal needs no memory.
     ///
     /// Does nothing until [`Event::PoliciesLoaded`].
     pub fn new(config: Config, restored: impl IntoIterator<Item = Entry>) -> Self {
-        for _ in restored {}
-        Self { config, metrics: EngineMetrics::default() }
+        let mut states: BTreeMap<FleetName, State> = BTreeMap::new();
+        for Entry { fleet, at: _, records } in restored {
+            let state = states.entry(fleet).or_default();
+            for record in records {
+                match record {
+                    // Moved, not cloned: a start with a thousand fleets is mostly this.
+                    Record::Checkpoint(checkpoint) => *state = checkpoint.state,
+                    record => state.apply(&record),
+                }
+            }
+        }
+        Self {
+            config,
+            metrics: EngineMetrics::default(),
+            fleets: BTreeMap::new(),
+            regions: BTreeMap::new(),
+            restored: states,
+            owners: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            calls: Calls::default(),
+            journal: Journal::default(),
+            waiting: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            to_record: BTreeMap::new(),
+            alarms: Alarms::default(),
+            policies: PolicyStatus::default(),
+            stopping: None,
+            out: Vec::new(),
+            next_tick: Duration::ZERO,
+            offset: None,
+            woken_at: None,
+        }
     }
 
     /// Takes in what happened; answers with what is to be done, in order. Never fails, never waits.
-    pub fn handle(&mut self, _event: Event, _now: Now) -> Vec<Effect> {
-        Vec::new()
+    ///
+    /// Events that fit nothing (an answer to a call that was given up, say) are harmless.
+    pub fn handle(&mut self, event: Event, now: Now) -> Vec<Effect> {
+        self.note_time(now);
+        match event {
+            Event::Timer => {}
+            Event::PoliciesLoaded(policies) => self.load_policies(policies, now),
+            Event::PoliciesRejected { problems } => self.reject_policies(problems, now),
+            Event::Answered { call, answer } => self.answered(call, answer, now),
+            Event::Recorded { batch, result } => self.recorded(batch, result, now),
+            Event::Notice(notice) => self.notice(notice, now),
+            Event::Operator(command) => {
+                // Nobody waits for the answer: an order that makes no sense changes nothing.
+                let _ = self.order(command, now);
+            }
+            Event::Stop => self.stop(now),
+        }
+        self.finish(now)
     }
 
-    /// Takes in an agent's samples.
-    ///
-    /// * `peer`: the address that the call came from; must be the claimed instance's private address.
-    /// * returns: what to answer, and what is to be done.
-    pub fn accept_samples(
-        &mut self,
-        _peer: IpAddr,
-        _batch: &SampleBatch,
-        _now: Now,
-    ) -> (Result<SamplesAccepted, Rejection>, Vec<Effect>) {
-        (Err(Rejection::Stopping), Vec::new())
+    /// Does what is due, and hands out what has gathered.
+    pub(crate) fn finish(&mut self, now: Now) -> Vec<Effect> {
+        self.give_up_lost(now);
+        if self.stopping.is_none() {
+            if now.monotonic >= self.next_tick && !self.fleets.is_empty() {
+                self.tick(now);
+            }
+            self.plan_what_is_ready(now);
+        }
+        self.hand_out_records(now);
+        self.go_on_stopping(now);
+        self.wake(now);
+        std::mem::take(&mut self.out)
     }
 
-    /// Takes an operator's order.
-    ///
-    /// * returns: the batch that has to be written before the order is safe (answer the operator then), and what
-    ///   is to be done. Nothing has changed on an error.
-    pub fn operate(&mut self, command: Command, _now: Now) -> (Result<BatchId, CommandError>, Vec<Effect>) {
-        let name = command.fleet.unwrap_or_else(|| FleetName::new(""));
-        (Err(CommandError::UnknownFleet { name, nearest: None }), Vec::new())
+    /// One step of the clock: windows are closed, every fleet is due, and what is old is asked for again.
+    fn tick(&mut self, now: Now) {
+        self.next_tick = now.monotonic + self.until_next_tick(now.wall);
+        let names: Vec<FleetName> = self.fleets.keys().cloned().collect();
+        let half = self.config.cycle / 2;
+        for name in &names {
+            self.close_windows(name, now);
+            let Some(held) = self.fleets.get(name) else { continue };
+            // Who was planned for just now, because something arrived, is not planned for again.
+            if held.planned.is_none_or(|planned| now.monotonic.saturating_sub(planned) >= half) {
+                self.make_due(name, now);
+            }
+        }
+        let regions: Vec<Region> = self.regions.keys().cloned().collect();
+        for region in &regions {
+            self.observe(region, now);
+        }
+        self.settle_waiting(now);
+    }
+
+    /// The time to the next tick: a little after the windows of pushed samples end, so that a cycle finds them
+    /// closed. Between half a cycle and one and a half, whatever the wall clock does.
+    fn until_next_tick(&self, wall: Timestamp) -> Duration {
+        let cycle = self.config.cycle.max(Duration::from_secs(1));
+        let phase = wall - self.config.window_grace;
+        let into = phase.since(phase.floor(cycle));
+        let wait = cycle.saturating_sub(into);
+        if wait < cycle / 2 { wait + cycle } else { wait }
+    }
+
+    /// A fleet is to be planned for: when what is asked about it has been answered, or patience ends.
+    pub(crate) fn make_due(&mut self, name: &FleetName, now: Now) {
+        if !self.ready.contains(name) {
+            self.waiting.entry(name.clone()).or_insert(now.monotonic + self.config.patience);
+        }
+    }
+
+    /// Moves the fleets on that wait for nothing any more, or have waited for too long.
+    pub(crate) fn settle_waiting(&mut self, now: Now) {
+        let fleets = &mut self.fleets;
+        let ready = &mut self.ready;
+        self.waiting.retain(|name, until| {
+            let Some(held) = fleets.get_mut(name) else { return false };
+            if *until <= now.monotonic {
+                held.awaiting.clear();
+            }
+            if held.awaiting.is_empty() {
+                ready.insert(name.clone());
+                return false;
+            }
+            true
+        });
+    }
+
+    fn plan_what_is_ready(&mut self, now: Now) {
+        if !self.waiting.is_empty() {
+            self.settle_waiting(now);
+        }
+        // A plan may ask for a look, which is answered later: this ends.
+        while let Some(name) = self.ready.pop_first() {
+            self.plan_fleet(&name, now);
+        }
+    }
+
+    /// Notices when wall time jumps: everything that it stamped is moved along.
+    fn note_time(&mut self, now: Now) {
+        let monotonic = i64::try_from(now.monotonic.as_millis()).unwrap_or(i64::MAX);
+        let offset = now.wall.millis().saturating_sub(monotonic);
+        let before = self.offset.replace(offset);
+        let Some(by_ms) = before.map(|before| offset.saturating_sub(before)).filter(|by| by.abs() > JUMP)
+        else {
+            return;
+        };
+        self.metrics.clock_jumps += 1;
+        self.calls.shift(by_ms);
+        for held in self.fleets.values_mut() {
+            held.windows.reset();
+            held.agents.clear();
+            held.in_force = None;
+            if let Some((since, _)) = &mut held.missing {
+                *since = Timestamp::from_millis(since.millis().saturating_add(by_ms));
+            }
+            held.record(Record::ClockJumped { by_ms });
+        }
+    }
+
+    /// Asks to be woken when something is due, if nothing happens before.
+    fn wake(&mut self, now: Now) {
+        let mut at = (!self.fleets.is_empty() && self.stopping.is_none()).then_some(self.next_tick);
+        let mut sooner = |other: Option<Duration>| at = [at, other].into_iter().flatten().min();
+        sooner(self.waiting.values().min().copied());
+        sooner(self.calls.next_lost());
+        sooner(self.journal.next_lost());
+        sooner(self.stopping.as_ref().and_then(Stopping::deadline));
+        let Some(at) = at else { return };
+        let at = at.max(now.monotonic);
+        let asked_and_ahead = self.woken_at == Some(at) && at > now.monotonic;
+        if !asked_and_ahead {
+            self.woken_at = Some(at);
+            self.out.push(Effect::WakeAt { at });
+        }
+    }
+
+    /// Calls and batches that nobody answered are taken as failed: a shell that forgets must not stop the loop.
+    fn give_up_lost(&mut self, now: Now) {
+        while let Some((id, call)) = self.calls.pop_lost(now.monotonic) {
+            let answer = Call::lost(&call.kind);
+            self.answer_of(id, call, answer, now);
+        }
+        while let Some(batch) = self.journal.pop_lost(now.monotonic) {
+            self.recorded(batch, Err("not written within 30 s".to_owned()), now);
+        }
+    }
+
+    /// Raises a fleet's alarm, or one of no fleet in particular.
+    pub(crate) fn raise(&mut self, fleet: Option<&FleetName>, of: &str, alarm: Alarm, now: Now) {
+        let alarms = match fleet {
+            Some(name) => self.fleets.get_mut(name).map(|held| &mut held.alarms),
+            None => Some(&mut self.alarms),
+        };
+        let change = alarms.and_then(|alarms| alarms.raise(fleet, of, alarm, now.wall));
+        self.out.extend(change.map(Effect::Alarm));
+    }
+
+    /// Clears an alarm, if it is raised.
+    pub(crate) fn clear(&mut self, fleet: Option<&FleetName>, label: &'static str, of: &str, now: Now) {
+        let alarms = match fleet {
+            Some(name) => self.fleets.get_mut(name).map(|held| &mut held.alarms),
+            None => Some(&mut self.alarms),
+        };
+        let change = alarms.and_then(|alarms| alarms.clear(fleet, label, of, now.wall));
+        self.out.extend(change.map(Effect::Alarm));
     }
 
     /// Everything at a glance.
     pub fn status(&self, now: Now) -> Status {
         Status {
             at: now.wall,
-            fleets: Vec::new(),
-            alarms: Vec::new(),
-            policies: crate::PolicyStatus::default(),
-            journal: crate::JournalStatus::default(),
+            fleets: self.fleets.values().map(|held| self.show(held, now)).collect(),
+            alarms: self.alarms.active(),
+            policies: self.policies.clone(),
+            journal: self.journal.status(),
             dry_run: self.config.dry_run,
-            stopping: false,
+            stopping: self.stopping.is_some(),
         }
     }
 
     /// One fleet at a glance; `None` when no policy names it.
-    pub fn fleet_status(&self, _fleet: &FleetName, _now: Now) -> Option<FleetStatus> {
-        None
+    pub fn fleet_status(&self, fleet: &FleetName, now: Now) -> Option<FleetStatus> {
+        self.fleets.get(fleet).map(|held| self.show(held, now))
     }
 
-    /// The last decisions of a fleet that were worth keeping in mind, oldest first, the very last one included;
+    /// The last decisions of a fleet that differed from the one before, oldest first, and the very last one;
     /// `None` when no policy names it. Older ones are in the journal.
-    pub fn decisions(&self, _fleet: &FleetName) -> Option<Vec<Decided>> {
-        None
+    pub fn decisions(&self, fleet: &FleetName) -> Option<Vec<Decided>> {
+        let held = self.fleets.get(fleet)?;
+        let mut decisions: Vec<Decided> = held.decisions.iter().cloned().collect();
+        let newer = |last: &&Decided| decisions.last().is_none_or(|kept| kept.at != last.at);
+        let last = held.last.as_ref().filter(newer).cloned();
+        decisions.extend(last);
+        Some(decisions)
     }
 
     /// What was counted.

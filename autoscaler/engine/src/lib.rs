@@ -9,28 +9,50 @@
 //! [`replay`] folds them through the same code and must come to the same plans, byte for byte; a restart folds
 //! them from the last checkpoint on.
 
+mod alarms;
+mod answers;
+mod backfill;
+mod calls;
+mod compact;
 mod config;
+mod cycle;
+mod delta;
 mod effect;
 mod engine;
 mod event;
+mod held;
+mod journal;
 mod metrics;
+mod observe;
+mod operate;
+mod policies;
+mod push;
 mod record;
+mod region;
 mod replay;
+mod series;
+mod sources;
 mod state;
 mod status;
+mod stop;
+mod timeline;
+mod view;
+mod windows;
+mod writes;
 
+pub use compact::CompactSample;
 pub use config::{Config, Now, Planner};
 pub use effect::{BatchId, CallId, Effect, MetricsRequest, Permit, PrometheusQuery, Read, Write};
 pub use engine::Engine;
 pub use event::{Answer, Command, CommandError, Event, NotSent, Order, Rejection};
 pub use metrics::{CallCount, EngineMetrics};
 pub use record::{
-    Cause, Checkpoint, CompactSample, Cycle, Entry, FleetDelta, InstanceSeen, Outcome, Override, Record,
-    Withheld,
+    Cause, Checkpoint, Cycle, Entry, FleetDelta, InstanceSeen, Operation, Outcome, Override, Record, Withheld,
 };
-pub use replay::{Divergence, Replayed, explain_at, replay};
-pub use state::{Known, Served};
+pub use replay::{Differs, Divergence, Replayed, explain_at, replay};
+pub use state::{Known, State};
 pub use status::{
     ActiveAlarm, Alarm, AlarmChange, Decided, FleetStatus, InstanceStatus, JournalStatus, PolicyStatus,
     Status, WriteStatus,
 };
+pub use timeline::{Served, Timeline};

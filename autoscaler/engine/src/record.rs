@@ -2,16 +2,14 @@
 //!
 //! All of it survives `postcard`: no untagged, flattened or skipped fields.
 
-use crate::{Command, NotSent};
-use autoscaler_core::{Learned, Memory, Observed, Pause, Plan, Policy};
+use crate::{Command, CompactSample, NotSent, State};
+use autoscaler_core::{Action, Memory, Plan, Policy};
 use fleet::{
     Activity, CapacityUnits, ErrorClass, ExcessCapacity, FleetName, FleetState, FleetView, Health,
-    InstanceId, InstanceState, Notice, Pool, Power, Sample, Saturation, Source, Timestamp, Utilization,
+    InstanceId, InstanceState, Notice, Pool, Timestamp, Utilization,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
 /// What happened to one fleet since the entry before: usually one cycle. Entries of a fleet are in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,6 +85,8 @@ pub enum Record {
         at: Timestamp,
         /// Which step, from 0.
         step: u16,
+        /// What the step was.
+        operation: Operation,
         /// How.
         outcome: Outcome,
     },
@@ -135,6 +135,49 @@ pub enum Withheld {
     Stopping,
     /// The planner panicked; there is no plan.
     Panicked,
+}
+
+impl Withheld {
+    /// The metric label.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::DryRun => "dry_run",
+            Self::Refused { .. } => "refused",
+            Self::Busy => "busy",
+            Self::BackingOff { .. } => "backing_off",
+            Self::Budget => "budget",
+            Self::JournalFailing => "journal_failing",
+            Self::Stopping => "stopping",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Sets the target.
+    Modify,
+    /// Terminates instances.
+    Terminate,
+}
+
+impl Operation {
+    /// What an action does.
+    pub const fn of(action: &Action) -> Self {
+        match action {
+            Action::Modify { .. } => Self::Modify,
+            Action::Terminate { .. } => Self::Terminate,
+        }
+    }
+    /// The metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Modify => "modify",
+            Self::Terminate => "terminate",
+        }
+    }
 }
 
 /// How a step ended.
@@ -205,76 +248,6 @@ pub struct InstanceSeen {
     pub protected: bool,
 }
 
-/// A sample in integers: what is folded is what is kept, to the bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CompactSample {
-    /// [`Sample::source`].
-    pub source: Source,
-    /// [`Sample::end`].
-    pub end: Timestamp,
-    /// [`Sample::period`] in milliseconds.
-    pub period_ms: u32,
-    /// [`Sample::utilization`] in millionths.
-    pub utilization: u32,
-    /// [`Sample::power`] in thousandths.
-    pub power: u64,
-    /// [`Sample::instances`].
-    pub instances: u32,
-    /// [`Saturation::load_per_core`] in thousandths.
-    pub load_per_core: Option<u32>,
-    /// [`Saturation::psi`] in thousandths.
-    pub psi: Option<u32>,
-    /// [`Saturation::saturated_share`] in thousandths.
-    pub saturated_share: Option<u32>,
-}
-
-/// Rounds to a whole number of `1 / scale`, within what `u32` holds.
-fn scaled(value: f64, scale: f64) -> u32 {
-    let scaled = (value * scale).round().clamp(0.0, f64::from(u32::MAX));
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "rounded and clamped to the range"
-    )]
-    let whole = scaled as u32;
-    whole
-}
-
-impl CompactSample {
-    /// Rounds a sample.
-    pub fn of(sample: &Sample) -> Self {
-        Self {
-            source: sample.source,
-            end: sample.end,
-            period_ms: u32::try_from(sample.period.as_millis()).unwrap_or(u32::MAX),
-            utilization: scaled(sample.utilization.get(), 1e6),
-            power: u64::from(scaled(sample.power.get(), 1e3)),
-            instances: sample.instances,
-            load_per_core: sample.saturation.load_per_core.map(|load| scaled(load, 1e3)),
-            psi: sample.saturation.psi.map(|psi| scaled(psi, 1e3)),
-            saturated_share: sample.saturation.saturated_share.map(|share| scaled(share, 1e3)),
-        }
-    }
-
-    /// The sample, as every fold sees it.
-    pub fn sample(&self) -> Sample {
-        let thousandths = |whole: u32| f64::from(whole) / 1e3;
-        Sample {
-            source: self.source,
-            end: self.end,
-            period: Duration::from_millis(u64::from(self.period_ms)),
-            utilization: Utilization::new(f64::from(self.utilization) / 1e6),
-            power: Power::new(f64::from(u32::try_from(self.power).unwrap_or(u32::MAX)) / 1e3),
-            instances: self.instances,
-            saturation: Saturation {
-                load_per_core: self.load_per_core.map(thousandths),
-                psi: self.psi.map(thousandths),
-                saturated_share: self.saturated_share.map(thousandths),
-            },
-        }
-    }
-}
-
 /// Why a checkpoint was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -287,41 +260,13 @@ pub enum Cause {
     Gap,
 }
 
-/// A fleet's state: what all records up to here fold to.
+/// What all records up to here fold to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Why it was written.
     pub cause: Cause,
-    /// The policy in force.
-    pub policy: Policy,
-    /// What is remembered.
-    pub memory: Memory,
-    /// The memory before the last plan that was carried out: what a refused write goes back to.
-    pub before: Option<Box<Memory>>,
-    /// What was learned of demand.
-    pub learned: Learned,
-    /// The fleet as it was last seen.
-    pub fleet: Option<Observed<FleetView>>,
-    /// When its instances were last asked for.
-    pub instances_at: Option<Timestamp>,
-    /// Its instances.
-    pub instances: BTreeMap<InstanceId, crate::state::Known>,
-    /// Samples that no cycle has seen yet.
-    pub fresh: Vec<CompactSample>,
-    /// The newest sample.
-    pub latest: Option<CompactSample>,
-    /// When pushed samples last came.
-    pub pushed: Option<Timestamp>,
-    /// Notices that are known for its instances.
-    pub notices: Vec<Notice>,
-    /// A pause that an operator ordered.
-    pub pause: Option<Pause>,
-    /// An override that an operator ordered.
-    pub bent: Option<Override>,
-    /// Whether Application Auto Scaling scales it, too.
-    pub scalable_target: bool,
-    /// What served lately: what samples that come late are paired with.
-    pub timeline: Vec<crate::state::Served>,
+    /// The fleet's state.
+    pub state: State,
 }
 
 /// An operator's word that bends a policy for a while.

@@ -1,8 +1,64 @@
-//! A fleet's state: what its records fold to.
+//! A fleet's state: what its records fold to, and all that a plan is made from.
+//!
+//! [`State::apply`] is the only way to change it. The engine turns what happens into records and applies them;
+//! a restart and a replay apply the same records. That is why they cannot come to anything else.
 
-use crate::InstanceSeen;
-use fleet::{Power, Timestamp};
+use crate::timeline::{Served, Timeline};
+use crate::{
+    Command, CompactSample, Cycle, FleetDelta, InstanceSeen, Operation, Order, Outcome, Override, Record,
+};
+use autoscaler_core::{Learned, Member, Memory, Observed, Pause, Phase, Policy, Snapshot};
+use fleet::{
+    ErrorClass, FleetId, FleetView, InstanceId, InstanceState, Notice, Power, Source, Timestamp, Weight,
+    vcpus_by_size,
+};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// How old the newest pushed sample may be for the fleet to count as one whose agents speak: then a new instance
+/// serves when its own agent is first heard, not when its boot time has passed.
+const AGENTS_SPEAK: Duration = Duration::from_secs(120);
+/// How many boot times a silent instance among speaking ones is waited for: its agent alone may be broken.
+const SILENT_BOOTS: u32 = 3;
+/// ... and at least so long: a young fleet's boot time is a guess.
+const SILENT_AT_LEAST: Duration = Duration::from_secs(300);
+
+/// A fleet's state. A plain value.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The policy in force: files, schedules and overrides taken together.
+    pub policy: Policy,
+    /// What the planner remembers.
+    pub memory: Memory,
+    /// What was learned of demand.
+    pub learned: Learned,
+    /// Which fleet all this is about, once one was found.
+    pub held: Option<FleetId>,
+    /// The fleet, as it was last seen; `None` while it is not there.
+    pub fleet: Option<Observed<FleetView>>,
+    /// When its instances were last asked for.
+    pub instances_at: Option<Timestamp>,
+    /// Its instances, leaving ones included.
+    pub instances: BTreeMap<InstanceId, Known>,
+    /// Samples that no cycle has seen yet, oldest first.
+    pub fresh: Vec<CompactSample>,
+    /// The newest sample.
+    pub latest: Option<CompactSample>,
+    /// The end of the newest pushed sample.
+    pub pushed: Option<Timestamp>,
+    /// Notices that are known for its instances.
+    pub notices: Vec<Notice>,
+    /// A pause that an operator ordered.
+    pub pause: Option<Pause>,
+    /// An override that an operator ordered.
+    pub bent: Option<Override>,
+    /// Whether Application Auto Scaling scales it, too.
+    pub scalable_target: bool,
+    /// What served lately: what samples that come late are paired with.
+    pub timeline: Timeline,
+}
 
 /// An instance, and what is known beyond one describe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,23 +67,396 @@ pub struct Known {
     pub seen: InstanceSeen,
     /// Since when it has been seen in its state.
     pub state_since: Timestamp,
-    /// When it was first seen running.
-    pub running_since: Option<Timestamp>,
-    /// When its agent was first heard.
+    /// Since when it serves, by all evidence; once that is known it stays.
     pub serves_since: Option<Timestamp>,
     /// Since when describes do not show it any more.
     pub missing_since: Option<Timestamp>,
 }
 
-/// What served from a moment on, until the next.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Served {
-    /// From when.
-    pub from: Timestamp,
-    /// The power that served.
-    pub serving: Power,
-    /// The power that ran, booting instances included.
-    pub running: Power,
-    /// How many instances served.
-    pub instances: u32,
+impl State {
+    /// Folds one record.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Policy(policy) => self.policy = Policy::clone(policy),
+            Record::Fleet { at, delta } => self.apply_fleet(*at, delta),
+            Record::Instances { at, seen, missing, gone } => self.apply_instances(*at, seen, missing, gone),
+            Record::Serves { instance, since } => {
+                if let Some(known) = self.instances.get_mut(instance) {
+                    known.serves_since.get_or_insert(*since);
+                }
+            }
+            Record::Samples(samples) => self.apply_samples(samples),
+            Record::Notice(notice) => self.apply_notice(notice),
+            Record::ScalableTarget(is) => self.scalable_target = *is,
+            Record::Operator { at, command } => self.apply_operator(*at, command),
+            Record::ClockJumped { by_ms } => self.apply_jump(*by_ms),
+            Record::Cycle(cycle) => {
+                // What panicked when it was recorded panics again, at the same place.
+                let _ = self.begin_cycle(cycle.at);
+                self.end_cycle(cycle);
+            }
+            Record::Outcome { operation, outcome, .. } => self.apply_outcome(*operation, outcome),
+            Record::Checkpoint(checkpoint) => *self = checkpoint.state.clone(),
+        }
+    }
+
+    /// What a plan at this moment is made from; the samples since the last one are learned from.
+    ///
+    /// * returns: the words of the panic, where learning panicked.
+    pub fn begin_cycle(&mut self, now: Timestamp) -> Result<Snapshot, String> {
+        let snapshot = self.snapshot(now);
+        contained(|| self.learned.learn(&self.policy, &snapshot, &self.memory, now))?;
+        Ok(snapshot)
+    }
+
+    /// What a plan has changed.
+    pub fn end_cycle(&mut self, cycle: &Cycle) {
+        let now = cycle.at;
+        let served = self.served(now);
+        if self.timeline.is_empty() {
+            self.seed_timeline(now);
+        }
+        self.timeline.push(served);
+        let serving: Vec<(InstanceId, Timestamp)> = self
+            .instances
+            .iter()
+            .filter(|(_, known)| known.serves_since.is_none())
+            .filter_map(|(id, known)| match self.phase(known, now) {
+                (Phase::InService, since) => Some((id.clone(), since)),
+                _ => None,
+            })
+            .collect();
+        for (id, since) in serving {
+            if let Some(known) = self.instances.get_mut(&id) {
+                known.serves_since = Some(since);
+            }
+        }
+        if let Some(memory) = &cycle.memory {
+            self.memory = Memory::clone(memory);
+        }
+        self.fresh.clear();
+        self.pause.take_if(|pause| pause.until <= now);
+        self.bent.take_if(|bent| bent.until <= now);
+    }
+
+    /// What a plan at this moment is made from.
+    pub fn snapshot(&self, now: Timestamp) -> Snapshot {
+        let members = self.instances_at.map(|at| Observed {
+            at,
+            what: self.instances.values().map(|known| self.member(known, now)).collect(),
+        });
+        Snapshot {
+            fleet: self.fleet.clone(),
+            members,
+            samples: self.fresh.iter().map(CompactSample::sample).collect(),
+            latest: self.latest.as_ref().map(CompactSample::sample),
+            notices: self.notices.clone(),
+            pause: self.pause.clone().filter(|pause| pause.until > now),
+            scalable_target: self.scalable_target,
+        }
+    }
+
+    /// One instance as a plan sees it.
+    pub fn member(&self, known: &Known, now: Timestamp) -> Member {
+        let InstanceSeen { id, pool, health, launched, protected, .. } = &known.seen;
+        let (phase, since) = self.phase(known, now);
+        Member {
+            id: id.clone(),
+            pool: pool.clone(),
+            weight: self.weight(known),
+            power: self.power(known),
+            phase,
+            since,
+            launched: *launched,
+            health: *health,
+            protected: *protected,
+        }
+    }
+
+    /// Where an instance stands by all evidence, and since when.
+    ///
+    /// EC2's `running` says nothing about serving. Where agents speak, an instance serves when its own was first
+    /// heard; where none does, when the policy's boot time has passed.
+    pub fn phase(&self, known: &Known, now: Timestamp) -> (Phase, Timestamp) {
+        let launched = known.seen.launched;
+        match known.seen.state {
+            InstanceState::Pending => (Phase::Requested, launched),
+            InstanceState::Running => {
+                if let Some(since) = known.serves_since {
+                    return (Phase::InService, since);
+                }
+                let boot = self.policy.boot;
+                let wait = if self.agents_speak(now) { silent_for(boot) } else { boot };
+                let serves = launched + wait;
+                if serves <= now { (Phase::InService, serves) } else { (Phase::Booting, known.state_since) }
+            }
+            InstanceState::ShuttingDown
+            | InstanceState::Terminated
+            | InstanceState::Stopping
+            | InstanceState::Stopped => (Phase::Leaving, known.state_since),
+        }
+    }
+
+    /// Whether agents push, so that silence means something.
+    fn agents_speak(&self, now: Timestamp) -> bool {
+        self.pushed.is_some_and(|pushed| now.since(pushed) <= AGENTS_SPEAK)
+    }
+
+    /// What an instance counts for in the target.
+    pub fn weight(&self, known: &Known) -> Weight {
+        let pool = &known.seen.pool;
+        self.fleet.as_ref().map_or(Weight::new(1.0), |f| f.what.weight_of(&pool.instance_type, &pool.zone))
+    }
+
+    /// How much work an instance can do: what the policy says, else its vCPUs, else what its size says, else 1.
+    pub fn power(&self, known: &Known) -> Power {
+        let instance_type = &known.seen.pool.instance_type;
+        self.policy.power.get(instance_type).copied().unwrap_or_else(|| {
+            let vcpus = known.seen.vcpus.or_else(|| vcpus_by_size(instance_type)).filter(|vcpus| *vcpus > 0);
+            Power::new(f64::from(vcpus.unwrap_or(1)))
+        })
+    }
+
+    /// The instances that serve, with their power and since when.
+    pub fn serving(&self, now: Timestamp) -> impl Iterator<Item = (&InstanceId, Power, Timestamp)> {
+        self.instances.iter().filter_map(move |(id, known)| match self.phase(known, now) {
+            (Phase::InService, since) => Some((id, self.power(known), since)),
+            _ => None,
+        })
+    }
+
+    /// What serves and runs now.
+    fn served(&self, now: Timestamp) -> Served {
+        let mut served = Served { from: now, serving: Power::ZERO, running: Power::ZERO, instances: 0 };
+        for known in self.instances.values() {
+            let power = self.power(known);
+            match self.phase(known, now).0 {
+                Phase::InService => {
+                    served.serving = served.serving + power;
+                    served.running = served.running + power;
+                    served.instances += 1;
+                }
+                Phase::Booting => served.running = served.running + power,
+                Phase::Requested | Phase::Draining | Phase::Leaving => {}
+            }
+        }
+        served
+    }
+
+    /// Supposes that what serves now has served since each instance says, so that a fleet that is taken over can
+    /// be judged by samples from before.
+    fn seed_timeline(&mut self, now: Timestamp) {
+        let mut starts: Vec<Timestamp> = self.serving(now).map(|(_, _, since)| since).collect();
+        starts.extend(self.instances.values().map(|known| known.seen.launched));
+        starts.retain(|start| *start < now);
+        starts.sort_unstable();
+        starts.dedup();
+        for start in starts {
+            let mut served = Served { from: start, ..Served::default() };
+            for known in self.instances.values() {
+                let power = self.power(known);
+                match self.phase(known, now) {
+                    (Phase::InService, since) if since <= start => {
+                        served.serving = served.serving + power;
+                        served.running = served.running + power;
+                        served.instances += 1;
+                    }
+                    (Phase::InService | Phase::Booting, _) if known.seen.launched <= start => {
+                        served.running = served.running + power;
+                    }
+                    _ => {}
+                }
+            }
+            self.timeline.push(served);
+        }
+    }
+
+    fn apply_fleet(&mut self, at: Timestamp, delta: &FleetDelta) {
+        match delta {
+            FleetDelta::Lost => self.fleet = None,
+            FleetDelta::Whole(view) => {
+                if self.held.as_ref().is_some_and(|held| *held != view.id) {
+                    // What was remembered was about another fleet; what was learned is about the service.
+                    self.memory = Memory::default();
+                    self.instances.clear();
+                    self.instances_at = None;
+                    self.notices.clear();
+                    self.timeline = Timeline::default();
+                }
+                self.held = Some(view.id.clone());
+                self.fleet = Some(Observed { at, what: FleetView::clone(view) });
+            }
+            FleetDelta::Same => {
+                if let Some(seen) = &mut self.fleet {
+                    seen.at = at;
+                }
+            }
+            FleetDelta::Moved { state, activity, target, on_demand_target, fulfilled, excess } => {
+                if let Some(seen) = &mut self.fleet {
+                    seen.at = at;
+                    let view = &mut seen.what;
+                    view.state = *state;
+                    view.activity = *activity;
+                    view.target = *target;
+                    view.on_demand_target = *on_demand_target;
+                    view.fulfilled = *fulfilled;
+                    view.excess = *excess;
+                }
+            }
+        }
+    }
+
+    fn apply_instances(
+        &mut self,
+        at: Timestamp,
+        seen: &[InstanceSeen],
+        missing: &[InstanceId],
+        gone: &[InstanceId],
+    ) {
+        self.instances_at = Some(at);
+        for instance in seen {
+            match self.instances.get_mut(&instance.id) {
+                Some(known) => {
+                    if known.seen.state != instance.state {
+                        known.state_since = at;
+                    }
+                    known.seen = instance.clone();
+                    known.missing_since = None;
+                }
+                None => {
+                    let known = Known {
+                        seen: instance.clone(),
+                        state_since: at,
+                        serves_since: None,
+                        missing_since: None,
+                    };
+                    self.instances.insert(instance.id.clone(), known);
+                }
+            }
+        }
+        for id in missing {
+            if let Some(known) = self.instances.get_mut(id) {
+                known.missing_since.get_or_insert(at);
+            }
+        }
+        for id in gone {
+            self.instances.remove(id);
+            self.notices.retain(|notice| notice.instance != *id);
+        }
+    }
+
+    fn apply_samples(&mut self, samples: &[CompactSample]) {
+        for sample in samples {
+            self.fresh.push(*sample);
+            if self.latest.is_none_or(|latest| latest.end <= sample.end) {
+                self.latest = Some(*sample);
+            }
+            if sample.source == Source::Push {
+                self.pushed = self.pushed.max(Some(sample.end));
+            }
+        }
+    }
+
+    fn apply_notice(&mut self, notice: &Notice) {
+        let same = |known: &&mut Notice| known.instance == notice.instance && known.kind == notice.kind;
+        match self.notices.iter_mut().find(same) {
+            Some(known) => {
+                known.deadline = match (known.deadline, notice.deadline) {
+                    (Some(a), Some(b)) => Some(a.min(b)),
+                    (a, b) => a.or(b),
+                };
+            }
+            None => self.notices.push(notice.clone()),
+        }
+    }
+
+    fn apply_operator(&mut self, at: Timestamp, command: &Command) {
+        let Command { fleet: _, order, by, reason } = command;
+        let (by, reason) = (by.clone(), reason.clone());
+        match *order {
+            Order::Pause { lasts } => self.pause = Some(Pause { until: at + lasts, by, reason }),
+            Order::Resume => {
+                self.pause = None;
+                // While we kept our hands off, others were free to write. A write of our own that has not shown
+                // yet is not theirs, though.
+                let ours = self.memory.expected.is_some_and(|expected| !expected.shown);
+                if self.memory.ceded || !ours {
+                    self.memory.resume();
+                }
+            }
+            Order::Override { min, max, target, lasts } => {
+                self.bent = Some(Override { min, max, target, until: at + lasts, by, reason });
+            }
+            Order::EndOverride => self.bent = None,
+        }
+    }
+
+    fn apply_outcome(&mut self, operation: Operation, outcome: &Outcome) {
+        let nothing_happened = match outcome {
+            Outcome::Done | Outcome::Failed { class: ErrorClass::Unclear, .. } => false,
+            Outcome::Failed { .. } | Outcome::NotSent(_) | Outcome::Skipped | Outcome::NotJournaled => true,
+        };
+        if nothing_happened && operation == Operation::Modify {
+            self.memory.modify_refused();
+        }
+    }
+
+    /// Moves what our own clock stamped along with it: ages stay what they are. What others stamped (samples,
+    /// launches, notices) is left alone, but a newest sample that would lie ahead is not the newest any more.
+    fn apply_jump(&mut self, by_ms: i64) {
+        let shift = |at: &mut Timestamp| *at = Timestamp::from_millis(at.millis().saturating_add(by_ms));
+        if let Some(seen) = &mut self.fleet {
+            shift(&mut seen.at);
+        }
+        self.instances_at.iter_mut().for_each(shift);
+        for known in self.instances.values_mut() {
+            shift(&mut known.state_since);
+            known.missing_since.iter_mut().for_each(shift);
+        }
+        self.pause.iter_mut().for_each(|pause| shift(&mut pause.until));
+        self.bent.iter_mut().for_each(|bent| shift(&mut bent.until));
+        self.timeline.shift(by_ms);
+        shift_memory(&mut self.memory, shift);
+        if by_ms < 0 {
+            self.latest = None;
+            self.pushed.iter_mut().for_each(shift);
+        }
+    }
+}
+
+/// Runs what may panic, and takes its words if it does.
+pub(crate) fn contained<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+        let words = payload.downcast_ref::<&str>().map(|words| (*words).to_owned());
+        words.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panicked".to_owned())
+    })
+}
+
+/// How long a running instance may be silent where agents speak, from its launch.
+pub(crate) fn silent_for(boot: Duration) -> Duration {
+    (boot * SILENT_BOOTS).max(SILENT_AT_LEAST)
+}
+
+/// Applies `shift` to every time that the planner remembers. Takes the memory apart, so that a new field cannot
+/// be forgotten.
+fn shift_memory(memory: &mut Memory, shift: impl Fn(&mut Timestamp)) {
+    let Memory {
+        expected,
+        foreign_writes: _,
+        ceded: _,
+        removals,
+        modifying_since,
+        last_scale_out,
+        last_scale_in,
+        excess_since,
+    } = memory;
+    if let Some(expected) = expected {
+        expected.written.iter_mut().for_each(&shift);
+    }
+    for removal in removals.values_mut() {
+        shift(&mut removal.since);
+    }
+    for at in [modifying_since, last_scale_out, last_scale_in, excess_since] {
+        at.iter_mut().for_each(&shift);
+    }
 }

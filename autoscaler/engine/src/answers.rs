@@ -1,0 +1,407 @@
+//! What the cloud answered: from answers to records.
+
+use crate::calls::{Call, CallKind};
+use crate::delta::InstancesDelta;
+use crate::region::Streak;
+use crate::{Alarm, Answer, CallCount, CallId, Engine, FleetDelta, InstanceSeen, Now, Operation, Record};
+use fleet::{
+    ApiError, Backend, ErrorClass, FleetName, FleetRef, FleetSelector, FleetState, FleetView, Health,
+    HistoryEvent, HistoryKind, Instance, InstanceId, Notice, Region,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Reads that have failed for this long are worth an alarm.
+const UNREACHABLE_AFTER: Duration = Duration::from_secs(60);
+/// So many describes in a row must not show a fleet before it is believed to be gone.
+const UNSEEN: u32 = 2;
+/// Lines of a fleet's history that are kept for the alarm.
+const HISTORY_LINES: usize = 5;
+
+impl Engine {
+    pub(crate) fn answered(&mut self, id: CallId, answer: Answer, now: Now) {
+        if let Some(call) = self.calls.take(id) {
+            self.answer_of(id, call, answer, now);
+        }
+    }
+
+    /// Takes an answer to what it was asked for. One of the wrong kind is as good as none.
+    pub(crate) fn answer_of(&mut self, id: CallId, call: Call, answer: Answer, now: Now) {
+        let region = call.region.clone();
+        let operation = call.kind.label();
+        self.release(id, &call, now);
+        match (call.kind.clone(), answer) {
+            (CallKind::Fleets, Answer::Fleets(result)) => {
+                if let Some(views) = self.read_ended(&region, operation, result, now) {
+                    self.fleets_described(&region, &views, call.at, now);
+                }
+                if self.regions.get(&region).is_some_and(|state| state.look) {
+                    self.observe(&region, now);
+                }
+            }
+            (CallKind::Instances { fleets }, Answer::Instances(result)) => {
+                if let Some(instances) = self.read_ended(&region, operation, result, now) {
+                    self.instances_described(&fleets, instances, call.at, now);
+                }
+            }
+            (CallKind::FleetInstances { name }, Answer::FleetInstances(result)) => {
+                if let Some(listed) = self.read_ended(&region, operation, result, now) {
+                    self.fleet_instances_listed(&name, &listed, call.at, now);
+                }
+            }
+            (CallKind::History { name }, Answer::History(result)) => {
+                if let Some(events) = self.read_ended(&region, operation, result, now) {
+                    self.history_told(&name, &events);
+                }
+            }
+            (CallKind::ScalableTargets { fleets }, Answer::ScalableTargets(result)) => {
+                if let Some(scaled) = self.read_ended(&region, operation, result, now) {
+                    self.scalable_targets_told(&fleets, &scaled, now);
+                }
+            }
+            (CallKind::Metrics { source, wanted }, Answer::Metrics(result)) => {
+                if let Some(series) = self.read_ended(&region, operation, result, now) {
+                    self.metrics_told(source, &wanted, series, now);
+                }
+            }
+            (CallKind::Backfill { fleets }, Answer::Metrics(result)) => {
+                let series = self.read_ended(&region, operation, result, now);
+                self.backfill_told(&fleets, series, now);
+            }
+            (CallKind::Modify { name }, Answer::Modified(result)) => {
+                self.write_ended(&name, Operation::Modify, result, now);
+            }
+            (CallKind::Terminate { name }, Answer::Terminated(result)) => {
+                self.write_ended(&name, Operation::Terminate, result.map(|_| ()), now);
+            }
+            (CallKind::Modify { name } | CallKind::Terminate { name }, Answer::NotSent(why)) => {
+                self.write_not_sent(&name, why, now);
+            }
+            (kind, _) => {
+                let lost = Call::lost(&kind);
+                self.answer_of(id, call, lost, now);
+            }
+        }
+        self.settle_waiting(now);
+    }
+
+    /// Whoever waited for this call does no longer.
+    fn release(&mut self, id: CallId, call: &Call, _now: Now) {
+        let names: Vec<FleetName> = match &call.kind {
+            CallKind::Fleets => {
+                let Some(state) = self.regions.get_mut(&call.region) else { return };
+                if state.fleets_call == Some(id) {
+                    state.fleets_call = None;
+                }
+                state.fleets.iter().cloned().collect()
+            }
+            CallKind::Instances { fleets } | CallKind::ScalableTargets { fleets } => {
+                fleets.iter().map(|(name, _)| name.clone()).collect()
+            }
+            CallKind::Metrics { wanted, .. } => {
+                let mut names: Vec<FleetName> = wanted.iter().map(|wanted| wanted.fleet.clone()).collect();
+                names.dedup();
+                names
+            }
+            CallKind::FleetInstances { name } => vec![name.clone()],
+            CallKind::Backfill { .. } => {
+                if let Some(state) = self.regions.get_mut(&call.region) {
+                    state.backfill_call = None;
+                }
+                return;
+            }
+            CallKind::History { .. } | CallKind::Modify { .. } | CallKind::Terminate { .. } => return,
+        };
+        for name in names {
+            let Some(held) = self.fleets.get_mut(&name) else { continue };
+            held.awaiting.remove(&id);
+            if held.instances_call == Some(id) {
+                held.instances_call = None;
+            }
+        }
+    }
+
+    /// Keeps account of how a read ended.
+    fn read_ended<T>(
+        &mut self,
+        region: &Region,
+        operation: &'static str,
+        result: Result<T, ApiError>,
+        now: Now,
+    ) -> Option<T> {
+        let class = result.as_ref().err().map_or("ok", |error| error.class().label());
+        *self.metrics.calls.entry(CallCount { operation, class }).or_default() += 1;
+        let of = format!("{region} {operation}");
+        let state = self.regions.entry(region.clone()).or_default();
+        match result {
+            Ok(answer) => {
+                if state.succeeded(operation) {
+                    for label in ["denied", "malformed", "unreachable"] {
+                        self.clear(None, label, &of, now);
+                    }
+                }
+                Some(answer)
+            }
+            Err(error) => {
+                let streak = state.failed(operation, error.class(), now.wall, now.monotonic);
+                self.read_failed(&of, &error, streak, now);
+                None
+            }
+        }
+    }
+
+    fn read_failed(&mut self, of: &str, error: &ApiError, streak: Streak, now: Now) {
+        let (operation, message) = (of.to_owned(), error.to_string());
+        let alarm = match error.class() {
+            ErrorClass::Denied => Alarm::Denied { operation, message },
+            ErrorClass::Malformed => Alarm::Malformed { operation, message },
+            _ if now.monotonic.saturating_sub(streak.began) >= UNREACHABLE_AFTER => {
+                Alarm::Unreachable { operation, since: streak.since, message }
+            }
+            _ => return,
+        };
+        self.raise(None, of, alarm, now);
+    }
+
+    /// A describe of a region's fleets: finds out which is whose.
+    fn fleets_described(&mut self, region: &Region, views: &[FleetView], at: fleet::Timestamp, now: Now) {
+        let found = Found::of(views);
+        let names: Vec<FleetName> =
+            self.regions.get(region).map(|state| state.fleets.iter().cloned().collect()).unwrap_or_default();
+        let mut taken: BTreeMap<&str, FleetName> = BTreeMap::new();
+        for name in names {
+            let Some(held) = self.fleets.get(&name) else { continue };
+            let matches = found.matching(&held.policy.selector, held.policy.backend);
+            let [view] = matches[..] else {
+                self.fleet_not_found(&name, &matches, now);
+                continue;
+            };
+            if let Some(by) = taken.get(view.id.as_str()) {
+                let alarm = Alarm::FleetHeldTwice { by: by.clone() };
+                self.raise(Some(&name), "", alarm, now);
+                self.lose_fleet(&name, at, now);
+                continue;
+            }
+            taken.insert(view.id.as_str(), name.clone());
+            for label in ["fleet_not_found", "fleet_ambiguous", "fleet_held_twice"] {
+                self.clear(Some(&name), label, "", now);
+            }
+            self.fleet_seen(&name, view, at, now);
+        }
+        // What was found for the first time, or moves, has instances to be asked for at once.
+        self.observe(region, now);
+    }
+
+    fn fleet_seen(&mut self, name: &FleetName, view: &FleetView, at: fleet::Timestamp, now: Now) {
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        held.unseen = 0;
+        if held.state.fleet.as_ref().is_some_and(|seen| seen.at > at) {
+            // An answer that overtook this one is younger.
+            return;
+        }
+        let delta = FleetDelta::between(held.state.fleet.as_ref().map(|seen| &seen.what), view);
+        let changed = delta != FleetDelta::Same;
+        let another = held.state.held.as_ref().is_some_and(|id| *id != view.id);
+        held.record(Record::Fleet { at, delta });
+        if another {
+            self.owners.retain(|_, owner| owner != name);
+            if let Some(held) = self.fleets.get_mut(name) {
+                held.instances_asked = None;
+                held.windows.reset();
+            }
+        }
+        if changed {
+            if let Some(held) = self.fleets.get_mut(name) {
+                held.moved = now.monotonic;
+            }
+            self.make_due(name, now);
+        }
+    }
+
+    /// No fleet is what the policy names, or more than one is.
+    fn fleet_not_found(&mut self, name: &FleetName, matches: &[&FleetView], now: Now) {
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        held.unseen = held.unseen.saturating_add(1);
+        let known = held.state.fleet.is_some();
+        let selector = held.policy.selector.clone();
+        if matches.is_empty() {
+            // Describes lag: a fleet that was there a moment ago may be there in the next one.
+            if known && held.unseen < UNSEEN {
+                return;
+            }
+            self.raise(Some(name), "", Alarm::FleetNotFound { selector }, now);
+        } else {
+            let ids = matches.iter().map(|view| view.id.clone()).collect();
+            self.raise(Some(name), "", Alarm::FleetAmbiguous { ids }, now);
+        }
+        self.lose_fleet(name, now.wall, now);
+    }
+
+    fn lose_fleet(&mut self, name: &FleetName, at: fleet::Timestamp, now: Now) {
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        if held.state.fleet.is_some() {
+            held.record(Record::Fleet { at, delta: FleetDelta::Lost });
+            self.make_due(name, now);
+        }
+    }
+
+    /// A describe of some fleets' instances.
+    fn instances_described(
+        &mut self,
+        fleets: &[(FleetName, FleetRef)],
+        instances: Vec<Instance>,
+        at: fleet::Timestamp,
+        now: Now,
+    ) {
+        let mut by_fleet: BTreeMap<&str, Vec<InstanceSeen>> =
+            fleets.iter().map(|(_, fleet)| (fleet.id.as_str(), Vec::new())).collect();
+        for instance in &instances {
+            if let Some(seen) = by_fleet.get_mut(instance.fleet.as_str()) {
+                seen.push(InstanceSeen::of(instance, self.config.own_instance.as_ref()));
+            }
+        }
+        for (name, fleet) in fleets {
+            let shown = by_fleet.remove(fleet.id.as_str()).unwrap_or_default();
+            let Some(held) = self.fleets.get(name) else { continue };
+            let older = held.state.instances_at.is_some_and(|seen| seen > at);
+            if older || held.state.held.as_ref() != Some(&fleet.id) {
+                continue;
+            }
+            let first = held.state.instances_at.is_none();
+            let delta = InstancesDelta::between(&held.state, shown, at);
+            self.apply_instances(name, delta, at, first, now);
+        }
+    }
+
+    fn apply_instances(
+        &mut self,
+        name: &FleetName,
+        delta: InstancesDelta,
+        at: fleet::Timestamp,
+        first: bool,
+        now: Now,
+    ) {
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        let changed = first || !delta.is_empty();
+        let InstancesDelta { seen, missing, gone } = delta;
+        for instance in &seen {
+            self.owners.insert(instance.id.clone(), name.clone());
+            self.strangers.remove(&instance.id);
+        }
+        for id in &gone {
+            self.owners.remove(id);
+            held.agents.remove(id);
+        }
+        let doubtful = !missing.is_empty();
+        held.record(Record::Instances { at, seen, missing, gone });
+        if changed {
+            held.moved = now.monotonic;
+            self.make_due(name, now);
+        }
+        if doubtful {
+            self.ask_fleet_instances(name, now);
+        }
+    }
+
+    /// The fleet's own list: instances that a describe did not show, and that are not on it either, are gone.
+    fn fleet_instances_listed(
+        &mut self,
+        name: &FleetName,
+        listed: &[(InstanceId, Health)],
+        at: fleet::Timestamp,
+        now: Now,
+    ) {
+        let Some(held) = self.fleets.get(name) else { return };
+        let gone: Vec<InstanceId> = held
+            .state
+            .instances
+            .iter()
+            .filter(|(id, known)| {
+                known.missing_since.is_some() && !listed.iter().any(|(other, _)| other == *id)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        if gone.is_empty() {
+            return;
+        }
+        let at = held.state.instances_at.map_or(at, |seen| seen.min(at));
+        let delta = InstancesDelta { gone, ..InstancesDelta::default() };
+        self.apply_instances(name, delta, at, false, now);
+    }
+
+    fn history_told(&mut self, name: &FleetName, events: &[HistoryEvent]) {
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        let telling = events
+            .iter()
+            .filter(|event| matches!(event.kind, HistoryKind::NoCapacity { .. } | HistoryKind::Error))
+            .map(describe_event);
+        let mut lines: Vec<String> = telling.collect();
+        lines.dedup();
+        held.history = lines.split_off(lines.len().saturating_sub(HISTORY_LINES));
+    }
+
+    fn scalable_targets_told(&mut self, asked: &[(FleetName, FleetRef)], scaled: &[FleetRef], now: Now) {
+        for (name, fleet) in asked {
+            let is = scaled.contains(fleet);
+            let Some(held) = self.fleets.get_mut(name) else { continue };
+            if held.state.scalable_target != is {
+                held.record(Record::ScalableTarget(is));
+                self.make_due(name, now);
+            }
+        }
+    }
+
+    /// Word that an instance is about to go.
+    pub(crate) fn notice(&mut self, notice: Notice, now: Now) {
+        let Some(name) = self.owners.get(&notice.instance).cloned() else { return };
+        let Some(held) = self.fleets.get_mut(&name) else { return };
+        let known = |known: &&Notice| known.instance == notice.instance && known.kind == notice.kind;
+        if held.state.notices.iter().find(known).is_some_and(|known| known.deadline <= notice.deadline) {
+            return;
+        }
+        held.record(Record::Notice(notice));
+        self.make_due(&name, now);
+    }
+}
+
+/// A line for people.
+fn describe_event(event: &HistoryEvent) -> String {
+    match &event.kind {
+        HistoryKind::NoCapacity { instance_type, zone, price: _ } => {
+            let instance_type = instance_type.as_ref().map_or("?", |t| t.as_str());
+            let zone = zone.as_ref().map_or("?", |z| z.as_str());
+            format!("no capacity in {instance_type}/{zone}")
+        }
+        _ => event.description.clone(),
+    }
+}
+
+/// What a describe showed, ready to be searched.
+struct Found<'a> {
+    by_id: BTreeMap<&'a str, &'a FleetView>,
+    by_tag: BTreeMap<(&'a str, &'a str), Vec<&'a FleetView>>,
+}
+
+impl<'a> Found<'a> {
+    fn of(views: &'a [FleetView]) -> Self {
+        let mut by_tag: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for view in views.iter().filter(|view| view.state != FleetState::Deleted) {
+            for (key, value) in &view.tags {
+                by_tag.entry((key.as_str(), value.as_str())).or_default().push(view);
+            }
+        }
+        Self { by_id: views.iter().map(|view| (view.id.as_str(), view)).collect(), by_tag }
+    }
+
+    /// The fleets that are meant: by id also one that is being deleted, by tag the living ones.
+    fn matching(&self, selector: &FleetSelector, backend: Backend) -> Vec<&'a FleetView> {
+        let mut found: Vec<&FleetView> = match selector {
+            FleetSelector::Id(id) => self.by_id.get(id.as_str()).copied().into_iter().collect(),
+            FleetSelector::Tag { key, value } => {
+                self.by_tag.get(&(key.as_str(), value.as_str())).cloned().unwrap_or_default()
+            }
+        };
+        found.retain(|view| view.backend == backend);
+        found
+    }
+}

@@ -1,0 +1,254 @@
+//! One fleet that is held: its state, and what the engine keeps beside it that no plan looks at.
+
+use crate::alarms::Alarms;
+use crate::windows::Windows;
+use crate::{BatchId, CallId, Decided, Record, State};
+use autoscaler_core::{Action, Phase};
+use autoscaler_policy::{FleetPolicy, SourcePolicy};
+use fleet::{ErrorClass, FleetName, FleetRef, FleetState, InstanceId, Region, Source, Timestamp};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// Decisions that are kept in mind, for people who ask.
+const DECISIONS: usize = 16;
+/// Describes are fewer again when nothing has changed for this long, whatever is missing still.
+const GIVE_UP_HASTE: Duration = Duration::from_secs(600);
+/// A write that has not shown for this long is not asked for every cycle any more.
+const SHOWS_WITHIN: Duration = Duration::from_secs(120);
+/// An instance that is leaving (stopping, say) for longer than this moves no more.
+const LEAVES_FOR: Duration = Duration::from_secs(600);
+
+/// A fleet that a policy names.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub name: FleetName,
+    pub policy: FleetPolicy,
+    pub region: Option<Region>,
+    /// What plans are made from; changed by records alone.
+    pub state: State,
+    /// What has been recorded since the last batch.
+    pub records: Vec<Record>,
+    /// Whether records are missing on disk: the next entry begins with a checkpoint.
+    pub gap: bool,
+    pub next_checkpoint: Duration,
+    /// The schedules that are active, and until when that holds.
+    pub schedules: Vec<String>,
+    pub in_force: Option<(Timestamp, Option<Timestamp>)>,
+    pub windows: Windows,
+    pub agents: BTreeMap<InstanceId, Agent>,
+    /// When the last plan was made.
+    pub planned: Option<Duration>,
+    /// The calls that the next plan waits for.
+    pub awaiting: BTreeSet<CallId>,
+    /// The planner wants to look before it writes.
+    pub look: bool,
+    pub instances_asked: Option<Duration>,
+    pub instances_call: Option<CallId>,
+    /// When something about it last changed.
+    pub moved: Duration,
+    /// How often in a row describes have not shown it.
+    pub unseen: u32,
+    pub writing: Option<Writing>,
+    pub backoff: Option<Backoff>,
+    pub write_failures: u32,
+    /// When writes were begun, within the last minute.
+    pub writes: VecDeque<Duration>,
+    /// When each source last told something new.
+    pub heard: BTreeMap<Source, Duration>,
+    /// When it was first planned for, or last told by any source.
+    pub quiet_since: Option<Duration>,
+    pub missing: Option<(Timestamp, Duration)>,
+    pub history_asked: Option<Duration>,
+    pub history: Vec<String>,
+    pub backfill: Backfill,
+    pub alarms: Alarms,
+    pub decisions: VecDeque<Decided>,
+    pub last: Option<Decided>,
+}
+
+/// What is known of an agent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Agent {
+    pub sequence: u64,
+    pub last_end: Timestamp,
+}
+
+/// Whether the demand history is still to be filled.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Backfill {
+    /// It is known, or cannot be.
+    #[default]
+    Done,
+    /// It is asked for when its turn comes; samples that come meanwhile are kept.
+    Wanted(Vec<crate::CompactSample>),
+}
+
+/// A plan that is being carried out.
+#[derive(Clone, Debug)]
+pub(crate) struct Writing {
+    pub steps: Vec<Action>,
+    pub step: usize,
+    pub phase: WritePhase,
+    pub since: Timestamp,
+    /// Whether it goes on where its intent cannot be journaled: it begins no removal.
+    pub unjournaled: bool,
+    pub intent: Option<BatchId>,
+}
+
+/// Where a plan stands that is being carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WritePhase {
+    /// Its intent is being written.
+    Recording,
+    /// A step has been sent.
+    Sent(CallId),
+}
+
+/// No write before a while has passed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    pub until: Duration,
+    pub class: ErrorClass,
+}
+
+/// How soon the answers about a fleet may differ from the last ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pace {
+    /// Nothing moves.
+    Steady,
+    /// Something is missing and has been for long.
+    Waiting,
+    /// Instances come and go.
+    Moving,
+    /// A write has not shown yet, or is being carried out.
+    Unsettled,
+}
+
+impl Held {
+    /// A fleet that nothing is known of but its policy and, after a restart, its state.
+    pub fn new(policy: FleetPolicy, region: Option<Region>, state: State) -> Self {
+        Self {
+            name: policy.name.clone(),
+            policy,
+            region,
+            state,
+            records: Vec::new(),
+            gap: false,
+            next_checkpoint: Duration::ZERO,
+            schedules: Vec::new(),
+            in_force: None,
+            windows: Windows::default(),
+            agents: BTreeMap::new(),
+            planned: None,
+            awaiting: BTreeSet::new(),
+            look: false,
+            instances_asked: None,
+            instances_call: None,
+            moved: Duration::ZERO,
+            unseen: 0,
+            writing: None,
+            backoff: None,
+            write_failures: 0,
+            writes: VecDeque::new(),
+            heard: BTreeMap::new(),
+            quiet_since: None,
+            missing: None,
+            history_asked: None,
+            history: Vec::new(),
+            backfill: Backfill::default(),
+            alarms: Alarms::default(),
+            decisions: VecDeque::new(),
+            last: None,
+        }
+    }
+
+    /// Changes the state, and keeps what changed it.
+    pub fn record(&mut self, record: Record) {
+        self.state.apply(&record);
+        self.records.push(record);
+    }
+
+    /// The fleet for calls about it, once it was found.
+    pub fn fleet_ref(&self) -> Option<FleetRef> {
+        self.state.fleet.as_ref().map(|seen| seen.what.fleet_ref())
+    }
+
+    /// How soon its answers may differ.
+    pub fn pace(&self, now: Timestamp, monotonic: Duration) -> Pace {
+        let Some(seen) = &self.state.fleet else { return Pace::Waiting };
+        let view = &seen.what;
+        let unshown = self.state.memory.expected.is_some_and(|expected| !expected.shown);
+        let unsettled = unshown || view.state == FleetState::Modifying;
+        let moves = unsettled
+            || view.fulfilled.get() < f64::from(view.target)
+            || !self.state.memory.removals.is_empty()
+            || self.state.instances.values().any(|known| {
+                known.missing_since.is_some()
+                    || match self.state.phase(known, now) {
+                        (Phase::InService, _) => false,
+                        (Phase::Leaving, since) => now.since(since) < LEAVES_FOR,
+                        _ => true,
+                    }
+            });
+        let still_for = monotonic.saturating_sub(self.moved);
+        if !moves {
+            Pace::Steady
+        } else if still_for > GIVE_UP_HASTE {
+            Pace::Waiting
+        } else if unsettled && still_for < SHOWS_WITHIN {
+            Pace::Unsettled
+        } else {
+            Pace::Moving
+        }
+    }
+
+    /// When a source last told something new, if that is not long ago.
+    pub fn is_fresh(&self, source: &SourcePolicy, push_fresh: Duration, now: Duration) -> bool {
+        let limit = match source {
+            SourcePolicy::Push => push_fresh,
+            // One reading that failed is forgiven.
+            SourcePolicy::Cloudwatch(cloudwatch) => {
+                let period =
+                    cloudwatch.period.or_else(|| self.latest_period()).unwrap_or(Duration::from_secs(60));
+                period * 2 + Duration::from_secs(30)
+            }
+            SourcePolicy::Prometheus(_) => Duration::from_secs(90),
+        };
+        self.heard.get(&source.source()).is_some_and(|heard| now.saturating_sub(*heard) <= limit)
+    }
+
+    /// The period of the newest sample from a metrics service.
+    pub fn latest_period(&self) -> Option<Duration> {
+        self.state.latest.filter(|latest| latest.source == Source::Cloudwatch).map(|latest| latest.period())
+    }
+
+    /// Whether a source that is preferred to this one tells the utilisation.
+    pub fn is_outranked(&self, source: Source, push_fresh: Duration, now: Duration) -> bool {
+        let before = self.policy.sources.iter().take_while(|listed| listed.source() != source);
+        before.into_iter().any(|listed| self.is_fresh(listed, push_fresh, now))
+    }
+
+    /// Keeps a decision in mind where it differs from the one before.
+    pub fn remember(&mut self, decided: Decided) {
+        let notable = self.last.as_ref().is_none_or(|last| {
+            last.report.decision != decided.report.decision
+                || last.withheld != decided.withheld
+                || !decided.plan.actions.is_empty()
+        });
+        if notable {
+            if self.decisions.len() == DECISIONS {
+                self.decisions.pop_front();
+            }
+            self.decisions.push_back(decided.clone());
+        }
+        self.last = Some(decided);
+    }
+
+    /// The writes that were begun within the last minute.
+    pub fn writes_last_minute(&mut self, now: Duration) -> u32 {
+        while self.writes.front().is_some_and(|at| now.saturating_sub(*at) >= Duration::from_secs(60)) {
+            self.writes.pop_front();
+        }
+        u32::try_from(self.writes.len()).unwrap_or(u32::MAX)
+    }
+}

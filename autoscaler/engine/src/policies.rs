@@ -1,0 +1,157 @@
+//! Policies: which fleets are held, and what is in force for each at the moment.
+
+use crate::held::Held;
+use crate::{Alarm, Cause, Effect, Engine, Now, Override, Record};
+use autoscaler_core::Policy;
+use autoscaler_policy::FleetPolicy;
+use fleet::{FleetName, Region};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+impl Engine {
+    /// Policies replace the ones in force: new fleets are begun, removed ones let go, changed ones planned for.
+    pub(crate) fn load_policies(&mut self, policies: Vec<FleetPolicy>, now: Now) {
+        self.policies.loaded = Some(now.wall);
+        self.policies.rejected = None;
+        self.policies.problems = None;
+        self.clear(None, "policies_rejected", "", now);
+        let mut wanted: BTreeMap<FleetName, FleetPolicy> =
+            policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect();
+        let let_go: Vec<FleetName> =
+            self.fleets.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
+        for name in &let_go {
+            self.let_go(name, now);
+        }
+        let names: Vec<FleetName> = wanted.keys().cloned().collect();
+        for name in &names {
+            let Some(policy) = wanted.remove(name) else { continue };
+            match self.fleets.get(name) {
+                Some(held) if held.policy == policy => {}
+                Some(held) if is_same_fleet(&held.policy, &policy) => self.change_policy(name, policy, now),
+                Some(_) => {
+                    self.let_go(name, now);
+                    self.begin(policy, now);
+                }
+                None => self.begin(policy, now),
+            }
+        }
+        let regions: Vec<Region> = self.regions.keys().cloned().collect();
+        for region in &regions {
+            self.observe(region, now);
+        }
+    }
+
+    /// Newer policies are no good: the old ones stay.
+    pub(crate) fn reject_policies(&mut self, problems: String, now: Now) {
+        self.policies.rejected = Some(now.wall);
+        self.policies.problems = Some(problems.clone());
+        self.raise(None, "", Alarm::PoliciesRejected { problems }, now);
+    }
+
+    fn begin(&mut self, policy: FleetPolicy, now: Now) {
+        let region = policy.region.clone().or_else(|| self.config.region.clone());
+        let name = policy.name.clone();
+        let restored = self.restored.remove(&name);
+        let known = restored.is_some();
+        let mut held = Held::new(policy, region.clone(), restored.unwrap_or_default());
+        held.backfill =
+            if known { held.backfill } else { crate::backfill::wanted(&held, self.config.backfill) };
+        held.moved = now.monotonic;
+        held.next_checkpoint = now.monotonic + first_checkpoint(&name, self.config.checkpoint_every);
+        for id in held.state.instances.keys() {
+            self.owners.insert(id.clone(), name.clone());
+        }
+        if !known {
+            held.push_checkpoint(Cause::Gap);
+        }
+        self.fleets.insert(name.clone(), held);
+        match region {
+            Some(region) => {
+                let state = self.regions.entry(region).or_default();
+                state.fleets.insert(name.clone());
+                // The others' picture may be young, that of this one is not.
+                state.look = true;
+                state.scalable_asked = None;
+            }
+            None => self.raise(Some(&name), "", Alarm::NoRegion, now),
+        }
+        self.make_due(&name, now);
+    }
+
+    /// A fleet is nobody's business any more. A write that is under way is not waited for: what it does was meant.
+    fn let_go(&mut self, name: &FleetName, now: Now) {
+        self.hand_out_records(now);
+        let Some(mut held) = self.fleets.remove(name) else { return };
+        let cleared = held.alarms.clear_all(Some(name), now.wall);
+        self.out.extend(cleared.into_iter().map(Effect::Alarm));
+        self.waiting.remove(name);
+        self.ready.remove(name);
+        self.owners.retain(|_, owner| owner != name);
+        let Some(region) = held.region else { return };
+        let Some(state) = self.regions.get_mut(&region) else { return };
+        state.fleets.remove(name);
+        if held.writing.is_some() {
+            state.writes_in_flight = state.writes_in_flight.saturating_sub(1);
+        }
+        if state.fleets.is_empty() {
+            self.regions.remove(&region);
+        }
+    }
+
+    fn change_policy(&mut self, name: &FleetName, policy: FleetPolicy, now: Now) {
+        if let Some(held) = self.fleets.get_mut(name) {
+            held.policy = policy;
+            held.in_force = None;
+        }
+        self.make_due(name, now);
+    }
+
+    /// Puts what files, schedules and overrides say together in force, where that has changed.
+    pub(crate) fn put_in_force(&mut self, name: &FleetName, now: Now) {
+        let dry_run = self.config.dry_run;
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        let still = held
+            .in_force
+            .is_some_and(|(from, until)| from <= now.wall && until.is_none_or(|until| now.wall < until));
+        if still {
+            return;
+        }
+        let (mut policy, schedules) = held.policy.at(now.wall);
+        held.schedules = schedules.into_iter().map(str::to_owned).collect();
+        policy.dry_run |= dry_run;
+        let bent = held.state.bent.as_ref().filter(|bent| bent.until > now.wall);
+        if let Some(bent) = bent {
+            bend(&mut policy, bent);
+        }
+        let changes = [held.policy.next_change(now.wall), bent.map(|bent| bent.until)];
+        held.in_force = Some((now.wall, changes.into_iter().flatten().min()));
+        if held.state.policy != policy {
+            held.record(Record::Policy(Box::new(policy)));
+        }
+    }
+}
+
+/// Whether two policies of one name are about the same fleet.
+fn is_same_fleet(a: &FleetPolicy, b: &FleetPolicy) -> bool {
+    (&a.region, a.backend, &a.selector) == (&b.region, b.backend, &b.selector)
+}
+
+/// Bends a policy as an operator ordered. Where the bounds have come to contradict each other since then, the
+/// upper one holds.
+pub(crate) fn bend(policy: &mut Policy, bent: &Override) {
+    let Override { min, max, target, until: _, by: _, reason: _ } = bent;
+    let capacity = &mut policy.capacity;
+    capacity.max = max.unwrap_or(capacity.max).max(1);
+    capacity.min = min.unwrap_or(capacity.min).clamp(1, capacity.max);
+    if let Some(target) = target {
+        policy.target = *target;
+    }
+}
+
+/// When the first checkpoint is due: spread over the second half of the distance, so that a thousand fleets which
+/// were begun together do not write theirs together.
+fn first_checkpoint(name: &FleetName, every: Duration) -> Duration {
+    let hash =
+        name.as_str().bytes().fold(17_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    every / 2 + every / 2 * (hash % 1000) / 1000
+}

@@ -1,0 +1,115 @@
+//! One region: what was asked there, what may be asked again when, and what is under way.
+
+use crate::CallId;
+use fleet::{ErrorClass, FleetName, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A region, as far as calls go.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RegionState {
+    /// The fleets that policies place here.
+    pub fleets: BTreeSet<FleetName>,
+    /// The DescribeFleets that is under way.
+    pub fleets_call: Option<CallId>,
+    /// When fleets were last asked for.
+    pub fleets_asked: Option<Duration>,
+    /// Something happened that makes the picture of fleets old, however young it is.
+    pub look: bool,
+    /// When it was last asked who else scales.
+    pub scalable_asked: Option<Duration>,
+    /// When CloudWatch was last read.
+    pub cloudwatch_asked: Option<Duration>,
+    /// When each Prometheus server was last read.
+    pub prometheus_asked: BTreeMap<String, Duration>,
+    /// The reading of history that is under way.
+    pub backfill_call: Option<CallId>,
+    /// Writes that are under way.
+    pub writes_in_flight: usize,
+    /// Operations that fail, by label.
+    pub failing: BTreeMap<&'static str, Streak>,
+}
+
+/// Failures of one operation without a success between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Streak {
+    /// How many.
+    pub failures: u32,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it began, monotonic.
+    pub began: Duration,
+    /// Not again before.
+    pub next: Duration,
+}
+
+impl RegionState {
+    /// Whether an operation may be tried.
+    pub fn may(&self, operation: &'static str, now: Duration) -> bool {
+        self.failing.get(operation).is_none_or(|streak| now >= streak.next)
+    }
+
+    /// Notes a failure; the next try waits, longer with each.
+    pub fn failed(
+        &mut self,
+        operation: &'static str,
+        class: ErrorClass,
+        wall: Timestamp,
+        now: Duration,
+    ) -> Streak {
+        let streak = self.failing.entry(operation).or_insert(Streak {
+            failures: 0,
+            since: wall,
+            began: now,
+            next: now,
+        });
+        streak.failures = streak.failures.saturating_add(1);
+        streak.next = now + read_pause(class, streak.failures);
+        *streak
+    }
+
+    /// Notes a success.
+    pub fn succeeded(&mut self, operation: &'static str) -> bool {
+        self.failing.remove(operation).is_some()
+    }
+}
+
+/// Doubles from `first` with every failure, up to `most`.
+pub(crate) fn doubling(first: Duration, failures: u32, most: Duration) -> Duration {
+    first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(most)
+}
+
+/// How long a read that failed is not tried again. The adapter has already retried within its own deadline, and
+/// the next cycle is the first retry here.
+fn read_pause(class: ErrorClass, failures: u32) -> Duration {
+    match class {
+        ErrorClass::Throttled { retry_after } => retry_after
+            .unwrap_or_default()
+            .min(Duration::from_secs(120))
+            .max(doubling(Duration::from_secs(5), failures, Duration::from_secs(60))),
+        ErrorClass::Transient | ErrorClass::Unclear | ErrorClass::NoCapacity => {
+            doubling(Duration::from_secs(5), failures, Duration::from_secs(30))
+        }
+        // What an operator has to set right is tried now and then.
+        ErrorClass::Denied | ErrorClass::NotFound | ErrorClass::Conflict | ErrorClass::Malformed => {
+            Duration::from_secs(60)
+        }
+    }
+}
+
+/// How long a write that failed is not tried again; zero where describes decide.
+pub(crate) fn write_pause(class: ErrorClass, failures: u32) -> Duration {
+    match class {
+        ErrorClass::Throttled { retry_after } => retry_after
+            .unwrap_or_default()
+            .min(Duration::from_secs(300))
+            .max(doubling(Duration::from_secs(10), failures, Duration::from_secs(120))),
+        ErrorClass::Transient => doubling(Duration::from_secs(5), failures, Duration::from_secs(120)),
+        // The planner waits until describes have told what came of it.
+        ErrorClass::Unclear => Duration::ZERO,
+        ErrorClass::Conflict => Duration::from_secs(20),
+        ErrorClass::NotFound | ErrorClass::NoCapacity => Duration::from_secs(30),
+        ErrorClass::Denied => Duration::from_secs(300),
+        ErrorClass::Malformed => Duration::from_secs(600),
+    }
+}

@@ -1,0 +1,57 @@
+//! What people and metrics are shown of a fleet.
+
+use crate::held::{Held, WritePhase};
+use crate::{Engine, FleetStatus, InstanceStatus, Now, WriteStatus};
+
+impl Engine {
+    pub(crate) fn show(&self, held: &Held, now: Now) -> FleetStatus {
+        let state = &held.state;
+        let view = state.fleet.as_ref().map(|seen| &seen.what);
+        let instances = state.instances.values().map(|known| {
+            let member = state.member(known, now.wall);
+            InstanceStatus {
+                id: member.id,
+                pool: member.pool,
+                weight: member.weight,
+                power: member.power,
+                phase: member.phase,
+                since: member.since,
+                health: member.health,
+            }
+        });
+        let freshest = |source: &&autoscaler_policy::SourcePolicy| {
+            held.is_fresh(source, self.config.push_fresh, now.monotonic)
+        };
+        FleetStatus {
+            name: held.name.clone(),
+            region: held.region.clone(),
+            backend: held.policy.backend,
+            selector: held.policy.selector.clone(),
+            id: state.held.clone(),
+            state: view.map(|view| view.state),
+            target: view.map(|view| view.target),
+            fulfilled: view.map(|view| view.fulfilled),
+            min: state.policy.capacity.min,
+            max: state.policy.capacity.max,
+            seen: state.fleet.as_ref().map(|seen| seen.at),
+            instances_seen: state.instances_at,
+            instances: instances.collect(),
+            source: held.policy.sources.iter().find(freshest).map(|source| source.source()),
+            schedules: held.schedules.clone(),
+            pause: state.pause.clone().filter(|pause| pause.until > now.wall),
+            bent: Self::bent_of(held, now),
+            dry_run: state.policy.dry_run,
+            observe_only: state.policy.observe_only,
+            ceded: state.memory.ceded,
+            writing: held.writing.as_ref().map(|writing| WriteStatus {
+                operation: match (writing.phase, writing.steps.get(writing.step)) {
+                    (WritePhase::Sent(_), Some(step)) => crate::Operation::of(step).label().to_owned(),
+                    _ => "journal".to_owned(),
+                },
+                since: writing.since,
+            }),
+            decided: held.last.clone(),
+            alarms: held.alarms.active(),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Plans that are carried out: step by step, each only after its intent is on disk.
+
+use crate::calls::{Call, CallKind};
+use crate::held::{Backoff, WritePhase};
+use crate::region::{RegionState, write_pause};
+use crate::{
+    Alarm, BatchId, CallCount, Effect, Engine, NotSent, Now, Operation, Outcome, Permit, Record, Write,
+};
+use autoscaler_core::{Action, Memory, Plan};
+use fleet::{ApiError, ErrorClass, FleetName};
+use std::time::Duration;
+
+/// Whether a plan begins to take anything away: such a plan is not carried out unless its intent is on disk.
+/// Raising a target, or finishing a removal that an earlier entry holds, is safe to repeat after a crash.
+pub(crate) fn begins_removal(before: &Memory, plan: &Plan) -> bool {
+    plan.actions.iter().any(|action| match action {
+        Action::Modify { from, change, .. } => change.target < *from,
+        Action::Terminate { instances, .. } => instances.iter().any(|id| !before.removals.contains_key(id)),
+    })
+}
+
+impl Engine {
+    pub(crate) fn region_of(&mut self, name: &FleetName) -> Option<&mut RegionState> {
+        let region = self.fleets.get(name)?.region.as_ref()?;
+        self.regions.get_mut(region)
+    }
+
+    /// The intent of a plan is on disk, or could not be put there.
+    pub(crate) fn intent_recorded(&mut self, name: &FleetName, batch: BatchId, written: bool, now: Now) {
+        let Some(held) = self.fleets.get(name) else { return };
+        let Some(writing) = &held.writing else { return };
+        if writing.intent != Some(batch) || writing.phase != WritePhase::Recording {
+            return;
+        }
+        if self.stopping.is_some() {
+            self.call_off(name, &Outcome::Skipped, now);
+        } else if written || writing.unjournaled {
+            self.begin_step(name, now);
+        } else {
+            self.call_off(name, &Outcome::NotJournaled, now);
+            self.make_due(name, now);
+        }
+    }
+
+    /// Hands out the step that is next.
+    fn begin_step(&mut self, name: &FleetName, now: Now) {
+        let permit_until = now.monotonic + self.config.permit;
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        let (Some(region), Some(writing)) = (held.region.clone(), &mut held.writing) else { return };
+        let Some(action) = writing.steps.get(writing.step) else { return };
+        let (kind, write) = match action {
+            Action::Modify { fleet, from: _, change } => {
+                let write = Write::Modify { fleet: fleet.clone(), change: *change };
+                (CallKind::Modify { name: name.clone() }, write)
+            }
+            Action::Terminate { fleet, instances } => {
+                let write = Write::Terminate { fleet: fleet.clone(), instances: instances.clone() };
+                (CallKind::Terminate { name: name.clone() }, write)
+            }
+        };
+        let call = self.calls.open(Call { region: region.clone(), kind, at: now.wall, begun: now.monotonic });
+        writing.phase = WritePhase::Sent(call);
+        held.writes.push_back(now.monotonic);
+        let permit = Permit { not_after: permit_until, intent: writing.intent };
+        self.out.push(Effect::Write { call, region, write, permit });
+    }
+
+    /// A step has ended as the cloud says.
+    pub(crate) fn write_ended(
+        &mut self,
+        name: &FleetName,
+        operation: Operation,
+        result: Result<(), ApiError>,
+        now: Now,
+    ) {
+        let class = result.as_ref().err().map_or("ok", |error| error.class().label());
+        *self.metrics.calls.entry(CallCount { operation: operation.label(), class }).or_default() += 1;
+        match result {
+            Ok(()) => self.write_done(name, operation, now),
+            Err(error) => self.write_failed(name, operation, &error, now),
+        }
+    }
+
+    fn write_done(&mut self, name: &FleetName, operation: Operation, now: Now) {
+        for label in ["denied", "malformed"] {
+            self.clear(Some(name), label, operation.label(), now);
+        }
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        held.write_failures = 0;
+        held.backoff = None;
+        let Some(writing) = &mut held.writing else { return };
+        let step = u16::try_from(writing.step).unwrap_or(u16::MAX);
+        writing.step += 1;
+        let more = writing.step < writing.steps.len();
+        held.record(Record::Outcome { at: now.wall, step, operation, outcome: Outcome::Done });
+        if more && self.stopping.is_none() {
+            self.begin_step(name, now);
+        } else {
+            self.call_off(name, &Outcome::Skipped, now);
+        }
+        self.after_write(name, now);
+    }
+
+    fn write_failed(&mut self, name: &FleetName, operation: Operation, error: &ApiError, now: Now) {
+        let class = error.class();
+        let message = error.to_string();
+        let alarm = match class {
+            ErrorClass::Denied => Some(Alarm::Denied { operation: operation.label().into(), message }),
+            ErrorClass::Malformed => Some(Alarm::Malformed { operation: operation.label().into(), message }),
+            _ => None,
+        };
+        if let Some(alarm) = alarm {
+            self.raise(Some(name), operation.label(), alarm, now);
+        }
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        held.write_failures = held.write_failures.saturating_add(1);
+        let pause = write_pause(class, held.write_failures);
+        held.backoff = (pause > Duration::ZERO).then(|| Backoff { until: now.monotonic + pause, class });
+        self.call_off(name, &Outcome::Failed { class, message: error.to_string() }, now);
+        self.after_write(name, now);
+    }
+
+    /// A step was not begun: nothing happened.
+    pub(crate) fn write_not_sent(&mut self, name: &FleetName, why: NotSent, now: Now) {
+        self.call_off(name, &Outcome::NotSent(why), now);
+        self.after_write(name, now);
+    }
+
+    /// Ends the plan that is being carried out: the step at hand ended like this, those after it are not begun.
+    fn call_off(&mut self, name: &FleetName, outcome: &Outcome, now: Now) {
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        let Some(writing) = held.writing.take() else { return };
+        for (step, action) in writing.steps.iter().enumerate().skip(writing.step) {
+            let outcome = if step == writing.step { outcome.clone() } else { Outcome::Skipped };
+            let step = u16::try_from(step).unwrap_or(u16::MAX);
+            held.record(Record::Outcome { at: now.wall, step, operation: Operation::of(action), outcome });
+        }
+        if let Some(region) = self.region_of(name) {
+            region.writes_in_flight = region.writes_in_flight.saturating_sub(1);
+        }
+    }
+
+    /// Whatever came of a write, the picture of the fleet is old now.
+    fn after_write(&mut self, name: &FleetName, now: Now) {
+        if let Some(held) = self.fleets.get_mut(name) {
+            held.moved = now.monotonic;
+        }
+        self.look_and_plan(name, now);
+    }
+}
