@@ -6,6 +6,7 @@ use crate::errors;
 use crate::governor::{Governor, Toll};
 use crate::launch::Known;
 use crate::transport::Transport;
+use crate::whole::WholeXml;
 use crate::{cloudwatch, ec2_fleet, history, instances, prices, scalable, spot_fleet};
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_applicationautoscaling as autoscaling;
@@ -124,7 +125,7 @@ impl InRegion {
         let region = aws_types::region::Region::new(name.as_str().to_owned());
         let sdk = account.sdk.clone().into_builder().region(region).build();
         let endpoints = &account.config.endpoints;
-        let mut ec2_config = ec2::config::Builder::from(&sdk);
+        let mut ec2_config = ec2::config::Builder::from(&sdk).interceptor(WholeXml);
         if let Some(url) = endpoints.ec2() {
             ec2_config = ec2_config.endpoint_url(url);
         }

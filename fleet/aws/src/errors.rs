@@ -180,7 +180,6 @@ where
     let facts = action.facts();
     let (class, code) = match failure {
         SdkError::ConstructionFailure(_) => (ErrorClass::Malformed, None),
-        SdkError::TimeoutError(_) => (unanswered(facts.effect), None),
         SdkError::DispatchFailure(_) => (class_of_dispatch(failure, facts.effect), None),
         SdkError::ResponseError(context) => {
             let status = context.raw().status().as_u16();
@@ -199,6 +198,7 @@ where
                 .unwrap_or_else(|| meaning_of_status(context.raw().status().as_u16()));
             (class_of(meaning, facts.effect, retry_after(context.raw())), code)
         }
+        // A timeout, or a kind that the SDK adds one day.
         _ => (unanswered(facts.effect), None),
     };
     let words = match failure {
@@ -207,10 +207,8 @@ where
     };
     let message = words.unwrap_or_else(|| chain(failure));
     let mut error = ApiError::new(class, facts.service, facts.name, code, &message);
-    error.request_id = failure.request_id().map(str::to_owned).or_else(|| match failure {
-        SdkError::ServiceError(context) => context.err().meta().request_id().map(str::to_owned),
-        _ => None,
-    });
+    error.request_id =
+        failure.request_id().map(str::to_owned).or_else(|| request_id_in(failure.raw_response()?));
     error
 }
 
@@ -223,8 +221,8 @@ fn class_of_dispatch(failure: &(dyn Error + 'static), effect: Effect) -> ErrorCl
             _ => ErrorClass::Transient,
         };
     }
-    let connecting =
-        find::<hyper_util::client::legacy::Error>(failure).is_some_and(|error| error.is_connect());
+    let connecting = find::<hyper_util::client::legacy::Error>(failure)
+        .is_some_and(hyper_util::client::legacy::Error::is_connect);
     if connecting { ErrorClass::Transient } else { unanswered(effect) }
 }
 
@@ -248,6 +246,13 @@ fn chain(error: &(dyn Error + 'static)) -> String {
         }
     }
     text
+}
+
+/// EC2 repeats the request's id in the body of its errors; what stands between us and EC2 may drop the header.
+fn request_id_in(response: &HttpResponse) -> Option<String> {
+    let body = String::from_utf8_lossy(response.body().bytes()?);
+    let (id, _) = body.split_once("<RequestID>")?.1.split_once("</RequestID>")?;
+    Some(id.to_owned())
 }
 
 /// `Retry-After` in seconds, where the answer has one. AWS sends no dates there.

@@ -134,7 +134,7 @@ impl Governor {
             ready
         };
         if ready >= deadline {
-            let class = ErrorClass::Throttled { retry_after: Some(ready - now) };
+            let class = ErrorClass::Throttled { retry_after: Some(ready.saturating_sub(now)) };
             return Err(errors::local(class, action, "not sent: the budget of calls is used up"));
         }
         if ready > now {

@@ -48,8 +48,7 @@ async fn of_spot_fleet(
         (page.history_records.unwrap_or_default(), page.next_token)
     });
     let event = |record: &aws_sdk_ec2::types::HistoryRecord| {
-        let kind = record.event_type().map(|kind| kind.as_str());
-        translate(record.timestamp(), kind, record.event_information())
+        translate(record.timestamp(), record.event_type(), record.event_information())
     };
     Ok(records.await?.iter().map(event).collect())
 }
@@ -71,15 +70,14 @@ async fn of_ec2_fleet(
         (page.history_records.unwrap_or_default(), page.next_token)
     });
     let event = |record: &aws_sdk_ec2::types::HistoryRecordEntry| {
-        let kind = record.event_type().map(|kind| kind.as_str());
-        translate(record.timestamp(), kind, record.event_information())
+        translate(record.timestamp(), record.event_type(), record.event_information())
     };
     Ok(records.await?.iter().map(event).collect())
 }
 
 fn translate(
     at: Option<&DateTime>,
-    kind: Option<&str>,
+    kind: Option<&impl AsRef<str>>,
     information: Option<&EventInformation>,
 ) -> HistoryEvent {
     let sub_type = information.and_then(EventInformation::event_sub_type).unwrap_or_default();
@@ -91,7 +89,7 @@ fn translate(
     };
     HistoryEvent {
         at: words::time(at),
-        kind: kind_of(kind.unwrap_or_default(), sub_type, text),
+        kind: kind_of(kind.map_or("", AsRef::as_ref), sub_type, text),
         instance: information.and_then(EventInformation::instance_id).map(InstanceId::new),
         description: bounded(description),
     }

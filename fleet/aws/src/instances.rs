@@ -49,7 +49,7 @@ async fn describe_tagged(region: &InRegion, tag: &str, ids: &[String]) -> Result
         (page.reservations.unwrap_or_default(), page.next_token)
     });
     let reservations = reservations.await?;
-    let instances = reservations.iter().flat_map(|reservation| reservation.instances());
+    let instances = reservations.iter().flat_map(types::Reservation::instances);
     let translated = instances.filter_map(|instance| translate(instance, tag));
     Ok(translated.filter(|instance| instance.state != InstanceState::Terminated).collect())
 }
@@ -80,7 +80,7 @@ fn translate(instance: &types::Instance, tag: &str) -> Option<Instance> {
 }
 
 fn state(state: Option<&types::InstanceState>) -> InstanceState {
-    words::instance_state(state.and_then(|state| state.name()).map(|name| name.as_str()))
+    words::instance_state(state.and_then(|state| state.name()))
 }
 
 fn vcpus(options: &types::CpuOptions) -> Option<u32> {

@@ -14,6 +14,7 @@ mod prices;
 mod scalable;
 mod spot_fleet;
 mod transport;
+mod whole;
 mod words;
 
 pub use action::{Permission, permissions};

@@ -33,14 +33,14 @@ fn draft(request: &SpotFleetRequestConfig) -> Option<Draft> {
     let view = FleetView {
         id,
         backend: Backend::SpotFleet,
-        state: words::fleet_state(request.spot_fleet_request_state().map(|state| state.as_str())),
-        activity: words::activity(request.activity_status().map(|status| status.as_str())),
-        kind: words::fleet_kind(config.r#type().map(|kind| kind.as_str())),
+        state: words::fleet_state(request.spot_fleet_request_state()),
+        activity: words::activity(request.activity_status()),
+        kind: words::fleet_kind(config.r#type()),
         target: words::capacity(config.target_capacity()),
         on_demand_target: words::capacity(config.on_demand_target_capacity()),
         fulfilled: CapacityUnits::new(config.fulfilled_capacity().unwrap_or(0.0)),
-        excess: words::excess(config.excess_capacity_termination_policy().map(|policy| policy.as_str())),
-        strategy: words::strategy(config.allocation_strategy().map(|strategy| strategy.as_str())),
+        excess: words::excess(config.excess_capacity_termination_policy()),
+        strategy: words::strategy(config.allocation_strategy()),
         capacity_rebalance: rebalance.is_some(),
         overrides: Vec::new(),
         tags: words::tags(request.tags()),
@@ -116,7 +116,7 @@ pub(crate) async fn instances(
 
 /// `None` without an id.
 pub(crate) fn member(instance: &ActiveInstance) -> Option<(InstanceId, Health)> {
-    let health = words::health(instance.instance_health().map(|health| health.as_str()));
+    let health = words::health(instance.instance_health());
     Some((InstanceId::new(instance.instance_id()?), health))
 }
 

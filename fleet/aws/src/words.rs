@@ -16,9 +16,13 @@ pub(crate) fn plain(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).map(|c| c.to_ascii_lowercase()).collect()
 }
 
+fn plain_of(word: Option<&(impl AsRef<str> + ?Sized)>) -> Option<String> {
+    word.map(|word| plain(word.as_ref()))
+}
+
 /// Unknown or missing: `Failed`, hands off.
-pub(crate) fn fleet_state(word: Option<&str>) -> FleetState {
-    match word.map(plain).as_deref() {
+pub(crate) fn fleet_state(word: Option<&(impl AsRef<str> + ?Sized)>) -> FleetState {
+    match plain_of(word).as_deref() {
         Some("submitted") => FleetState::Submitted,
         Some("active") => FleetState::Active,
         Some("modifying") => FleetState::Modifying,
@@ -28,8 +32,8 @@ pub(crate) fn fleet_state(word: Option<&str>) -> FleetState {
 }
 
 /// Missing: `Maintain`, the default of both services. Unknown: `Request`, hands off.
-pub(crate) fn fleet_kind(word: Option<&str>) -> FleetKind {
-    match word.map(plain).as_deref() {
+pub(crate) fn fleet_kind(word: Option<&(impl AsRef<str> + ?Sized)>) -> FleetKind {
+    match plain_of(word).as_deref() {
         None | Some("maintain") => FleetKind::Maintain,
         Some("instant") => FleetKind::Instant,
         Some(_) => FleetKind::Request,
@@ -37,8 +41,8 @@ pub(crate) fn fleet_kind(word: Option<&str>) -> FleetKind {
 }
 
 /// Unknown: nothing.
-pub(crate) fn activity(word: Option<&str>) -> Option<Activity> {
-    match word.map(plain)?.as_str() {
+pub(crate) fn activity(word: Option<&(impl AsRef<str> + ?Sized)>) -> Option<Activity> {
+    match plain_of(word)?.as_str() {
         "fulfilled" => Some(Activity::Fulfilled),
         "pendingfulfillment" => Some(Activity::PendingFulfillment),
         "pendingtermination" => Some(Activity::PendingTermination),
@@ -48,16 +52,16 @@ pub(crate) fn activity(word: Option<&str>) -> Option<Activity> {
 }
 
 /// Unknown or missing: `Termination`, the default of both services.
-pub(crate) fn excess(word: Option<&str>) -> ExcessCapacity {
-    match word.map(plain).as_deref() {
+pub(crate) fn excess(word: Option<&(impl AsRef<str> + ?Sized)>) -> ExcessCapacity {
+    match plain_of(word).as_deref() {
         Some("notermination") => ExcessCapacity::NoTermination,
         _ => ExcessCapacity::Termination,
     }
 }
 
 /// Missing: `LowestPrice`, the default of both services. Unknown: nothing.
-pub(crate) fn strategy(word: Option<&str>) -> Option<AllocationStrategy> {
-    match word.map(plain).as_deref() {
+pub(crate) fn strategy(word: Option<&(impl AsRef<str> + ?Sized)>) -> Option<AllocationStrategy> {
+    match plain_of(word).as_deref() {
         None | Some("lowestprice") => Some(AllocationStrategy::LowestPrice),
         Some("diversified") => Some(AllocationStrategy::Diversified),
         Some("capacityoptimized") => Some(AllocationStrategy::CapacityOptimized),
@@ -68,8 +72,8 @@ pub(crate) fn strategy(word: Option<&str>) -> Option<AllocationStrategy> {
 }
 
 /// Unknown or missing: `Pending`, which neither serves nor is gone.
-pub(crate) fn instance_state(word: Option<&str>) -> InstanceState {
-    match word.map(plain).as_deref() {
+pub(crate) fn instance_state(word: Option<&(impl AsRef<str> + ?Sized)>) -> InstanceState {
+    match plain_of(word).as_deref() {
         Some("running") => InstanceState::Running,
         Some("shuttingdown") => InstanceState::ShuttingDown,
         Some("terminated") => InstanceState::Terminated,
@@ -80,8 +84,8 @@ pub(crate) fn instance_state(word: Option<&str>) -> InstanceState {
 }
 
 /// Missing: `Healthy`, nobody has looked yet.
-pub(crate) fn health(word: Option<&str>) -> Health {
-    match word.map(plain).as_deref() {
+pub(crate) fn health(word: Option<&(impl AsRef<str> + ?Sized)>) -> Health {
+    match plain_of(word).as_deref() {
         Some("unhealthy") => Health::Unhealthy,
         _ => Health::Healthy,
     }

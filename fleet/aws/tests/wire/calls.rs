@@ -1,0 +1,228 @@
+//! What is sent, and what comes back, of all other calls.
+
+use crate::stub::{Reply, Stub, clock, connect, drive};
+use fleet::ports::{Change, Cloud as _};
+use fleet::{
+    Backend, ErrorClass, FleetId, FleetRef, Health, HistoryKind, InstanceId, InstanceState, Pool, Timestamp,
+    UsdPerHour,
+};
+
+fn spot_fleet() -> FleetRef {
+    FleetRef { backend: Backend::SpotFleet, id: FleetId::new("sfr-1") }
+}
+
+fn ec2_fleet() -> FleetRef {
+    FleetRef { backend: Backend::Ec2Fleet, id: FleetId::new("fleet-12a34b55-67cd-8ef9-ba9b-9208dEXAMPLE") }
+}
+
+const CHANGE: Change = Change { target: 12, on_demand_target: 3 };
+
+#[tokio::test]
+async fn a_spot_fleet_is_modified_with_its_policy() {
+    let body = "<ModifySpotFleetRequestResponse><requestId>r</requestId><return>true</return></ModifySpotFleetRequestResponse>";
+    let stub = Stub::answering([Reply::xml(body)]).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    drive(&clock, aws.modify(&spot_fleet(), CHANGE)).await.expect("accepted");
+    let request = &stub.requests()[0];
+    for (name, value) in [
+        ("Action", "ModifySpotFleetRequest"),
+        ("SpotFleetRequestId", "sfr-1"),
+        ("TargetCapacity", "12"),
+        ("OnDemandTargetCapacity", "3"),
+        ("ExcessCapacityTerminationPolicy", "noTermination"),
+    ] {
+        assert_eq!(request.field(name).as_deref(), Some(value), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_ec2_fleet_is_modified_with_all_its_targets_and_its_own_default_market() {
+    let fleets = include_str!("bodies/describe_fleets.xml");
+    let body = "<ModifyFleetResponse><requestId>r</requestId><return>true</return></ModifyFleetResponse>";
+    let stub = Stub::answering([fleets, body, body].map(Reply::xml)).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    // The first modification has to look the default market up, the second knows it.
+    drive(&clock, aws.modify(&ec2_fleet(), CHANGE)).await.expect("accepted");
+    drive(&clock, aws.modify(&ec2_fleet(), CHANGE)).await.expect("accepted");
+    assert_eq!(stub.actions(), ["DescribeFleets", "ModifyFleet", "ModifyFleet"]);
+    let request = &stub.requests()[1];
+    for (name, value) in [
+        ("FleetId", ec2_fleet().id.as_str()),
+        ("TargetCapacitySpecification.TotalTargetCapacity", "12"),
+        ("TargetCapacitySpecification.OnDemandTargetCapacity", "3"),
+        ("TargetCapacitySpecification.SpotTargetCapacity", "9"),
+        ("TargetCapacitySpecification.DefaultTargetCapacityType", "spot"),
+        ("ExcessCapacityTerminationPolicy", "no-termination"),
+    ] {
+        assert_eq!(request.field(name).as_deref(), Some(value), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_modification_that_makes_no_sense_is_not_sent() {
+    let stub = Stub::answering([]).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    for change in
+        [Change { target: 1, on_demand_target: 2 }, Change { target: u32::MAX, on_demand_target: 0 }]
+    {
+        for fleet in [spot_fleet(), ec2_fleet()] {
+            let error = drive(&clock, aws.modify(&fleet, change)).await.expect_err("nonsense");
+            assert_eq!(error.class, ErrorClass::Malformed);
+        }
+    }
+    assert!(stub.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_modification_that_ec2_answers_with_false_is_unclear() {
+    let body = "<ModifySpotFleetRequestResponse><return>false</return></ModifySpotFleetRequestResponse>";
+    let stub = Stub::answering([Reply::xml(body)]).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    let error = drive(&clock, aws.modify(&spot_fleet(), CHANGE)).await.expect_err("false");
+    assert_eq!(error.class, ErrorClass::Unclear);
+}
+
+#[tokio::test]
+async fn instances_are_terminated_in_one_call() {
+    let body = "<TerminateInstancesResponse><instancesSet>\
+        <item><instanceId>i-1</instanceId><currentState><code>32</code><name>shutting-down</name></currentState></item>\
+        <item><instanceId>i-2</instanceId><currentState><code>48</code><name>terminated</name></currentState></item>\
+        </instancesSet></TerminateInstancesResponse>";
+    let stub = Stub::answering([Reply::xml(body)]).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    let ids = ["i-1", "i-2"].map(InstanceId::from);
+    let states = drive(&clock, aws.terminate(&ids)).await.expect("accepted");
+    let [first, second] = ids;
+    assert_eq!(states, [(first, InstanceState::ShuttingDown), (second, InstanceState::Terminated)]);
+    assert_eq!(stub.requests()[0].field("InstanceId.2").as_deref(), Some("i-2"));
+    assert_eq!(drive(&clock, aws.terminate(&[])).await, Ok(Vec::new()));
+    let many: Vec<InstanceId> = (0..1001).map(|index| InstanceId::new(format!("i-{index}"))).collect();
+    let error = drive(&clock, aws.terminate(&many)).await.expect_err("more than one call takes");
+    assert_eq!(error.class, ErrorClass::Malformed);
+    assert_eq!(stub.requests().len(), 1, "neither none nor too many are sent");
+}
+
+#[tokio::test]
+async fn protection_of_one_of_several_instances_leaves_it_unclear_which_are_gone() {
+    let protected = || Reply::ec2_error(400, "OperationNotPermitted", "'disableApiTermination' is set.");
+    let stub = Stub::answering([protected(), protected()]).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    let ids = ["i-1", "i-2"].map(InstanceId::from);
+    let error = drive(&clock, aws.terminate(&ids)).await.expect_err("protected");
+    assert_eq!(error.class, ErrorClass::Unclear);
+    let error = drive(&clock, aws.terminate(&ids[..1])).await.expect_err("protected");
+    assert_eq!(error.class, ErrorClass::Denied);
+}
+
+#[tokio::test]
+async fn a_fleet_s_own_list_tells_the_health_of_its_instances() {
+    let list = |root: &str| {
+        format!(
+            "<{root}><activeInstanceSet><item><instanceId>i-1</instanceId><instanceHealth>healthy</instanceHealth></item>\
+             <item><instanceId>i-2</instanceId><instanceHealth>unhealthy</instanceHealth></item>\
+             <item><instanceId>i-3</instanceId></item></activeInstanceSet></{root}>"
+        )
+    };
+    for (fleet, root, action) in [
+        (spot_fleet(), "DescribeSpotFleetInstancesResponse", "DescribeSpotFleetInstances"),
+        (ec2_fleet(), "DescribeFleetInstancesResponse", "DescribeFleetInstances"),
+    ] {
+        let stub = Stub::answering([Reply::xml(&list(root))]).await;
+        let clock = clock();
+        let aws = connect(&stub, &clock).await;
+        let members = drive(&clock, aws.fleet_instances(&fleet)).await.expect("a readable answer");
+        let expected = [("i-1", Health::Healthy), ("i-2", Health::Unhealthy), ("i-3", Health::Healthy)];
+        assert_eq!(members, expected.map(|(id, health)| (InstanceId::from(id), health)));
+        assert_eq!(stub.actions(), [action]);
+    }
+}
+
+#[tokio::test]
+async fn history_is_told_oldest_first_by_both_services() {
+    let records = |root: &str, change: &str, error: &str| {
+        format!(
+            "<{root}><historyRecordSet>\
+             <item><timestamp>2026-03-01T11:05:00Z</timestamp><eventType>{error}</eventType><eventInformation>\
+             <eventSubType>allLaunchSpecsTemporarilyBlacklisted</eventSubType><eventDescription>m5.large, ami-0abc, \
+             Linux/UNIX, eu-west-1a: InsufficientInstanceCapacity</eventDescription></eventInformation></item>\
+             <item><timestamp>2026-03-01T11:00:00Z</timestamp><eventType>{change}</eventType><eventInformation>\
+             <eventSubType>launched</eventSubType><instanceId>i-1</instanceId></eventInformation></item>\
+             </historyRecordSet></{root}>"
+        )
+    };
+    for (fleet, body) in [
+        (spot_fleet(), records("DescribeSpotFleetRequestHistoryResponse", "instanceChange", "error")),
+        (ec2_fleet(), records("DescribeFleetHistoryResponse", "instance-change", "service-error")),
+    ] {
+        let stub = Stub::answering([Reply::xml(&body)]).await;
+        let clock = clock();
+        let aws = connect(&stub, &clock).await;
+        let since = Timestamp::parse("2026-03-01T10:00:00Z").expect("a valid time");
+        let events = drive(&clock, aws.history(&fleet, since)).await.expect("a readable answer");
+        let [launched, lack] = &events[..] else { panic!("{events:#?}") };
+        assert_eq!((&launched.kind, launched.description.as_str()), (&HistoryKind::Launched, "launched"));
+        assert_eq!(launched.instance, Some("i-1".into()));
+        let pool = HistoryKind::NoCapacity {
+            instance_type: Some("m5.large".into()),
+            zone: Some("eu-west-1a".into()),
+            price: None,
+        };
+        assert_eq!(lack.kind, pool);
+        assert_eq!(stub.requests()[0].field("StartTime").as_deref(), Some("2026-03-01T10:00:00Z"));
+    }
+}
+
+#[tokio::test]
+async fn the_latest_price_of_each_pool_counts() {
+    let item = |kind: &str, zone: &str, price: &str, time: &str| {
+        format!(
+            "<item><instanceType>{kind}</instanceType><productDescription>Linux/UNIX</productDescription>\
+             <spotPrice>{price}</spotPrice><timestamp>{time}</timestamp><availabilityZone>{zone}</availabilityZone></item>"
+        )
+    };
+    let body = format!(
+        "<DescribeSpotPriceHistoryResponse><spotPriceHistorySet>{}{}{}{}</spotPriceHistorySet><nextToken></nextToken>\
+         </DescribeSpotPriceHistoryResponse>",
+        item("m5.large", "eu-west-1a", "0.038400", "2026-03-01T11:00:00Z"),
+        item("m5.large", "eu-west-1a", "0.040000", "2026-03-01T11:30:00Z"),
+        item("m5.large", "eu-west-1b", "0.035000", "2026-03-01T09:00:00Z"),
+        item("m5.large", "eu-west-1b", "free", "2026-03-01T11:59:00Z"),
+    );
+    let stub = Stub::answering([Reply::xml(&body)]).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    let prices = drive(&clock, aws.spot_prices(&["m5.large".into()])).await.expect("a readable answer");
+    let price = |zone: &str, micros| (Pool::spot("m5.large", zone), Some(UsdPerHour::from_micros(micros)));
+    let found: Vec<_> = prices.into_iter().map(|offering| (offering.pool, offering.price)).collect();
+    assert_eq!(found, [price("eu-west-1a", 40_000), price("eu-west-1b", 35_000)]);
+    let request = &stub.requests()[0];
+    assert_eq!(request.field("ProductDescription.1").as_deref(), Some("Linux/UNIX"));
+    assert_eq!(request.field("StartTime").as_deref(), Some("2026-03-01T12:00:00Z"));
+}
+
+#[tokio::test]
+async fn only_spot_fleets_are_looked_for_among_the_scalable_targets() {
+    let body = br#"{"ScalableTargets":[{"ServiceNamespace":"ec2","ResourceId":"spot-fleet-request/sfr-1",
+        "ScalableDimension":"ec2:spot-fleet-request:TargetCapacity","MinCapacity":1,"MaxCapacity":9,
+        "RoleARN":"arn:aws:iam::123456789012:role/x","CreationTime":1.7e9}]}"#;
+    let json = Reply::Whole(200, "content-type: application/x-amz-json-1.1\r\n", body.to_vec());
+    let stub = Stub::answering([json]).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    let other = FleetRef { backend: Backend::SpotFleet, id: "sfr-2".into() };
+    let fleets = [other, ec2_fleet(), spot_fleet()];
+    let found = drive(&clock, aws.scalable_targets(&fleets)).await.expect("a readable answer");
+    assert_eq!(found, [spot_fleet()]);
+    let request = &stub.requests()[0];
+    let asked = String::from_utf8_lossy(&request.body).into_owned();
+    assert!(asked.contains("spot-fleet-request/sfr-2") && !asked.contains("fleet-12a34b55"), "{asked}");
+    let none = [ec2_fleet()];
+    assert_eq!(drive(&clock, aws.scalable_targets(&none)).await, Ok(Vec::new()));
+    assert_eq!(stub.requests().len(), 1, "EC2 Fleets cost no call");
+}
