@@ -15,73 +15,12 @@ pub mod api;
 mod refusal;
 mod routes;
 mod server;
+mod shell;
 mod token;
 
 pub use access::Access;
 pub use refusal::Refusal;
 pub use routes::router;
 pub use server::{Limits, serve};
+pub use shell::{Shell, Unanswered};
 pub use token::{TokenFile, TokenFileError};
-
-use autoscaler_engine::{Command, CommandError, Decided, EngineMetrics, FleetStatus, Rejection, Status};
-use fleet::wire::{SampleBatch, SamplesAccepted};
-use fleet::{FleetName, Timestamp};
-use std::net::IpAddr;
-
-/// What the routes ask of the daemon. Every answer comes soon or is [`Unanswered`]: nothing waits for AWS here.
-pub trait Shell: Clone + Send + Sync + 'static {
-    /// Hands an agent's batch to the engine.
-    fn samples(
-        &self,
-        peer: IpAddr,
-        batch: SampleBatch,
-    ) -> impl Future<Output = Result<Result<SamplesAccepted, Rejection>, Unanswered>> + Send;
-
-    /// Hands an operator's order to the engine; answers when it is on disk.
-    fn operate(
-        &self,
-        command: Command,
-    ) -> impl Future<Output = Result<Result<(), CommandError>, Unanswered>> + Send;
-
-    /// Everything at a glance.
-    fn status(&self) -> impl Future<Output = Result<Status, Unanswered>> + Send;
-
-    /// One fleet at a glance; `None` when no policy names it.
-    fn fleet(&self, name: FleetName) -> impl Future<Output = Result<Option<FleetStatus>, Unanswered>> + Send;
-
-    /// The last decisions of a fleet, oldest first; `None` when no policy names it.
-    fn decisions(
-        &self,
-        name: FleetName,
-    ) -> impl Future<Output = Result<Option<Vec<Decided>>, Unanswered>> + Send;
-
-    /// The decision that was in force at a moment, from the journal; `None` where none is that old.
-    fn decision_at(
-        &self,
-        name: FleetName,
-        at: Timestamp,
-    ) -> impl Future<Output = Result<Option<Decided>, Unanswered>> + Send;
-
-    /// What the engine has counted.
-    fn counters(&self) -> impl Future<Output = Result<EngineMetrics, Unanswered>> + Send;
-
-    /// Wall time: orders end by it.
-    fn now(&self) -> Timestamp;
-}
-
-/// Why there is no answer. Nothing has changed, an order that could not be journaled aside.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unanswered {
-    /// More is waiting than can be taken; again in a second.
-    #[error("busy, try again in a second")]
-    Busy,
-    /// The daemon is stopping, or has not started yet.
-    #[error("not running, or about to stop")]
-    NotRunning,
-    /// The journal does not take it: an order is in force, but would not survive a restart.
-    #[error("the order is in force but not on disk, where the journal fails: {0}")]
-    NotJournaled(String),
-    /// The journal cannot be read.
-    #[error("failed to read the journal: {0}")]
-    NotReadable(String),
-}

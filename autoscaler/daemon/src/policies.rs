@@ -45,7 +45,11 @@ pub fn load(paths: &[PathBuf]) -> Result<Loaded, String> {
     }
 }
 
-fn read(paths: &[PathBuf]) -> Result<Vec<File>, String> {
+/// Reads policy files without judging them.
+///
+/// * `paths`: as for [`load`].
+/// * Fails with every file that cannot be read, a line each.
+pub fn read(paths: &[PathBuf]) -> Result<Vec<File>, String> {
     let mut files = Vec::new();
     let mut problems = Vec::new();
     for path in list(paths, &mut problems) {

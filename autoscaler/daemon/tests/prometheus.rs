@@ -86,7 +86,10 @@ async fn the_request_is_what_prometheus_reads() {
 
     source.query_range(QUERY, FROM, TO, STEP).await.expect("a series");
     let first = heard.recv().expect("a request");
-    assert!(first.starts_with("GET /prom/api/v1/query_range?query=100+*+avg%281+-+rate%28node_cpu"), "{first}");
+    assert!(
+        first.starts_with("GET /prom/api/v1/query_range?query=100+*+avg%281+-+rate%28node_cpu"),
+        "{first}"
+    );
     assert!(first.contains("&start=1795360300.000&end=1795360320.000&step=10000ms&timeout=8s "), "{first}");
     assert!(first.contains("authorization: Bearer first"), "{first}");
 
