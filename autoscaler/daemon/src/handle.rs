@@ -1,6 +1,6 @@
 //! What everybody else holds of a daemon: to ask it, to order it about, to know when it is idle.
 
-use crate::http::{self, Access, Shell, Unanswered};
+use crate::http::{self, Access, Unanswered};
 use crate::idle::Activity;
 use crate::metrics::Metrics;
 use crate::policies::ReloadReply;
@@ -20,7 +20,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::{oneshot, watch};
 
-/// A daemon, to whoever does not own it. Clones are the same daemon. Questions and orders are those of [`Shell`].
+/// A daemon, to whoever does not own it. Clones are the same daemon.
 ///
 /// Nothing in here waits for room: where there is none, the answer is [`Unanswered::Busy`].
 #[derive(Clone)]
@@ -51,6 +51,59 @@ pub enum ReloadError {
 }
 
 impl Handle {
+    /// Hands over an agent's samples. `peer`: the address that they came from.
+    pub async fn samples(
+        &self,
+        peer: IpAddr,
+        batch: SampleBatch,
+    ) -> Result<Result<SamplesAccepted, Rejection>, Unanswered> {
+        self.ask(|reply| Ask::Samples { peer, batch, reply }).await
+    }
+
+    /// Gives an order; answered once it is in force and on disk.
+    pub async fn operate(&self, command: Command) -> Result<Result<(), CommandError>, Unanswered> {
+        match self.ask(|reply| Ask::Operate { command, reply }).await? {
+            Ok(()) => Ok(Ok(())),
+            Err(OrderError::Refused(error)) => Ok(Err(error)),
+            Err(OrderError::NotJournaled { message }) => Err(Unanswered::NotJournaled(message)),
+        }
+    }
+
+    /// Everything at a glance.
+    pub async fn status(&self) -> Result<Status, Unanswered> {
+        self.ask(|reply| Ask::Status { reply }).await
+    }
+
+    /// One fleet at a glance; `None` when no policy names it.
+    pub async fn fleet(&self, name: FleetName) -> Result<Option<FleetStatus>, Unanswered> {
+        self.ask(|reply| Ask::Fleet { name, reply }).await
+    }
+
+    /// The last decisions of a fleet that are worth reading, oldest first; `None` when no policy names it.
+    pub async fn decisions(&self, name: FleetName) -> Result<Option<Vec<Decided>>, Unanswered> {
+        self.ask(|reply| Ask::Decisions { name, reply }).await
+    }
+
+    /// The decision that was in force at a moment, made again from the journal; `None` where the journal does not
+    /// reach back so far, or there is none.
+    pub async fn decision_at(&self, name: FleetName, at: Timestamp) -> Result<Option<Decided>, Unanswered> {
+        let Some(state) = self.state.clone() else { return Ok(None) };
+        let planner = self.planner;
+        let _busy = self.activity.begin();
+        // A reader of its own beside the writer: nothing waits for it.
+        let read = tokio::task::spawn_blocking(move || explain(&state, &name, at, planner)).await;
+        match read {
+            Ok(Ok(decided)) => Ok(decided),
+            Ok(Err(error)) => Err(Unanswered::NotReadable(crate::recorder::chain(&error))),
+            Err(error) => Err(Unanswered::NotReadable(error.to_string())),
+        }
+    }
+
+    /// What the engine has counted.
+    pub async fn counters(&self) -> Result<EngineMetrics, Unanswered> {
+        self.ask(|reply| Ask::Counters { reply }).await
+    }
+
     /// Passes on a notice.
     pub fn notice(&self, notice: Notice) -> Result<(), Unanswered> {
         self.send(Ask::Notice(notice))
@@ -114,57 +167,6 @@ impl Handle {
     fn send(&self, ask: Ask) -> Result<(), Unanswered> {
         let envelope = Envelope { what: ask, busy: self.activity.begin() };
         self.asks.try_send(envelope).map_err(|error| unanswered(&error))
-    }
-}
-
-impl Shell for Handle {
-    async fn samples(
-        &self,
-        peer: IpAddr,
-        batch: SampleBatch,
-    ) -> Result<Result<SamplesAccepted, Rejection>, Unanswered> {
-        self.ask(|reply| Ask::Samples { peer, batch, reply }).await
-    }
-
-    async fn operate(&self, command: Command) -> Result<Result<(), CommandError>, Unanswered> {
-        match self.ask(|reply| Ask::Operate { command, reply }).await? {
-            Ok(()) => Ok(Ok(())),
-            Err(OrderError::Refused(error)) => Ok(Err(error)),
-            Err(OrderError::NotJournaled { message }) => Err(Unanswered::NotJournaled(message)),
-        }
-    }
-
-    async fn status(&self) -> Result<Status, Unanswered> {
-        self.ask(|reply| Ask::Status { reply }).await
-    }
-
-    async fn fleet(&self, name: FleetName) -> Result<Option<FleetStatus>, Unanswered> {
-        self.ask(|reply| Ask::Fleet { name, reply }).await
-    }
-
-    async fn decisions(&self, name: FleetName) -> Result<Option<Vec<Decided>>, Unanswered> {
-        self.ask(|reply| Ask::Decisions { name, reply }).await
-    }
-
-    async fn decision_at(&self, name: FleetName, at: Timestamp) -> Result<Option<Decided>, Unanswered> {
-        let Some(state) = self.state.clone() else { return Ok(None) };
-        let planner = self.planner;
-        let _busy = self.activity.begin();
-        // A reader of its own beside the writer: nothing waits for it.
-        let read = tokio::task::spawn_blocking(move || explain(&state, &name, at, planner)).await;
-        match read {
-            Ok(Ok(decided)) => Ok(decided),
-            Ok(Err(error)) => Err(Unanswered::NotReadable(crate::recorder::chain(&error))),
-            Err(error) => Err(Unanswered::NotReadable(error.to_string())),
-        }
-    }
-
-    async fn counters(&self) -> Result<EngineMetrics, Unanswered> {
-        self.ask(|reply| Ask::Counters { reply }).await
-    }
-
-    fn now(&self) -> Timestamp {
-        self.clock.wall()
     }
 }
 
