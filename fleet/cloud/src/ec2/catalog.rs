@@ -1,0 +1,170 @@
+//! What there is to be had: prices, types and zones.
+
+use super::filter::Filters;
+use super::instances::{cpu_options, is_arm};
+use super::optional_time;
+use super::page::page;
+use crate::service::Operation;
+use crate::shared::{Context, Failure};
+use crate::wire::{AwsError, Data, map};
+use fleet::{InstanceType, vcpus_by_size};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation::by_world("DescribeSpotPriceHistory", describe_spot_price_history),
+    Operation::by_gate("DescribeInstanceTypes", describe_instance_types),
+    Operation::by_gate("DescribeAvailabilityZones", describe_availability_zones),
+];
+
+/// The one product that is simulated, under both of its names.
+const PRODUCTS: &[&str] = &["Linux/UNIX", "Linux/UNIX (Amazon VPC)"];
+
+/// Prices in this world stay as they are: the history is one price a pool, from the world's start on.
+fn describe_spot_price_history(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    const FILTERS: &[&str] = &["availability-zone", "instance-type", "product-description", "spot-price"];
+    let filters = Filters::read(input, FILTERS, false)?;
+    let types: Vec<InstanceType> =
+        input.get("InstanceType").texts().into_iter().map(InstanceType::from).collect();
+    let zone = input.get("AvailabilityZone").as_str();
+    let products = input.get("ProductDescription").texts();
+    let ends = optional_time(input, "EndTime")?;
+    let mut world = context.world();
+    let offerings = world.spot_prices(context.caller, &types)?;
+    let start = world.start();
+    let none = BTreeMap::new();
+    let found = offerings.iter().filter_map(|offering| {
+        let (pool, price) = (&offering.pool, offering.price?.to_string());
+        let passes = zone.is_none_or(|zone| zone == pool.zone.as_str())
+            && (products.is_empty() || products.iter().any(|product| PRODUCTS.contains(product)))
+            && ends.is_none_or(|ends| start <= ends)
+            && filters.pass(&none, |filter| {
+                Some(match filter {
+                    "availability-zone" => pool.zone.to_string(),
+                    "instance-type" => pool.instance_type.to_string(),
+                    "product-description" => PRODUCTS[0].to_owned(),
+                    _ => price.clone(),
+                })
+            });
+        let shown = map([
+            ("instanceType", pool.instance_type.as_str().into()),
+            ("productDescription", PRODUCTS[0].into()),
+            ("spotPrice", price.as_str().into()),
+            ("timestamp", start.into()),
+            ("availabilityZone", pool.zone.as_str().into()),
+        ]);
+        passes.then(|| (pool.to_string(), shown))
+    });
+    let page = page(input, 1..=1000, found)?;
+    Ok(map([("spotPriceHistorySet", Data::List(page.items)), ("nextToken", page.next)]))
+}
+
+fn describe_instance_types(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    let filters = Filters::read(input, &["instance-type"], false)?;
+    let wanted = input.get("InstanceType").texts();
+    let world = context.world();
+    let known: BTreeMap<&InstanceType, Option<u32>> =
+        world.spec().pools.iter().map(|pool| (&pool.instance_type, pool.vcpus)).collect();
+    let unknown: Vec<_> =
+        wanted.iter().filter(|name| !known.keys().any(|known| known.as_str() == **name)).copied().collect();
+    if !unknown.is_empty() {
+        let message = format!("The following supplied instance types do not exist: [{}]", unknown.join(", "));
+        return Err(AwsError::new("InvalidInstanceType", message).into());
+    }
+    let none = BTreeMap::new();
+    let found = known
+        .into_iter()
+        .filter(|(name, _)| wanted.is_empty() || wanted.contains(&name.as_str()))
+        .filter(|(name, _)| filters.pass(&none, |_| Some(name.to_string())))
+        .map(|(name, vcpus)| {
+            let vcpus = vcpus.or_else(|| vcpus_by_size(name)).unwrap_or(2);
+            (name.to_string(), instance_type(name.as_str(), vcpus))
+        });
+    let page = page(input, 5..=100, found)?;
+    Ok(map([("instanceTypeSet", Data::List(page.items)), ("nextToken", page.next)]))
+}
+
+fn instance_type(name: &str, vcpus: u32) -> Data {
+    let arm = is_arm(name);
+    let cpu = cpu_options(vcpus, arm);
+    map([
+        ("instanceType", name.into()),
+        ("currentGeneration", true.into()),
+        ("supportedUsageClasses", Data::list(["on-demand", "spot"])),
+        ("bareMetal", name.ends_with(".metal").into()),
+        (
+            "processorInfo",
+            map([("supportedArchitectures", Data::list([if arm { "arm64" } else { "x86_64" }]))]),
+        ),
+        (
+            "vCpuInfo",
+            map([
+                ("defaultVCpus", vcpus.into()),
+                ("defaultCores", cpu.get("coreCount").clone()),
+                ("defaultThreadsPerCore", cpu.get("threadsPerCore").clone()),
+            ]),
+        ),
+        // Four GiB a vCPU, as the general purpose families have: nothing here depends on it.
+        ("memoryInfo", map([("sizeInMiB", (vcpus.saturating_mul(4096)).into())])),
+        ("burstablePerformanceSupported", name.starts_with('t').into()),
+    ])
+}
+
+fn describe_availability_zones(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    let filters = Filters::read(input, &["zone-name", "region-name", "state"], false)?;
+    let wanted = input.get("ZoneName").texts();
+    let world = context.world();
+    let spec = world.spec();
+    let region = spec.region.as_str();
+    let zones: BTreeSet<&str> =
+        spec.zones.iter().chain(spec.pools.iter().map(|pool| &pool.zone)).map(fleet::Zone::as_str).collect();
+    if let Some(unknown) = wanted.iter().find(|zone| !zones.contains(*zone)) {
+        let message = format!("Invalid availability zone: [{unknown}]");
+        return Err(AwsError::new("InvalidParameterValue", message).into());
+    }
+    let none = BTreeMap::new();
+    let shown = zones
+        .iter()
+        .enumerate()
+        .filter(|(_, zone)| wanted.is_empty() || wanted.contains(zone))
+        .filter(|(_, zone)| {
+            filters.pass(&none, |filter| {
+                Some(match filter {
+                    "zone-name" => (**zone).to_owned(),
+                    "region-name" => region.to_owned(),
+                    _ => "available".to_owned(),
+                })
+            })
+        })
+        .map(|(index, zone)| {
+            map([
+                ("zoneName", (*zone).into()),
+                ("zoneState", "available".into()),
+                ("optInStatus", "opt-in-not-required".into()),
+                ("messageSet", Data::List(vec![])),
+                ("regionName", region.into()),
+                ("zoneId", format!("{}-az{}", zone_prefix(region), index + 1).into()),
+                ("groupName", region.into()),
+                ("networkBorderGroup", region.into()),
+                ("zoneType", "availability-zone".into()),
+            ])
+        });
+    Ok(map([("availabilityZoneInfo", Data::list(shown))]))
+}
+
+/// `euw1` of `eu-west-1`.
+fn zone_prefix(region: &str) -> String {
+    let mut parts = region.split('-');
+    let area = parts.next().unwrap_or_default().to_owned();
+    area + &parts.map(|part| part.chars().next().map_or(String::new(), |c| c.to_string())).collect::<String>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zone_ids_have_their_regions_short_name() {
+        assert_eq!(zone_prefix("eu-west-1"), "euw1");
+        assert_eq!(zone_prefix("us-east-2"), "use2");
+    }
+}

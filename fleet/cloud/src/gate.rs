@@ -1,0 +1,244 @@
+//! What happens to every request: found its service, believed, counted, made to fail where that is asked for,
+//! carried out, answered.
+
+use crate::config::Secret;
+use crate::control;
+use crate::faults::FaultKind;
+use crate::imds;
+use crate::keys::Principal;
+use crate::request::Request;
+use crate::route::{Call, Route, route};
+use crate::service::{AuthError, Counted, Operation, Service};
+use crate::shared::{Context, Failure, Shared, locked};
+use crate::sigv4::Authorization;
+use crate::sqs;
+use crate::wire::{Answer, AwsError, Data};
+use bytes::Bytes;
+use fleet::ErrorClass;
+use fleet_sim::Action;
+use http::{Response, StatusCode};
+use std::time::Duration;
+use subtle::ConstantTimeEq;
+use tokio::sync::watch;
+
+/// What the client gets to see.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// An answer.
+    Answer(Answer),
+    /// Half of an answer, then the end of the connection.
+    Cut(Answer),
+    /// The end of the connection.
+    Close,
+}
+
+/// Operations that are not signed, because they are what gives one a key.
+const UNSIGNED: &[&str] = &["AssumeRoleWithWebIdentity"];
+
+/// Carries out a request.
+///
+/// * `stopping`: long polls end when it turns true.
+pub(crate) async fn answer(shared: &Shared, request: &Request, stopping: watch::Receiver<bool>) -> Outcome {
+    match route(request) {
+        Route::Control(path) => Outcome::Answer(control::answer(shared, request, path)),
+        Route::Metadata { instance, path } => metadata(shared, request, instance, path).await,
+        Route::Aws(call) => aws(shared, request, call, stopping).await,
+        Route::Unreadable { protocol, error } => {
+            Outcome::Answer(protocol.refusal(&shared.request_id(), &error))
+        }
+        Route::Unknown => Outcome::Answer(plain(StatusCode::NOT_FOUND, "nothing is served here\n")),
+    }
+}
+
+/// An answer in plain text.
+pub(crate) fn plain(status: StatusCode, text: impl Into<String>) -> Answer {
+    let mut answer = Response::new(Bytes::from(text.into()));
+    *answer.status_mut() = status;
+    answer
+}
+
+async fn metadata(shared: &Shared, request: &Request, instance: Option<&str>, path: &str) -> Outcome {
+    let Some(instance) = imds::instance_of(shared, request, instance) else {
+        return Outcome::Answer(plain(StatusCode::NOT_FOUND, "no instance has this address\n"));
+    };
+    match strike(shared, "imds", instance.id.as_str()).await {
+        Struck::Before(FaultKind::CloseBefore) => Outcome::Close,
+        Struck::Before(FaultKind::Refuse { status, .. }) => Outcome::Answer(plain(status_of(status), "")),
+        Struck::Before(FaultKind::Deny) => Outcome::Answer(plain(StatusCode::FORBIDDEN, "")),
+        Struck::Before(_) => Outcome::Answer(plain(StatusCode::SERVICE_UNAVAILABLE, "")),
+        Struck::After(kind) => {
+            let answer = imds::answer(shared, request, &instance, path);
+            laid_on(kind.as_ref(), answer, || plain(StatusCode::INTERNAL_SERVER_ERROR, ""))
+        }
+    }
+}
+
+async fn aws(shared: &Shared, request: &Request, call: Call, stopping: watch::Receiver<bool>) -> Outcome {
+    let Call { service, protocol, operation, input } = call;
+    let request_id = shared.request_id();
+    let refuse = |error: &AwsError| protocol.refusal(&request_id, error);
+    let (key, principal) = match authenticate(shared, request, service, &operation) {
+        Ok(signer) => signer,
+        Err(error) => {
+            return Outcome::Answer(refuse(&service.unauthenticated(&error, shared.host.wall())));
+        }
+    };
+    let Some(known) = service.operation(&operation) else {
+        return Outcome::Answer(refuse(&service.unknown_operation(protocol, &operation)));
+    };
+    let caller = request.app_id().unwrap_or(&key);
+    let context =
+        Context { shared, caller, principal: &principal, host: request.header("host").unwrap_or_default() };
+    let after = match strike(shared, known.name, caller).await {
+        Struck::After(kind) => kind,
+        Struck::Before(kind) => {
+            // Counted all the same: a call that fails is a call.
+            let _ = shared.world().admit(caller, Action(known.name));
+            return before(&kind, &context, service, known, refuse);
+        }
+    };
+    let action = Action(known.name);
+    let counted = shared.world().calls().of(caller, action).calls;
+    let result = carry_out(&context, service, known, &input, stopping).await;
+    if matches!(result, Err(Failure::Refused(_)))
+        && shared.world().calls().of(caller, action).calls == counted
+    {
+        // Refused for its form before the world heard of it: a call all the same.
+        let _ = shared.world().admit(caller, action);
+    }
+    let answer = match result {
+        Ok(value) => protocol.success(known.name, &request_id, &value),
+        // It took effect, and nobody is told.
+        Err(Failure::World(error)) if error.class == ErrorClass::Unclear => return Outcome::Close,
+        Err(Failure::World(error)) => refuse(&service.world_refused(&error)),
+        Err(Failure::Refused(error)) => refuse(&error),
+    };
+    laid_on(after.as_ref(), answer, || refuse(&internal_error()))
+}
+
+async fn carry_out(
+    context: &Context<'_>,
+    service: Service,
+    operation: &Operation,
+    input: &Data,
+    stopping: watch::Receiver<bool>,
+) -> Result<Data, Failure> {
+    if operation.counted == Counted::ByGate {
+        context.world().admit(context.caller, Action(operation.name))?;
+    }
+    if service == Service::Ec2 && input.get("DryRun").as_bool() == Some(true) {
+        let message = "Request would have succeeded, but DryRun flag is set.";
+        return Err(AwsError::new("DryRunOperation", message)
+            .with_status(StatusCode::PRECONDITION_FAILED)
+            .into());
+    }
+    if operation.name == sqs::RECEIVE_MESSAGE {
+        return sqs::poll(context, input, stopping).await;
+    }
+    (operation.run)(context, input)
+}
+
+/// Who signed a request: their access key, and who that is.
+fn authenticate(
+    shared: &Shared,
+    request: &Request,
+    service: Service,
+    operation: &str,
+) -> Result<(String, Principal), AuthError> {
+    if UNSIGNED.contains(&operation) && service == Service::Sts {
+        return Ok(("anonymous".to_owned(), Principal::User("anonymous".to_owned())));
+    }
+    let authorization = Authorization::of(request).map_err(AuthError::Signature)?;
+    let key = locked(&shared.keys).find(&authorization.access_key).ok_or(AuthError::UnknownKey)?;
+    let now = shared.host.wall();
+    authorization.verify(request, key.secret.reveal(), now).map_err(AuthError::Signature)?;
+    let token = request.header("x-amz-security-token");
+    match (&key.session, token) {
+        (None, None) => {}
+        (Some(session), Some(token)) if same(&session.token, token) => {
+            if session.expires <= now {
+                return Err(AuthError::Expired);
+            }
+        }
+        _ => return Err(AuthError::UnknownKey),
+    }
+    if authorization.service != service.signing_name() {
+        return Err(AuthError::Scope(format!("correct service: '{}'", service.signing_name())));
+    }
+    let region = shared.world().spec().region.clone();
+    // STS has one endpoint for all the world, whose signatures name us-east-1.
+    if service != Service::Sts && authorization.region != region.as_str() {
+        let message = format!("a valid region, not '{}': this one is '{region}'", authorization.region);
+        return Err(AuthError::Scope(message));
+    }
+    Ok((key.id, key.principal))
+}
+
+fn same(secret: &Secret, shown: &str) -> bool {
+    secret.reveal().as_bytes().ct_eq(shown.as_bytes()).into()
+}
+
+/// What the faults in force make of a request.
+enum Struck {
+    /// It is not carried out.
+    Before(FaultKind),
+    /// It is carried out; then this happens to its answer.
+    After(Option<FaultKind>),
+}
+
+async fn strike(shared: &Shared, action: &'static str, caller: &str) -> Struck {
+    let slow = shared.world().latency(Action(action));
+    if slow > Duration::ZERO {
+        shared.pace.sleep_world(slow).await;
+    }
+    let mut after = None;
+    for kind in shared.faults.strike(action, caller) {
+        match kind {
+            FaultKind::Latency { millis } => shared.pace.sleep(Duration::from_millis(millis)).await,
+            FaultKind::CloseAfter | FaultKind::FailAfter | FaultKind::CutAnswer => after = Some(kind),
+            FaultKind::Throttle | FaultKind::Deny | FaultKind::Refuse { .. } | FaultKind::CloseBefore => {
+                return Struck::Before(kind);
+            }
+        }
+    }
+    Struck::After(after)
+}
+
+fn before(
+    kind: &FaultKind,
+    context: &Context<'_>,
+    service: Service,
+    operation: &Operation,
+    refuse: impl Fn(&AwsError) -> Answer,
+) -> Outcome {
+    let error = match kind {
+        FaultKind::CloseBefore => return Outcome::Close,
+        FaultKind::Deny => {
+            let account = context.world().spec().account.clone();
+            service.denied(&context.principal.arn(&account), operation.name)
+        }
+        FaultKind::Refuse { status, code } => {
+            AwsError::new(code, "refused by a fault").with_status(status_of(*status))
+        }
+        _ => service.throttled(),
+    };
+    Outcome::Answer(refuse(&error))
+}
+
+fn laid_on(kind: Option<&FaultKind>, answer: Answer, fail: impl FnOnce() -> Answer) -> Outcome {
+    match kind {
+        Some(FaultKind::CloseAfter) => Outcome::Close,
+        Some(FaultKind::CutAnswer) => Outcome::Cut(answer),
+        Some(FaultKind::FailAfter) => Outcome::Answer(fail()),
+        _ => Outcome::Answer(answer),
+    }
+}
+
+fn internal_error() -> AwsError {
+    AwsError::new("InternalError", "An internal error has occurred")
+        .with_status(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn status_of(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}

@@ -1,0 +1,189 @@
+//! SSM's Parameter Store.
+
+use crate::service::Operation;
+use crate::shared::{Context, Failure, locked};
+use crate::sigv4::{hex, hmac};
+use crate::wire::{AwsError, Data, map};
+use fleet::Timestamp;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation::by_gate("GetParameter", get_parameter),
+    Operation::by_gate("GetParameters", get_parameters),
+    Operation::by_gate("GetParametersByPath", get_parameters_by_path),
+    Operation::by_gate("PutParameter", put_parameter),
+    Operation::by_gate("DeleteParameter", delete_parameter),
+];
+
+/// The largest value of a standard parameter, in bytes.
+const MAX_VALUE: usize = 4096;
+/// The most names of a GetParameters and the most parameters of a page.
+const MAX_AT_ONCE: usize = 10;
+
+/// All parameters, each with its versions from 1 on.
+#[derive(Debug, Default)]
+pub(crate) struct Parameters {
+    by_name: BTreeMap<String, Vec<Version>>,
+}
+
+#[derive(Clone, Debug)]
+struct Version {
+    kind: String,
+    value: String,
+    at: Timestamp,
+}
+
+impl Parameters {
+    /// Finds `name` or `name:VERSION`: the name, the version's number and the version.
+    fn find<'a>(&'a self, selector: &'a str) -> Result<(&'a str, usize, &'a Version), AwsError> {
+        let (name, number) =
+            selector.split_once(':').map_or((selector, None), |(name, number)| (name, Some(number)));
+        let versions = self.by_name.get(name).ok_or_else(|| AwsError::new("ParameterNotFound", ""))?;
+        let number = match number {
+            None => versions.len(),
+            Some(number) => number.parse().unwrap_or(0),
+        };
+        let version = number.checked_sub(1).and_then(|index| versions.get(index)).ok_or_else(|| {
+            let message = format!("Systems Manager could not find version {number} of {name}.");
+            AwsError::new("ParameterVersionNotFound", message)
+        })?;
+        Ok((name, number, version))
+    }
+}
+
+/// A parameter as the answers show it.
+fn shown(
+    context: &Context<'_>,
+    selector: &str,
+    name: &str,
+    number: usize,
+    version: &Version,
+    decrypt: bool,
+) -> Data {
+    let (region, account) = {
+        let world = context.world();
+        (world.spec().region.clone(), world.spec().account.clone())
+    };
+    let value = if version.kind == "SecureString" && !decrypt {
+        // What stands there instead of a cipher's text.
+        hex(&hmac(b"SecureString", &version.value))
+    } else {
+        version.value.clone()
+    };
+    let slash = if name.starts_with('/') { "" } else { "/" };
+    map([
+        ("Name", name.into()),
+        ("Type", version.kind.as_str().into()),
+        ("Value", value.into()),
+        ("Version", number.into()),
+        ("Selector", selector.strip_prefix(name).filter(|rest| !rest.is_empty()).into()),
+        ("LastModifiedDate", version.at.into()),
+        ("ARN", format!("arn:aws:ssm:{region}:{account}:parameter{slash}{name}").into()),
+        ("DataType", "text".into()),
+    ])
+}
+
+fn required<'a>(input: &'a Data, name: &str) -> Result<&'a str, AwsError> {
+    input.get(name).as_str().ok_or_else(|| {
+        AwsError::new("ValidationException", format!("1 validation error detected: Value at '{name}' failed to satisfy constraint: Member must not be null"))
+    })
+}
+
+fn decrypt(input: &Data) -> bool {
+    input.get("WithDecryption").as_bool().unwrap_or(false)
+}
+
+fn get_parameter(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    let selector = required(input, "Name")?;
+    let parameters = locked(&context.shared.parameters);
+    let (name, number, version) = parameters.find(selector)?;
+    Ok(map([("Parameter", shown(context, selector, name, number, version, decrypt(input)))]))
+}
+
+fn get_parameters(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    let names = input.get("Names").texts();
+    if names.is_empty() || names.len() > MAX_AT_ONCE {
+        return Err(AwsError::new("ValidationException", "Names must have 1 to 10 members").into());
+    }
+    let parameters = locked(&context.shared.parameters);
+    let (mut found, mut invalid) = (Vec::new(), Vec::new());
+    for selector in names {
+        match parameters.find(selector) {
+            Ok((name, number, version)) => {
+                found.push(shown(context, selector, name, number, version, decrypt(input)));
+            }
+            Err(_) => invalid.push(selector),
+        }
+    }
+    Ok(map([("Parameters", Data::List(found)), ("InvalidParameters", Data::list(invalid))]))
+}
+
+fn get_parameters_by_path(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    let path = required(input, "Path")?;
+    if !path.starts_with('/') {
+        let message = "The parameter path must begin with a slash";
+        return Err(AwsError::new("ValidationException", message).into());
+    }
+    let prefix = format!("{}/", path.trim_end_matches('/'));
+    let recursive = input.get("Recursive").as_bool().unwrap_or(false);
+    let limit = match input.get("MaxResults") {
+        Data::Null => MAX_AT_ONCE,
+        given => given
+            .as_i64()
+            .and_then(|limit| usize::try_from(limit).ok())
+            .filter(|limit| (1..=MAX_AT_ONCE).contains(limit))
+            .ok_or_else(|| AwsError::new("ValidationException", "MaxResults must be from 1 to 10"))?,
+    };
+    let parameters = locked(&context.shared.parameters);
+    // The token is the last name of the page before.
+    let after = input.get("NextToken").as_str();
+    let from = after.map_or(Bound::Included(prefix.as_str()), Bound::Excluded);
+    let mut matching = parameters
+        .by_name
+        .range::<str, _>((from, Bound::Unbounded))
+        .take_while(|(name, _)| name.starts_with(&prefix))
+        .filter(|(name, _)| recursive || !name[prefix.len()..].contains('/'));
+    let page: Vec<_> = matching.by_ref().take(limit).collect();
+    let next = page.last().filter(|_| matching.next().is_some()).map(|(name, _)| (*name).clone());
+    let shown = page
+        .into_iter()
+        .filter_map(|(name, versions)| {
+            Some(shown(context, name, name, versions.len(), versions.last()?, decrypt(input)))
+        })
+        .collect();
+    Ok(map([("Parameters", Data::List(shown)), ("NextToken", next.into())]))
+}
+
+fn put_parameter(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    let (name, value) = (required(input, "Name")?, required(input, "Value")?);
+    let legal = |c: char| c.is_ascii_alphanumeric() || "/_.-".contains(c);
+    if name.is_empty() || name.len() > 1011 || !name.chars().all(legal) {
+        let message = "Parameter name: only a-zA-Z0-9_.- and / are allowed";
+        return Err(AwsError::new("ValidationException", message).into());
+    }
+    if value.is_empty() || value.len() > MAX_VALUE {
+        let message = "Standard tier parameters support a maximum parameter value of 4096 characters.";
+        return Err(AwsError::new("ValidationException", message).into());
+    }
+    let now = context.world().now();
+    let mut parameters = locked(&context.shared.parameters);
+    let versions = parameters.by_name.entry(name.to_owned()).or_default();
+    if !versions.is_empty() && input.get("Overwrite").as_bool() != Some(true) {
+        let message = "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.";
+        return Err(AwsError::new("ParameterAlreadyExists", message).into());
+    }
+    let kind =
+        input.get("Type").as_str().or_else(|| versions.last().map(|v| v.kind.as_str())).unwrap_or("String");
+    let version = Version { kind: kind.to_owned(), value: value.to_owned(), at: now };
+    versions.push(version);
+    Ok(map([("Version", versions.len().into()), ("Tier", "Standard".into())]))
+}
+
+fn delete_parameter(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    let name = required(input, "Name")?;
+    match locked(&context.shared.parameters).by_name.remove(name) {
+        Some(_) => Ok(map([])),
+        None => Err(AwsError::new("ParameterNotFound", "").into()),
+    }
+}
