@@ -30,6 +30,8 @@ pub struct FieldDoc {
     pub docs: &'static str,
     /// A value to show, as HCL, where there is no default.
     pub example: Option<&'static str>,
+    /// Whether an example file gives that value, though none is required.
+    pub live: bool,
 }
 
 /// A block in words.
@@ -82,6 +84,7 @@ impl TableDoc {
             required: field.required,
             docs: field.docs,
             example: field.example,
+            live: field.live,
         });
         let blocks = table.blocks.iter().map(|block| block.describe(value));
         Self { fields: fields.collect(), blocks: blocks.collect() }
@@ -100,7 +103,7 @@ impl TableDoc {
     }
 
     /// A file that says every default, each with its documentation; what has no default is shown behind `#`,
-    /// unless a file must give it.
+    /// unless a file must give it or the table says to.
     pub fn example(&self) -> String {
         let mut lines = Vec::new();
         self.write_example(&mut lines, 0);
@@ -113,7 +116,7 @@ impl TableDoc {
         }
         out.push_str("| attribute | takes | default | meaning |\n|---|---|---|---|\n");
         for field in &self.fields {
-            let FieldDoc { name, takes, default, unset, required, docs, example: _ } = field;
+            let FieldDoc { name, takes, default, unset, required, docs, example: _, live: _ } = field;
             let default = match default {
                 _ if *required => "**required**".to_owned(),
                 Some(default) => format!("`{default}`"),
@@ -138,7 +141,7 @@ impl TableDoc {
             };
             wrap(&format!("{}{unset} Takes {}.", field.docs, field.takes), &indent, out);
             let (comment, value) = match (&field.default, field.example) {
-                (_, Some(example)) if field.required => ("", example),
+                (_, Some(example)) if field.required || field.live => ("", example),
                 (Some(default), _) => ("", default.as_str()),
                 (None, example) => ("# ", example.unwrap_or("…")),
             };
@@ -161,7 +164,7 @@ impl TableDoc {
             let comment = |line: String| match line.strip_prefix(indent.as_str()) {
                 _ if block.present => line,
                 Some(rest) => format!("{indent}# {rest}"),
-                None => line,
+                None => format!("{indent}#{line}"),
             };
             out.extend(lines.into_iter().map(comment));
         }

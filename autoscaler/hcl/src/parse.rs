@@ -80,7 +80,11 @@ fn parse_around(
         } else {
             faults.push(crate::syntax::explain(&source.text, at, error.message()));
         }
-        if !blank(&mut text, source, scan, at) {
+        let mut changed = blank(&mut text, source, scan, at);
+        if let Some(brace) = crate::syntax::brace_on_next_line(&source.text, at, error.message()) {
+            changed |= blank(&mut text, source, scan, brace);
+        }
+        if !changed {
             return None;
         }
     }

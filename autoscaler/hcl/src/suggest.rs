@@ -14,9 +14,12 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .filter_map(|candidate| {
             let folded = fold(candidate);
             let tail = folded.rsplit('/').next().unwrap_or(&folded);
-            let distance = strsim::osa_distance(&wanted, &folded).min(strsim::osa_distance(&wanted, tail));
-            let near =
-                distance <= 1 + wanted.chars().count().max(4) / 4 - usize::from(wanted.chars().count() < 4);
+            let letters = wanted.chars().count();
+            let whole = strsim::osa_distance(&wanted, &folded);
+            let part = strsim::osa_distance(&wanted, tail);
+            // Parts are many: they have to be nearer than wholes.
+            let near = whole <= (letters / 4).max(1) || part <= letters / 5;
+            let distance = whole.min(part);
             let begins = wanted.len() >= 3
                 && folded.len() >= 3
                 && (folded.starts_with(&wanted) || wanted.starts_with(&folded));
@@ -43,8 +46,16 @@ pub(crate) fn one_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 mod tests {
     use super::*;
 
-    const KNOWN: &[&str] =
-        &["min", "max", "surge", "max_step", "observe_only", "Europe/Berlin", "Europe/Paris"];
+    const KNOWN: &[&str] = &[
+        "min",
+        "max",
+        "surge",
+        "max_step",
+        "observe_only",
+        "Europe/Berlin",
+        "Europe/Paris",
+        "Australia/West",
+    ];
 
     #[test]
     fn slips_lead_to_the_name_that_was_meant() {
@@ -66,7 +77,7 @@ mod tests {
 
     #[test]
     fn what_is_far_from_everything_has_no_nearest() {
-        for far in ["", "x", "colour", "Moon/Sea", &"m".repeat(1_000_000)] {
+        for far in ["", "CEST", "colour", "Moon/Sea", &"m".repeat(1_000_000)] {
             assert_eq!(nearest(far, KNOWN.iter().copied()), None);
         }
     }

@@ -39,13 +39,14 @@ fn known_slip(line: &str, rest: &str, message: &str) -> Option<(&'static str, &'
     let last = line.trim_end().chars().next_back();
     let one_line_block = message.starts_with("invalid block body") && line.contains('{');
     Some(match found {
+        _ if message.contains("found redefined object key") => ("this key is given twice", "one value"),
         Some('\'') => ("strings are not quoted with `'`", "`\"`"),
         Some(':') if !line.contains('=') => ("an attribute is not given with `:`", "`name = value`"),
         Some(',' | ';') => ("statements are not ended by a sign", "each statement on a line of its own"),
         Some(c) if one_line_block && (c.is_alphabetic() || c == '_') => {
             ("a block on one line holds one attribute", "each attribute on a line of its own")
         }
-        Some('\n' | '\r') if message.contains("expected `{`") && rest.trim_start().starts_with('{') => {
+        Some('\n' | '\r') if brace_ahead(rest, message).is_some() => {
             ("the block's `{` is on another line", "`{` on the line of the block's name")
         }
         Some(c) if c.is_alphabetic() && last.is_some_and(|last| last.is_ascii_digit()) => {
@@ -57,6 +58,17 @@ fn known_slip(line: &str, rest: &str, message: &str) -> Option<(&'static str, &'
         Some('\n' | '\r') if last == Some('=') => ("the value is missing", "a value behind the `=`"),
         _ => return None,
     })
+}
+
+/// Where the `{` stands that a block's header lacks, if it begins what follows the line.
+pub(crate) fn brace_on_next_line(text: &str, offset: usize, message: &str) -> Option<usize> {
+    brace_ahead(text.get(offset..)?, message).map(|ahead| offset + ahead)
+}
+
+fn brace_ahead(rest: &str, message: &str) -> Option<usize> {
+    let ahead = rest.len() - rest.trim_start().len();
+    (message.contains("`{`") && rest.starts_with(['\r', '\n']) && rest[ahead..].starts_with('{'))
+        .then_some(ahead)
 }
 
 #[cfg(test)]
@@ -82,6 +94,12 @@ mod tests {
             "the block's `{` is on another line",
             "`{` on the line of the block's name",
         );
+        check(
+            "scale_in\n{\n}\n",
+            "the block's `{` is on another line",
+            "`{` on the line of the block's name",
+        );
+        check("a = { \"b\" = 1, \"b\" = 2 }\n", "this key is given twice", "one value");
         check("a = 9h\n", "a number with a unit is text", "quotes around it, such as \"5m\"");
         check("a = 75%\n", "a number with a unit is text", "quotes around it, such as \"75%\"");
         check("a =\n", "the value is missing", "a value behind the `=`");

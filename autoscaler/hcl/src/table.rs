@@ -21,7 +21,9 @@ pub struct Field<T: 'static> {
     pub(crate) docs: &'static str,
     pub(crate) required: bool,
     pub(crate) unset: &'static str,
+    pub(crate) why: Option<&'static str>,
     pub(crate) example: Option<&'static str>,
+    pub(crate) live: bool,
     pub(crate) kind: Kind<T>,
 }
 
@@ -34,12 +36,17 @@ pub struct Wrong {
     pub expected: String,
     /// How to get there.
     pub help: Option<String>,
+    /// Whether it is the range that the value is beyond.
+    pub(crate) beyond: bool,
 }
 
 impl Wrong {
     /// A fact that fits after the value, such as "is not a time zone".
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), expected: String::new(), help: None }
+        Self { what: what.into(), expected: String::new(), help: None, beyond: false }
+    }
+    pub(crate) fn beyond(what: &str) -> Self {
+        Self { beyond: true, ..Self::new(what) }
     }
     /// Says what would be right, where the field's own words do not.
     #[must_use]
@@ -111,7 +118,7 @@ pub(crate) enum Kind<T: 'static> {
 
 impl<T> Field<T> {
     const fn of(name: &'static str, docs: &'static str, kind: Kind<T>) -> Self {
-        Self { name, docs, required: false, unset: "", example: None, kind }
+        Self { name, docs, required: false, unset: "", why: None, example: None, live: false, kind }
     }
     /// `true` or `false`.
     pub const fn flag(
@@ -226,11 +233,23 @@ impl<T> Field<T> {
         self.unset = meaning;
         self
     }
+    /// Why it is limited as it is: shown with a value beyond the range.
+    #[must_use]
+    pub const fn why(mut self, reason: &'static str) -> Self {
+        self.why = Some(reason);
+        self
+    }
     /// A value to show, as HCL, where there is no default.
     #[must_use]
     pub const fn example(mut self, value: &'static str) -> Self {
         self.example = Some(value);
         self
+    }
+    /// A value that an example file gives, though none is required.
+    #[must_use]
+    pub const fn live_example(mut self, value: &'static str) -> Self {
+        self.live = true;
+        self.example(value)
     }
     /// The value as HCL would say it; `None` where nothing is set.
     pub(crate) fn shown(&self, value: &T) -> Option<String> {

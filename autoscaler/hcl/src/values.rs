@@ -1,7 +1,7 @@
 //! From one attribute's expression to the value that its field takes.
 
 use crate::decode::Reader;
-use crate::literal::{Literal, key_span, key_text, keys_in};
+use crate::literal::{Literal, key_span, key_text};
 use crate::problem::shorten;
 use crate::table::{Field, Kind, Wrong, duration_text, quoted, share_text};
 use crate::{Problem, nearest};
@@ -39,7 +39,7 @@ impl Reader<'_> {
                 return self.texts(field, items, path, |text| add(into, text));
             }
             (Kind::TextMap { .. } | Kind::NumberMap { .. }, Literal::Map(map)) => {
-                return self.map(field, expression, map, path, into);
+                return self.map(field, map, path, into);
             }
             (kind, literal) => Err(other_type(kind, literal, expression)),
         };
@@ -54,7 +54,9 @@ impl Reader<'_> {
         let value = shorten(place.text());
         let expected = if wrong.expected.is_empty() { field.kind.expected() } else { wrong.expected };
         let problem = Problem::error(&place, path, format!("{value} {}", wrong.what)).value(&value);
-        self.fault(path, problem.expected(expected).help(wrong.help));
+        let why = field.why.filter(|_| wrong.beyond).map(str::to_owned);
+        let help = wrong.help.or(why);
+        self.fault(path, problem.expected(expected).help(help));
     }
 
     fn texts<T>(
@@ -77,8 +79,9 @@ impl Reader<'_> {
         }
     }
 
-    fn map<T>(&mut self, field: &Field<T>, whole: &Expression, map: &Object, path: &str, into: &mut T) {
-        self.duplicate_keys(whole, path);
+    fn map<T>(&mut self, field: &Field<T>, map: &Object, path: &str, into: &mut T) {
+        // The parser has refused keys that are written alike twice; `a` and `"a"` are the same key, too.
+        let mut seen = BTreeSet::new();
         for (key, value) in map {
             let Some(name) = key_text(key) else {
                 let place = self.place(key_span(key).unwrap_or_default());
@@ -90,6 +93,7 @@ impl Reader<'_> {
             };
             let expression = value.expr();
             let result = match (&field.kind, Literal::of(expression)) {
+                _ if !seen.insert(name.clone()) => Err(Wrong::new("is a second value for this key")),
                 (Kind::TextMap { add, .. }, Literal::Text(text)) => add(into, &name, &text),
                 (Kind::NumberMap { add, range, .. }, Literal::Number(number, _)) => {
                     in_range(&number, range).and_then(|()| add(into, &name, number))
@@ -98,21 +102,6 @@ impl Reader<'_> {
             };
             if let Err(wrong) = result {
                 self.wrong(field, expression, &format!("{path}.{name}"), wrong);
-            }
-        }
-    }
-
-    /// Reports keys that stand in a map more than once.
-    fn duplicate_keys(&mut self, map: &Expression, path: &str) {
-        let span = map.span().unwrap_or_default();
-        let text = self.place(span.clone());
-        let mut seen = BTreeSet::new();
-        for (key, at) in keys_in(text.text()) {
-            if !seen.insert(key.clone()) {
-                let place = self.place(span.start + at.start..span.start + at.end);
-                let path = format!("{path}.{key}");
-                let problem = Problem::error(&place, &path, format!("{} is given twice", quoted(&key)));
-                self.fault(&path, problem.expected("one value"));
             }
         }
     }
@@ -152,11 +141,11 @@ fn whole_number(float: f64, whole: Option<u64>, range: (u32, u32)) -> Result<u32
 /// Written so that what is not a number is out of range.
 fn in_range<N: PartialOrd>(number: &N, (from, to): &(N, N)) -> Result<(), Wrong> {
     if number < from {
-        Err(Wrong::new("is too small"))
+        Err(Wrong::beyond("is too small"))
     } else if number <= to {
         Ok(())
     } else {
-        Err(Wrong::new("is too large"))
+        Err(Wrong::beyond("is too large"))
     }
 }
 

@@ -36,7 +36,7 @@ impl FleetPolicy {
     /// The backend follows from the id's prefix; an id of neither kind counts as a Spot Fleet's.
     pub fn of(name: impl Into<FleetName>, id: impl Into<FleetId>) -> Self {
         let id = id.into();
-        let backend = backend_of(&id).unwrap_or(Backend::SpotFleet);
+        let backend = backend_of(id.as_str()).unwrap_or(Backend::SpotFleet);
         Self {
             name: name.into(),
             region: None,
@@ -79,10 +79,10 @@ impl FleetPolicy {
 }
 
 /// The backend that an id belongs to, by its prefix.
-pub(crate) fn backend_of(id: &FleetId) -> Option<Backend> {
-    if id.as_str().starts_with("sfr-") {
+pub(crate) fn backend_of(id: &str) -> Option<Backend> {
+    if id.starts_with("sfr-") {
         Some(Backend::SpotFleet)
-    } else if id.as_str().starts_with("fleet-") {
+    } else if id.starts_with("fleet-") {
         Some(Backend::Ec2Fleet)
     } else {
         None

@@ -154,7 +154,7 @@ fn lists_and_maps_are_told_by_their_entries() {
             &format!("2:16: sizes.m5.large: 0 is too small; {sizes}"),
             &format!("4:7: sizes.a: \"2\" is a text; {sizes} [without quotes: 2]"),
             &format!("5:3: sizes: the key m5.xlarge is not a text; {sizes} [with quotes: \"m5.xlarge\"]"),
-            "6:3: sizes.a: \"a\" is given twice; expected one value",
+            &format!("6:9: sizes.a: 3 is a second value for this key; {sizes}"),
         ],
     );
 }

@@ -1,0 +1,225 @@
+# A policy that says every default, with what it means. What has no default stands behind `#`.
+# Generated; the smallest useful policy is in minimal.hcl.
+
+# A fleet to hold at its target. A file may hold any number of them; a name stands once in all files
+# that are read together.
+fleet "web" {
+  # EC2's id of the fleet. Either this or a `tag` block. Unset: found by `tag`. Takes an id such as
+  # "sfr-73fbd2ce-aa30-494c-8788-1cee4b2ad1f5" (Spot Fleet) or
+  # "fleet-73fbd2ce-aa30-494c-8788-1cee4b2ad1f5" (EC2 Fleet).
+  id = "sfr-73fbd2ce-aa30-494c-8788-1cee4b2ad1f5"
+
+  # Which of EC2's services the fleet belongs to. Needed with `tag` alone. Unset: follows from `id`.
+  # Takes "spot_fleet" or "ec2_fleet".
+  # backend = "spot_fleet"
+
+  # The AWS region of the fleet. Unset: the region that the daemon runs for. Takes a region such as
+  # "eu-west-1".
+  # region = "eu-west-1"
+
+  # Watch, plan and report, and leave the fleet to others. Takes `true` or `false`.
+  observe_only = false
+
+  # Plan and report as if the fleet were held, and change nothing. Takes `true` or `false`.
+  dry_run = false
+
+  # How long an instance takes from being requested to serving. Believed until the fleet's own times
+  # have been measured. Takes a duration from "1s" to "1h".
+  boot = "2m"
+
+  # How much work an instance of a type does, relative to the other types. Turns utilisation into
+  # demand; it is not the fleet's own weight, which is read from the fleet. Unset: vCPUs. Takes a
+  # map from instance types to their power, such as { "m5.large" = 2 }, numbers from 0.01 to 10000.
+  # power = { "m5.large" = 2, "c5.large" = 2.4 }
+
+  # Finds the fleet by a tag of its own, in place of `id`. Exactly one living fleet of the backend
+  # must carry it.
+  # tag {
+  #   # The tag's key. Takes a tag's key, up to 128 characters.
+  #   key = "service"
+  #
+  #   # The tag's value. Takes a tag's value, up to 256 characters.
+  #   value = "web"
+  # }
+
+  # How small and how large the fleet may be, in the fleet's own units: what its target counts.
+  capacity {
+    # Never below. Takes a whole number from 1 to 10000.
+    min = 1
+
+    # Never above, but for `surge`. Takes a whole number from 1 to 10000.
+    max = 20
+
+    # How far above `max` the fleet may reach for a while, so that what replaces a doomed instance
+    # boots before that one is gone. Takes a whole number from 1 to 10000.
+    surge = 2
+  }
+
+  # What to hold.
+  target {
+    # The mean CPU utilisation to hold. Takes a share from "5%" to "95%".
+    cpu = "75%"
+  }
+
+  # The promise that sizing keeps: how much of the time utilisation may be above a level. Headroom
+  # is bought for it, and no more than it needs.
+  objective {
+    # The level. It lies above the target. Takes a share from "6%" to "100%".
+    above = "80%"
+
+    # How much of the time utilisation may be above the level. Takes a share from "0.01%" to "50%".
+    at_most = "1%"
+
+    # The rolling window that the time is counted over. Takes a duration from "1h" to "31d".
+    over = "7d"
+  }
+
+  # The nodes' agents push means of 10 seconds. Sources are preferred in the order in which the file
+  # names them; without any, these are `push` and then `cloudwatch`.
+  # source "push" {}
+
+  # Amazon CloudWatch is asked: minutes old, and points of 5 minutes unless the launch template
+  # enables detailed monitoring.
+  # source "cloudwatch" {
+  #   # `fleet` reads the fleet's own metric, an unweighted mean that counts booting instances;
+  #   # `instance` reads each instance's, which is right for mixed sizes and costs one metric an
+  #   # instance. EC2 Fleets have no metric of their own. Unset: `fleet` for a Spot Fleet, `instance`
+  #   # for an EC2 Fleet, neither beside a metric of your own. Takes "fleet" or "instance".
+  #   # by = "instance"
+  #
+  #   # The namespace of a metric of your own, in place of `by`. Unset: EC2's. Takes a namespace such
+  #   # as "Acme/Web".
+  #   # namespace = "Acme/Web"
+  #
+  #   # The name of a metric of your own: utilisation in percent, 0 to 100. Unset: CPUUtilization.
+  #   # Takes a metric's name such as "Utilization".
+  #   # metric = "Utilization"
+  #
+  #   # The statistic of a metric of your own. Unset: Average. Takes a statistic such as "Average" or
+  #   # "p90".
+  #   # statistic = "Average"
+  #
+  #   # The dimensions of a metric of your own. Unset: none. Takes a map from names to values, such as
+  #   # { Service = "web" }.
+  #   # dimensions = { Service = "web" }
+  #
+  #   # The distance of the points. Unset: found out from the points. Takes a duration from "1s" to
+  #   # "1h".
+  #   # period = "1m"
+  # }
+
+  # A Prometheus server is asked.
+  # source "prometheus" {
+  #   # The server. Takes an address such as "http://prometheus.service.consul:9090".
+  #   address = "http://prometheus.service.consul:9090"
+  #
+  #   # A PromQL expression that gives one series: the fleet's mean CPU utilisation in percent, 0 to
+  #   # 100. Takes a PromQL expression.
+  #   query = "100 * (1 - avg(rate(node_cpu_seconds_total{fleet='web', mode='idle'}[1m])))"
+  #
+  #   # A file that holds a bearer token. Read again when it changes; never logged. Unset: no token.
+  #   # Takes an absolute path such as "/run/secrets/prometheus".
+  #   # token_file = "/run/secrets/prometheus"
+  # }
+
+  # Limits on the way up.
+  scale_out {
+    # The largest single step, in the fleet's units. Unset: up to `capacity.max` at once. Takes a
+    # whole number from 1 to 10000.
+    # max_step = 5
+
+    # How long need must last before it is acted upon. Takes a duration from "0s" to "1h".
+    hold = "0s"
+  }
+
+  # Limits on the way down.
+  scale_in {
+    # Whether anything is given back at all. Takes `true` or `false`.
+    enabled = true
+
+    # The largest single step, in the fleet's units. Unset: no limit but safety. Takes a whole
+    # number from 1 to 10000.
+    # max_step = 2
+
+    # How long capacity must have been superfluous before it is given back. Takes a duration from
+    # "0s" to "1d".
+    hold = "5m"
+  }
+
+  # Hours at which the fleet must be larger. A schedule only ever raises capacity, by `min`, by a
+  # lower `target`, or by both. Where schedules overlap, the maximum holds: the largest `min`, and
+  # the `target` that makes the larger fleet, which is the lowest. Starts follow the wall clock of
+  # the zone: one that the clocks skip comes at the end of the gap, one that they show twice comes
+  # once, at the first (patterns for every hour, whose hour is `*` or a step of it, start at both).
+  schedule "office-hours" {
+    # When it begins: minute, hour, day of the month, month, day of the week. Takes a cron pattern
+    # of five fields such as "0 8 * * MON-FRI".
+    start = "0 8 * * MON-FRI"
+
+    # The time zone whose clocks `start` means. Takes a time zone such as "Europe/Berlin".
+    zone = "UTC"
+
+    # How long it lasts from each start, in elapsed time: nine hours are nine hours on the day that
+    # clocks change, too. Takes a duration from "1m" to "31d".
+    for = "9h"
+
+    # The least capacity meanwhile, from `capacity.min` to `capacity.max`. Unset: `capacity.min`.
+    # Takes a whole number from 1 to 10000.
+    min = 6
+
+    # The mean CPU utilisation to hold meanwhile, at most `target.cpu`: lower is more capacity.
+    # Unset: `target.cpu`. Takes a share from "5%" to "95%".
+    target = "65%"
+  }
+
+  # How capacity must be spread, so that what takes one pool does not take the service.
+  diversification {
+    # Over at least so many instance families, such as m5 and c6g. Takes a whole number from 2 to
+    # 20.
+    families = 2
+
+    # The largest share of the fleet that one pool (an instance type in a zone) should hold. Judged
+    # from 4 instances up. Takes a share from "5%" to "100%".
+    max_pool_share = "60%"
+  }
+
+  # How load gets onto new nodes: more of them help only if it does.
+  workload {
+    # `system`: Nomad system jobs run on every node. `service`: groups of Nomad service jobs, whose
+    # count is scaled with the fleet. `spreads`: it spreads by itself, as workers on a queue do.
+    # Unset: not known, which `check` warns of. Takes "system", "service" or "spreads".
+    # kind = "service"
+
+    # The groups that are scaled with the fleet; for `service` alone. Unset: none. Takes a list of
+    # groups as "JOB/GROUP", such as ["web/frontend"].
+    # groups = ["web/frontend"]
+  }
+
+  # How a node is emptied before it goes.
+  drain {
+    # The longest that work may take to leave a node that is given back. Takes a duration from "0s"
+    # to "1d".
+    deadline = "5m"
+
+    # Time kept back before the end that an interruption's notice gives. Takes a duration from "0s"
+    # to "1m50s".
+    margin = "15s"
+
+    # Whether system jobs stay until the node goes. Takes `true` or `false`.
+    ignore_system_jobs = true
+  }
+
+  # What is done about interruptions.
+  interruption {
+    # Whether a replacement is bought at the notice, not after the loss. Takes `true` or `false`.
+    replace = true
+
+    # What a rebalance recommendation leads to: `ignore` nothing, `cordon` no new work on the node,
+    # `replace` a replacement before the notice comes. Takes "ignore", "cordon" or "replace".
+    rebalance = "cordon"
+
+    # How long a pool that interrupted, or had nothing to give, is avoided. Takes a duration from
+    # "0s" to "1d".
+    avoid_pool = "30m"
+  }
+}

@@ -1,0 +1,6 @@
+fleet "web" {
+  id = "sfr-1"
+  workload {
+    kind = "spreads"
+  }
+}

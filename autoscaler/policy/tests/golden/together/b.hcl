@@ -1,0 +1,13 @@
+fleet "web" {
+  id = "sfr-2"
+  workload {
+    kind = "spreads"
+  }
+}
+
+fleet "api" {
+  id = "sfr-1"
+  workload {
+    kind = "spreads"
+  }
+}
