@@ -6,6 +6,7 @@
 
 mod checker;
 mod memory;
+mod number;
 mod plan;
 mod planner;
 mod policy;

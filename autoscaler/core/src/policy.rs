@@ -148,7 +148,7 @@ impl Default for Policy {
                 over: Duration::from_secs(7 * 86_400),
             },
             scale_out: ScaleOut { max_step: None, hold: Duration::ZERO },
-            scale_in: ScaleIn { enabled: true, max_step: None, hold: Duration::from_secs(300) },
+            scale_in: ScaleIn { enabled: true, max_step: None, hold: Duration::from_secs(120) },
             diversification: Diversification { families: 2, max_pool_share: 0.6 },
             power: BTreeMap::new(),
             boot: Duration::from_secs(120),

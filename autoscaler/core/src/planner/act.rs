@@ -5,6 +5,7 @@ use super::ground::{Ground, LAG, LOOK_BEFORE_WRITE};
 use super::herd::{ByMarket, Herd, LEEWAY, clear_sight, units};
 use super::wish::Wish;
 use super::{ledger, victims};
+use crate::number;
 use crate::{Decision, Hold, Member, Remark, Removal, RemovalStep};
 use fleet::ports::Change;
 use fleet::{CapacityUnits, ExcessCapacity};
@@ -87,7 +88,7 @@ fn give_back(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>,
     let victims = victims::choose(draft, herd, spare);
     let going = units(victims.iter().copied());
     // The target follows the victims, whole as they are: never below what is wanted, never up.
-    let follow = |wanted: u32, now: u32, left: f64| wanted.max(whole(left).min(now));
+    let follow = |wanted: u32, now: u32, left: f64| wanted.max(number::units(left).min(now));
     let spot_now = view.target.saturating_sub(view.on_demand_target);
     let spot = follow(to - on_demand_target, spot_now, alive.spot - going.spot);
     let target = on_demand_target.saturating_add(spot).min(draft.policy.capacity.max.max(to));
@@ -163,9 +164,4 @@ fn trim(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, may_
     draft.report.decision = Decision::Trim { instances: victims.len() };
     draft.memory.excess_since = None;
     ledger::terminate(draft, ground, &victims);
-}
-
-/// Whole units that hold an amount.
-fn whole(units: f64) -> u32 {
-    super::wish::ceil(CapacityUnits::new(units))
 }

@@ -2,6 +2,7 @@
 
 use super::draft::Draft;
 use super::herd::{ByMarket, Herd, LEEWAY};
+use crate::number::millionths;
 use crate::{Diversification, Member, Phase};
 use fleet::{Health, InstanceId, NoticeKind};
 use std::cmp::Ordering;
@@ -217,14 +218,4 @@ impl<'a> Spread<'a> {
             largest,
         }
     }
-}
-
-/// A share of 0..=1 in whole millionths, so that rounding errors do not decide.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the value lies in 0..=1_000_000"
-)]
-fn millionths(share: f64) -> u64 {
-    (share.clamp(0.0, 1.0) * 1e6).round() as u64
 }

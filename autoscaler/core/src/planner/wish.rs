@@ -2,6 +2,7 @@
 
 use super::draft::Draft;
 use super::herd::{Herd, sample_stale_after};
+use crate::number::units;
 use crate::sizing::Sizing;
 use crate::{Bound, Hold, Phase};
 use fleet::{CapacityUnits, Source};
@@ -64,7 +65,7 @@ fn note_bounds(draft: &mut Draft<'_>, raw: u32, min: u32, max: u32) {
 
 /// Says why the target stays where it is although sizing needs another.
 fn explain_band(draft: &mut Draft<'_>, sizing: &Sizing, target: u32, min: u32, max: u32) {
-    let needed = ceil(sizing.needed);
+    let needed = units(sizing.needed.get());
     if needed > target {
         // Only `scale_out.hold` keeps what is bought beneath what is needed.
         if target < max {
@@ -123,10 +124,4 @@ fn load_is_known(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) -> bool {
         return false;
     }
     true
-}
-
-/// Whole units that hold an amount.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped into the range of u32")]
-pub(super) fn ceil(units: CapacityUnits) -> u32 {
-    (units.get() - super::herd::LEEWAY).ceil().clamp(0.0, f64::from(u32::MAX)) as u32
 }

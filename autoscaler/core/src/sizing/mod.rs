@@ -1,51 +1,35 @@
 //! Sizing: estimate demand, forecast it, decide how much capacity keeps the promise.
+//!
+//! One sample after the other goes through small pieces, each with one question:
+//! * `estimator`: how much work was there, beyond what a saturated CPU can show?
+//! * `history`, `tempo`: what was it when, and how far ahead must a decision look?
+//! * `forecaster` (with `regression`): where will demand be then?
+//! * `errors` (with `ratios`, `phases`): how far may it come out above that, in this situation?
+//! * `prices`, `rises`: what does each size of the fleet cost, its risk included, now and in the minutes after?
+//! * `trials`: which price of breach and which patience keep the promise most cheaply?
+//!
+//! Nothing here allocates once [`Learned`] exists.
 
-use crate::Opinion;
-use crate::{Member, Memory, Policy, Snapshot};
-use fleet::{CapacityUnits, Power, Sample, Timestamp};
+mod errors;
+mod estimator;
+mod forecaster;
+mod history;
+mod learned;
+mod phases;
+mod prices;
+mod ratios;
+mod regression;
+mod rises;
+mod tempo;
+mod trials;
+
+use crate::{Opinion, Policy};
+pub use errors::Situation;
+use fleet::{CapacityUnits, Power, Timestamp};
+pub use learned::Learned;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// What has been learned of a fleet's demand: bounded (32 KiB serialised), folded from samples, rebuilt from
-/// the journal.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Learned {
-    latest: Option<Sample>,
-}
-
-impl Learned {
-    /// Folds what one cycle has seen: its samples, and how long its instances took to serve. To be called once
-    /// a cycle, before [`crate::plan`].
-    pub fn learn(&mut self, policy: &Policy, seen: &Snapshot, memory: &Memory, now: Timestamp) {
-        for sample in &seen.samples {
-            self.observe(policy, sample);
-        }
-        if let Some(members) = &seen.members {
-            self.observe_members(policy, &members.what, memory, now);
-        }
-    }
-
-    /// Folds one sample, from history (oldest first) or just come in. Unusable ones are left out; one that is
-    /// late or known already changes nothing but what is not known yet.
-    pub fn observe(&mut self, _policy: &Policy, sample: &Sample) {
-        self.latest = Some(*sample);
-    }
-
-    /// Takes note of how long instances took from request to serving, and of the power that a unit buys.
-    pub fn observe_members(
-        &mut self,
-        _policy: &Policy,
-        _members: &[Member],
-        _memory: &Memory,
-        _now: Timestamp,
-    ) {
-    }
-
-    /// Demand by the minute, oldest first, as far as it is kept: for charts.
-    pub fn history(&self) -> impl Iterator<Item = (Timestamp, Power)> + '_ {
-        self.latest.iter().map(|s| (s.end, s.served()))
-    }
-}
+pub use trials::Tried;
 
 /// A forecaster of the ensemble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,21 +37,31 @@ impl Learned {
 pub enum Expert {
     /// As it is now.
     Level,
-    /// As it has been going, less and less.
+    /// As it was over the last ten minutes.
+    Mean,
+    /// As it has been going, half as fast.
     Trend,
     /// A regression that learns how slopes go on and how far levels return to the mean.
     Regression,
+    /// As it went on in the rounds before, of a short period that the load has been found to have.
+    Cycle,
     /// As yesterday at that time, at today's level.
     Yesterday,
     /// As a week ago at that time, at today's level.
     LastWeek,
 }
 
-/// What is kept above the forecast, as a share of it, and why.
+/// What is kept above the forecast, and why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Headroom {
-    /// The share, 0 or more.
+    /// As a share of the forecast, 0 or more: how far demand may come out above it without breaching the level.
     pub share: f64,
+    /// What the load is like just now: errors are looked up by it.
+    pub situation: Situation,
+    /// The setting in use, and how it has fared on the demand of the last days.
+    pub tried: Tried,
+    /// The share of time above the level as it really was, 0..=1.
+    pub seen: f64,
 }
 
 /// How much capacity keeps the promise, and the arithmetic behind it.
@@ -78,7 +72,7 @@ pub struct Sizing {
     /// Whether the fleet was saturated, so that demand is more than was measured.
     pub saturated: bool,
     /// What the forecasters say.
-    pub opinions: [Opinion; 1],
+    pub opinions: [Opinion; forecaster::EXPERTS],
     /// Demand at the horizon.
     pub forecast: Power,
     /// How far ahead that is.
@@ -97,20 +91,8 @@ pub struct Sizing {
 ///
 /// * `power_per_unit`: what a unit of the fleet buys, more than 0.
 /// * returns: `None` before the first usable sample.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "first form")]
-pub fn size(policy: &Policy, learned: &Learned, power_per_unit: Power, _now: Timestamp) -> Option<Sizing> {
-    let demand = learned.latest?.served();
-    let needed = demand.get() * 1.05 / policy.target.get() / power_per_unit.get();
-    let units = needed.ceil() as u32;
-    Some(Sizing {
-        demand,
-        saturated: false,
-        opinions: [Opinion { expert: Expert::Level, forecast: demand, weight: 1.0 }],
-        forecast: demand,
-        horizon: policy.boot,
-        headroom: Headroom { share: 0.05 },
-        needed: CapacityUnits::new(needed),
-        buy: units,
-        keep: units + 1,
-    })
+///
+/// O(1), no allocation: all work was done when the newest sample was learned.
+pub fn size(policy: &Policy, learned: &Learned, power_per_unit: Power, now: Timestamp) -> Option<Sizing> {
+    learned.size(policy, power_per_unit, now)
 }
