@@ -128,7 +128,7 @@ impl Default for Trials {
             fared: Fared::default(),
         };
         Self {
-            trials: vec![trial; TRIALS],
+            fleets: vec![trial; TRIALS],
             ticks: 0,
             chosen: FIRST,
             looked_over: 0,
