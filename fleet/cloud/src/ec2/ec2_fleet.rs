@@ -8,7 +8,7 @@ use crate::service::Operation;
 use crate::shared::{Context, Failure};
 use crate::wire::{AwsError, Data, map};
 use fleet::{AllocationStrategy, Backend, FleetId, FleetKind, FleetView};
-use fleet_sim::{Deletion, FleetRecord, FleetRequest, ModifyFleet, RecordType};
+use fleet_sim::{FleetRecord, FleetRequest, ModifyFleet, RecordType};
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     Operation::by_world("CreateFleet", create_fleet),
@@ -218,12 +218,9 @@ fn delete_fleets(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
         let before = views.iter().find(|view| view.id == id);
         let before = before.map(|view| fleets::state_word(view, "deleted", world.deletion(&id)));
         match world.delete_fleet(context.caller, Backend::Ec2Fleet, &id, terminate) {
-            Ok(deletion) => {
-                let now = match deletion {
-                    Deletion::Running => "deleted_running",
-                    Deletion::Terminating => "deleted_terminating",
-                    Deletion::Gone => "deleted",
-                };
+            Ok(_) => {
+                // The answer comes before anything has happened.
+                let now = if terminate { "deleted_terminating" } else { "deleted_running" };
                 successful.push(map([
                     ("currentFleetState", now.into()),
                     ("previousFleetState", before.into()),

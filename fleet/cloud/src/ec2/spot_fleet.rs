@@ -182,12 +182,9 @@ fn cancel_spot_fleet_requests(context: &Context<'_>, input: &Data) -> Result<Dat
         let before = views.iter().find(|view| view.id == id);
         let before = before.map(|view| fleets::state_word(view, "cancelled", world.deletion(&id)));
         match world.delete_fleet(context.caller, Backend::SpotFleet, &id, terminate) {
-            Ok(deletion) => {
-                let now = match deletion {
-                    Deletion::Running => "cancelled_running",
-                    Deletion::Terminating => "cancelled_terminating",
-                    Deletion::Gone => "cancelled",
-                };
+            Ok(_) => {
+                // The answer comes before anything has happened.
+                let now = if terminate { "cancelled_terminating" } else { "cancelled_running" };
                 successful.push(map([
                     ("currentSpotFleetRequestState", now.into()),
                     ("previousSpotFleetRequestState", before.into()),

@@ -96,7 +96,8 @@ impl Protocol {
         let mut answer = self.answer(error.status, request_id, body);
         if matches!(self, Self::Json(_) | Self::Cbor) {
             insert(&mut answer, ERROR_TYPE, &error.code);
-            if let Some(query_code) = error.query_code {
+            // Services that once spoke Query say its code too; those of JSON 1.1 never did.
+            if let Some(query_code) = error.query_code.filter(|_| self != Self::Json("1.1")) {
                 insert(&mut answer, QUERY_ERROR, &format!("{query_code};{}", error.sender()));
             }
         }
