@@ -64,3 +64,21 @@ impl Agenda {
         self.heap.pop().map(|Reverse((at, _, due))| (at, due))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_at_one_time_happens_in_the_order_in_which_it_was_put_in() {
+        let mut agenda = Agenda::default();
+        for (at, due) in [(20, Due::Serves(1)), (10, Due::Serves(2)), (10, Due::Dies(1)), (30, Due::Dies(2))]
+        {
+            agenda.put(Timestamp::from_secs(at), due);
+        }
+        let until = Timestamp::from_secs(20);
+        let taken: Vec<Due> = std::iter::from_fn(|| agenda.take(until)).map(|(_, due)| due).collect();
+        assert_eq!(taken, [Due::Serves(2), Due::Dies(1), Due::Serves(1)]);
+        assert_eq!(agenda.next_at(), Some(Timestamp::from_secs(30)));
+    }
+}

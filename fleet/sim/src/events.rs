@@ -167,3 +167,20 @@ impl EventLog {
         self.events.range(first..)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_lags_too_far_starts_at_the_oldest_that_is_kept() {
+        let mut log = EventLog::new(3);
+        let state = |n| EventKind::StateChange {
+            instance: InstanceId::new(format!("i-{n}")),
+            state: InstanceState::Running,
+        };
+        (0..5).for_each(|n| log.push(Timestamp::from_secs(n), state(n)));
+        let read = |place| log.since(place).map(|event| event.sequence).collect::<Vec<_>>();
+        assert_eq!((read(0), read(3), read(5)), (vec![2, 3, 4], vec![3, 4], vec![]));
+    }
+}

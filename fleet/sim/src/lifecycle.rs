@@ -124,10 +124,13 @@ impl World {
         self.bury(fleet);
     }
 
-    /// Ends a deleted fleet of which nothing is left.
+    /// Ends a deleted fleet of which nothing is left: all its instances are terminated.
     fn bury(&mut self, fleet: usize) {
         let data = &self.fleets[fleet];
-        if matches!(data.deletion, Some(Deletion::Running | Deletion::Terminating)) && data.billed == 0 {
+        let ended =
+            |serial: &u32| self.instances.get(serial).is_none_or(|instance| instance.terminated.is_some());
+        let deleted = matches!(data.deletion, Some(Deletion::Running | Deletion::Terminating));
+        if deleted && data.members.iter().all(ended) {
             self.fleets[fleet].deletion = Some(Deletion::Gone);
             self.record_change(fleet, Deletion::Gone.change());
         }
@@ -331,12 +334,13 @@ impl World {
         self.record_instance(fleet, serial, "terminated");
         self.agenda.put(now + self.spec.timing.shutting_down, Due::Terminated(serial));
         self.replenish(fleet);
-        self.bury(fleet);
     }
 
     fn terminated(&mut self, serial: u32) {
         if let Some(instance) = self.instances.get_mut(&serial) {
             instance.terminated = Some(self.now);
+            let fleet = instance.fleet;
+            self.bury(fleet);
             self.announce(serial, InstanceState::Terminated);
             self.agenda.put(self.now + self.spec.timing.terminated_visible, Due::Forgotten(serial));
         }

@@ -32,7 +32,8 @@ impl SimCloud {
     pub fn caller(&self, caller: &str) -> Self {
         Self { world: Arc::clone(&self.world), caller: caller.into() }
     }
-    /// The world itself: to advance it, to look at its truth, to break it.
+    /// The world itself: to advance it, to look at its truth, to break it. One at a time: who holds it keeps all
+    /// others waiting, themselves too.
     pub fn world(&self) -> MutexGuard<'_, World> {
         // A test that panicked elsewhere has left no half-done state: every method runs to its end.
         self.world.lock().unwrap_or_else(PoisonError::into_inner)

@@ -241,3 +241,34 @@ impl World {
 fn address(first: Ipv4Addr, serial: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(first.to_bits().wrapping_add(serial))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lognormal_delay_has_the_median_and_the_percentile_that_it_names() {
+        let (median, p95) = (Duration::from_secs(75), Duration::from_secs(150));
+        let mut chance = Rng::new(3);
+        let mut draws: Vec<_> =
+            (0..20_001).map(|_| Delay::Lognormal { median, p95 }.draw(&mut chance).as_secs_f64()).collect();
+        draws.sort_by(f64::total_cmp);
+        let (half, twentieth) = (draws[10_000], draws[19_000]);
+        assert!((half - 75.0).abs() < 1.5 && (twentieth - 150.0).abs() < 4.0, "{half} {twentieth}");
+    }
+
+    #[test]
+    fn odd_delays_are_their_median() {
+        let mut chance = Rng::new(3);
+        for (median, p95) in [(90, 90), (90, 10), (0, 10)] {
+            let (median, p95) = (Duration::from_secs(median), Duration::from_secs(p95));
+            assert_eq!(Delay::Lognormal { median, p95 }.draw(&mut chance), median);
+        }
+    }
+
+    #[test]
+    fn addresses_follow_the_first() {
+        let first = Ipv4Addr::new(127, 16, 0, 254);
+        assert_eq!([address(first, 0), address(first, 2)], [first, Ipv4Addr::new(127, 16, 1, 0)]);
+    }
+}

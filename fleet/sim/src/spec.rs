@@ -25,7 +25,8 @@ pub struct WorldSpec {
     pub pools: Vec<PoolSpec>,
     /// Fleets that are there when the world begins.
     pub fleets: Vec<FleetSpec>,
-    /// The demand on each fleet that is created later, through the API.
+    /// The demand on each fleet that is created later, through the API. Its time counts from the start of the
+    /// world.
     pub load: Demand,
     /// How work is served.
     pub service: ServiceSpec,
@@ -145,7 +146,7 @@ pub struct FleetSpec {
     /// The capacity that is in service at the start, in the fleet's units; `None`:
     /// `ceil(demand(0) / 0.75)`, at least 1. It is also the target where the request's target is 0.
     pub initial: Option<u32>,
-    /// What it has to serve.
+    /// What it has to serve. Time counts from the start of the world.
     pub load: Demand,
 }
 

@@ -172,7 +172,8 @@ impl World {
         let serial = self.serials.get(instance).copied();
         serial.is_some_and(|serial| self.drain_now(serial))
     }
-    /// What EC2's status checks say of an instance from now on. `false` when it is not there.
+    /// What EC2's status checks say of an instance from now on; the fleet does not replace it for that (it was not
+    /// asked to: `ReplaceUnhealthyInstances`). `false` when it is not there.
     pub fn set_health(&mut self, instance: &InstanceId, health: Health) -> bool {
         let serial = self.serials.get(instance).copied();
         let found = serial.and_then(|serial| self.instances.get_mut(&serial));

@@ -1,0 +1,12 @@
+//! The world's behaviour, by its public face alone.
+
+mod bench;
+mod faults;
+mod fleets;
+mod interruptions;
+mod laws;
+mod measures;
+mod pools;
+mod port;
+mod scores;
+mod second_writer;
