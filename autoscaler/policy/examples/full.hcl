@@ -143,7 +143,7 @@ fleet "web" {
 
     # How long capacity must have been superfluous before it is given back. Takes a duration from
     # "0s" to "1d".
-    hold = "5m"
+    hold = "2m"
   }
 
   # Hours at which the fleet must be larger. A schedule only ever raises capacity, by `min`, by a

@@ -206,7 +206,9 @@ impl Rules<'_> {
     /// What is allowed, and likely not meant.
     fn likely_slips(&mut self) {
         let base = &self.fleet.base;
-        if self.sound(&["scale_in.hold", "boot"]) && base.scale_in.enabled && base.scale_in.hold < base.boot {
+        let said = self.given("scale_in.hold") || self.given("boot");
+        let sooner = base.scale_in.enabled && base.scale_in.hold < base.boot;
+        if said && sooner && self.sound(&["scale_in.hold", "boot"]) {
             let (hold, boot) = (duration_text(base.scale_in.hold), duration_text(base.boot));
             let message = format!("capacity is given back after {hold}, sooner than it boots ({boot})");
             let expected = format!("at least \"{boot}\"");

@@ -249,6 +249,13 @@ fn a_slip_of_syntax_does_not_hide_the_others() {
             "2:8: port: 0 is too small; expected a whole number from 1 to 65535",
         ],
     );
+    check(
+        "limits {\n  low = }\nport = 0\n",
+        &[
+            "2:9: limits: unexpected `}`; expected a value",
+            "3:8: port: 0 is too small; expected a whole number from 1 to 65535",
+        ],
+    );
     // What is missing may stand in what was left out.
     check("route \"a\" {\n  to = /x\n}\n", &["2:8: route.a: unexpected `/`; expected a value"]);
     // Where the brackets do not match, nothing else can be told.

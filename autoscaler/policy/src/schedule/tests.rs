@@ -22,6 +22,7 @@ fn changes(schedule: &Schedule, from: &str, to: &str) -> Vec<String> {
             schedule.is_active(next - Duration::from_millis(1)),
             "nothing at {next}"
         );
+        assert_eq!(schedule.next_change(next - Duration::from_millis(1)), Some(next));
         changes.push(format!("{}Z{sign}", &next.to_string()[..16]));
         now = next;
     }

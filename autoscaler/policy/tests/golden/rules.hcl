@@ -3,7 +3,7 @@ fleet "web" {
   backend = "ec2_fleet"
 
   capacity {
-    min = 30
+    min = 21
   }
   target {
     cpu = "80%"

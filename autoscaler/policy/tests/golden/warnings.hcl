@@ -8,6 +8,9 @@ fleet "web" {
     min = 4
     max = 4
   }
+  scale_in {
+    hold = "5m"
+  }
   schedule "day" {
     start = "0 8 * * *"
     for   = "9h"
