@@ -8,18 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Crates without I/O: what they decide can be replayed anywhere.
-const PURE: &[&str] = &[
-    "fleet",
-    "fleet-sim",
-    "autoscaler-core",
-    "autoscaler-policy",
-    "autoscaler-engine",
-    "muster-hcl",
-];
+const PURE: &[&str] =
+    &["fleet", "fleet-sim", "autoscaler-core", "autoscaler-policy", "autoscaler-engine", "muster-hcl"];
 
 /// What no pure crate may reach, by prefix of the package's name.
-const IMPURE: &[&str] =
-    &["tokio", "mio", "reqwest", "hyper", "axum", "rusqlite", "libsqlite3", "rustls", "aws-", "socket2", "notify"];
+const IMPURE: &[&str] = &[
+    "tokio",
+    "mio",
+    "reqwest",
+    "hyper",
+    "axum",
+    "rusqlite",
+    "libsqlite3",
+    "rustls",
+    "aws-",
+    "socket2",
+    "notify",
+];
 
 /// (crate, what it may name directly of our own). A crate that is missing here fails the test: think, then add.
 const MAY_NAME: &[(&str, &[&str])] = &[
@@ -35,7 +40,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("autoscaler-journal", &["autoscaler-core", "autoscaler-engine", "fleet"]),
     (
         "autoscaler",
-        &["autoscaler-core", "autoscaler-engine", "autoscaler-journal", "autoscaler-policy", "fleet", "fleet-clock"],
+        &[
+            "autoscaler-core",
+            "autoscaler-engine",
+            "autoscaler-journal",
+            "autoscaler-policy",
+            "fleet",
+            "fleet-clock",
+        ],
     ),
     (
         "muster-autoscaler",
@@ -67,7 +79,14 @@ struct Workspace {
 
 fn workspace() -> Workspace {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--filter-platform", "x86_64-unknown-linux-gnu"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--filter-platform",
+            "x86_64-unknown-linux-gnu",
+        ])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .output()
         .expect("cargo metadata runs");
@@ -105,7 +124,8 @@ fn pure_crates_reach_nothing_impure() {
     let workspace = workspace();
     for pure in PURE {
         let reached = workspace.reach.get(*pure).unwrap_or_else(|| panic!("no crate {pure}"));
-        let impure: Vec<_> = reached.iter().filter(|name| IMPURE.iter().any(|p| name.starts_with(p))).collect();
+        let impure: Vec<_> =
+            reached.iter().filter(|name| IMPURE.iter().any(|p| name.starts_with(p))).collect();
         assert!(impure.is_empty(), "{pure} must stay pure, but reaches {impure:?}");
     }
 }

@@ -7,8 +7,9 @@ use aws_sdk_ec2::types::{InstanceType as SdkInstanceType, SpotPrice};
 use fleet::{ApiError, InstanceType, Offering, Pool, Timestamp, UsdPerHour};
 use std::collections::BTreeMap;
 
-/// Linux alone, because prices differ by product and muster's nodes run Linux.
-const PRODUCT: &str = "Linux/UNIX";
+/// Linux alone, because prices differ by product and muster's nodes run Linux. Both names: which one EC2 answers
+/// by depends on the account's age; the price is one.
+const PRODUCTS: [&str; 2] = ["Linux/UNIX", "Linux/UNIX (Amazon VPC)"];
 /// Types in one request: as many as keep the request small; EC2 names no limit.
 const TYPES_AT_ONCE: usize = 100;
 
@@ -20,7 +21,11 @@ pub(crate) async fn spot(region: &InRegion, types: &[InstanceType]) -> Result<Ve
         let types: Vec<_> = types.iter().map(|name| SdkInstanceType::from(name.as_str())).collect();
         let send = |token| {
             let call = region.ec2.describe_spot_price_history().set_instance_types(Some(types.clone()));
-            call.product_descriptions(PRODUCT).start_time(now).max_results(1000).set_next_token(token).send()
+            call.set_product_descriptions(Some(PRODUCTS.map(str::to_owned).to_vec()))
+                .start_time(now)
+                .max_results(1000)
+                .set_next_token(token)
+                .send()
         };
         let prices = region.pages(Action::DescribeSpotPriceHistory, usize::MAX, send, |page| {
             (page.spot_price_history.unwrap_or_default(), page.next_token)
