@@ -6,7 +6,6 @@ use super::frame::{Frame, Past, decision_line};
 use super::scene::{NAME, Scene};
 use anyhow::{Context, Result};
 use autoscaler::Handle;
-use autoscaler::http::Shell;
 use autoscaler_core::Decision;
 use fleet::ports::Clock;
 use fleet::{FleetId, FleetName, Timestamp};

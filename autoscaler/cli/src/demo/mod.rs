@@ -10,7 +10,7 @@ mod screen;
 mod summary;
 
 use crate::exit::{Exit, OrExit, Outcome};
-use crate::out::{self, Format, Terminal};
+use crate::out::{self, Format};
 use agents::Agents;
 use anyhow::{Context, Result, bail};
 use audience::{Quiet, Teller, Viewer};
@@ -24,7 +24,7 @@ use fleet_clock::SteppedClock;
 use fleet_cloud::{CloudConfig, CloudServer};
 use fleet_sim::Demand;
 use flate2::read::MultiGzDecoder;
-use scene::{FLEET, REGION, Scene};
+use scene::{FLEET, Scene};
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -101,13 +101,14 @@ fn parse_speed(text: &str) -> Result<Speed, String> {
 
 impl Args {
     /// Plays it.
-    pub fn run(self, terminal: &Terminal) -> Outcome {
+    pub fn run(self) -> Outcome {
         let scene = self.scene().or_exit(Exit::Configuration, "read the trace")?;
+        autoscaler::tls::install_provider();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .or_exit(Exit::TryAgain, "start the runtime")?;
-        runtime.block_on(self.play(scene, terminal)).or_exit(Exit::Unavailable, "play the demo")?;
+        runtime.block_on(self.play(scene)).or_exit(Exit::Unavailable, "play the demo")?;
         Ok(Exit::Success)
     }
 
@@ -127,7 +128,7 @@ impl Args {
         Ok(Scene { title, demand, length, boot: self.boot, seed: self.seed })
     }
 
-    async fn play(&self, scene: Scene, terminal: &Terminal) -> Result<()> {
+    async fn play(&self, scene: Scene) -> Result<()> {
         let home = tempfile::Builder::new().prefix("muster-demo-").tempdir().context("failed to make a directory")?;
         let stage = Stage::build(&scene, home.path(), self.speed.0).await?;
         let address = stage.address;
@@ -152,7 +153,7 @@ impl Args {
             Format::Text => out::print(&format!("\n{summary}"))?,
         }
         if self.serve && complete {
-            terminal.say(format_args!("http://{address} and {} stay open; Ctrl-C ends", play.cloud.endpoint()));
+            out::say(format_args!("http://{address} and {} stay open; Ctrl-C ends", play.cloud.endpoint()));
             interrupted.wait().await;
         }
         stage.daemon.stop().await;

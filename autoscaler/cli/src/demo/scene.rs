@@ -78,7 +78,7 @@ impl Scene {
 
     /// The policy, as an operator would write it.
     pub fn policy() -> String {
-        format!("fleet \"{NAME}\" {{\n  id     = \"{FLEET}\"\n  region = \"{REGION}\"\n\n  workload {{ spreads = true }}\n}}\n")
+        format!("fleet \"{NAME}\" {{\n  id     = \"{FLEET}\"\n  region = \"{REGION}\"\n\n  workload {{ kind = \"spreads\" }}\n}}\n")
     }
 }
 
