@@ -36,7 +36,11 @@ fn the_smallest_policy_is_a_name_and_an_id() {
     assert_eq!(FleetPolicy { origins: minimal.origins.clone(), ..expected }, minimal);
     assert_eq!(minimal.base, Policy::default());
     assert_eq!(minimal.at(Timestamp::EPOCH), (Policy::default(), vec![]));
-    assert_eq!(one("fleet \"web\" {\n  id = \"fleet-1\"\n}\n").backend, Backend::Ec2Fleet);
+    assert_eq!(one("fleet \"web\" { id = \"fleet-1\" }").backend, Backend::Ec2Fleet);
+    assert_eq!(one(&OTHER.replace('\n', "\r\n")), one(OTHER), "line ends say nothing");
+    let warnings = set(&here("examples/minimal.hcl")).warnings;
+    let about: Vec<&str> = warnings.iter().map(|warning| warning.path.as_str()).collect();
+    assert_eq!(about, ["fleet.web.workload.kind"]);
 }
 
 #[test]
