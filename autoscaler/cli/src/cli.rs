@@ -1,0 +1,72 @@
+//! The command line.
+
+use crate::commands;
+use crate::exit::Outcome;
+use crate::out::Terminal;
+use clap::{Parser, Subcommand};
+
+/// Hold the CPU of EC2 spot fleets at its target, and say why.
+///
+/// muster-autoscaler measures demand as utilisation times the capacity that produced it, looks ahead as far as a
+/// new instance needs to boot, and sets the target of Spot Fleets and EC2 Fleets accordingly. Policies are written
+/// in HCL.
+#[derive(Debug, Parser)]
+#[command(
+    name = "muster-autoscaler",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_long_help = "\
+Start here:
+  muster-autoscaler check web.hcl                  find everything that is wrong with a policy
+  muster-autoscaler plan --policy web.hcl          see what would be done, and why; change nothing
+  muster-autoscaler run --policy web.hcl --state /var/lib/muster
+  muster-autoscaler status                         what is, and what is held back
+  muster-autoscaler explain web                    the arithmetic of the last decision
+
+Data goes to standard output, everything else to standard error. Colour only on a terminal; NO_COLOR is honoured.
+
+Exit codes: 0 done, 64 usage, 69 not reachable, 70 bug, 75 try again, 77 not allowed, 78 configuration."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(commands::run::Args),
+    Check(commands::check::Args),
+    ExplainPolicy(commands::explain_policy::Args),
+    Plan(commands::plan::Args),
+    Status(commands::status::Args),
+    Explain(commands::explain::Args),
+    Pause(commands::orders::Pause),
+    Resume(commands::orders::Resume),
+    Override(commands::orders::Override),
+    Demo(crate::demo::Args),
+    Replay(commands::replay::Args),
+    Completions(commands::generate::Completions),
+    Man(commands::generate::Man),
+}
+
+impl Cli {
+    /// Does what the command line says.
+    pub fn run(self, terminal: Terminal) -> Outcome {
+        match self.command {
+            Command::Run(args) => args.run(terminal),
+            Command::Check(args) => args.run(terminal),
+            Command::ExplainPolicy(args) => args.run(terminal),
+            Command::Plan(args) => args.run(terminal),
+            Command::Status(args) => args.run(terminal),
+            Command::Explain(args) => args.run(terminal),
+            Command::Pause(args) => args.run(),
+            Command::Resume(args) => args.run(),
+            Command::Override(args) => args.run(),
+            Command::Demo(args) => args.run(),
+            Command::Replay(args) => args.run(terminal),
+            Command::Completions(args) => args.run(),
+            Command::Man(args) => args.run(),
+        }
+    }
+}

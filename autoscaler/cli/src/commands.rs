@@ -1,0 +1,11 @@
+//! One module a command: its arguments with their help, and what it does.
+
+pub mod check;
+pub mod explain;
+pub mod explain_policy;
+pub mod generate;
+pub mod orders;
+pub mod plan;
+pub mod replay;
+pub mod run;
+pub mod status;

@@ -1,0 +1,141 @@
+//! `run`: the daemon.
+
+use crate::aws::Where;
+use crate::commands::check;
+use crate::exit::{Exit, Failure, OrExit, Outcome};
+use crate::log::Log;
+use crate::out::{self, Terminal};
+use autoscaler::http::{Access, Limits, TokenFile};
+use autoscaler::{Daemon, DaemonConfig, Ended, Signals, StartError};
+use autoscaler_policy::PolicySet;
+use fleet::InstanceId;
+use fleet_clock::SystemClock;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// Hold fleets at their target until told to stop.
+///
+/// Policies are read at the start, on SIGHUP and when a file changes: validated first, then swapped; a bad file
+/// leaves the old policies in force and says so. The journal in the state directory survives a kill at any
+/// moment; one process has it at a time. SIGTERM finishes or journals what is in flight, within ten seconds.
+///
+/// Node agents push their samples to POST /v1/samples with a token of --samples-token-file, from the private
+/// address of the instance that they speak of. Operators' orders (pause, resume, override) need a token of
+/// --operator-token-file; without that option they are taken from this host alone.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  muster-autoscaler run --policy web.hcl --state /var/lib/muster
+  muster-autoscaler run --policy /etc/muster/policies --state /var/lib/muster \\
+      --listen 0.0.0.0:7575 --samples-token-file /run/secrets/samples --log-format json
+  muster-autoscaler run --policy web.hcl --state ./state --dry-run      say what would be done, do nothing
+  muster-autoscaler run --policy web.hcl --state ./state --endpoint http://127.0.0.1:4566
+
+Files with tokens may hold several, one a line, so that one can be replaced without a gap.
+Exits with 64, 77 or 78 when starting again would not help: RestartPreventExitStatus=64 77 78.")]
+pub struct Args {
+    /// Policy file, or directory whose *.hcl files are policy files. May be given several times.
+    #[arg(long = "policy", value_name = "FILE|DIR", required = true)]
+    policies: Vec<PathBuf>,
+    /// Directory of the journal; it is made where it is missing.
+    #[arg(long, value_name = "DIR")]
+    state: PathBuf,
+    /// Where agents, operators and Prometheus reach the daemon.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7575")]
+    listen: SocketAddr,
+    /// File with the tokens of node agents; without it no samples are taken.
+    #[arg(long, value_name = "FILE")]
+    samples_token_file: Option<PathBuf>,
+    /// File with the tokens of operators; without it orders are taken from this host alone.
+    #[arg(long, value_name = "FILE")]
+    operator_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    place: Where,
+    /// Plan and report for every fleet, change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// The instance that this process runs on: never removed.
+    #[arg(long, value_name = "INSTANCE")]
+    own_instance: Option<InstanceId>,
+    #[command(flatten)]
+    log: Log,
+}
+
+impl Args {
+    /// Runs the daemon to its end.
+    pub fn run(self, terminal: Terminal) -> Outcome {
+        self.log.start(terminal)?;
+        let policies = load(&self.policies, terminal)?;
+        let access = Access {
+            samples: open(self.samples_token_file.as_ref())?,
+            operators: open(self.operator_token_file.as_ref())?,
+        };
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .or_exit(Exit::TryAgain, "start the runtime")?
+            .block_on(self.serve(&policies, access))
+    }
+
+    async fn serve(self, policies: &PolicySet, access: Access) -> Outcome {
+        let signals = Signals::listen().or_exit(Exit::Bug, "listen to signals")?;
+        let region = self.place.region(needs_region(policies)).await?;
+        let listener = TcpListener::bind(self.listen)
+            .await
+            .or_exit(Exit::Unavailable, format_args!("listen on {}", self.listen))?;
+        let engine = autoscaler_engine::Config {
+            region,
+            dry_run: self.dry_run,
+            own_instance: self.own_instance,
+            ..autoscaler_engine::Config::default()
+        };
+        let config = DaemonConfig {
+            policies: self.policies,
+            state: Some(self.state),
+            engine,
+            ..DaemonConfig::default()
+        };
+        let connect = Arc::new(self.place.connect());
+        let daemon =
+            Daemon::start(config, connect, Arc::new(SystemClock::new())).await.map_err(not_started)?;
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "listening");
+        }
+        let handle = daemon.handle();
+        let serving = tokio::spawn(async move { handle.serve(listener, access, Limits::default()).await });
+        let ended = signals.govern(daemon).await;
+        // It ends with the daemon; a panic in there has been logged and concerns nobody any more.
+        let _ = serving.await;
+        Ok(match ended {
+            Ended::Stopped | Ended::CutOff | Ended::AtOnce => Exit::Success,
+            Ended::Panicked => Exit::Bug,
+        })
+    }
+}
+
+/// Reads the policies; shows everything that is wrong with them as `check` does.
+pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<PolicySet, Failure> {
+    let files = check::read(paths)?;
+    autoscaler_policy::load(&files).map_err(|problems| {
+        out::say_as_is(&problems.render(terminal.colour_err));
+        Failure::new(Exit::Configuration, "the policies cannot be used")
+    })
+}
+
+/// Whether there is a policy whose region has to be found out.
+pub fn needs_region(policies: &PolicySet) -> bool {
+    policies.fleets.iter().any(|fleet| fleet.region.is_none())
+}
+
+/// Why a daemon did not start, with its exit code.
+pub fn not_started(error: StartError) -> Failure {
+    let exit = Exit::of(error.exit_code());
+    Failure::because(exit, "start", error)
+}
+
+fn open(path: Option<&PathBuf>) -> Result<Option<TokenFile>, Failure> {
+    path.map(TokenFile::open).transpose().or_exit(Exit::Configuration, "start")
+}

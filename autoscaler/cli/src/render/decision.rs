@@ -1,0 +1,59 @@
+//! A decision in words.
+
+use super::clock;
+use crate::out::Paint;
+use autoscaler_core::Action;
+use autoscaler_engine::{Decided, Withheld};
+use fleet::{FleetName, InstanceId};
+use std::fmt::Write as _;
+
+/// What was decided for a fleet, the arithmetic of it, and the steps; ends with a newline.
+pub fn decision(name: &FleetName, decided: &Decided, paint: Paint) -> String {
+    let Decided { at, plan, withheld, report } = decided;
+    let mut text = format!("{} at {}\n", paint.name(name), clock(*at));
+    for line in report.to_string().lines() {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "  {line}");
+    }
+    for (number, action) in (1..).zip(&plan.actions) {
+        let _ = writeln!(text, "  step {number}: {}", step(action));
+    }
+    if let Some(withheld) = withheld
+        && !plan.actions.is_empty()
+    {
+        let _ = writeln!(text, "  {}", paint.odd(format_args!("not carried out: {}", why_not(withheld))));
+    }
+    text
+}
+
+fn step(action: &Action) -> String {
+    match action {
+        Action::Modify { fleet, from, change } if *from == change.target => {
+            format!("set {} to its target {from} again, with NoTermination", fleet.id)
+        }
+        Action::Modify { fleet, from, change } => {
+            let on_demand = match change.on_demand_target {
+                0 => String::new(),
+                units => format!(", {units} of it on demand"),
+            };
+            format!("set the target of {} from {from} to {}{on_demand}", fleet.id, change.target)
+        }
+        Action::Terminate { instances, .. } => {
+            let ids: Vec<_> = instances.iter().map(InstanceId::as_str).collect();
+            format!("terminate {}", ids.join(", "))
+        }
+    }
+}
+
+fn why_not(withheld: &Withheld) -> String {
+    match withheld {
+        Withheld::DryRun => "dry run".to_owned(),
+        Withheld::Refused { invariants } => format!("the checker refused it ({})", invariants.join(", ")),
+        Withheld::Busy => "the write before has not ended yet".to_owned(),
+        Withheld::BackingOff { class } => format!("the last write failed ({})", class.label()),
+        Withheld::Budget => "too many writes are in flight".to_owned(),
+        Withheld::JournalFailing => "the journal fails, and this would begin a removal".to_owned(),
+        Withheld::Stopping => "the daemon is stopping".to_owned(),
+        Withheld::Panicked => "the planner panicked".to_owned(),
+    }
+}

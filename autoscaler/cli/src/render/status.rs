@@ -1,0 +1,185 @@
+//! Fleets at a glance.
+
+use super::table::Table;
+use super::{ago, alarm_text, clock, counted, until};
+use crate::out::Paint;
+use autoscaler_core::Phase;
+use autoscaler_engine::{FleetStatus, Status};
+use fleet::{FleetState, Timestamp};
+use std::fmt::{Display, Write as _};
+
+/// A line a fleet, and below what deserves a look; ends with a newline.
+pub fn overview(status: &Status, paint: Paint) -> String {
+    let mut table = Table::default();
+    let heads = ["FLEET", "STATE", "CPU", "GOAL", "TARGET", "RANGE", "SERVING", "COMING", "LAST DECISION"];
+    table.row(heads.map(|head| (head.to_owned(), paint.faint(head))));
+    for fleet in &status.fleets {
+        table.row(row(fleet, status.at, paint));
+    }
+    let mut text = table.render();
+    let mut remark = |who: &str, what: String| {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "{} {who}{what}", paint.bad("!"));
+    };
+    if status.stopping {
+        remark("", "stopping".to_owned());
+    }
+    if status.dry_run {
+        remark("", "dry run: nothing is changed anywhere".to_owned());
+    }
+    for raised in &status.alarms {
+        remark("", alarm_text(&raised.alarm));
+    }
+    for fleet in &status.fleets {
+        let who = format!("{}: ", fleet.name);
+        for words in conditions(fleet, status.at) {
+            remark(&who, words);
+        }
+        for raised in &fleet.alarms {
+            remark(&who, alarm_text(&raised.alarm));
+        }
+    }
+    if status.fleets.is_empty() {
+        text.push_str("no policy names a fleet\n");
+    }
+    text
+}
+
+fn row(fleet: &FleetStatus, now: Timestamp, paint: Paint) -> [(String, String); 9] {
+    let report = fleet.decided.as_ref().map(|decided| &decided.report);
+    let shown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let plain = |text: String| (text.clone(), text);
+    let state = shown(fleet.state.map(|state| state_text(state).to_owned()));
+    let painted = match fleet.state {
+        Some(FleetState::Active) => paint.good(&state),
+        _ => paint.odd(&state),
+    };
+    let last = fleet.decided.as_ref().map(|d| format!("{}, {}", d.report.one_line(), ago(d.at, now)));
+    [
+        (fleet.name.to_string(), paint.name(&fleet.name)),
+        (state, painted),
+        plain(shown(report.and_then(|r| r.utilization).map(|u| u.to_string()))),
+        plain(shown(report.and_then(|r| r.goal).map(|u| u.to_string()))),
+        plain(shown(fleet.target.map(|target| target.to_string()))),
+        plain(format!("{}..{}", fleet.min, fleet.max)),
+        plain(shown(report.map(|r| r.serving.to_string()))),
+        plain(shown(report.map(|r| r.coming.to_string()))),
+        plain(shown(last)),
+    ]
+}
+
+const fn state_text(state: FleetState) -> &'static str {
+    match state {
+        FleetState::Submitted => "submitted",
+        FleetState::Active => "active",
+        FleetState::Modifying => "modifying",
+        FleetState::Deleted => "deleted",
+        FleetState::Failed => "failed",
+    }
+}
+
+/// What is not the ordinary course of things, without being an alarm.
+fn conditions(fleet: &FleetStatus, now: Timestamp) -> Vec<String> {
+    let mut words = Vec::new();
+    if let Some(pause) = &fleet.pause {
+        words.push(format!("paused by {}, ends {}: {}", pause.by, until(pause.until, now), pause.reason));
+    }
+    if let Some(bent) = &fleet.bent {
+        let values = [
+            bent.min.map(|min| format!("min {min}")),
+            bent.max.map(|max| format!("max {max}")),
+            bent.target.map(|target| format!("target {target}")),
+        ];
+        let values: Vec<_> = values.into_iter().flatten().collect();
+        words.push(format!(
+            "{} by {}'s override, ends {}: {}",
+            values.join(", "),
+            bent.by,
+            until(bent.until, now),
+            bent.reason
+        ));
+    }
+    if fleet.observe_only {
+        words.push("the policy says to observe only".to_owned());
+    }
+    if fleet.dry_run {
+        words.push("dry run: nothing is changed".to_owned());
+    }
+    words
+}
+
+/// Everything about one fleet; ends with a newline.
+pub fn fleet(fleet: &FleetStatus, now: Timestamp, paint: Paint) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, words: &dyn Display| {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "{} {words}", paint.faint(format_args!("{label:<10}")));
+    };
+    let id = fleet.id.as_ref().map_or_else(|| fleet.selector.to_string(), ToString::to_string);
+    let region = fleet.region.as_ref().map(|region| format!(" in {region}")).unwrap_or_default();
+    line("fleet", &format_args!("{}: {} {id}{region}", paint.name(&fleet.name), fleet.backend));
+    let state = fleet.state.map_or("not seen yet", state_text);
+    let seen = fleet.seen.map(|seen| format!(", seen {}", ago(seen, now))).unwrap_or_default();
+    line("state", &format_args!("{state}{seen}"));
+    let target = fleet.target.map_or_else(|| "-".to_owned(), |target| target.to_string());
+    let fulfilled = fleet.fulfilled.map(|units| format!(", {units} fulfilled")).unwrap_or_default();
+    line("target", &format_args!("{target} of {}..{}{fulfilled}", fleet.min, fleet.max));
+    if !fleet.schedules.is_empty() {
+        line("schedules", &fleet.schedules.join(", "));
+    }
+    if let Some(writing) = &fleet.writing {
+        line("writing", &format_args!("{}, begun {}", writing.operation, ago(writing.since, now)));
+    }
+    line("instances", &instances(fleet));
+    for instance in &fleet.instances {
+        let phase = phase_text(instance.phase);
+        let since = ago(instance.since, now);
+        let health = if instance.health == fleet::Health::Unhealthy { ", unhealthy" } else { "" };
+        line(
+            "",
+            &format_args!(
+                "{} {} weight {}, {phase} since {since}{health}",
+                instance.id, instance.pool, instance.weight
+            ),
+        );
+    }
+    match &fleet.decided {
+        Some(decided) => {
+            line("decided", &format_args!("{}, {}", decided.report.one_line(), ago(decided.at, now)))
+        }
+        None => line("decided", &"nothing yet"),
+    }
+    for words in conditions(fleet, now) {
+        line("note", &paint.odd(words));
+    }
+    for raised in &fleet.alarms {
+        let words = format!("since {}: {}", clock(raised.since), alarm_text(&raised.alarm));
+        line("alarm", &paint.bad(words));
+    }
+    text
+}
+
+fn instances(fleet: &FleetStatus) -> String {
+    let phases = [Phase::InService, Phase::Booting, Phase::Requested, Phase::Draining, Phase::Leaving];
+    let counts: Vec<String> = phases
+        .into_iter()
+        .map(|phase| (phase, fleet.instances.iter().filter(|instance| instance.phase == phase).count()))
+        .filter(|(_, count)| *count > 0)
+        .map(|(phase, count)| format!("{count} {}", phase_text(phase)))
+        .collect();
+    match counts.is_empty() {
+        true if fleet.instances_seen.is_none() => "not seen yet".to_owned(),
+        true => "none".to_owned(),
+        false => format!("{}: {}", counted(fleet.instances.len(), "instance"), counts.join(", ")),
+    }
+}
+
+const fn phase_text(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Requested => "requested",
+        Phase::Booting => "booting",
+        Phase::InService => "in service",
+        Phase::Draining => "draining",
+        Phase::Leaving => "leaving",
+    }
+}
