@@ -19,9 +19,8 @@ pub(crate) const fn short(number: f64) -> f32 {
 }
 
 /// A position in a ring of some length, by a number that only grows (or a clock's, which need not).
-#[expect(clippy::cast_sign_loss, reason = "0 <= remainder < length")]
-pub(crate) const fn slot(number: i64, length: usize) -> usize {
-    number.rem_euclid(signed(length)) as usize
+pub(crate) fn slot(number: i64, length: usize) -> usize {
+    usize::try_from(number.rem_euclid(signed(length))).unwrap_or(0)
 }
 
 /// A part of some choices: `0 <= share < 1` picks one of `choices`.

@@ -8,14 +8,17 @@ use super::tempo::{RECENT, Tempo};
 use fleet::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A slope of so much over a lead is one.
+/// A slope of so much over a lead is one, where it stands out from the usual error by so much.
 const SLOPE: f64 = 0.08;
+const SLOPE_ERRORS: f64 = 3.0;
 /// Restlessness below and above these shares of the usual is calm and wild.
 const CALM: f64 = 0.6;
 const WILD: f64 = 1.3;
-/// What comes out so many times the usual error above its forecast, and by so much, is a surprise.
+/// What comes out so many times the usual error above its forecast, and by so much, is a surprise, as long as it
+/// goes on rising.
 const SURPRISE: f64 = 6.0;
-const SURPRISE_LEAST: f64 = 0.08;
+const SURPRISE_LEAST: f64 = 0.15;
+const STILL_RISING: f64 = 0.5;
 /// So many observations of the whole stand behind those of a situation.
 const SHRINK: f64 = 30.0;
 /// What a surprise or saturation is remembered by, each time it is seen: they are rare.
@@ -36,6 +39,13 @@ pub enum Situation {
     Saturated,
     /// Saturated, and what waits is known.
     SaturatedByLoad,
+}
+
+impl Situation {
+    /// Whether it must be left as fast as it can be, whatever breach may cost at other times.
+    pub(super) fn is_urgent(self) -> bool {
+        matches!(self, Self::Surprised | Self::Saturated | Self::SaturatedByLoad)
+    }
 }
 
 /// The middle of the nine ordinary situations.
@@ -68,6 +78,8 @@ pub(super) struct Errors {
     /// Mean relative error lately, and as a rule.
     restless: f64,
     usual: f64,
+    /// How many errors have been learned.
+    learned: f64,
     /// Contexts of the forecasts in flight, by number of the tick modulo [`RECENT`].
     contexts: Vec<Context>,
     ticks: usize,
@@ -76,7 +88,7 @@ pub(super) struct Errors {
 impl Default for Errors {
     fn default() -> Self {
         Self {
-            all: Ratios::prior(30.0, unknown),
+            all: Ratios::prior(10.0, unknown),
             ordinary: vec![Ratios::default(); 9],
             // A step of unknown height: as likely to double as to double again.
             surprised: Ratios::prior(5.0, |r| (r.ln() / 4.0_f64.ln()).clamp(0.0, 1.0)),
@@ -85,6 +97,7 @@ impl Default for Errors {
             phases: Phases::default(),
             restless: 0.02,
             usual: 0.02,
+            learned: 5.0,
             contexts: vec![Context::default(); RECENT],
             ticks: 0,
         }
@@ -96,7 +109,7 @@ impl Default for Errors {
 fn unknown(ratio: f64) -> f64 {
     let z = ratio.ln();
     let laplace = |s: f64| if z < 0.0 { 0.5 * (z / s).exp() } else { 1.0 - 0.5 * (-z / s).exp() };
-    0.95 * laplace(0.05) + 0.05 * laplace(0.3)
+    0.95 * laplace(0.01) + 0.05 * laplace(0.3)
 }
 
 impl Errors {
@@ -117,8 +130,8 @@ impl Errors {
             Situation::Saturated => return self.saturated.add(bin, tempo.weight, RARE_KEEP),
             Situation::SaturatedByLoad => return self.by_load.add(bin, tempo.weight, RARE_KEEP),
             Situation::Usual | Situation::Ordinary(_) => {
-                let here = self.here(context.situation);
                 let all = self.all.tails();
+                let here = self.here(context.situation, &all);
                 let keeps = (tempo.keep.phase, tempo.keep.day);
                 self.phases.learn(context.phase, bin, tempo.weight, keeps, &all, &here);
                 self.all.add(bin, tempo.weight, keep);
@@ -126,7 +139,10 @@ impl Errors {
             }
         }
         self.restless = off.abs() + (self.restless - off.abs()) * tempo.keep.restless;
-        self.usual = off.abs() + (self.usual - off.abs()) * tempo.keep.usual;
+        // A plain mean at first: two days are too long to wait for what is usual.
+        self.learned += 1.0;
+        let keep = tempo.keep.usual.min(1.0 - 1.0 / self.learned);
+        self.usual = off.abs() + (self.usual - off.abs()) * keep;
     }
 
     /// Takes note of the situation of a forecast, and says what may come over it.
@@ -142,12 +158,12 @@ impl Errors {
         let context = Context { situation, phase: Phases::of(end.millis() - 1 + ahead) };
         self.ticks += 1;
         self.contexts[self.ticks % RECENT] = context;
-        let here = self.here(situation);
+        let all = self.all.tails();
+        let here = self.here(situation, &all);
         let ordinary = matches!(situation, Situation::Usual | Situation::Ordinary(_));
         if !ordinary || !self.phases.help() {
             return (context, Outlook { then: here, soon: here });
         }
-        let all = self.all.tails();
         let minutes = usize::try_from(i64::try_from(tempo.flip).unwrap_or(0) * tempo.tick / 60_000);
         let then = self.phases.apply(context.phase, 0, &all, &here);
         let mut soon = self.phases.apply(context.phase, minutes.unwrap_or(0).min(20), &all, &here);
@@ -161,12 +177,14 @@ impl Errors {
         if estimate.saturated {
             return if estimate.by_load { Situation::SaturatedByLoad } else { Situation::Saturated };
         }
-        if forecast.surprise > (self.usual * SURPRISE).max(SURPRISE_LEAST) {
+        let surprise = (self.usual * SURPRISE).max(SURPRISE_LEAST);
+        if forecast.surprise > surprise && forecast.rise > surprise * STILL_RISING {
             return Situation::Surprised;
         }
         let restless = self.restless / self.usual.max(1e-4);
         let restless = u8::from(restless >= CALM) + u8::from(restless >= WILD);
-        let slope = u8::from(forecast.slope >= -SLOPE) + u8::from(forecast.slope >= SLOPE);
+        let steep = (self.usual * SLOPE_ERRORS).max(SLOPE);
+        let slope = u8::from(forecast.slope >= -steep) + u8::from(forecast.slope >= steep);
         match restless * 3 + slope {
             MIDDLE => Situation::Usual,
             other => Situation::Ordinary(other),
@@ -174,18 +192,18 @@ impl Errors {
     }
 
     /// The tails of errors in a situation, backed by the whole where it was seldom met.
-    fn here(&self, situation: Situation) -> Tails {
+    fn here(&self, situation: Situation, all: &Tails) -> Tails {
         match situation {
             Situation::Surprised => self.surprised.tails(),
             Situation::Saturated => self.saturated.tails(),
             Situation::SaturatedByLoad => self.by_load.tails(),
             Situation::Usual | Situation::Ordinary(_) => {
                 let own = &self.ordinary[number(situation)];
-                let all = self.all.tails();
+                let share = 1.0 / (own.total() + SHRINK);
                 let (mut tails, mut sum) = ([0.0; BINS + 1], 0.0);
                 for bin in (0..BINS).rev() {
                     sum += own.count(bin);
-                    tails[bin] = (sum + SHRINK * all[bin]) / (own.total() + SHRINK);
+                    tails[bin] = (sum + SHRINK * all[bin]) * share;
                 }
                 tails
             }

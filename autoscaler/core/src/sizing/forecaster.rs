@@ -4,7 +4,7 @@ use super::Expert;
 use super::history::History;
 use super::regression::{FEATURES, Regression};
 use super::tempo::{RECENT, Tempo};
-use crate::number::{pick, short};
+use crate::number::{pick, real, short, signed};
 use fleet::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -55,8 +55,10 @@ pub(super) struct Forecast {
     pub slope: f64,
     /// How far the last forecast to come due was off, as a share: positive where more came.
     pub surprise: f64,
-    /// The size of demand around now.
-    pub scale: f64,
+    /// How demand has risen with the newest tick, as a share of its size.
+    pub rise: f64,
+    /// Mean demand of the last minute, in power.
+    pub lately: f64,
 }
 
 /// An ensemble whose members are weighted by how well they did lately at the distance that matters.
@@ -175,7 +177,9 @@ impl Forecaster {
             said: said.map(short),
             forecast: short(demand),
         };
-        Forecast { demand, said, weights, slope: features[2], surprise, scale }
+        let minute = tempo.ticks(Duration::from_secs(60));
+        let lately = (0..minute).map(|ago| self.back(ago)).sum::<f64>() / real(signed(minute));
+        Forecast { demand, said, weights, slope: features[2], surprise, rise: features[0], lately }
     }
 
     /// Demand so many ticks ago.

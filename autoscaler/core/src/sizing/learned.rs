@@ -5,6 +5,7 @@ use super::estimator::{Estimate, estimate};
 use super::forecaster::{ALL, Forecast, Forecaster};
 use super::history::History;
 use super::prices::{Ladder, Rungs};
+use super::promise::{Promise, WorkingPoint};
 use super::rises::Rises;
 use super::tempo::{Delays, LEAD_MAX, RECENT, Tempo};
 use super::trials::{PATIENCES, Rules, Trials};
@@ -21,13 +22,6 @@ const SAME_PURCHASE: Duration = Duration::from_secs(600);
 const AHEAD: Duration = Duration::from_secs(120);
 /// Demand is sized for at least this share of a unit.
 const LEAST_UNITS: f64 = 0.02;
-/// So much above the target may mean utilisation be: the contract allows half a point, this is what is aimed at.
-const MEAN_ABOVE: f64 = 0.0025;
-/// Half a day that is taken as kept, so that the first breach of a new fleet does not look like the rule.
-const GRACE_MILLIS: f64 = 43_200_000.0;
-/// How fast the working point follows mean utilisation: by 0.002 a minute for each point that it is off.
-const FOLLOW: f64 = 0.002;
-
 /// What has been learned of a fleet's demand: bounded (32 KiB serialised), folded from samples, rebuilt from
 /// the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,7 +41,10 @@ pub struct Learned {
     rises: Rises,
     trials: Trials,
     usual_demand: f64,
+    /// The forecast without its jitter: mean utilisation is a matter of ten minutes, not of one.
+    steady: f64,
     promise: Promise,
+    working_point: WorkingPoint,
     /// What the newest tick led to.
     outcome: Outcome,
     /// Needs of recent ticks in units, by number modulo their count: what `scale_out.hold` waits upon.
@@ -63,17 +60,6 @@ struct Part {
     served: f64,
     saturated: bool,
     by_load: bool,
-}
-
-/// How the promise was really kept.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Promise {
-    ticks: f64,
-    above: f64,
-    served: f64,
-    power: f64,
-    /// The utilisation at which the forecast alone would run the fleet: moved so that the mean comes out right.
-    working_point: f64,
 }
 
 /// The arithmetic of the newest tick.
@@ -100,7 +86,9 @@ impl Default for Learned {
             rises: Rises::default(),
             trials: Trials::default(),
             usual_demand: 0.0,
-            promise: Promise { ticks: 0.0, above: 0.0, served: 0.0, power: 0.0, working_point: 0.0 },
+            steady: 0.0,
+            promise: Promise::default(),
+            working_point: WorkingPoint::default(),
             outcome: Outcome::default(),
             needs: vec![0; RECENT],
             needs_at: 0,
@@ -320,23 +308,32 @@ impl Learned {
         let forecast = self.forecaster.forecast(tempo, &self.history, end, surprise);
         let (context, outlook) = self.errors.outlook(tempo, end, &estimate, &forecast);
         self.rises.learn(tempo, forecast.demand, context.situation);
+        self.steady = if self.steady <= 0.0 {
+            forecast.demand
+        } else {
+            forecast.demand + (self.steady - forecast.demand) * tempo.keep.mean
+        };
         let level = rules.level;
         // What is certain: what is served now, at the level; what is forecast, at the working point.
-        let floor = (estimate.served / level).max(forecast.demand / self.promise.working_point) / unit;
+        let point = self.working_point.get(policy);
+        let floor = (estimate.served / level).max(self.steady.min(forecast.demand) / point) / unit;
         let ladder = Ladder::of(&Rungs {
             forecast: (forecast.demand / unit).max(LEAST_UNITS),
             outlook: &outlook,
             floor,
+            keep_floor: floor.max(forecast.lately / point / unit),
             min: f64::from(policy.capacity.min),
             max: rules.max,
             level,
         });
         let risks = PATIENCES.map(|p| p.rise_risk);
         let rises = self.rises.exceeded(context.situation, &risks);
-        self.trials.decide(tempo, &rules, &ladder, &rises);
+        self.trials.decide(tempo, &rules, &ladder, &rises, context.situation.is_urgent());
         self.trials.choose(tempo, &rules, self.promise.broken(tempo));
+        let (need, _) = self.trials.decision();
+        self.working_point.see(tempo, policy, self.steady.min(forecast.demand) / unit, need);
         self.needs_at = (self.needs_at + 1) % self.needs.len();
-        self.needs[self.needs_at] = few_units(self.trials.decision().0);
+        self.needs[self.needs_at] = few_units(need);
         self.outcome = Outcome { estimate, forecast, situation: context.situation };
     }
 
@@ -348,32 +345,5 @@ impl Learned {
             hold: self.tempo.ticks(policy.scale_in.hold).min(RECENT - 1),
             max: f64::from(policy.capacity.max.max(policy.capacity.min)),
         }
-    }
-}
-
-impl Promise {
-    /// Takes a sample in, and moves the working point so that mean utilisation comes out at the target.
-    ///
-    /// It lies between a point below the target, where the mean is right without any margin, and just below the
-    /// level, where every accident breaches.
-    fn see(&mut self, tempo: &Tempo, policy: &Policy, sample: &Sample, estimate: &Estimate) {
-        let (goal, level) = (policy.target.get(), policy.objective.above.get());
-        self.ticks = self.ticks * tempo.keep.promise + 1.0;
-        let above = estimate.demand > level * sample.power.get();
-        self.above = self.above * tempo.keep.promise + f64::from(u8::from(above));
-        self.served = self.served * tempo.keep.usual + estimate.served;
-        self.power = self.power * tempo.keep.usual + sample.power.get();
-        let (lowest, highest) = ((goal - 0.01).max(0.01), (level - 0.003).max(goal));
-        if self.working_point <= 0.0 {
-            self.working_point = goal + 0.015;
-        }
-        let off = self.served / self.power.max(f64::MIN_POSITIVE) - (goal + MEAN_ABOVE);
-        let minutes = real(tempo.tick) / 60_000.0;
-        self.working_point = (self.working_point - off * FOLLOW * minutes).clamp(lowest, highest);
-    }
-
-    /// The share of time above the level, over what is remembered and half a day of grace.
-    fn broken(&self, tempo: &Tempo) -> f64 {
-        self.above / (self.ticks + GRACE_MILLIS / real(tempo.tick.max(1)))
     }
 }

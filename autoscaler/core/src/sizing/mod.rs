@@ -17,6 +17,7 @@ mod history;
 mod learned;
 mod phases;
 mod prices;
+mod promise;
 mod ratios;
 mod regression;
 mod rises;

@@ -102,14 +102,16 @@ impl Phases {
     fn tails(&self, minute: usize, all: &Tails) -> [f64; STEPS] {
         let twin = (minute + MINUTES / 2) % MINUTES;
         let total = |m: usize| f64::from(self.totals[m]);
+        let (of_own, of_both) =
+            (1.0 / (total(minute) + SHRINK), 1.0 / (total(minute) + total(twin) + SHRINK));
         let (mut own, mut both) = (0.0, 0.0);
         let mut tails = [0.0; STEPS];
         for step in (0..STEPS).rev() {
             own += f64::from(self.counts[minute * STEPS + step]);
             both += f64::from(self.counts[twin * STEPS + step]);
             let whole = all[DOWN + step * PAIR];
-            let half = (own + both + SHRINK * whole) / (total(minute) + total(twin) + SHRINK);
-            tails[step] = (own + SHRINK * half) / (total(minute) + SHRINK);
+            let half = (own + both + SHRINK * whole) * of_both;
+            tails[step] = (own + SHRINK * half) * of_own;
         }
         tails
     }

@@ -15,8 +15,10 @@ const RUNGS: usize = BINS - DOWN + 2;
 pub(super) struct Ladder {
     count: usize,
     units: [f64; RUNGS],
-    /// The risk of breach, and thrice that of saturation: at the tick forecast, and in the minutes after.
+    /// The risk of breach, and thrice that of saturation, at the tick that was forecast.
     then: [f64; RUNGS],
+    /// The same for the minutes after, at sizes that need not be whole: what is kept is rounded only in the end.
+    parts: [f64; RUNGS],
     soon: [f64; RUNGS],
 }
 
@@ -28,6 +30,8 @@ pub(super) struct Rungs<'a> {
     pub outlook: &'a Outlook,
     /// The least units, whatever the risk: what demand needs now, and at the target.
     pub floor: f64,
+    /// The least that is kept, whatever the risk: what demand has needed lately, too.
+    pub keep_floor: f64,
     /// The policy's bounds.
     pub min: f64,
     pub max: f64,
@@ -38,36 +42,34 @@ pub(super) struct Rungs<'a> {
 impl Ladder {
     /// Sizes from the floor up to where no ratio on record would breach. O(bins).
     pub fn of(rungs: &Rungs<'_>) -> Self {
-        let mut ladder = Self { count: 0, units: [0.0; RUNGS], then: [0.0; RUNGS], soon: [0.0; RUNGS] };
-        let lowest = (rungs.floor - 1e-9).ceil().clamp(rungs.min, rungs.max);
-        let mut at = [0_usize; 4];
-        let tails = [&rungs.outlook.then, &rungs.outlook.soon];
-        ladder.push(lowest, rungs, tails, &mut at);
-        for edge in &EDGES[DOWN..] {
-            let units = (rungs.forecast * edge / rungs.level - 1e-9).ceil().min(rungs.max);
-            if units > ladder.units[ladder.count - 1] {
-                ladder.push(units, rungs, tails, &mut at);
+        let Rungs { forecast, outlook, floor, keep_floor, min, max, level } = rungs;
+        let mut ladder = Self {
+            count: 0,
+            units: [0.0; RUNGS],
+            then: [0.0; RUNGS],
+            parts: [0.0; RUNGS],
+            soon: [0.0; RUNGS],
+        };
+        let lowest = (floor - 1e-9).ceil().clamp(*min, *max);
+        let lowest_kept = keep_floor.clamp(*min, *max);
+        let (mut at, mut soon_at) = ((0, 0), (0, 0));
+        let risk = |units: f64, tails, at: &mut (usize, usize)| {
+            let full = units / forecast;
+            tail_above(tails, full * level, &mut at.0) + SATURATION * tail_above(tails, full, &mut at.1)
+        };
+        for (index, edge) in std::iter::once(&0.0).chain(&EDGES[DOWN..]).enumerate() {
+            let part = forecast * edge / level;
+            let kept = part.clamp(lowest_kept, *max);
+            ladder.parts[index] = kept;
+            ladder.soon[index] = risk(kept, &outlook.soon, &mut soon_at);
+            let units = (part - 1e-9).ceil().clamp(lowest, *max);
+            if ladder.count == 0 || units > ladder.units[ladder.count - 1] {
+                ladder.units[ladder.count] = units;
+                ladder.then[ladder.count] = risk(units, &outlook.then, &mut at);
+                ladder.count += 1;
             }
         }
         ladder
-    }
-
-    fn push(
-        &mut self,
-        units: f64,
-        rungs: &Rungs<'_>,
-        tails: [&super::ratios::Tails; 2],
-        at: &mut [usize; 4],
-    ) {
-        let full = units / rungs.forecast;
-        let [breach_then, full_then, breach_soon, full_soon] = at;
-        let risk = |tails, breach: &mut usize, saturation: &mut usize| {
-            tail_above(tails, full * rungs.level, breach) + SATURATION * tail_above(tails, full, saturation)
-        };
-        self.units[self.count] = units;
-        self.then[self.count] = risk(tails[0], breach_then, full_then);
-        self.soon[self.count] = risk(tails[1], breach_soon, full_soon);
-        self.count += 1;
     }
 
     /// The cheapest size at a price of breach, and what it comes to; the smaller of equals.
@@ -75,9 +77,9 @@ impl Ladder {
         Self::least(&self.units[..self.count], &self.then[..self.count], price)
     }
 
-    /// The cheapest size that also covers the minutes in which a release would be bought back.
+    /// The cheapest size, whole or not, that also covers the minutes in which a release would be bought back.
     pub fn cheapest_soon(&self, price: f64) -> f64 {
-        Self::least(&self.units[..self.count], &self.soon[..self.count], price).0
+        Self::least(&self.parts, &self.soon, price).0
     }
 
     fn least(units: &[f64], risks: &[f64], price: f64) -> (f64, f64) {

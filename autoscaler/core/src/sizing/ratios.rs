@@ -78,10 +78,10 @@ impl Ratios {
     pub fn tails(&self) -> Tails {
         let mut tails = [0.0; BINS + 1];
         let mut sum = 0.0;
-        let total = self.total().max(f64::MIN_POSITIVE);
+        let share = 1.0 / self.total().max(f64::MIN_POSITIVE);
         for bin in (0..BINS).rev() {
             sum += self.count(bin);
-            tails[bin] = (sum / total).min(1.0);
+            tails[bin] = (sum * share).min(1.0);
         }
         tails
     }

@@ -10,16 +10,17 @@ use crate::number::{few_units, real, short};
 use serde::{Deserialize, Serialize};
 
 /// Ways of giving back that are tried with each price, from rash to patient.
-pub(super) const PATIENCES: [Patience; 4] = [
+pub(super) const PATIENCES: [Patience; 5] = [
     Patience { saving: 2.0, rise_risk: 2.0, gain: 0.0 },
-    Patience { saving: 6.0, rise_risk: 0.4, gain: 0.5 },
-    Patience { saving: 15.0, rise_risk: 0.15, gain: 1.5 },
-    Patience { saving: 30.0, rise_risk: 0.05, gain: 4.0 },
+    Patience { saving: 4.0, rise_risk: 0.5, gain: 0.25 },
+    Patience { saving: 10.0, rise_risk: 0.25, gain: 1.0 },
+    Patience { saving: 20.0, rise_risk: 0.1, gain: 2.0 },
+    Patience { saving: 30.0, rise_risk: 0.04, gain: 4.0 },
 ];
 /// How many settings are tried.
 pub(super) const TRIALS: usize = PRICES.len() * PATIENCES.len();
 /// The setting to begin with: dear enough to be safe on what nothing is known of.
-const FIRST: usize = 5 * PATIENCES.len() + 1;
+const FIRST: usize = 3 * PATIENCES.len() + 1;
 /// Days of experience that are assumed before there is any: the dearer, the better.
 const ASSUMED: f64 = 0.15;
 /// Breach and saturation in these days, at a price of one: the share falls with the price.
@@ -31,6 +32,10 @@ const PEAKS: usize = 5;
 const SATURATED: f64 = 0.003 * 0.75;
 /// Flip-flops a day that the contract allows are 12; the margin is for the live fleet, which is not alone.
 const FLIPS: f64 = 9.0;
+/// What a flip-flop costs beside its units, in unit-minutes: a node drained for nothing.
+const FLIP_COST: f64 = 200.0;
+/// The least price of breach while the fleet is surprised or saturated: there it is never sat out.
+const URGENT: f64 = 12.0;
 /// So much of the objective's breach is aimed at: the rest is for what the distributions do not know yet.
 const AIM: f64 = 0.85;
 /// The setting in use is looked over so often, and at once when it no longer keeps the promise.
@@ -164,7 +169,15 @@ impl Trials {
     /// Lets every setting decide upon what may come. O(settings x lead).
     ///
     /// * `rises`: how far needs may rise in the coming minutes, by patience.
-    pub fn decide(&mut self, tempo: &Tempo, rules: &Rules, ladder: &Ladder, rises: &[f64; PATIENCES.len()]) {
+    /// * `urgent`: whether breach is dear just now, whatever the setting.
+    pub fn decide(
+        &mut self,
+        tempo: &Tempo,
+        rules: &Rules,
+        ladder: &Ladder,
+        rises: &[f64; PATIENCES.len()],
+        urgent: bool,
+    ) {
         self.ticks += 1;
         let block = rules.hold.div_ceil(PEAKS - 1).max(1);
         let now = Now {
@@ -177,13 +190,12 @@ impl Trials {
         };
         let mut trials = self.fleets.iter_mut();
         for (price, need_now) in PRICES.iter().zip(&mut self.needs) {
-            let price = price * rules.size;
+            let price = if urgent { price.max(URGENT) } else { *price } * rules.size;
             let (need, least) = ladder.cheapest(price);
             let soon = ladder.cheapest_soon(price);
             *need_now = few_units(need);
             for ((patience, rise), trial) in PATIENCES.iter().zip(rises).zip(&mut trials) {
-                let covers = if patience.rise_risk > 1.0 { need } else { (soon * rise).round() };
-                let keep = few_units(covers.clamp(need, rules.max.max(need)));
+                let keep = few_units((soon * rise - 1e-6).ceil().clamp(need, rules.max.max(need)));
                 let gain = |units: u16| ladder.cost(f64::from(units), price) - least;
                 trial.decide(&now, (few_units(need), keep), patience, gain);
             }
@@ -206,11 +218,13 @@ impl Trials {
             return;
         }
         self.looked_over = 0;
+        let flip_cost = short(FLIP_COST * 60_000.0 / real(tempo.tick));
         let mut cheapest: Option<(f32, usize)> = None;
         let mut nearest = (f64::INFINITY, self.chosen);
         for (number, trial) in self.fleets.iter().enumerate() {
             let off = excess(number);
-            let cost = trial.fared.cost / trial.fared.ticks.max(1.0);
+            let ticks = trial.fared.ticks.max(1.0);
+            let cost = (trial.fared.cost + trial.fared.flips * flip_cost) / ticks;
             if off <= 1.0 && cheapest.is_none_or(|(least, _)| cost < least) {
                 cheapest = Some((cost, number));
             }
