@@ -34,7 +34,11 @@ impl Teller {
     /// Says what is played and where to look.
     pub fn new(scene: &Scene, address: SocketAddr, interrupted: Interrupted) -> Result<Self> {
         let mut plain = Plain::default();
-        plain.line(&format!("{}: {} of load on a Spot Fleet", scene.title, fleet::DurationText(scene.length)))?;
+        plain.line(&format!(
+            "{}: {} of load on a Spot Fleet",
+            scene.title,
+            fleet::DurationText(scene.length)
+        ))?;
         for (pool, from, until) in scene.dry() {
             let [from, until] = [from, until].map(super::frame::clock_time);
             plain.line(&format!("{pool} will have no capacity from {from} to {until}"))?;

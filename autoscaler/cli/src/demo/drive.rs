@@ -54,7 +54,13 @@ pub struct Seen {
 impl Seen {
     /// Nothing yet, of a day of this length.
     pub fn new(length: Duration) -> Self {
-        Self { frame: None, past: Past::new(length), decisions: Vec::new(), moved: [0; 2], last: Timestamp::EPOCH }
+        Self {
+            frame: None,
+            past: Past::new(length),
+            decisions: Vec::new(),
+            moved: [0; 2],
+            last: Timestamp::EPOCH,
+        }
     }
 }
 
@@ -123,7 +129,8 @@ impl Play {
         let frame = Frame::of(&self.world(), &self.fleet).context("the demo's fleet is gone")?;
         self.seen.past.add(&frame);
         self.seen.frame = Some(frame);
-        let decisions = self.daemon.decisions(FleetName::new(NAME)).await.context("failed to ask the daemon")?;
+        let decisions =
+            self.daemon.decisions(FleetName::new(NAME)).await.context("failed to ask the daemon")?;
         for decided in decisions.unwrap_or_default() {
             if decided.at <= self.seen.last {
                 continue;

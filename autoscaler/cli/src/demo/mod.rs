@@ -17,13 +17,13 @@ use audience::{Quiet, Teller, Viewer};
 use autoscaler::http::{Access, Limits, TokenFile};
 use autoscaler::{Connect, Daemon, DaemonConfig, RegionPorts};
 use drive::{Audience, Play, Seen};
+use flate2::read::MultiGzDecoder;
 use fleet::ports::{Answer, Clock};
 use fleet::{FleetId, Region, parse_duration};
 use fleet_aws::{Aws, AwsConfig, Credentials, Endpoints, Secret};
 use fleet_clock::SteppedClock;
 use fleet_cloud::{CloudConfig, CloudServer};
 use fleet_sim::Demand;
-use flate2::read::MultiGzDecoder;
 use scene::{FLEET, Scene};
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Read};
@@ -118,7 +118,10 @@ impl Args {
             None => ("a day of New York's taxis".to_owned(), decode("taxi.csv.gz", TAXI, true)?),
         };
         if self.from >= demand.duration() {
-            bail!("--from lies behind the end of {title}, which lasts {}", fleet::DurationText(demand.duration()));
+            bail!(
+                "--from lies behind the end of {title}, which lasts {}",
+                fleet::DurationText(demand.duration())
+            );
         }
         let length = self.length.min(demand.duration() - self.from);
         if length < Duration::from_secs(60) {
@@ -129,7 +132,10 @@ impl Args {
     }
 
     async fn play(&self, scene: Scene) -> Result<()> {
-        let home = tempfile::Builder::new().prefix("muster-demo-").tempdir().context("failed to make a directory")?;
+        let home = tempfile::Builder::new()
+            .prefix("muster-demo-")
+            .tempdir()
+            .context("failed to make a directory")?;
         let stage = Stage::build(&scene, home.path(), self.speed.0).await?;
         let address = stage.address;
         let mut play = stage.play;
@@ -191,7 +197,8 @@ impl Stage {
             ..DaemonConfig::default()
         };
         let connect = Arc::new(Loopback { endpoint: cloud.endpoint() });
-        let daemon = Daemon::start(config, connect, shared_clock).await.context("failed to start the daemon")?;
+        let daemon =
+            Daemon::start(config, connect, shared_clock).await.context("failed to start the daemon")?;
         let listener = listen().await?;
         let address = listener.local_addr().context("failed to listen")?;
         let access = Access {

@@ -73,12 +73,18 @@ impl Scene {
     pub fn dry(&self) -> Vec<(Pool, Duration, Duration)> {
         let pools = [("c5.large", "eu-west-1a"), ("m5.large", "eu-west-1b")];
         let times = self.dry_times();
-        pools.iter().zip(times).map(|((kind, zone), (_, [from, until]))| (Pool::spot(*kind, *zone), from, until)).collect()
+        pools
+            .iter()
+            .zip(times)
+            .map(|((kind, zone), (_, [from, until]))| (Pool::spot(*kind, *zone), from, until))
+            .collect()
     }
 
     /// The policy, as an operator would write it.
     pub fn policy() -> String {
-        format!("fleet \"{NAME}\" {{\n  id     = \"{FLEET}\"\n  region = \"{REGION}\"\n\n  workload {{ kind = \"spreads\" }}\n}}\n")
+        format!(
+            "fleet \"{NAME}\" {{\n  id     = \"{FLEET}\"\n  region = \"{REGION}\"\n\n  workload {{ kind = \"spreads\" }}\n}}\n"
+        )
     }
 }
 

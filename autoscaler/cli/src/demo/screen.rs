@@ -117,12 +117,22 @@ fn paint_load(canvas: &mut Canvas<'_>, area: Rect, scenery: &Scenery<'_>) {
     let top = capacity.iter().chain(&demand).map(|(_, y)| *y).fold(4.0, f64::max).ceil();
     let (until, marks) = hours(scenery.length);
     let line = |name: &'static str, color, data| {
-        Dataset::default().name(name).marker(Marker::Braille).graph_type(GraphType::Line).style(color).data(data)
+        Dataset::default()
+            .name(name)
+            .marker(Marker::Braille)
+            .graph_type(GraphType::Line)
+            .style(color)
+            .data(data)
     };
-    let chart = Chart::new(vec![line("load", Color::Cyan, &demand), line("serving", Color::Green, &capacity)])
-        .block(Block::bordered().title("load and capacity, in instances"))
-        .x_axis(Axis::default().bounds([0.0, until]).labels(marks))
-        .y_axis(Axis::default().bounds([0.0, top]).labels(["0".to_owned(), format!("{:.0}", top / 2.0), format!("{top:.0}")]));
+    let chart =
+        Chart::new(vec![line("load", Color::Cyan, &demand), line("serving", Color::Green, &capacity)])
+            .block(Block::bordered().title("load and capacity, in instances"))
+            .x_axis(Axis::default().bounds([0.0, until]).labels(marks))
+            .y_axis(Axis::default().bounds([0.0, top]).labels([
+                "0".to_owned(),
+                format!("{:.0}", top / 2.0),
+                format!("{top:.0}"),
+            ]));
     canvas.render_widget(chart, area);
 }
 
@@ -133,7 +143,12 @@ fn paint_utilization(canvas: &mut Canvas<'_>, area: Rect, scenery: &Scenery<'_>)
     let goal = [(0.0, 75.0), (until, 75.0)];
     let level = [(0.0, 80.0), (until, 80.0)];
     let line = |name: &'static str, color, data| {
-        Dataset::default().name(name).marker(Marker::Braille).graph_type(GraphType::Line).style(color).data(data)
+        Dataset::default()
+            .name(name)
+            .marker(Marker::Braille)
+            .graph_type(GraphType::Line)
+            .style(color)
+            .data(data)
     };
     let chart = Chart::new(vec![
         line("80 %", Color::Red, &level),

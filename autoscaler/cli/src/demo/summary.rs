@@ -37,7 +37,14 @@ impl Summary {
     /// Sums up.
     ///
     /// * `caller`: the name under which the cloud counted the daemon's calls.
-    pub fn new(trace: &str, complete: bool, scores: Scores, moved: [u64; 2], counts: &CallCounts, caller: &str) -> Self {
+    pub fn new(
+        trace: &str,
+        complete: bool,
+        scores: Scores,
+        moved: [u64; 2],
+        counts: &CallCounts,
+        caller: &str,
+    ) -> Self {
         let calls: BTreeMap<String, u64> = counts
             .iter()
             .filter(|(name, ..)| *name == caller)
