@@ -309,6 +309,7 @@ fn get_metric_statistics(context: &Context<'_>, input: &Data) -> Result<Data, Fa
     Ok(map([("Label", label.into()), ("Datapoints", Data::List(points))]))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one of a table of operations, most of which can fail")]
 fn list_metrics(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
     let mut all = Vec::new();
     {

@@ -20,7 +20,7 @@ use crate::gate::plain;
 use crate::request::Request;
 use crate::shared::Shared;
 use crate::wire::Answer;
-use fleet::{FleetId, Health, InstanceId, Market, Pool, Timestamp, parse_duration};
+use fleet::{FleetId, Health, InstanceId, Pool, Timestamp, parse_duration};
 use fleet_sim::{Demand, World};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
@@ -175,11 +175,8 @@ fn each(
 
 /// A pool of the world by its name, `m5.large/eu-west-1a` or `m5.large/eu-west-1a/on-demand`.
 fn pool_of(name: &str, world: &World) -> Result<Pool, Refusal> {
-    let mut parts = name.splitn(3, '/');
-    let (instance_type, zone) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let market = if parts.next() == Some("on-demand") { Market::OnDemand } else { Market::Spot };
-    let pool = Pool { market, ..Pool::spot(instance_type, zone) };
-    if pool.to_string() == name && world.spec().pools.iter().any(|known| known.pool() == pool) {
+    let found = crate::world_file::pool_of(name);
+    if let Some(pool) = found.filter(|pool| world.spec().pools.iter().any(|known| known.pool() == *pool)) {
         return Ok(pool);
     }
     let known: Vec<String> = world.spec().pools.iter().map(|known| known.pool().to_string()).collect();

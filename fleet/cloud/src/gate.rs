@@ -84,7 +84,7 @@ async fn aws(shared: &Shared, request: &Request, call: Call, stopping: watch::Re
         }
     };
     let Some(known) = service.operation(&operation) else {
-        return Outcome::Answer(refuse(&service.unknown_operation(protocol, &operation)));
+        return Outcome::Answer(refuse(&protocol.unknown_operation(&operation)));
     };
     let caller = request.app_id().unwrap_or(&key);
     let context =

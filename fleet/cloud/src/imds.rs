@@ -236,15 +236,14 @@ fn credentials(shared: &Shared, instance: &Instance, now: Timestamp) -> Option<S
         .keys
         .get(&instance.id)
         .filter(|key| key.session.as_ref().is_some_and(|session| session.expires > now + RENEWED));
-    let key = match held {
-        Some(key) => key.clone(),
-        None => {
-            let principal =
-                Principal::Role { role: shared.instance_role.clone(), session: instance.id.to_string() };
-            let (key, _) = locked(&shared.keys).issue(principal, now, CREDENTIALS);
-            tokens.keys.insert(instance.id.clone(), key.clone());
-            key
-        }
+    let key = if let Some(key) = held {
+        key.clone()
+    } else {
+        let principal =
+            Principal::Role { role: shared.instance_role.clone(), session: instance.id.to_string() };
+        let (key, _) = locked(&shared.keys).issue(principal, now, CREDENTIALS);
+        tokens.keys.insert(instance.id.clone(), key.clone());
+        key
     };
     let session = key.session?;
     let document = json!({

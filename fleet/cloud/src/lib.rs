@@ -32,6 +32,7 @@ mod sqs;
 mod ssm;
 mod sts;
 mod wire;
+pub mod world_file;
 
 pub use config::{CloudConfig, Credential, Secret};
 pub use faults::{FaultKind, HttpFault};

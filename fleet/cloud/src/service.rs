@@ -2,7 +2,7 @@
 
 use crate::shared::{Context, Failure};
 use crate::sigv4::SignatureError;
-use crate::wire::{AwsError, Data, Protocol};
+use crate::wire::{AwsError, Data};
 use crate::{autoscaling, cloudwatch, ec2, sqs, ssm, sts};
 use fleet::{ApiError, ErrorClass, Timestamp};
 use http::StatusCode;
@@ -83,20 +83,6 @@ impl Service {
         };
         operations.iter().copied().flatten().find(|operation| operation.name == name)
     }
-    /// The refusal of an operation that the service does not have.
-    pub fn unknown_operation(self, protocol: Protocol, name: &str) -> AwsError {
-        let name: String = name.chars().take(64).collect();
-        match protocol {
-            Protocol::Ec2 => AwsError::new(
-                "InvalidAction",
-                format!("The action {name} is not valid for this web service."),
-            ),
-            Protocol::Query(_) => AwsError::new("InvalidAction", format!("Could not find operation {name}")),
-            Protocol::Json(_) => AwsError::new("UnknownOperationException", format!("no operation {name}")),
-            Protocol::Cbor => AwsError::new("UnknownOperationException", format!("no operation {name}"))
-                .with_status(StatusCode::NOT_FOUND),
-        }
-    }
     /// The refusal of a call for its rate.
     pub fn throttled(self) -> AwsError {
         match self {
@@ -112,21 +98,14 @@ impl Service {
     }
     /// The refusal of a caller who may not.
     pub fn denied(self, who: &str, operation: &str) -> AwsError {
-        let service = self.signing_name();
-        match self {
-            Self::Ec2 => {
-                let message = format!(
-                    "You are not authorized to perform this operation. User: {who} is not authorized to perform: ec2:{operation}"
-                );
-                AwsError::new("UnauthorizedOperation", message).with_status(StatusCode::FORBIDDEN)
-            }
-            _ => {
-                let message = format!("User: {who} is not authorized to perform: {service}:{operation}");
-                AwsError::new("AccessDeniedException", message)
-                    .with_query_code("AccessDenied")
-                    .with_status(self.refusal_status())
-            }
+        let action = format!("User: {who} is not authorized to perform: {}:{operation}", self.signing_name());
+        if self == Self::Ec2 {
+            let message = format!("You are not authorized to perform this operation. {action}");
+            return AwsError::new("UnauthorizedOperation", message).with_status(StatusCode::FORBIDDEN);
         }
+        AwsError::new("AccessDeniedException", action)
+            .with_query_code("AccessDenied")
+            .with_status(self.refusal_status())
     }
     /// The refusal of a caller who is not believed.
     ///

@@ -12,6 +12,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation::by_gate("AssumeRoleWithWebIdentity", assume_role_with_web_identity),
 ];
 
+#[expect(clippy::unnecessary_wraps, reason = "one of a table of operations, most of which can fail")]
 fn get_caller_identity(context: &Context<'_>, _: &Data) -> Result<Data, Failure> {
     let account = context.world().spec().account.clone();
     Ok(map([

@@ -90,7 +90,7 @@ fn instance_type(name: &str, vcpus: u32) -> Data {
         ("instanceType", name.into()),
         ("currentGeneration", true.into()),
         ("supportedUsageClasses", Data::list(["on-demand", "spot"])),
-        ("bareMetal", name.ends_with(".metal").into()),
+        ("bareMetal", (name.split_once('.').is_some_and(|(_, size)| size.starts_with("metal"))).into()),
         (
             "processorInfo",
             map([("supportedArchitectures", Data::list([if arm { "arm64" } else { "x86_64" }]))]),

@@ -4,6 +4,7 @@ use crate::wire::{AwsError, Data};
 use std::collections::BTreeMap;
 
 /// A request's filters.
+#[derive(Debug)]
 pub(super) struct Filters<'a>(Vec<(&'a str, Vec<&'a str>)>);
 
 impl<'a> Filters<'a> {
@@ -127,7 +128,7 @@ mod tests {
                 filter("instance-state-name", &["running"]),
             ]),
         )]);
-        let filters = Filters::read(&input, &["instance-state-name"], true).ok().expect("known filters");
+        let filters = Filters::read(&input, &["instance-state-name"], true).expect("known filters");
         let tags = |value: &str| BTreeMap::from([("role".to_owned(), value.to_owned())]);
         let state = |state: &'static str| move |_: &str| Some(state.to_owned());
         assert!(filters.pass(&tags("api"), state("running")));

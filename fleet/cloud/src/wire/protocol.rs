@@ -4,6 +4,7 @@ use super::{AwsError, Data, cbor, json, xml};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
+use std::fmt::Write as _;
 
 /// A complete answer, before faults are laid on it.
 pub(crate) type Answer = Response<Bytes>;
@@ -44,20 +45,23 @@ impl Protocol {
         let body = match self {
             Self::Ec2 => {
                 let mut out = XML_HEAD.to_owned();
-                out.push_str(&format!(
+                // Writing to a `String` cannot fail.
+                let _ = write!(
+                    out,
                     "<{operation}Response xmlns=\"{EC2_NAMESPACE}\"><requestId>{request_id}</requestId>"
-                ));
+                );
                 xml::write(&mut out, value, "item");
-                out.push_str(&format!("</{operation}Response>"));
+                let _ = write!(out, "</{operation}Response>");
                 out.into_bytes()
             }
             Self::Query(namespace) => {
                 let mut out = format!("<{operation}Response xmlns=\"{namespace}\"><{operation}Result>");
                 xml::write(&mut out, value, "member");
-                out.push_str(&format!(
+                let _ = write!(
+                    out,
                     "</{operation}Result><ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata>\
                      </{operation}Response>"
-                ));
+                );
                 out.into_bytes()
             }
             Self::Json(_) => json::to_value(value).to_string().into_bytes(),
@@ -104,6 +108,20 @@ impl Protocol {
         answer
     }
 
+    /// The refusal of an operation that the service does not have, in the protocol's words.
+    pub fn unknown_operation(self, name: &str) -> AwsError {
+        let name: String = name.chars().take(64).collect();
+        match self {
+            Self::Ec2 => AwsError::new(
+                "InvalidAction",
+                format!("The action {name} is not valid for this web service."),
+            ),
+            Self::Query(_) => AwsError::new("InvalidAction", format!("Could not find operation {name}")),
+            Self::Json(_) => AwsError::new("UnknownOperationException", format!("no operation {name}")),
+            Self::Cbor => AwsError::new("UnknownOperationException", format!("no operation {name}"))
+                .with_status(StatusCode::NOT_FOUND),
+        }
+    }
     fn answer(self, status: StatusCode, request_id: &str, body: Vec<u8>) -> Answer {
         let mut answer = Response::new(Bytes::from(body));
         *answer.status_mut() = status;
