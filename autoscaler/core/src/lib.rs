@@ -13,6 +13,7 @@ mod policy;
 mod report;
 pub mod sizing;
 mod snapshot;
+mod words;
 
 pub use checker::{Breach, Budget, Invariant, check};
 pub use memory::{Expected, Memory, Removal, RemovalStep};

@@ -313,17 +313,3 @@ pub struct Report {
     /// Facts worth an operator's attention.
     pub remarks: Vec<Remark>,
 }
-
-impl Report {
-    /// The decision and its first reason, in one line.
-    pub fn one_line(&self) -> String {
-        format!("{:?}", self.decision)
-    }
-}
-
-impl std::fmt::Display for Report {
-    /// The arithmetic in words, a line each, without a newline at the end.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.one_line())
-    }
-}

@@ -82,10 +82,10 @@ struct Fared {
 /// How a setting fared, to be shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tried {
-    /// Which of the prices of breach.
-    pub price: u8,
-    /// Which of the ways of giving back.
-    pub patience: u8,
+    /// What a minute above the level counts for, in minutes of the whole fleet.
+    pub price: f32,
+    /// The savings that must have been missed before anything is given back, in unit-minutes.
+    pub patience: f32,
     /// Days of experience.
     pub days: f32,
     /// The share of time above the level, 0..=1.
@@ -247,10 +247,9 @@ impl Trials {
         let fared = &self.fleets[self.chosen].fared;
         let ticks = fared.ticks.max(1.0);
         let days = short(f64::from(fared.ticks) * real(tempo.tick) / DAY_MILLIS);
-        let index = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
         Tried {
-            price: index(self.chosen / PATIENCES.len()),
-            patience: index(self.chosen % PATIENCES.len()),
+            price: short(PRICES[self.chosen / PATIENCES.len()]),
+            patience: short(PATIENCES[self.chosen % PATIENCES.len()].saving),
             days,
             breach: fared.breach / ticks,
             saturated: fared.saturated / ticks,
