@@ -46,6 +46,7 @@ enum Command {
     Override(commands::orders::Override),
     Demo(crate::demo::Args),
     Replay(commands::replay::Args),
+    Cloud(commands::cloud::Args),
     Completions(commands::generate::Completions),
     Man(commands::generate::Man),
 }
@@ -65,6 +66,7 @@ impl Cli {
             Command::Override(args) => args.run(),
             Command::Demo(args) => args.run(),
             Command::Replay(args) => args.run(terminal),
+            Command::Cloud(args) => args.run(terminal),
             Command::Completions(args) => args.run(),
             Command::Man(args) => args.run(),
         }

@@ -1,6 +1,7 @@
 //! One module a command: its arguments with their help, and what it does.
 
 pub mod check;
+pub mod cloud;
 pub mod explain;
 pub mod explain_policy;
 pub mod generate;

@@ -4,6 +4,7 @@
 use crate::client::{Address, Daemon, Operator, wait};
 use crate::exit::{Exit, Outcome};
 use crate::out;
+use crate::render::clock;
 use autoscaler::http::api::{Ordered, OverrideOrder, PauseOrder, ResumeOrder};
 use clap::{ArgGroup, Args};
 use fleet::{FleetName, Utilization, parse_duration};
@@ -145,7 +146,7 @@ fn give(
     let Ordered { until, .. } = wait(daemon.post(&path, body))?;
     let whom = fleet.map_or_else(|| "every fleet".to_owned(), |name| name.to_string());
     match until {
-        Some(until) => out::say(format_args!("{order} {whom}: in force and on disk, until {until}")),
+        Some(until) => out::say(format_args!("{order} {whom}: in force and on disk, until {}", clock(until))),
         None => out::say(format_args!("{order} {whom}: in force and on disk")),
     }
     Ok(Exit::Success)

@@ -1,8 +1,8 @@
 use super::*;
 use autoscaler_core::{Action, Decision, Hold, Phase, Plan, Report};
 use autoscaler_engine::{
-    ActiveAlarm, Alarm, CallCount, Cycle, Decided, FleetStatus, InstanceStatus, JournalStatus, Outcome,
-    PolicyStatus, Record, Withheld,
+    ActiveAlarm, Alarm, CallCount, Cycle, Decided, FleetStatus, InstanceStatus, JournalStatus, Operation,
+    Outcome, PolicyStatus, Record, Withheld,
 };
 use fleet::ports::Change;
 use fleet::{
@@ -143,8 +143,8 @@ fn counters_of_a_fleet_start_at_0_and_are_forgotten_with_it() {
         cycle(vec![modify(4, 6)], None),
         cycle(vec![modify(6, 5), terminate], None),
         cycle(vec![modify(5, 9)], Some(Withheld::DryRun)),
-        Record::Outcome { at: AT, step: 0, outcome: failed },
-        Record::Outcome { at: AT, step: 0, outcome: Outcome::Done },
+        Record::Outcome { at: AT, step: 0, operation: Operation::Modify, outcome: failed },
+        Record::Outcome { at: AT, step: 0, operation: Operation::Modify, outcome: Outcome::Done },
     ];
     metrics.count(&[Entry { fleet: "web".into(), at: AT, records }]);
     let text = scrape(vec![fleet_status("web")]);
