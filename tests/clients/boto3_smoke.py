@@ -8,14 +8,17 @@ number that is none, or a word that its enumeration does not list fails, which t
 
 import datetime
 import json
+import os
 import sys
+import threading
+import time
 import urllib.request
 from xml.etree import ElementTree
 
 import boto3
 import botocore.model
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
@@ -55,6 +58,15 @@ def refused(code, status, call, **arguments):
         assert found == (code, status), f"{found}, expected {(code, status)}: {error}"
         return error
     raise AssertionError(f"expected {code}")
+
+
+def unanswered(call, **arguments):
+    """The connection ends without a whole answer: a client cannot know what has happened."""
+    try:
+        call(**arguments)
+    except HTTPClientError:
+        return
+    raise AssertionError("there was an answer")
 
 
 # The models.
@@ -392,17 +404,33 @@ def refusals():
     refused("InternalError", 500, ec2.describe_instances)
     for kind in ["cut_answer", "close_after", "close_before"]:
         fault({"type": kind})
-        try:
-            ec2.describe_instances()
-        except Exception as error:
-            assert not isinstance(error, ClientError), error
-        else:
-            raise AssertionError(kind)
+        unanswered(ec2.describe_instances)
     ec2.describe_instances()
     # Six hit by a fault, three refused for their form, and one that went well; those that were not believed were
     # nobody's.
     counted = control("GET", "calls")["smoke"]["DescribeInstances"]["calls"]
     assert counted == 9, counted
+
+
+def rates():
+    """EC2's documented rate of this action is a bucket of 50, and the world's time stands still."""
+    ec2 = client("ec2")
+    for _ in range(50):
+        ec2.describe_spot_fleet_requests()
+    refused("RequestLimitExceeded", 503, ec2.describe_spot_fleet_requests)
+    control("POST", "advance", {"by": "1s"})
+    ec2.describe_spot_fleet_requests()
+    counted = control("GET", "calls")["smoke"]["DescribeSpotFleetRequests"]
+    assert counted == {"calls": 52, "throttled": 1, "failed": 0}, counted
+
+
+def lost_answers():
+    """The world takes effect and its answer is lost."""
+    ec2 = client("ec2")
+    instance = ec2.describe_instances()["Reservations"][0]["Instances"][0]["InstanceId"]
+    unanswered(ec2.terminate_instances, InstanceIds=[instance])
+    [found] = ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"]
+    assert found["State"]["Name"] == "shutting-down", found
 
 
 def catalogue():
@@ -504,6 +532,29 @@ def messages():
     assert (body["source"], body["account"], body["region"]) == ("aws.ec2", ACCOUNT, REGION), body
     sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
+    # A long poll ends when something comes, or when its time is over in the world.
+    answers = []
+
+    def poll():
+        answers.append(client("sqs").receive_message(QueueUrl=url, WaitTimeSeconds=20).get("Messages", []))
+
+    while sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        pass
+    for change, expected in [
+        (("rebalance", {"instance": instance}), "EC2 Instance Rebalance Recommendation"),
+        (("advance", {"by": "20s"}), None),
+    ]:
+        before = control("GET", "calls")["smoke"]["ReceiveMessage"]["calls"]
+        waiting = threading.Thread(target=poll)
+        waiting.start()
+        while control("GET", "calls")["smoke"]["ReceiveMessage"]["calls"] == before:
+            time.sleep(0.01)
+        control("POST", *change)
+        waiting.join(20)
+        assert not waiting.is_alive(), change
+        found = [json.loads(one["Body"])["detail-type"] for one in answers.pop()]
+        assert found == ([expected] if expected else []), (change, found)
+
     own = sqs.create_queue(QueueName="own", Attributes={"VisibilityTimeout": "60"})["QueueUrl"]
     for text in "one", "two":
         sqs.send_message(QueueUrl=own, MessageBody=text)
@@ -557,6 +608,12 @@ def identity():
     client("ec2", token=given["SessionToken"], **held).describe_instances()
     refused("AuthFailure", 401, client("ec2", token="another", **held).describe_instances)
     refused("AuthFailure", 401, client("ec2", **held).describe_instances)
+    instance = control("GET", "state")["fleets"][0]["instances"][0]["id"]
+    os.environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = f"{ENDPOINT}/_imds/{instance}/"
+    del os.environ["AWS_EC2_METADATA_DISABLED"]
+    node = boto3.session.Session(region_name=REGION).client("sts", endpoint_url=ENDPOINT)
+    arn = node.get_caller_identity()["Arn"]
+    assert arn == f"arn:aws:sts::{ACCOUNT}:assumed-role/muster-node/{instance}", arn
     refused("InvalidIdentityToken", 400, sts.assume_role_with_web_identity, WebIdentityToken="wrong", **assume)
 
 
@@ -576,6 +633,6 @@ def scalable_targets():
 if __name__ == "__main__":
     {
         section.__name__: section
-        for section in [spot_fleet, ec2_fleet, paging, refusals, catalogue, metrics, messages, parameters,
+        for section in [spot_fleet, ec2_fleet, paging, refusals, rates, lost_answers, catalogue, metrics, messages, parameters,
                         identity, scalable_targets]
     }[sys.argv[2]]()

@@ -4,27 +4,28 @@ use fleet::Timestamp;
 use fleet::ports::Clock;
 use fleet_clock::SteppedClock;
 use fleet_cloud::{CloudConfig, CloudServer, Secret};
-use fleet_sim::{Demand, FleetRequest, FleetSpec, World, WorldSpec};
+use fleet_sim::{Action, Demand, Effect, Fault, FleetRequest, FleetSpec, World, WorldSpec};
 use serde_json::Value;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// A world with one spot fleet of twelve instances and nine units of demand: 75 % busy.
-fn world() -> World {
+fn world(faults: Vec<Fault>) -> World {
     let request = FleetRequest { target: 12, ..FleetRequest::default() };
     let fleet = FleetSpec { request, initial: Some(12), load: Demand::constant(9.0), ..FleetSpec::default() };
     let start = Timestamp::parse("2026-03-01T00:00:00Z").expect("a time");
-    World::new(WorldSpec { fleets: vec![fleet], ..WorldSpec::default() }, 7, start)
+    World::new(WorldSpec { fleets: vec![fleet], faults, ..WorldSpec::default() }, 7, start)
 }
 
 /// Runs a client that knows nothing but what it is given, while a cloud is there; the cloud's endpoint is where
 /// `{endpoint}` stands.
-fn with_cloud(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+fn with_cloud(program: &str, arguments: &[&str], environment: &[(&str, &str)], faults: Vec<Fault>) -> Output {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let clock: Arc<dyn Clock> = Arc::new(SteppedClock::new(Timestamp::EPOCH));
     let config = CloudConfig {
         web_identity_tokens: vec![Secret::new("a-token")],
-        ..CloudConfig::new(Arc::new(Mutex::new(world())), clock)
+        ..CloudConfig::new(Arc::new(Mutex::new(world(faults))), clock)
     };
     let server = runtime.block_on(CloudServer::start(config)).expect("the cloud starts");
     let endpoint = server.endpoint();
@@ -44,8 +45,12 @@ fn with_cloud(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -
 }
 
 fn boto3(section: &str) {
+    boto3_with(section, Vec::new());
+}
+
+fn boto3_with(section: &str, faults: Vec<Fault>) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/boto3_smoke.py");
-    let output = with_cloud("python3", &["-B", script, "{endpoint}", section], &[]);
+    let output = with_cloud("python3", &["-B", script, "{endpoint}", section], &[], faults);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -58,7 +63,7 @@ const KEYS: &[(&str, &str)] = &[
 
 fn aws(arguments: &[&str]) -> Value {
     let arguments: Vec<&str> = [&["--endpoint-url", "{endpoint}", "--output", "json"], arguments].concat();
-    let output = with_cloud("aws", &arguments, KEYS);
+    let output = with_cloud("aws", &arguments, KEYS, Vec::new());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
 }
@@ -81,6 +86,17 @@ fn boto3_reads_every_page() {
 #[test]
 fn boto3_is_refused_as_aws_refuses() {
     boto3("refusals");
+}
+
+#[test]
+fn boto3_meets_ec2s_request_rates() {
+    boto3("rates");
+}
+
+#[test]
+fn boto3_does_not_hear_of_what_took_effect() {
+    let effect = Effect::LoseAnswer { action: Some(Action::TERMINATE_INSTANCES), share: 1.0 };
+    boto3_with("lost_answers", vec![Fault { from: Duration::ZERO, until: None, effect }]);
 }
 
 #[test]
@@ -147,7 +163,8 @@ fn the_aws_cli_knows_who_it_is_and_with_a_wrong_secret_does_not() {
     assert_eq!(me["Arn"], "arn:aws:iam::123456789012:user/muster");
     let mut keys = KEYS.to_vec();
     keys[1].1 = "wrong";
-    let output = with_cloud("aws", &["--endpoint-url", "{endpoint}", "ec2", "describe-instances"], &keys);
+    let output =
+        with_cloud("aws", &["--endpoint-url", "{endpoint}", "ec2", "describe-instances"], &keys, Vec::new());
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("(AuthFailure)"), "{said}");
