@@ -7,8 +7,9 @@ use super::scene::{NAME, Scene};
 use anyhow::{Context, Result};
 use autoscaler::Handle;
 use autoscaler_core::Decision;
+use autoscaler_engine::Decided;
 use fleet::ports::Clock;
-use fleet::{FleetId, FleetName, Timestamp};
+use fleet::{FleetId, FleetName};
 use fleet_clock::{SteppedClock, SystemClock};
 use fleet_cloud::CloudServer;
 use fleet_sim::World;
@@ -47,20 +48,14 @@ pub struct Seen {
     pub decisions: Vec<String>,
     /// Units bought and given back.
     pub moved: [u64; 2],
-    /// The last decision that was taken in.
-    last: Timestamp,
+    /// The last decision that was taken in. There may be several at one instant of the world's time.
+    last: Option<Decided>,
 }
 
 impl Seen {
     /// Nothing yet, of a day of this length.
     pub fn new(length: Duration) -> Self {
-        Self {
-            frame: None,
-            past: Past::new(length),
-            decisions: Vec::new(),
-            moved: [0; 2],
-            last: Timestamp::EPOCH,
-        }
+        Self { frame: None, past: Past::new(length), decisions: Vec::new(), moved: [0; 2], last: None }
     }
 }
 
@@ -131,18 +126,17 @@ impl Play {
         self.seen.frame = Some(frame);
         let decisions =
             self.daemon.decisions(FleetName::new(NAME)).await.context("failed to ask the daemon")?;
-        for decided in decisions.unwrap_or_default() {
-            if decided.at <= self.seen.last {
-                continue;
-            }
-            self.seen.last = decided.at;
+        let decisions = decisions.unwrap_or_default();
+        let known = decisions.iter().rposition(|decided| Some(decided) == self.seen.last.as_ref());
+        for decided in decisions.iter().skip(known.map_or(0, |place| place + 1)) {
             match decided.report.decision {
                 Decision::ScaleOut { from, to } => self.seen.moved[0] += u64::from(to.saturating_sub(from)),
                 Decision::ScaleIn { from, to } => self.seen.moved[1] += u64::from(from.saturating_sub(to)),
                 _ => {}
             }
-            self.seen.decisions.extend(decision_line(&decided, Scene::start()));
+            self.seen.decisions.extend(decision_line(decided, Scene::start()));
         }
+        self.seen.last = decisions.into_iter().next_back().or(self.seen.last.take());
         Ok(())
     }
 }
