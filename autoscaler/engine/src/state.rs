@@ -225,6 +225,11 @@ impl State {
         })
     }
 
+    /// Whether an instance runs that has not been heard of: it may speak for the first time at any moment.
+    pub fn boots(&self, now: Timestamp) -> bool {
+        self.instances.values().any(|known| self.phase(known, now).0 == Phase::Booting)
+    }
+
     /// What serves and runs now.
     fn served(&self, now: Timestamp) -> Served {
         let mut served = Served { from: now, serving: Power::ZERO, running: Power::ZERO, instances: 0 };

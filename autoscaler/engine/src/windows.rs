@@ -99,8 +99,14 @@ impl Windows {
     }
 
     /// Closes the windows that have ended and about which every serving instance has spoken.
+    ///
+    /// While instances boot nobody knows who will speak, and windows wait for their grace: the first of a fleet
+    /// whose agents all begin at once must not be taken for the whole of it.
     pub fn close_complete(&mut self, now: Timestamp, state: &State) -> Vec<Closed> {
         let mut closed = Vec::new();
+        if state.boots(now) {
+            return closed;
+        }
         while let Some((end, told)) = self.open.first_key_value() {
             let begin = *end - WINDOW;
             let spoke = |id: &InstanceId| told.contains_key(id);
@@ -227,6 +233,22 @@ mod tests {
         assert_eq!(sample.saturation.load_per_core, Some(1.0));
         assert_eq!(sample.saturation.psi, None);
         assert!(!windows.add(&"a".into(), &told(10, 10, 0.9)), "what comes later is late");
+    }
+
+    #[test]
+    fn the_first_to_speak_is_not_taken_for_a_fleet_whose_others_may_speak_at_any_moment() {
+        let mut state = fleet(&["a", "b"]);
+        let seen = state.instances.values().map(|known| InstanceSeen { launched: at(-5), ..known.seen.clone() });
+        let (seen, missing, gone) = (seen.collect(), Vec::new(), Vec::new());
+        state.apply(&Record::Instances { at: at(0), seen, missing, gone });
+        state.apply(&Record::Serves { instance: "a".into(), since: at(0) });
+        let mut windows = Windows::default();
+        windows.add(&"a".into(), &told(10, 10, 0.9));
+        assert!(windows.close_complete(at(11), &state).is_empty(), "b may speak yet");
+        state.apply(&Record::Serves { instance: "b".into(), since: at(0) });
+        windows.add(&"b".into(), &told(10, 10, 0.7));
+        let closed = windows.close_complete(at(11), &state);
+        assert!(matches!(closed[..], [Closed { serving: 2, heard: 2, .. }]), "{closed:?}");
     }
 
     #[test]
