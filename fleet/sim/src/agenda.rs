@@ -9,8 +9,8 @@ use std::collections::BinaryHeap;
 pub(crate) enum Due {
     /// A submitted fleet becomes active.
     FleetBegins(usize),
-    /// A modification is carried out, unless a newer one is.
-    FleetModified(usize, u32),
+    /// A modification is carried out. There is one at a time: a fleet that is `modifying` refuses another.
+    FleetModified(usize),
     /// A fleet that found no capacity tries again.
     FleetRetries(usize),
     /// A fleet's time is over.

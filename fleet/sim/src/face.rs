@@ -285,18 +285,16 @@ impl World {
         data.on_demand_target = change.on_demand_target.unwrap_or(data.on_demand_target);
         data.excess = change.excess.unwrap_or(data.excess);
         data.scores.note_target(before, data.target, boot, self.now);
-        data.modification += 1;
         data.frozen = stuck;
         let submitted = data.state == FleetState::Submitted;
         data.state = FleetState::Modifying;
-        let modification = data.modification;
         self.record_change(place, FleetChange::ModifyInProgress);
         let modifying = self.spec.timing.modifying.max(if submitted {
             self.spec.timing.submitted
         } else {
             Duration::ZERO
         });
-        self.agenda.put(self.now + modifying, Due::FleetModified(place, modification));
+        self.agenda.put(self.now + modifying, Due::FleetModified(place));
         if !stuck {
             self.shrink(place);
         }

@@ -133,8 +133,6 @@ pub(crate) struct FleetData {
     pub(crate) sated: bool,
     /// Whether a fault keeps it in `modifying`, doing nothing.
     pub(crate) frozen: bool,
-    /// Counts modifications, so that only the newest one ends `modifying`.
-    pub(crate) modification: u32,
     versions: VecDeque<(Timestamp, Version)>,
     pub(crate) history: VecDeque<FleetRecord>,
     pub(crate) service: Service,
@@ -184,7 +182,6 @@ impl FleetData {
             retries: false,
             sated: false,
             frozen: false,
-            modification: 0,
             versions: VecDeque::new(),
             history: VecDeque::new(),
             service,

@@ -30,7 +30,7 @@ impl World {
     pub(crate) fn carry_out(&mut self, due: Due) {
         match due {
             Due::FleetBegins(fleet) => self.begin(fleet),
-            Due::FleetModified(fleet, modification) => self.finish_modifying(fleet, modification),
+            Due::FleetModified(fleet) => self.finish_modifying(fleet),
             Due::FleetRetries(fleet) => {
                 self.fleets[fleet].retries = false;
                 self.replenish(fleet);
@@ -74,16 +74,16 @@ impl World {
         }
     }
 
-    /// Ends `modifying`, unless a newer modification or a fault holds it up.
-    fn finish_modifying(&mut self, fleet: usize, modification: u32) {
+    /// Ends `modifying`, unless a fault holds it up or the fleet was deleted meanwhile.
+    fn finish_modifying(&mut self, fleet: usize) {
         let stuck = self.faults.stuck(self.offset());
         let data = &mut self.fleets[fleet];
-        if data.modification != modification || data.state != FleetState::Modifying {
+        if data.state != FleetState::Modifying {
             return;
         }
         if stuck {
             data.frozen = true;
-            self.agenda.put(self.now + HELD_UP, Due::FleetModified(fleet, modification));
+            self.agenda.put(self.now + HELD_UP, Due::FleetModified(fleet));
             return;
         }
         data.state = FleetState::Active;

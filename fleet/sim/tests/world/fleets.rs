@@ -111,6 +111,38 @@ fn lowering_cancels_open_requests_first_under_either_policy() {
     }
 }
 
+#[test]
+fn an_open_request_that_is_needed_for_the_target_is_not_cancelled() {
+    let request = over(&[("m5.large", 2.5)]);
+    let mut bench = Bench::new(slow_fulfilment(), FleetSpec { request, ..fleet_of(0) });
+    bench.set(7, KEEP);
+    bench.set(6, KEEP);
+    assert_eq!(bench.sizes(), (3, 0, 0), "two would be 5.0");
+    bench.set(5, KEEP);
+    assert_eq!(bench.sizes(), (2, 0, 0));
+}
+
+#[test]
+fn fulfilment_is_part_of_the_whole_delay() {
+    let mut spec = slow_fulfilment();
+    spec.timing.boot = fleet_sim::Delay::Constant(secs(40));
+    let mut bench = Bench::new(spec, fleet_of(1));
+    bench.modify(2, KEEP);
+    bench.pass(39);
+    assert_eq!(bench.sizes(), (1, 0, 1));
+    bench.pass(1);
+    assert_eq!(bench.sizes(), (0, 0, 2), "the whole delay is the shorter one, and holds");
+}
+
+#[test]
+fn a_request_is_no_instance_yet() {
+    let mut bench = Bench::new(slow_fulfilment(), fleet_of(1));
+    bench.modify(2, KEEP);
+    let request = bench.in_phase(InstancePhase::Requested)[0].id.clone();
+    let error = bench.world.terminate_instances(ME, &[request]).expect_err("there is nothing to end");
+    assert_eq!(error.class, ErrorClass::NotFound);
+}
+
 fn slow_fulfilment() -> WorldSpec {
     let mut spec = one_pool();
     spec.timing.fulfilment = fleet_sim::Delay::Constant(secs(60));
@@ -133,6 +165,7 @@ fn lowering_with_termination_gives_instances_back_with_a_notice_each() {
     assert_eq!(notified.len(), 2);
     bench.pass(600);
     assert_eq!(bench.sizes(), (0, 0, 3), "gone, and not replaced");
+    assert_eq!(bench.view().activity, Some(Activity::Fulfilled));
     let ended: Vec<InstanceId> =
         bench.in_phase(InstancePhase::Gone).into_iter().map(|gone| gone.id).collect();
     assert!(warned.iter().all(|id| ended.contains(id)));
@@ -311,9 +344,11 @@ fn describes_lag_and_show_one_moment_of_the_past() {
     bench.pass(100);
     bench.world.set_describe_lag(secs(30));
     let victim = bench.serving()[0].clone();
+    let lines = bench.history().len();
     bench.set(1, KEEP);
     bench.terminate(std::slice::from_ref(&victim));
     bench.pass(19);
+    assert_eq!(bench.history().len(), lines, "its history lags alike");
     let view = bench.view();
     assert_eq!((view.target, view.state, view.fulfilled.get()), (2, FleetState::Active, 2.0), "29 s ago");
     assert_eq!(bench.state_of(&victim), Some(InstanceState::Running));

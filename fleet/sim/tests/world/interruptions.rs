@@ -187,6 +187,15 @@ fn a_band_interrupts_its_share_of_instances() {
 }
 
 #[test]
+fn the_notice_of_what_the_fleet_gives_back_is_never_lost() {
+    let mut spec = one_pool();
+    spec.interruptions.notice_lost = 1.0;
+    let mut bench = Bench::new(spec, fleet_of(3));
+    bench.set(1, ExcessCapacity::Termination);
+    assert_eq!(bench.warned().len(), 2);
+}
+
+#[test]
 fn what_the_fleet_gives_back_is_not_counted_as_taken_back() {
     let mut bench = Bench::simple(3);
     let fleet = bench.fleet.clone();

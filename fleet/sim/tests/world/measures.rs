@@ -127,6 +127,18 @@ fn booting_instances_dilute_the_fleets_mean_and_not_the_others_own() {
 }
 
 #[test]
+fn an_instance_that_ends_while_it_boots_leaves_the_fleets_mean() {
+    let mut bench = loaded(Demand::constant(3.0), 4);
+    bench.set(5, KEEP);
+    bench.set(4, KEEP);
+    let booting = bench.in_phase(fleet_sim::InstancePhase::Booting)[0].id.clone();
+    bench.terminate(&[booting]);
+    bench.pass(160);
+    let fleet = bench.fleet.clone();
+    assert_eq!(read(&mut bench, Metric::FleetCpu(fleet)).points[1].1, 75.0);
+}
+
+#[test]
 fn gauges_follow_target_and_capacity() {
     let mut bench = loaded(Demand::constant(3.0), 4);
     bench.pass(70);

@@ -187,6 +187,20 @@ fn a_request_fails_when_its_pool_runs_out_before_it_comes_through() {
 }
 
 #[test]
+fn of_windows_that_overlap_the_shallowest_holds() {
+    let window = |from, until, depth| DepthWindow { from: secs(from), until: secs(until), depth };
+    let mut spec = WorldSpec { pools: three_pools(), ..WorldSpec::default() };
+    spec.pools.truncate(1);
+    spec.pools[0].windows = vec![window(0, 500, 1), window(0, 1000, 3), window(0, 2000, 50)];
+    let mut bench = Bench::new(spec, fleet_of(0));
+    bench.set(9, ExcessCapacity::NoTermination);
+    for (until, given) in [(400, 1), (900, 3), (1900, 4), (2500, 4)] {
+        bench.world.advance(START + secs(until));
+        assert_eq!(bench.spread(&names()[..1]), [given], "at {until} s");
+    }
+}
+
+#[test]
 fn fleets_share_the_depth_of_their_pools() {
     let mut spec =
         WorldSpec { pools: vec![PoolSpec { depth: 5, ..pool("m5.large", 30_000) }], ..WorldSpec::default() };

@@ -36,6 +36,9 @@ fn breach_and_saturation_are_shares_of_time() {
     bench.pass(3600);
     let calm = scores(&bench);
     assert!(near(calm.breach80_ratio, 0.5) && near(calm.saturated_ratio, 0.0), "{calm:?}");
+    let mut bench = Bench::new(one_pool(), FleetSpec { load: Demand::constant(3.2), ..fleet_of(4) });
+    bench.pass(3600);
+    assert_eq!(scores(&bench).breach80_ratio, 0.0, "just 80 % is not above it");
     let mut bench = Bench::new(one_pool(), FleetSpec { load: step(3.0, 2700, 6.0), ..fleet_of(4) });
     bench.pass(3600);
     let scores = scores(&bench);
