@@ -191,8 +191,9 @@ impl Engine {
         }
     }
 
-    /// Notices when wall time jumps: everything that it stamped is moved along.
-    fn note_time(&mut self, now: Now) {
+    /// Notices when wall time jumps: everything that it stamped is moved along. Comes before anything else, or
+    /// what is stamped meanwhile would be moved, too.
+    pub(crate) fn note_time(&mut self, now: Now) {
         let monotonic = i64::try_from(now.monotonic.as_millis()).unwrap_or(i64::MAX);
         let offset = now.wall.millis().saturating_sub(monotonic);
         let before = self.offset.replace(offset);

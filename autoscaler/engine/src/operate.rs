@@ -13,6 +13,7 @@ impl Engine {
     /// * returns: the batch that has to be written before the order is safe (answer the operator then), and what
     ///   is to be done. Nothing has changed on an error.
     pub fn operate(&mut self, command: Command, now: Now) -> (Result<BatchId, CommandError>, Vec<Effect>) {
+        self.note_time(now);
         let result = self.order(command, now);
         // The records of all that this event brings go out in one batch, which the order is part of.
         let batch = self.journal.next_batch();

@@ -36,6 +36,7 @@ impl Engine {
         batch: &SampleBatch,
         now: Now,
     ) -> (Result<SamplesAccepted, Rejection>, Vec<Effect>) {
+        self.note_time(now);
         let answer = self.take_batch(peer, batch, now);
         if let Err(rejection) = &answer {
             *self.metrics.batches_rejected.entry(rejection.label()).or_default() += 1;

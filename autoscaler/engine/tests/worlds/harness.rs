@@ -5,7 +5,7 @@ use crate::truth::Truth;
 use autoscaler_core::Policy;
 use autoscaler_engine::{
     Alarm, AlarmChange, Answer, BatchId, CallId, Command, CommandError, Config, Effect, Engine, Event,
-    FleetStatus, Now, Order, Read, Replayed, Write, replay,
+    FleetStatus, Now, Order, Read, Replayed, State, Write, replay,
 };
 use autoscaler_policy::{CloudwatchPolicy, FleetPolicy, SourcePolicy};
 use fleet::wire::{AgentSample, SampleBatch};
@@ -26,11 +26,11 @@ pub fn start() -> Timestamp {
     Timestamp::parse("2026-03-02T00:00:00Z").expect("a time")
 }
 
-pub fn secs(seconds: u64) -> Duration {
+pub const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-pub fn minutes(minutes: u64) -> Duration {
+pub const fn minutes(minutes: u64) -> Duration {
     secs(minutes * 60)
 }
 
@@ -56,6 +56,8 @@ pub struct Harness {
     /// Effects that were begun, and the one before which the process dies.
     pub effects: u64,
     pub dies_at: Option<u64>,
+    /// How many effects each process lives for.
+    pub dies_every: Option<u64>,
     pub crashes: u32,
     pub stopped: bool,
     /// A region whose calls are never answered.
@@ -110,6 +112,7 @@ impl Harness {
             wall_off: 0,
             effects: 0,
             dies_at: None,
+            dies_every: None,
             crashes: 0,
             stopped: false,
             silent_region: None,
@@ -281,6 +284,9 @@ impl Harness {
     fn restart(&mut self) {
         self.restart_at = None;
         self.booted = self.world.now();
+        if let Some(every) = self.dies_every {
+            self.dies_at = Some(self.effects + every);
+        }
         // A wall clock may be right again after a boot, or wrong in another way; monotonic time begins anew.
         self.engine = Some(Engine::new(self.config.clone(), self.disk.entries()));
         self.happen(Event::PoliciesLoaded(self.policies.clone()));
@@ -324,6 +330,26 @@ impl Harness {
         let (answer, effects) = engine.operate(command, now);
         self.begin(effects);
         answer
+    }
+
+    /// A fleet's state as a new process would find it.
+    pub fn disk_state(&self, fleet: usize) -> State {
+        let name = self.name(fleet);
+        let mut state = State::default();
+        for entry in self.disk.entries().filter(|entry| entry.fleet == name) {
+            entry.records.iter().for_each(|record| state.apply(record));
+        }
+        state
+    }
+
+    /// Whether a write of a fleet has been sent and not been answered.
+    pub fn is_writing(&self, fleet: usize) -> bool {
+        self.status(fleet).writing.is_some_and(|writing| writing.operation != "journal")
+    }
+
+    /// How many calls to terminate there were.
+    pub fn truth_terminations(&self) -> usize {
+        self.truth.termination_calls
     }
 
     /// Whether any instance was told to go more than once.

@@ -48,7 +48,8 @@ fn not_believed(tamper: impl FnMut(&mut Vec<(InstanceId, AgentSample)>) + 'stati
 fn believed(tamper: impl FnMut(&mut Vec<(InstanceId, AgentSample)>) + 'static) -> Harness {
     let (_, harness) = tampered(tamper);
     let truth = harness.truth_of(0);
-    assert!(truth.target <= 6, "{truth:?}");
+    let report = harness.status(0).decided.expect("it decides").report;
+    assert!(truth.target <= 6, "{truth:?}\n{report:#?}");
     harness
 }
 

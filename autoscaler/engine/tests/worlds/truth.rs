@@ -13,6 +13,8 @@ pub struct Truth {
     pub modifications: Vec<(String, u32)>,
     /// How often each instance was told to go.
     pub terminations: BTreeMap<InstanceId, u32>,
+    /// How often anybody was told.
+    pub termination_calls: usize,
     /// Bounds of the policies in force, where a test bends them.
     pub bounds: Option<(u32, u32)>,
     /// Whether somebody else writes, too: then the target is theirs as well.
@@ -53,6 +55,7 @@ impl Truth {
                 }
             }
             Write::Terminate { fleet, instances } => {
+                self.termination_calls += 1;
                 for instance in instances {
                     *self.terminations.entry(instance.clone()).or_default() += 1;
                 }
