@@ -51,6 +51,11 @@ pub(super) fn wish(
     if !load_is_known(draft, herd) {
         return Wish { target: bounded, may_trim: false };
     }
+    if sizing.followed < draft.policy.scale_in.hold {
+        let keep = CapacityUnits::new(f64::from(target));
+        draft.hold(Hold::ScaleInHeld { keep, hold: draft.policy.scale_in.hold });
+        return Wish { target: bounded, may_trim: false };
+    }
     note_bounds(draft, sizing.keep, min, max);
     Wish { target: step_down(draft, target, keep, max), may_trim: true }
 }

@@ -33,6 +33,8 @@ pub struct Learned {
     tick: i64,
     part: Part,
     newest: Option<Timestamp>,
+    /// Since when demand has been followed without a longer break.
+    followed_since: Option<Timestamp>,
     /// Until when instances have been looked over for how long they took to serve.
     served_until: Option<Timestamp>,
     power_per_unit: f64,
@@ -79,6 +81,7 @@ impl Default for Learned {
             tick: 0,
             part: Part::default(),
             newest: None,
+            followed_since: None,
             served_until: None,
             power_per_unit: 1.0,
             forecaster: Forecaster::default(),
@@ -122,6 +125,7 @@ impl Learned {
             return;
         }
         self.newest = Some(sample.end);
+        self.followed_since = self.followed_since.or(Some(sample.end));
         self.set_tempo(policy, sample);
         self.promise.see(&self.tempo, policy, sample, &estimate);
         if let Some((number, estimate)) = self.gather(sample, &estimate) {
@@ -167,7 +171,7 @@ impl Learned {
         self.delays.boot(policy.boot)
     }
 
-    pub(super) fn size(&self, policy: &Policy, power_per_unit: Power, _now: Timestamp) -> Option<Sizing> {
+    pub(super) fn size(&self, policy: &Policy, power_per_unit: Power, now: Timestamp) -> Option<Sizing> {
         self.newest.filter(|_| self.usual_demand > 0.0)?;
         let Outcome { estimate, forecast, situation } = &self.outcome;
         // Learned in units of then, asked for in units of now.
@@ -198,6 +202,7 @@ impl Learned {
             needed: CapacityUnits::new(needed),
             buy,
             keep: units(most * scale).max(buy),
+            followed: self.followed_since.map_or(Duration::ZERO, |since| now.since(since)),
         })
     }
 
@@ -216,6 +221,7 @@ impl Learned {
     fn forget_the_future(&mut self, now: Timestamp) {
         if self.newest.is_some_and(|newest| newest > now + AHEAD) {
             self.newest = Some(now);
+            self.followed_since = Some(now);
             self.history.rewind(now);
             self.restart(now);
         }
@@ -278,6 +284,7 @@ impl Learned {
         let missing = usize::try_from(number.saturating_sub(self.tick + 1)).unwrap_or(usize::MAX);
         self.tick = number;
         if missing > LEAD_MAX {
+            self.followed_since = Some(end);
             self.restart(end);
             return;
         }

@@ -86,6 +86,9 @@ pub struct Sizing {
     pub buy: u32,
     /// The most that the target need be: above it, give back. At least `buy`.
     pub keep: u32,
+    /// For how long demand has been followed without a longer break: what is given back must have been superfluous
+    /// for `scale_in.hold`, and nobody knows that sooner.
+    pub followed: Duration,
 }
 
 /// How large the fleet should be by what has been learned.
