@@ -116,10 +116,11 @@ fn an_open_request_that_is_needed_for_the_target_is_not_cancelled() {
     let request = over(&[("m5.large", 2.5)]);
     let mut bench = Bench::new(slow_fulfilment(), FleetSpec { request, ..fleet_of(0) });
     bench.set(7, KEEP);
+    let requests = bench.in_phase(InstancePhase::Requested);
     bench.set(6, KEEP);
-    assert_eq!(bench.sizes(), (3, 0, 0), "two would be 5.0");
+    assert_eq!(bench.in_phase(InstancePhase::Requested), requests, "two would be 5.0");
     bench.set(5, KEEP);
-    assert_eq!(bench.sizes(), (2, 0, 0));
+    assert_eq!(bench.in_phase(InstancePhase::Requested), requests[..2], "the newest goes first");
 }
 
 #[test]
