@@ -1,19 +1,6 @@
 //! The control endpoint, `/_muster/...`: how tests and labs in other processes look at the world and break it.
-//!
-//! | request | what |
-//! |---|---|
-//! | `GET /_muster/state` | the world's time, fleets with their truth, instances, pools |
-//! | `GET /_muster/calls` | calls by caller and action |
-//! | `GET /_muster/faults`, `PUT /_muster/faults` | the HTTP faults in force, as a list of [`HttpFault`] |
-//! | `POST /_muster/interrupt` | `{"instance": "i-…"}` or `{"pool": "m5.large/eu-west-1a"}`: a notice now |
-//! | `POST /_muster/rebalance` | the same: a rebalance recommendation now |
-//! | `POST /_muster/health` | `{"instance": "i-…", "healthy": false}`: what its status checks say |
-//! | `POST /_muster/depth` | `{"pool": "m5.large/eu-west-1a", "depth": 0}`: how many instances it can give |
-//! | `POST /_muster/describe-lag` | `{"lag": "30s"}`: how old the world is that describes show |
-//! | `POST /_muster/load` | `{"fleet": "sfr-…", "demand": 7.5}`: what it has to serve from now on |
-//! | `POST /_muster/advance` | `{"by": "10m"}`: lets the world's time pass, where the server does not do so itself |
-//!
-//! Answers are JSON; a refusal is `{"error": "..."}` with a status of 4xx. Only callers on loopback are served.
+//! What there is stands in the crate's README. Answers are JSON; a refusal is `{"error": "..."}` with a status of
+//! 4xx. Only callers on loopback are served.
 
 use crate::faults::HttpFault;
 use crate::gate::plain;

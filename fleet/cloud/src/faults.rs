@@ -151,6 +151,14 @@ mod tests {
         let expected =
             HttpFault { share: 0.3, ..HttpFault::new(FaultKind::Latency { millis: 50 }, &["ModifyFleet"]) };
         assert_eq!(fault, expected);
+        let readme = include_str!("../README.md");
+        let example =
+            readme.split("```json").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+        let faults: Vec<HttpFault> = serde_json::from_str(example).expect("faults");
+        assert_eq!(
+            faults[1],
+            HttpFault { times: Some(1), ..HttpFault::new(FaultKind::CloseAfter, &["TerminateInstances"]) }
+        );
         for wrong in [r#"{"kind": {"type": "nova"}}"#, r#"{"kind": {"type": "deny"}, "shares": 1}"#] {
             assert!(serde_json::from_str::<HttpFault>(wrong).is_err(), "{wrong}");
         }

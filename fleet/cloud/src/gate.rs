@@ -5,7 +5,7 @@ use crate::config::Secret;
 use crate::control;
 use crate::faults::FaultKind;
 use crate::imds;
-use crate::keys::Principal;
+use crate::keys::{Key, Principal};
 use crate::request::Request;
 use crate::route::{Call, Route, route};
 use crate::service::{AuthError, Counted, Operation, Service};
@@ -14,7 +14,7 @@ use crate::sigv4::Authorization;
 use crate::sqs;
 use crate::wire::{Answer, AwsError, Data};
 use bytes::Bytes;
-use fleet::ErrorClass;
+use fleet::{ErrorClass, Timestamp};
 use fleet_sim::Action;
 use http::{Response, StatusCode};
 use std::time::Duration;
@@ -83,7 +83,7 @@ async fn aws(shared: &Shared, request: &Request, call: Call, stopping: watch::Re
             return Outcome::Answer(refuse(&service.unauthenticated(&error, shared.host.wall())));
         }
     };
-    let Some(known) = service.operation(&operation) else {
+    let Some(known) = service.operations().find(|known| known.name == operation) else {
         return Outcome::Answer(refuse(&protocol.unknown_operation(&operation)));
     };
     let caller = request.app_id().unwrap_or(&key);
@@ -152,16 +152,7 @@ fn authenticate(
     let key = locked(&shared.keys).find(&authorization.access_key).ok_or(AuthError::UnknownKey)?;
     let now = shared.host.wall();
     authorization.verify(request, key.secret.reveal(), now).map_err(AuthError::Signature)?;
-    let token = request.header("x-amz-security-token");
-    match (&key.session, token) {
-        (None, None) => {}
-        (Some(session), Some(token)) if same(&session.token, token) => {
-            if session.expires <= now {
-                return Err(AuthError::Expired);
-            }
-        }
-        _ => return Err(AuthError::UnknownKey),
-    }
+    check_session(&key, request.header("x-amz-security-token"), now)?;
     if authorization.service != service.signing_name() {
         return Err(AuthError::Scope(format!("correct service: '{}'", service.signing_name())));
     }
@@ -172,6 +163,23 @@ fn authenticate(
         return Err(AuthError::Scope(message));
     }
     Ok((key.id, key.principal))
+}
+
+/// Checks the token of an issued key and its end; a configured key has neither.
+///
+/// * `now`: the host's time.
+fn check_session(key: &Key, token: Option<&str>, now: Timestamp) -> Result<(), AuthError> {
+    match (&key.session, token) {
+        (None, None) => Ok(()),
+        (Some(session), Some(token)) if same(&session.token, token) => {
+            if session.expires <= now {
+                Err(AuthError::Expired)
+            } else {
+                Ok(())
+            }
+        }
+        _ => Err(AuthError::UnknownKey),
+    }
 }
 
 fn same(secret: &Secret, shown: &str) -> bool {
@@ -241,4 +249,42 @@ fn internal_error() -> AwsError {
 
 fn status_of(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Credential;
+    use crate::keys::Keys;
+
+    #[test]
+    fn an_issued_key_needs_its_token_and_ends() {
+        let at = Timestamp::from_secs;
+        let mut keys = Keys::new(&[Credential::new("muster", "s")], 1);
+        let role = Principal::Role { role: "node".into(), session: "i-1".into() };
+        let (issued, session) = keys.issue(role, at(0), Duration::from_secs(900));
+        let token = session.token.reveal();
+        assert_eq!(check_session(&issued, Some(token), at(899)), Ok(()));
+        assert_eq!(check_session(&issued, Some(token), at(900)), Err(AuthError::Expired));
+        assert_eq!(check_session(&issued, Some("another"), at(0)), Err(AuthError::UnknownKey));
+        assert_eq!(check_session(&issued, None, at(0)), Err(AuthError::UnknownKey));
+        let configured = keys.find("muster").expect("configured");
+        assert_eq!(check_session(&configured, None, at(1_000_000)), Ok(()));
+        assert_eq!(check_session(&configured, Some(token), at(0)), Err(AuthError::UnknownKey));
+    }
+
+    #[test]
+    fn a_fault_after_the_effect_changes_what_is_seen_of_it() {
+        let seen = |kind: Option<FaultKind>| {
+            laid_on(kind.as_ref(), plain(StatusCode::OK, "done"), || {
+                plain(StatusCode::INTERNAL_SERVER_ERROR, "")
+            })
+        };
+        assert!(matches!(seen(None), Outcome::Answer(answer) if answer.status() == 200));
+        assert!(
+            matches!(seen(Some(FaultKind::FailAfter)), Outcome::Answer(answer) if answer.status() == 500)
+        );
+        assert!(matches!(seen(Some(FaultKind::CutAnswer)), Outcome::Cut(answer) if answer.body() == "done"));
+        assert!(matches!(seen(Some(FaultKind::CloseAfter)), Outcome::Close));
+    }
 }

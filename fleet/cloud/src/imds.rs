@@ -242,6 +242,8 @@ fn credentials(shared: &Shared, instance: &Instance, now: Timestamp) -> Option<S
         let principal =
             Principal::Role { role: shared.instance_role.clone(), session: instance.id.to_string() };
         let (key, _) = locked(&shared.keys).issue(principal, now, CREDENTIALS);
+        // Keys of instances that are gone are not kept beyond their end.
+        tokens.keys.retain(|_, key| key.session.as_ref().is_some_and(|session| session.expires > now));
         tokens.keys.insert(instance.id.clone(), key.clone());
         key
     };

@@ -72,7 +72,7 @@ impl Service {
         }
     }
     /// What it can be asked.
-    pub fn operation(self, name: &str) -> Option<&'static Operation> {
+    pub fn operations(self) -> impl Iterator<Item = &'static Operation> {
         let operations: &[&[Operation]] = match self {
             Self::Ec2 => ec2::OPERATIONS,
             Self::CloudWatch => &[cloudwatch::OPERATIONS],
@@ -81,7 +81,7 @@ impl Service {
             Self::Sts => &[sts::OPERATIONS],
             Self::AutoScaling => &[autoscaling::OPERATIONS],
         };
-        operations.iter().copied().flatten().find(|operation| operation.name == name)
+        operations.iter().copied().flatten()
     }
     /// The refusal of a call for its rate.
     pub fn throttled(self) -> AwsError {
@@ -228,5 +228,23 @@ mod tests {
         assert_eq!(refused(Service::Sts), (403, "InvalidSignatureException".into(), signature));
         assert_eq!(refused(Service::Sqs), (403, "InvalidSignatureException".into(), signature));
         assert_eq!(refused(Service::Ssm), (400, "InvalidSignatureException".into(), signature));
+    }
+
+    #[test]
+    fn every_operation_is_in_the_readme() {
+        let readme = include_str!("../README.md");
+        let services = [
+            Service::Ec2,
+            Service::CloudWatch,
+            Service::Sqs,
+            Service::Ssm,
+            Service::Sts,
+            Service::AutoScaling,
+        ];
+        for operation in services.into_iter().flat_map(Service::operations) {
+            let named =
+                |word: &str| word.trim_matches(|c: char| !c.is_ascii_alphanumeric()) == operation.name;
+            assert!(readme.split_whitespace().any(named), "{}", operation.name);
+        }
     }
 }

@@ -5,7 +5,7 @@ use crate::shared::{Context, Failure, locked};
 use crate::sigv4::{hex, hmac};
 use crate::wire::{AwsError, Data, map};
 use fleet::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -21,10 +21,40 @@ const MAX_VALUE: usize = 4096;
 /// The most names of a GetParameters and the most parameters of a page.
 const MAX_AT_ONCE: usize = 10;
 
-/// All parameters, each with its versions from 1 on.
+/// The most parameters of an account.
+const MAX_PARAMETERS: usize = 10_000;
+/// The most versions of a parameter; the oldest goes first.
+const MAX_VERSIONS: usize = 100;
+
+/// All parameters.
 #[derive(Debug, Default)]
 pub(crate) struct Parameters {
-    by_name: BTreeMap<String, Vec<Version>>,
+    by_name: BTreeMap<String, History>,
+}
+
+/// The versions of a parameter, which are counted from 1 on.
+#[derive(Debug, Default)]
+struct History {
+    /// How many of the oldest are gone.
+    dropped: usize,
+    kept: VecDeque<Version>,
+}
+
+impl History {
+    /// The number of the newest version.
+    fn newest(&self) -> usize {
+        self.dropped + self.kept.len()
+    }
+    fn version(&self, number: usize) -> Option<&Version> {
+        self.kept.get(number.checked_sub(self.dropped + 1)?)
+    }
+    fn put(&mut self, version: Version) {
+        self.kept.push_back(version);
+        if self.kept.len() > MAX_VERSIONS {
+            self.kept.pop_front();
+            self.dropped += 1;
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -41,10 +71,10 @@ impl Parameters {
             selector.split_once(':').map_or((selector, None), |(name, number)| (name, Some(number)));
         let versions = self.by_name.get(name).ok_or_else(|| AwsError::new("ParameterNotFound", ""))?;
         let number = match number {
-            None => versions.len(),
+            None => versions.newest(),
             Some(number) => number.parse().unwrap_or(0),
         };
-        let version = number.checked_sub(1).and_then(|index| versions.get(index)).ok_or_else(|| {
+        let version = versions.version(number).ok_or_else(|| {
             let message = format!("Systems Manager could not find version {number} of {name}.");
             AwsError::new("ParameterVersionNotFound", message)
         })?;
@@ -149,7 +179,7 @@ fn get_parameters_by_path(context: &Context<'_>, input: &Data) -> Result<Data, F
     let shown = page
         .into_iter()
         .filter_map(|(name, versions)| {
-            Some(shown(context, name, name, versions.len(), versions.last()?, decrypt(input)))
+            Some(shown(context, name, name, versions.newest(), versions.kept.back()?, decrypt(input)))
         })
         .collect();
     Ok(map([("Parameters", Data::List(shown)), ("NextToken", next.into())]))
@@ -168,16 +198,23 @@ fn put_parameter(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
     }
     let now = context.world().now();
     let mut parameters = locked(&context.shared.parameters);
+    if parameters.by_name.len() >= MAX_PARAMETERS && !parameters.by_name.contains_key(name) {
+        let message = "The account has as many parameters as there may be";
+        return Err(AwsError::new("ParameterLimitExceeded", message).into());
+    }
     let versions = parameters.by_name.entry(name.to_owned()).or_default();
-    if !versions.is_empty() && input.get("Overwrite").as_bool() != Some(true) {
+    if !versions.kept.is_empty() && input.get("Overwrite").as_bool() != Some(true) {
         let message = "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.";
         return Err(AwsError::new("ParameterAlreadyExists", message).into());
     }
-    let kind =
-        input.get("Type").as_str().or_else(|| versions.last().map(|v| v.kind.as_str())).unwrap_or("String");
+    let kind = input
+        .get("Type")
+        .as_str()
+        .or_else(|| versions.kept.back().map(|v| v.kind.as_str()))
+        .unwrap_or("String");
     let version = Version { kind: kind.to_owned(), value: value.to_owned(), at: now };
-    versions.push(version);
-    Ok(map([("Version", versions.len().into()), ("Tier", "Standard".into())]))
+    versions.put(version);
+    Ok(map([("Version", versions.newest().into()), ("Tier", "Standard".into())]))
 }
 
 fn delete_parameter(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
@@ -185,5 +222,24 @@ fn delete_parameter(context: &Context<'_>, input: &Data) -> Result<Data, Failure
     match locked(&context.shared.parameters).by_name.remove(name) {
         Some(_) => Ok(map([])),
         None => Err(AwsError::new("ParameterNotFound", "").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_versions_go_and_the_others_keep_their_numbers() {
+        let mut history = History::default();
+        for number in 1..=MAX_VERSIONS + 2 {
+            history.put(Version { kind: "String".into(), value: number.to_string(), at: Timestamp::EPOCH });
+        }
+        let value = |number| history.version(number).map(|version| version.value.as_str());
+        assert_eq!(history.newest(), 102);
+        assert_eq!(
+            (value(0), value(2), value(3), value(102), value(103)),
+            (None, None, Some("3"), Some("102"), None)
+        );
     }
 }
