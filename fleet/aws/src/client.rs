@@ -206,6 +206,7 @@ impl InRegion {
 impl Cloud for Aws {
     fn describe_fleets<'a>(&'a self, backends: &'a [Backend]) -> Answer<'a, Vec<FleetView>> {
         Box::pin(async move {
+            // One after the other, so that a simulated cloud meets the calls in one order.
             let mut drafts = Vec::new();
             if backends.contains(&Backend::SpotFleet) {
                 drafts.extend(spot_fleet::describe(&self.region).await?);

@@ -186,7 +186,7 @@ async fn another_autoscaler_on_the_fleet_is_seen_and_prices_are_read() {
     let world = World::new("us-west-2").await;
     let fleets = [world.spot_fleet.clone(), world.ec2_fleet.clone()];
     let targets = world.aws.scalable_targets(&fleets).await.expect("moto knows scalable targets");
-    assert_eq!(targets, [world.spot_fleet.clone()]);
+    assert_eq!(targets, std::slice::from_ref(&world.spot_fleet));
     let prices = world.aws.spot_prices(&["m5.large".into()]).await.expect("moto has prices");
     let zones: Vec<_> = prices.iter().map(|offering| offering.pool.zone.as_str()).collect();
     assert_eq!(zones, ["us-west-2a", "us-west-2b", "us-west-2c", "us-west-2d"]);
