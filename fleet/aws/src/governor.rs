@@ -292,6 +292,7 @@ mod tests {
     }
 
     const THROTTLED: ErrorClass = ErrorClass::Throttled { retry_after: None };
+    const MUCH_LATER: ErrorClass = ErrorClass::Throttled { retry_after: Some(Duration::from_secs(60)) };
 
     #[tokio::test]
     async fn what_is_safe_to_repeat_is_repeated_within_the_deadline() {
@@ -330,7 +331,6 @@ mod tests {
 
     #[tokio::test]
     async fn the_server_s_own_word_on_when_to_return_is_kept() {
-        const MUCH_LATER: ErrorClass = ErrorClass::Throttled { retry_after: Some(Duration::from_secs(60)) };
         const LATER: ErrorClass = ErrorClass::Throttled { retry_after: Some(Duration::from_secs(7)) };
         let (outcome, sent, took) = run(READ, &[LATER]).await;
         assert_eq!((outcome, sent), (Ok(1), 2));
@@ -411,14 +411,20 @@ mod tests {
             .expect("it has come back");
     }
 
+    #[tokio::test]
+    async fn a_refusal_for_rate_empties_our_bucket_too() {
+        let governor = governor(&clock());
+        let ready = || governor.locked().actions[READ.index()].ready(1, Duration::ZERO);
+        assert_eq!(ready(), Duration::ZERO);
+        let refused = || async { Err::<(), _>(errors::local(MUCH_LATER, READ, "scripted")) };
+        governor.call(READ, Toll::None, refused).await.expect_err("refused beyond the deadline");
+        assert_eq!(ready().as_millis(), 666, "the next caller waits for AWS's bucket to refill");
+    }
+
     #[test]
-    fn a_refusal_for_rate_empties_our_bucket_too() {
-        let budget = Budget::default();
-        let mut bucket = Bucket::new(50, 3, budget);
-        assert_eq!(bucket.ready(1, Duration::ZERO), Duration::ZERO);
-        bucket.empty(Duration::ZERO);
-        assert_eq!(bucket.ready(1, Duration::ZERO).as_millis(), 666);
-        assert_eq!(Bucket::new(50, 3, Budget { share: f64::NAN }).size, 1);
+    fn a_share_that_is_no_number_still_leaves_one_call() {
+        let bucket = Bucket::new(50, 3, Budget { share: f64::NAN });
+        assert_eq!((bucket.size, bucket.ready(1, Duration::ZERO)), (1, Duration::ZERO));
     }
 
     #[test]
