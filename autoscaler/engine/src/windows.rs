@@ -238,7 +238,8 @@ mod tests {
     #[test]
     fn the_first_to_speak_is_not_taken_for_a_fleet_whose_others_may_speak_at_any_moment() {
         let mut state = fleet(&["a", "b"]);
-        let seen = state.instances.values().map(|known| InstanceSeen { launched: at(-5), ..known.seen.clone() });
+        let seen =
+            state.instances.values().map(|known| InstanceSeen { launched: at(-5), ..known.seen.clone() });
         let (seen, missing, gone) = (seen.collect(), Vec::new(), Vec::new());
         state.apply(&Record::Instances { at: at(0), seen, missing, gone });
         state.apply(&Record::Serves { instance: "a".into(), since: at(0) });

@@ -152,12 +152,12 @@ fn with_a_full_disk_capacity_is_still_bought_and_nothing_is_given_back() {
     assert_eq!(decided.withheld, Some(Withheld::JournalFailing), "{}", decided.report);
     // There is room again: what the journal missed is in a checkpoint, and the fleet comes down.
     harness.disk.full = false;
-    harness.run_until(minutes(300));
+    harness.run_until(minutes(420));
     assert!(!harness.raised().iter().any(|alarm| matches!(alarm, Alarm::JournalFailing { .. })));
     assert!(harness.truth_of(0).target <= 6, "{:?}", harness.truth_of(0));
     harness.conclude();
     harness.die();
-    harness.run_until(minutes(310));
+    harness.run_until(minutes(430));
     harness.conclude();
 }
 

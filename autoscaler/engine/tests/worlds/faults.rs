@@ -107,9 +107,10 @@ fn a_fleet_stuck_in_modifying_is_waited_for_and_announced() {
 #[test]
 fn capacity_that_never_comes_does_not_make_the_target_climb() {
     let nothing = Fault::lasting(Effect::NoCapacity { pool: None });
-    let load = Demand::points([(minutes(10), 3.0), (minutes(11), 5.0)]);
+    // Busy, but not saturated: how much is needed is plain to see.
+    let load = Demand::points([(minutes(10), 3.0), (minutes(20), 4.5)]);
     let mut harness = Harness::new(WorldSpec { faults: vec![nothing], ..world(vec![fleet(5, load)]) }, 3);
-    harness.run_until(minutes(30));
+    harness.run_until(minutes(40));
     let target = harness.truth_of(0).target;
     assert!((6..=12).contains(&target), "{target}");
     harness.run_until(minutes(120));

@@ -43,10 +43,10 @@ fn a_day_of_nearly_constant_load_needs_no_action() {
 fn one_steady_fleet_costs_less_than_three_calls_in_two_minutes() {
     let spec = || world(vec![fleet(8, Demand::constant(5.9))]);
     let mut read = Harness::new(spec(), 1).cloudwatch_only();
-    let rate = calls_a_minute(&mut read, minutes(30), minutes(150));
+    let rate = calls_a_minute(&mut read, minutes(60), minutes(240));
     assert!(rate <= 1.5, "{rate} calls a minute where CloudWatch is read");
     let mut pushed = Harness::new(spec(), 1);
-    let rate = calls_a_minute(&mut pushed, minutes(30), minutes(150));
+    let rate = calls_a_minute(&mut pushed, minutes(60), minutes(240));
     assert!(rate <= 0.5, "{rate} calls a minute where agents push");
 }
 
@@ -89,6 +89,6 @@ fn a_step_of_load_is_met_within_minutes() {
     harness.run_until(minutes(60));
     let scores = harness.world.scores(&harness.id(0)).expect("it was scored");
     assert!(scores.breach80_ratio < 0.02, "{scores:?}");
-    assert!((10..=16).contains(&harness.truth_of(0).in_service), "{:?}", harness.truth_of(0));
+    assert!(harness.truth_of(0).in_service >= 11, "{:?}", harness.truth_of(0));
     harness.conclude();
 }
