@@ -1,0 +1,61 @@
+//! How long a plan takes: `cargo run --release -p autoscaler-core --example plan_bench -- [PLANS]`.
+//!
+//! One fleet of twenty instances, with fourteen days of a daily wave behind it. A third of the plans sees demand as
+//! it is, a third sees more than the fleet can serve, a third less than it needs. Prints JSON: microseconds.
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    dead_code,
+    reason = "a tool: it measures how long something takes, with a part of what the tests share"
+)]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, missing_docs, reason = "a tool")]
+
+#[path = "../tests/it/support/scene.rs"]
+mod scene;
+
+use autoscaler_core::{Learned, Policy, plan};
+use scene::{NOON, Scene, sample, seconds};
+use std::hint::black_box;
+use std::time::Instant;
+
+const INSTANCES: u32 = 20;
+const DAYS: u32 = 14;
+const STEPS_A_DAY: u32 = 8640;
+
+fn main() {
+    let plans: usize = std::env::args().nth(1).map_or(30_000, |n| n.parse().expect("a number of plans"));
+    let learned = fortnight();
+    let scenes = [15, 19, 9].map(|demand| Scene { learned: learned.clone(), ..Scene::of(INSTANCES, demand) });
+    let mut took: Vec<u128> = Vec::with_capacity(plans);
+    for scene in scenes.iter().cycle().take(plans) {
+        let begun = Instant::now();
+        let planned = plan(&scene.policy, &scene.seen, &scene.memory, &scene.learned, scene.now);
+        took.push(begun.elapsed().as_nanos());
+        let _ = black_box(planned);
+    }
+    took.sort_unstable();
+    let at = |per_mille: usize| {
+        let nanoseconds = took[(took.len() * per_mille / 1000).min(took.len() - 1)];
+        nanoseconds as f64 / 1000.0
+    };
+    println!(
+        "{{\"plans\": {plans}, \"median_us\": {:.1}, \"p99_us\": {:.1}, \"longest_us\": {:.1}}}",
+        at(500),
+        at(990),
+        at(1000)
+    );
+}
+
+/// What is learned of fourteen days, sample by sample of ten seconds.
+fn fortnight() -> Learned {
+    let policy = Policy::default();
+    let mut learned = Learned::default();
+    let steps = DAYS * STEPS_A_DAY;
+    for step in 0..steps {
+        let day = f64::from(step % STEPS_A_DAY) / f64::from(STEPS_A_DAY);
+        let utilization = 0.5 - 0.25 * (day * std::f64::consts::TAU).cos();
+        let end = NOON - seconds(u64::from(steps - step) * 10 - 9);
+        learned.observe(&policy, &sample(end, utilization, f64::from(INSTANCES)));
+    }
+    learned
+}
