@@ -276,6 +276,10 @@ impl Harness {
         self.engine = None;
         self.wake = None;
         self.answers.clear();
+        if self.disk.full {
+            // What was written to the fleet lately, nobody will know.
+            self.truth.forgotten_until = Some(self.world.now() + minutes(3));
+        }
         self.disk.crash();
         self.crashes += 1;
         self.restart_at = Some(self.world.now() + RESTART);

@@ -2,7 +2,7 @@
 
 use autoscaler_engine::Write;
 use autoscaler_policy::FleetPolicy;
-use fleet::{FleetRef, FleetSelector, FleetState, InstanceId, Market};
+use fleet::{FleetRef, FleetSelector, FleetState, InstanceId, Market, Timestamp};
 use fleet_sim::{InstancePhase, InstanceTruth, World};
 use std::collections::BTreeMap;
 
@@ -19,6 +19,9 @@ pub struct Truth {
     pub bounds: Option<(u32, u32)>,
     /// Whether somebody else writes, too: then the target is theirs as well.
     pub others_write: bool,
+    /// Until when a write may have been forgotten: a process died that could not journal it. A second one is then
+    /// refused by EC2, and does no harm.
+    pub forgotten_until: Option<Timestamp>,
     complaints: Vec<String>,
 }
 
@@ -50,7 +53,8 @@ impl Truth {
                     }
                 }
                 let busy = state_of(world, fleet) == Some(FleetState::Modifying);
-                if busy && !self.others_write {
+                let forgotten = self.forgotten_until.is_some_and(|until| world.now() < until);
+                if busy && !self.others_write && !forgotten {
                     self.complain(world, format!("MODIFY: {} is being modified", fleet.id));
                 }
             }
