@@ -550,7 +550,7 @@ def messages():
         while control("GET", "calls")["smoke"]["ReceiveMessage"]["calls"] == before:
             time.sleep(0.01)
         control("POST", *change)
-        waiting.join(20)
+        waiting.join(60)
         assert not waiting.is_alive(), change
         found = [json.loads(one["Body"])["detail-type"] for one in answers.pop()]
         assert found == ([expected] if expected else []), (change, found)
