@@ -90,6 +90,8 @@ pub(crate) struct InstanceData {
     /// How long the request takes to become an instance, and the instance to serve.
     pub(crate) fulfilment: Duration,
     pub(crate) boot: Duration,
+    /// How long it had been there when the world began: only shown, never billed.
+    pub(crate) seniority: Duration,
     /// Whether it counts towards its fleet's target.
     pub(crate) counted: bool,
     pub(crate) requested: Timestamp,
@@ -150,7 +152,7 @@ impl InstanceData {
             pool: pools[self.pool].pool.clone(),
             state: self.state_at(at)?,
             health: self.health,
-            launched: self.created?,
+            launched: self.created? - self.seniority,
             vcpus: Some(self.vcpus),
             private_ip: Some(self.address.into()),
             tags: self.tags.clone(),

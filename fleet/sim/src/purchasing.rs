@@ -14,6 +14,9 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+/// How long ago the instances that are there when a world begins are shown to have been launched: long enough that
+/// nobody takes them for booting.
+const SENIORITY: Duration = Duration::from_secs(6 * 3600);
 /// The order in which a fleet sees to its two parts.
 const MARKETS: [Market; 2] = [Market::OnDemand, Market::Spot];
 
@@ -142,6 +145,7 @@ impl World {
             tags: data.instance_tags(),
             fulfilment,
             boot,
+            seniority: Duration::ZERO,
             counted: true,
             requested: self.now,
             created: None,
@@ -163,7 +167,7 @@ impl World {
         serial
     }
 
-    /// Gives a fleet its initial capacity, in service at once.
+    /// Gives a fleet its initial capacity: in service at once, and shown to have been launched long ago.
     pub(crate) fn furnish(&mut self, fleet: usize, initial: u32) {
         let on_demand = self.fleets[fleet].on_demand_target.min(initial);
         for (market, wanted) in [(Market::OnDemand, on_demand), (Market::Spot, initial - on_demand)] {
@@ -174,6 +178,7 @@ impl World {
                 let serial = self.ask_for(fleet, choice);
                 if let Some(instance) = self.instances.get_mut(&serial) {
                     (instance.fulfilment, instance.boot) = (Duration::ZERO, Duration::ZERO);
+                    instance.seniority = SENIORITY;
                 }
                 self.become_instance(serial);
                 self.run(serial);
