@@ -6,6 +6,7 @@ use crate::handle::Handle;
 use crate::idle::Activity;
 use crate::logbook::Logbook;
 use crate::metrics::Metrics;
+use crate::named::Named;
 use crate::policies::{self, Loaded, Watcher};
 use crate::queue::{Envelope, Happened};
 use crate::recorder::{Beginning, Recorder, Restored, ThreadEnd};
@@ -14,7 +15,7 @@ use autoscaler_engine::Engine;
 use fleet::ports::Clock;
 use std::sync::{Arc, mpsc as threads};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 /// Reloads that may wait; they are ordered by hand.
 const RELOADS: usize = 4;
@@ -25,6 +26,8 @@ pub struct Daemon {
     handle: Handle,
     engine: JoinHandle<Ended>,
     journal: Option<ThreadEnd>,
+    /// How the engine ended, once that is known.
+    ended: Option<Ended>,
 }
 
 impl Daemon {
@@ -71,11 +74,8 @@ impl Daemon {
             happened: happened_in.clone(),
             judged: Ok(files),
         };
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            watcher.run().await;
-            "policy watcher"
-        });
+        let mut tasks = Named::default();
+        tasks.spawn("policy watcher", watcher.run());
         let tools = Tools::new(connect, Arc::clone(&clock), config.read_deadline, config.write_deadline);
         let metrics = Metrics::new();
         let runtime = Runtime {
@@ -110,7 +110,7 @@ impl Daemon {
             running.await
         });
         tracing::info!(fleets, "started");
-        Ok(Self { handle, engine, journal: Some(ended) })
+        Ok(Self { handle, engine, journal: Some(ended), ended: None })
     }
 
     /// What everybody else needs of it.
@@ -130,20 +130,26 @@ impl Daemon {
         self.finished().await
     }
 
-    /// Waits until the daemon has ended, its journal is closed and its state directory free.
+    /// Waits until the daemon has ended, its journal is closed and its state directory free. May be given up and
+    /// called again.
     pub async fn finished(&mut self) -> Ended {
-        let ended = match (&mut self.engine).await {
-            Ok(ended) => ended,
-            Err(error) if error.is_cancelled() => Ended::AtOnce,
-            Err(error) => {
-                tracing::error!(%error, "lost the engine to a panic");
-                Ended::Panicked
-            }
+        let ended = match &self.ended {
+            Some(ended) => ended.clone(),
+            None => match (&mut self.engine).await {
+                Ok(ended) => ended,
+                Err(error) if error.is_cancelled() => Ended::AtOnce,
+                Err(error) => {
+                    tracing::error!(%error, "lost the engine to a panic");
+                    Ended::Panicked
+                }
+            },
         };
-        if let Some(journal) = self.journal.take() {
+        self.ended = Some(ended.clone());
+        if let Some(journal) = &mut self.journal {
             // The other end is dropped by a thread that panicked: then it has ended, too.
             let _ = journal.await;
         }
+        self.journal = None;
         ended
     }
 }

@@ -18,6 +18,7 @@ pub mod http;
 mod idle;
 mod logbook;
 pub mod metrics;
+mod named;
 pub mod policies;
 pub mod prometheus;
 mod queue;

@@ -3,7 +3,7 @@
 //! A reason that lasts is told once, when it begins; the journal has every cycle.
 
 use autoscaler_core::{Decision, Hold};
-use autoscaler_engine::{AlarmChange, Decided, Engine, Entry, Outcome, Record, Withheld};
+use autoscaler_engine::{AlarmChange, Decided, Engine, Entry, Operation, Outcome, Record, Withheld};
 use fleet::{FleetName, Power, Utilization};
 use std::collections::BTreeMap;
 use std::mem::{Discriminant, discriminant};
@@ -40,7 +40,9 @@ impl Logbook {
             for record in &entry.records {
                 match record {
                     Record::Cycle(_) => self.cycle(&entry.fleet, engine),
-                    Record::Outcome { step, outcome, .. } => Self::outcome(&entry.fleet, *step, outcome),
+                    Record::Outcome { operation, outcome, .. } => {
+                        Self::outcome(&entry.fleet, *operation, outcome);
+                    }
                     Record::ClockJumped { by_ms } => {
                         tracing::warn!(fleet = %entry.fleet, by_ms, "noticed a jump of the wall clock");
                     }
@@ -77,10 +79,10 @@ impl Logbook {
         self.told.insert(fleet.clone(), now);
     }
 
-    fn outcome(fleet: &FleetName, step: u16, outcome: &Outcome) {
+    fn outcome(fleet: &FleetName, operation: Operation, outcome: &Outcome) {
         match outcome {
-            Outcome::Done => tracing::info!(%fleet, step, "carried a step out"),
-            other => tracing::warn!(%fleet, step, outcome = ?other, "could not carry a step out"),
+            Outcome::Done => tracing::info!(%fleet, ?operation, "carried a step out"),
+            other => tracing::warn!(%fleet, ?operation, outcome = ?other, "could not carry a step out"),
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::effects::Calls;
 use crate::idle::{Activity, Busy, Sleep};
 use crate::logbook::Logbook;
 use crate::metrics::Metrics;
+use crate::named::{Named, TaskEnd};
 use crate::queue::{Ask, Envelope, Happened, OrderError};
 use crate::recorder::Recorder;
 use autoscaler_engine::{BatchId, Effect, Engine, Event, Now};
@@ -14,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
 
 /// How a daemon ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +47,7 @@ pub(crate) struct Runtime {
     pub(crate) recorder: Recorder,
     pub(crate) logbook: Logbook,
     pub(crate) metrics: Metrics,
-    /// The daemon's own tasks, by name.
-    pub(crate) tasks: JoinSet<&'static str>,
+    pub(crate) tasks: Named,
     /// The timer that the engine wants.
     pub(crate) wake: Option<Sleep>,
     /// Operators whose order is on its way to the disk.
@@ -118,9 +117,9 @@ impl Runtime {
                     return (Next::Event(Event::Timer), busy);
                 }
                 Some(Envelope { what, busy }) = self.inlets.asked.recv() => return (Next::Ask(what), busy),
-                Some(task) = self.tasks.join_next() => match task {
-                    Ok(name) => tracing::info!(name, "ended a task"),
-                    Err(error) => tracing::error!(%error, "lost a task of the daemon's own to a panic"),
+                TaskEnd { name, panic } = self.tasks.next() => match panic {
+                    None => tracing::info!(name, "ended a task"),
+                    Some(panic) => tracing::error!(name, panic, "lost a task to a panic"),
                 },
             }
         }
