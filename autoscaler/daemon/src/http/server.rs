@@ -85,8 +85,7 @@ async fn accept(
         let place = Arc::clone(places).acquire_owned().await;
         match (place, listener.accept().await) {
             (Ok(place), Ok((stream, peer))) => {
-                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                return (stream, peer, place);
+                return (stream, plain(peer), place);
             }
             (_, Err(error)) => {
                 tracing::debug!(%error, "could not accept a connection");
@@ -96,6 +95,11 @@ async fn accept(
             (Err(_), _) => std::future::pending().await,
         }
     }
+}
+
+/// A peer's address without IPv6's wrapping: an instance's private address is known as IPv4.
+const fn plain(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
 /// Keeps a listener that has run out of files from spinning.
@@ -149,5 +153,18 @@ impl Connection {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dual_stack_listener_knows_ipv4_callers_by_their_ipv4_address() {
+        let plain = |text: &str| plain(text.parse().expect(text)).to_string();
+        assert_eq!(plain("[::ffff:10.0.0.5]:7"), "10.0.0.5:7");
+        assert_eq!(plain("10.0.0.5:7"), "10.0.0.5:7");
+        assert_eq!(plain("[2001:db8::5]:7"), "[2001:db8::5]:7");
     }
 }
