@@ -41,7 +41,7 @@ impl Engine {
             }
             (CallKind::Instances { fleets }, Answer::Instances(result)) => {
                 if let Some(instances) = self.read_ended(&region, operation, result, now) {
-                    self.instances_described(&fleets, instances, call.at, now);
+                    self.instances_described(&fleets, &instances, call.at, now);
                 }
             }
             (CallKind::FleetInstances { name }, Answer::FleetInstances(result)) => {
@@ -249,13 +249,13 @@ impl Engine {
     fn instances_described(
         &mut self,
         fleets: &[(FleetName, FleetRef)],
-        instances: Vec<Instance>,
+        instances: &[Instance],
         at: fleet::Timestamp,
         now: Now,
     ) {
         let mut by_fleet: BTreeMap<&str, Vec<InstanceSeen>> =
             fleets.iter().map(|(_, fleet)| (fleet.id.as_str(), Vec::new())).collect();
-        for instance in &instances {
+        for instance in instances {
             if let Some(seen) = by_fleet.get_mut(instance.fleet.as_str()) {
                 seen.push(InstanceSeen::of(instance, self.config.own_instance.as_ref()));
             }

@@ -65,7 +65,7 @@ impl Engine {
             Ok((seen, planned)) => self.check_and_carry_out(name, &seen, &before, planned, now),
             Err(message) => self.contain(name, message, now),
         }
-        self.to_record(name, false);
+        self.write_soon(name, false);
     }
 
     /// The planner panicked: the fleet is left as it is, the others go on.
@@ -131,7 +131,7 @@ impl Engine {
             if let Some(region) = self.region_of(name) {
                 region.writes_in_flight += 1;
             }
-            self.to_record(name, true);
+            self.write_soon(name, true);
         }
         if look {
             self.look_and_plan(name, now);
@@ -232,12 +232,11 @@ impl Engine {
             Remark::Missing { units } => Some(*units),
             _ => None,
         });
-        match missing {
-            Some(_) => _ = held.missing.get_or_insert((now.wall, now.monotonic)),
-            None => {
-                held.missing = None;
-                held.history.clear();
-            }
+        if missing.is_some() {
+            held.missing.get_or_insert((now.wall, now.monotonic));
+        } else {
+            held.missing = None;
+            held.history.clear();
         }
         let late = held.missing.filter(|(_, began)| now.monotonic.saturating_sub(*began) >= LATE_ALARM);
         let history = held.history.clone();

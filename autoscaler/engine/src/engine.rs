@@ -101,7 +101,7 @@ impl Engine {
             Event::PoliciesLoaded(policies) => self.load_policies(policies, now),
             Event::PoliciesRejected { problems } => self.reject_policies(problems, now),
             Event::Answered { call, answer } => self.answered(call, answer, now),
-            Event::Recorded { batch, result } => self.recorded(batch, result, now),
+            Event::Recorded { batch, result } => self.recorded(batch, &result, now),
             Event::Notice(notice) => self.notice(notice, now),
             Event::Operator(command) => {
                 // Nobody waits for the answer: an order that makes no sense changes nothing.
@@ -238,7 +238,7 @@ impl Engine {
             self.answer_of(id, call, answer, now);
         }
         while let Some(batch) = self.journal.pop_lost(now.monotonic) {
-            self.recorded(batch, Err("not written within 30 s".to_owned()), now);
+            self.recorded(batch, &Err("not written within 30 s".to_owned()), now);
         }
     }
 

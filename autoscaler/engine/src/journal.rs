@@ -65,7 +65,7 @@ impl Journal {
 
 impl Engine {
     /// A fleet's records are handed out at the end of this event.
-    pub(crate) fn to_record(&mut self, name: &FleetName, durable: bool) {
+    pub(crate) fn write_soon(&mut self, name: &FleetName, durable: bool) {
         *self.to_record.entry(name.clone()).or_default() |= durable;
     }
 
@@ -127,9 +127,9 @@ impl Engine {
     }
 
     /// A batch was written, or not: writes that waited for it are begun or called off.
-    pub(crate) fn recorded(&mut self, batch: BatchId, result: Result<(), String>, now: Now) {
+    pub(crate) fn recorded(&mut self, batch: BatchId, result: &Result<(), String>, now: Now) {
         let Some(Batch { fleets, writers, .. }) = self.journal.open.remove(&batch) else { return };
-        match &result {
+        match result {
             Ok(()) => {
                 if self.journal.failing.take().is_some() {
                     self.clear(None, "journal_failing", "", now);

@@ -38,10 +38,10 @@ impl Engine {
                 held.awaiting.insert(id);
             }
         }
-        if let Some(state) = self.regions.get_mut(region) {
-            if matches!(read, Read::Fleets { .. }) {
-                state.fleets_call = Some(id);
-            }
+        if matches!(read, Read::Fleets { .. })
+            && let Some(state) = self.regions.get_mut(region)
+        {
+            state.fleets_call = Some(id);
         }
         if let Read::Instances { .. } = &read {
             for name in names {

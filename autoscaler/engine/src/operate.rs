@@ -45,7 +45,7 @@ impl Engine {
                 Command { fleet: Some(name.clone()), order, by: by.clone(), reason: reason.clone() };
             held.record(Record::Operator { at: now.wall, command });
             held.in_force = None;
-            self.to_record(name, true);
+            self.write_soon(name, true);
             self.make_due(name, now);
         }
         Ok(())

@@ -18,11 +18,14 @@ const PROMETHEUS_BACK: Duration = Duration::from_secs(5 * 60);
 /// The distance of points that Prometheus is asked for, and of the questions.
 const PROMETHEUS_STEP: Duration = Duration::from_secs(30);
 
+/// A Prometheus server's address, and the file that holds its token.
+type Server = (String, Option<String>);
+
 /// What is to be asked of the metrics services of one region.
 #[derive(Default)]
 struct Wants {
     cloudwatch: Vec<(MetricQuery, Wanted)>,
-    prometheus: BTreeMap<(String, Option<String>), Vec<(PrometheusQuery, Wanted)>>,
+    prometheus: BTreeMap<Server, Vec<(PrometheusQuery, Wanted)>>,
 }
 
 impl Engine {
@@ -46,7 +49,7 @@ impl Engine {
             prometheus && again(state.prometheus_asked.get(address).copied(), PROMETHEUS_STEP)
         });
         if cloudwatch && !wants.cloudwatch.is_empty() {
-            self.read_cloudwatch(region, wants.cloudwatch, now);
+            self.read_cloudwatch(region, &wants.cloudwatch, now);
         }
         for ((address, token_file), queries) in wants.prometheus {
             self.read_prometheus(region, address, token_file, queries, now);
@@ -99,12 +102,12 @@ impl Engine {
         }
     }
 
-    fn read_cloudwatch(&mut self, region: &Region, wants: Vec<(MetricQuery, Wanted)>, now: Now) {
+    fn read_cloudwatch(&mut self, region: &Region, wants: &[(MetricQuery, Wanted)], now: Now) {
         if let Some(state) = self.regions.get_mut(region) {
             state.cloudwatch_asked = Some(now.monotonic);
         }
         // A fleet's instances stay in one call: only together they make a mean.
-        let mut rest = wants.as_slice();
+        let mut rest = wants;
         while !rest.is_empty() {
             let mut end = rest.len().min(QUERIES);
             while end < rest.len() && end > 1 && rest[end - 1].1.fleet == rest[end].1.fleet {

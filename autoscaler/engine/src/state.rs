@@ -320,24 +320,17 @@ impl State {
     ) {
         self.instances_at = Some(at);
         for instance in seen {
-            match self.instances.get_mut(&instance.id) {
-                Some(known) => {
-                    if known.seen.state != instance.state {
-                        known.state_since = at;
-                    }
-                    known.seen = instance.clone();
-                    known.missing_since = None;
-                }
-                None => {
-                    let known = Known {
-                        seen: instance.clone(),
-                        state_since: at,
-                        serves_since: None,
-                        missing_since: None,
-                    };
-                    self.instances.insert(instance.id.clone(), known);
-                }
+            let known = self.instances.entry(instance.id.clone()).or_insert_with(|| Known {
+                seen: instance.clone(),
+                state_since: at,
+                serves_since: None,
+                missing_since: None,
+            });
+            if known.seen.state != instance.state {
+                known.state_since = at;
             }
+            known.seen = instance.clone();
+            known.missing_since = None;
         }
         for id in missing {
             if let Some(known) = self.instances.get_mut(id) {

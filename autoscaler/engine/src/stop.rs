@@ -44,7 +44,7 @@ impl Engine {
             }
             let names: Vec<FleetName> = self.fleets.keys().cloned().collect();
             for name in &names {
-                self.to_record(name, true);
+                self.write_soon(name, true);
             }
             let last = self.journal.next_batch();
             self.hand_out_records(now);

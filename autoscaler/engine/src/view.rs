@@ -36,7 +36,7 @@ impl Engine {
             seen: state.fleet.as_ref().map(|seen| seen.at),
             instances_seen: state.instances_at,
             instances: instances.collect(),
-            source: held.policy.sources.iter().find(freshest).map(|source| source.source()),
+            source: held.policy.sources.iter().find(freshest).map(autoscaler_policy::SourcePolicy::source),
             schedules: held.schedules.clone(),
             pause: state.pause.clone().filter(|pause| pause.until > now.wall),
             bent: Self::bent_of(held, now),

@@ -270,7 +270,7 @@ mod tests {
         let state = fleet(&["a"]);
         let means = |samples: &[AgentSample]| {
             let mut windows = Windows::default();
-            samples.iter().for_each(|sample| assert!(windows.add(&"a".into(), sample)));
+            assert!(samples.iter().all(|sample| windows.add(&"a".into(), sample)));
             let closed = windows.close_until(at(100), GRACE, &state);
             closed
                 .iter()

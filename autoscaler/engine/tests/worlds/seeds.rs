@@ -127,7 +127,7 @@ fn run(seed: u64) -> Harness {
             0 => harness.disk.full = true,
             1 | 2 => harness.disk.full = false,
             3 => {
-                harness.wall_off += 1000 * i64::try_from(chance.between(0, 7200)).expect("small") - 3_600_000
+                harness.wall_off += 1000 * i64::try_from(chance.between(0, 7200)).expect("small") - 3_600_000;
             }
             4 => harness.wall_off = 0,
             5 => harness.push = false,

@@ -42,7 +42,7 @@ pub fn read(world: &mut World, read: Read) -> (Answer, Duration) {
         }
         Read::History { fleet: FleetRef { backend, id }, since } => {
             let found = world.history(CALLER, backend, &id, since);
-            let events = found.map(|found| found.iter().map(|record| record.to_event()).collect());
+            let events = found.map(|found| found.iter().map(fleet_sim::FleetRecord::to_event).collect());
             (Answer::History(events), Duration::ZERO)
         }
         Read::ScalableTargets { fleets } => {
@@ -58,7 +58,7 @@ pub fn read(world: &mut World, read: Read) -> (Answer, Duration) {
             // A server whose expressions are ids of fleets.
             let queries: Vec<Metric> =
                 queries.iter().map(|query| Metric::FleetCpu(FleetId::new(query.0.as_str()))).collect();
-            let found = queries.iter().map(|metric| series(world.metric(metric, from, to), 1.0));
+            let found = queries.iter().map(|metric| series(world.metric(metric, from, to)));
             (Answer::Metrics(Ok(found.collect())), Duration::ZERO)
         }
     }
@@ -89,17 +89,14 @@ fn metrics(
         ));
     }
     let found = world.read_metrics(CALLER, &wanted, from, to)?;
-    Ok(found.into_iter().map(|points| series(points, 1.0)).collect())
+    Ok(found.into_iter().map(series).collect())
 }
 
-fn series(points: MetricPoints, scale: f64) -> Series {
+fn series(points: MetricPoints) -> Series {
     let MetricPoints { period, points } = points;
     Series {
         period: (points.len() >= 2).then_some(period),
-        points: points
-            .into_iter()
-            .map(|(at, percent)| (at, Utilization::new(percent * scale / 100.0)))
-            .collect(),
+        points: points.into_iter().map(|(at, percent)| (at, Utilization::new(percent / 100.0))).collect(),
     }
 }
 

@@ -75,7 +75,6 @@ fn a_steady_fleet_day_fits_into_two_megabytes() {
     harness.run_until(minutes(12 * 60));
     let (cycles, checkpoints) = (harness.disk.bytes * 2, harness.disk.checkpoint_bytes * 2);
     let a_cycle = cycles / (8640);
-    println!("{a_cycle} bytes a cycle, {} KiB of checkpoints a day", checkpoints / 1024);
     assert!(cycles + checkpoints <= 2_000_000, "{cycles} + {checkpoints} bytes a day");
     assert!(a_cycle <= 80, "{a_cycle} bytes a cycle");
 }

@@ -29,8 +29,8 @@ fn policy_of<'a>(policies: &'a [FleetPolicy], fleet: &FleetRef) -> Option<&'a Fl
     policies.iter().find(|policy| policy.selector == FleetSelector::Id(fleet.id.clone()))
 }
 
-fn alive(instance: &&InstanceTruth) -> bool {
-    !matches!(instance.phase, InstancePhase::Gone)
+fn is_alive(instance: &InstanceTruth) -> bool {
+    instance.phase != InstancePhase::Gone
 }
 
 impl Truth {
@@ -40,22 +40,20 @@ impl Truth {
             Write::Modify { fleet, change } => {
                 self.modifications.push((fleet.id.as_str().to_owned(), change.target));
                 match policy_of(policies, fleet) {
-                    None => self.complain(world, format!("modified {}, which nobody gave us", fleet.id)),
+                    None => self.complain(world, &format!("modified {}, which nobody gave us", fleet.id)),
                     Some(policy) => {
                         let capacity = policy.base.capacity;
                         let (min, max) = self.bounds.unwrap_or((capacity.min, capacity.max));
                         if !(min..=max).contains(&change.target) {
-                            self.complain(
-                                world,
-                                format!("CAP: target {} outside {min}..={max}", change.target),
-                            );
+                            let target = change.target;
+                            self.complain(world, &format!("CAP: target {target} outside {min}..={max}"));
                         }
                     }
                 }
                 let busy = state_of(world, fleet) == Some(FleetState::Modifying);
                 let forgotten = self.forgotten_until.is_some_and(|until| world.now() < until);
                 if busy && !self.others_write && !forgotten {
-                    self.complain(world, format!("MODIFY: {} is being modified", fleet.id));
+                    self.complain(world, &format!("MODIFY: {} is being modified", fleet.id));
                 }
             }
             Write::Terminate { fleet, instances } => {
@@ -73,20 +71,21 @@ impl Truth {
         let members = world.instance_truths(&fleet.id);
         for instance in instances {
             if !members.iter().any(|member| member.id == *instance) {
-                self.complain(world, format!("OWN: {instance} is not of {}", fleet.id));
+                self.complain(world, &format!("OWN: {instance} is not of {}", fleet.id));
             }
         }
         let stays: f64 = members
             .iter()
-            .filter(alive)
+            .filter(|member| is_alive(member))
             .filter(|member| !instances.contains(&member.id))
             .filter(|member| member.pool.market == Market::Spot)
             .map(|member| member.weight.get())
             .sum();
         let target = world.truth(&fleet.id).map_or(0, |truth| truth.target);
-        let hits = members.iter().filter(alive).any(|member| instances.contains(&member.id));
+        let hits =
+            members.iter().filter(|member| is_alive(member)).any(|member| instances.contains(&member.id));
         if hits && stays < f64::from(target) - 1e-6 {
-            self.complain(world, format!("ONCE: {stays} units would stay where {target} are asked for"));
+            self.complain(world, &format!("ONCE: {stays} units would stay where {target} are asked for"));
         }
     }
 
@@ -98,12 +97,15 @@ impl Truth {
             let max = self.bounds.map_or(policy.base.capacity.max, |(_, max)| max);
             let asked = self.modifications.iter().any(|(id, _)| *id == fleet.id.as_str());
             if asked && truth.target > max && !self.others_write {
-                self.complain(world, format!("CAP: {} asks for {} of at most {max}", fleet.id, truth.target));
+                self.complain(
+                    world,
+                    &format!("CAP: {} asks for {} of at most {max}", fleet.id, truth.target),
+                );
             }
         }
     }
 
-    fn complain(&mut self, world: &World, what: String) {
+    fn complain(&mut self, world: &World, what: &str) {
         let at = world.now().since(world.start());
         self.complaints.push(format!("after {} s: {what}", at.as_secs()));
     }
