@@ -38,6 +38,7 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
     /// The start of the step of length `step` that this instant lies in; itself for a step of zero.
+    #[must_use]
     pub fn floor(self, step: Duration) -> Self {
         let step = millis_of(step);
         if step == 0 { self } else { Self(self.0.div_euclid(step).saturating_mul(step)) }
