@@ -19,6 +19,11 @@ pub fn ago(at: Timestamp, now: Timestamp) -> String {
     if age < Duration::from_secs(1) { "just now".to_owned() } else { format!("{} ago", rounded(age)) }
 }
 
+/// How long something has been so: `2h12m`.
+pub fn lasting(since: Timestamp, now: Timestamp) -> DurationText {
+    rounded(now.since(since))
+}
+
 /// How long it is until something: `in 59m`.
 pub fn until(at: Timestamp, now: Timestamp) -> String {
     format!("in {}", rounded(at.since(now)))

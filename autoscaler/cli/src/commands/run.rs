@@ -42,6 +42,9 @@ pub struct Args {
     /// Directory of the journal; it is made where it is missing.
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
+    /// How large the journal may grow; the oldest records go first.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
+    journal_limit: u64,
     /// Where agents, operators and Prometheus reach the daemon.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7575")]
     listen: SocketAddr,
@@ -95,6 +98,10 @@ impl Args {
         let config = DaemonConfig {
             policies: self.policies,
             state: Some(self.state),
+            journal: autoscaler_journal::Limits {
+                bytes: self.journal_limit,
+                ..autoscaler_journal::Limits::default()
+            },
             engine,
             ..DaemonConfig::default()
         };
@@ -114,6 +121,18 @@ impl Args {
             Ended::Panicked => Exit::Bug,
         })
     }
+}
+
+/// Parses `512MiB` or `2GiB`, at least 16 MiB: less would not hold what a restart needs.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let units = [("MiB", 1 << 20), ("GiB", 1 << 30)];
+    let bytes = units.iter().find_map(|(unit, bytes)| {
+        let number: u64 = text.trim().strip_suffix(unit)?.trim().parse().ok()?;
+        number.checked_mul(*bytes)
+    });
+    bytes
+        .filter(|bytes| *bytes >= 16 << 20)
+        .ok_or_else(|| "expected a size such as 512MiB or 2GiB, at least 16MiB".to_owned())
 }
 
 /// Reads the policies; shows everything that is wrong with them as `check` does.
@@ -138,4 +157,18 @@ pub fn not_started(error: StartError) -> Failure {
 
 fn open(path: Option<&PathBuf>) -> Result<Option<TokenFile>, Failure> {
     path.map(TokenFile::open).transpose().or_exit(Exit::Configuration, "start")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_has_a_unit_and_is_not_too_small() {
+        assert_eq!(parse_size("512MiB"), Ok(512 << 20));
+        assert_eq!(parse_size("2 GiB"), Ok(2 << 30));
+        for wrong in ["", "512", "1MB", "1MiB", "-1GiB", "99999999999GiB", "GiB"] {
+            assert!(parse_size(wrong).is_err(), "{wrong:?} was read");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Fleets at a glance.
 
 use super::table::Table;
-use super::{ago, alarm_text, clock, counted, until};
+use super::{ago, alarm_text, clock, counted, lasting, until};
 use crate::out::Paint;
 use autoscaler_core::Phase;
 use autoscaler_engine::{FleetStatus, Status};
@@ -133,12 +133,12 @@ pub fn fleet(fleet: &FleetStatus, now: Timestamp, paint: Paint) -> String {
     line("instances", &instances(fleet));
     for instance in &fleet.instances {
         let phase = phase_text(instance.phase);
-        let since = ago(instance.since, now);
+        let age = lasting(instance.since, now);
         let health = if instance.health == fleet::Health::Unhealthy { ", unhealthy" } else { "" };
         line(
             "",
             &format_args!(
-                "{} {} weight {}, {phase} since {since}{health}",
+                "{} {} weight {}, {phase} for {age}{health}",
                 instance.id, instance.pool, instance.weight
             ),
         );
