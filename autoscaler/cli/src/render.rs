@@ -43,3 +43,6 @@ pub fn clock(at: Timestamp) -> Timestamp {
 pub fn counted(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,7 +145,7 @@ pub fn fleet(fleet: &FleetStatus, now: Timestamp, paint: Paint) -> String {
     }
     match &fleet.decided {
         Some(decided) => {
-            line("decided", &format_args!("{}, {}", decided.report.one_line(), ago(decided.at, now)))
+            line("decided", &format_args!("{}, {}", decided.report.one_line(), ago(decided.at, now)));
         }
         None => line("decided", &"nothing yet"),
     }

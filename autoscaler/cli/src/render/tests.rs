@@ -1,0 +1,224 @@
+use super::*;
+use crate::out::Paint;
+use autoscaler_core::{Action, Pause, Phase, Plan, Report};
+use autoscaler_engine::{
+    ActiveAlarm, Alarm, Decided, FleetStatus, InstanceStatus, JournalStatus, Override, PolicyStatus, Status,
+    Withheld, WriteStatus,
+};
+use fleet::ports::Change;
+use fleet::{
+    Backend, CapacityUnits, FleetRef, FleetSelector, FleetState, Health, Pool, Power, Region, Utilization,
+    Weight,
+};
+
+fn time(text: &str) -> Timestamp {
+    Timestamp::parse(text).expect(text)
+}
+
+fn now() -> Timestamp {
+    time("2026-03-01T12:00:00Z")
+}
+
+/// A fleet of which nobody has seen anything yet.
+fn unseen(name: &str) -> FleetStatus {
+    FleetStatus {
+        name: name.into(),
+        region: Some(Region::new("eu-west-1")),
+        backend: Backend::SpotFleet,
+        selector: FleetSelector::Tag { key: "service".into(), value: name.into() },
+        id: None,
+        state: None,
+        target: None,
+        fulfilled: None,
+        min: 1,
+        max: 20,
+        seen: None,
+        instances_seen: None,
+        instances: Vec::new(),
+        source: None,
+        schedules: Vec::new(),
+        pause: None,
+        bent: None,
+        dry_run: false,
+        observe_only: false,
+        ceded: false,
+        writing: None,
+        decided: None,
+        alarms: Vec::new(),
+    }
+}
+
+/// A fleet to which everything happens at once.
+fn busy() -> FleetStatus {
+    let instance = |id: &str, phase, health| InstanceStatus {
+        id: id.into(),
+        pool: Pool::spot("m5.large", "eu-west-1a"),
+        weight: Weight::new(1.0),
+        power: Power::new(2.0),
+        phase,
+        since: time("2026-03-01T09:30:00Z"),
+        health,
+    };
+    let report = Report {
+        utilization: Some(Utilization::new(0.712)),
+        goal: Some(Utilization::new(0.75)),
+        serving: CapacityUnits::new(2.0),
+        coming: CapacityUnits::new(1.0),
+        ..Report::default()
+    };
+    FleetStatus {
+        id: Some("sfr-1".into()),
+        state: Some(FleetState::Modifying),
+        target: Some(3),
+        fulfilled: Some(CapacityUnits::new(2.0)),
+        min: 3,
+        seen: Some(time("2026-03-01T11:59:48Z")),
+        instances_seen: Some(time("2026-03-01T11:59:48Z")),
+        instances: vec![
+            instance("i-1", Phase::InService, Health::Healthy),
+            instance("i-2", Phase::Booting, Health::Unhealthy),
+        ],
+        schedules: vec!["office".into()],
+        pause: Some(Pause {
+            until: time("2026-03-01T12:05:00Z"),
+            by: "jo".into(),
+            reason: "failover".into(),
+        }),
+        bent: Some(Override {
+            min: Some(3),
+            max: None,
+            target: Some(Utilization::new(0.6)),
+            until: time("2026-03-01T13:00:00Z"),
+            by: "ann".into(),
+            reason: "launch".into(),
+        }),
+        dry_run: true,
+        observe_only: true,
+        writing: Some(WriteStatus { operation: "modify".into(), since: time("2026-03-01T11:59:58Z") }),
+        decided: Some(Decided {
+            at: time("2026-03-01T11:59:56Z"),
+            plan: Plan::default(),
+            withheld: None,
+            report,
+        }),
+        alarms: vec![ActiveAlarm {
+            since: time("2026-03-01T11:00:00Z"),
+            alarm: Alarm::NoSamples { since: None },
+        }],
+        ..unseen("web")
+    }
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().collect()
+}
+
+#[test]
+fn the_overview_has_a_row_a_fleet_and_a_line_for_whatever_is_unusual() {
+    let status = Status {
+        at: now(),
+        fleets: vec![unseen("api"), busy()],
+        alarms: vec![ActiveAlarm {
+            since: now(),
+            alarm: Alarm::JournalFailing { message: "disk full".into() },
+        }],
+        policies: PolicyStatus::default(),
+        journal: JournalStatus::default(),
+        dry_run: true,
+        stopping: false,
+    };
+    let text = overview(&status, Paint::default());
+    let shown = lines(&text);
+    assert_eq!(shown[1], "api    -          -      -     -       1..20  -        -       -");
+    assert!(
+        shown[2].starts_with("web    modifying  71.2%  75%   3       3..20  2        1       steady"),
+        "{text}"
+    );
+    assert_eq!(
+        shown[3..],
+        [
+            "! dry run: nothing is changed anywhere",
+            "! the journal fails; scale-out goes on, removals do not begin: disk full",
+            "! web: paused by jo, ends in 5m: failover",
+            "! web: min 3, target 60% by ann's override, ends in 1h: launch",
+            "! web: the policy says to observe only",
+            "! web: dry run: nothing is changed",
+            "! web: no source has ever told the utilisation: nothing is given back",
+        ]
+    );
+}
+
+#[test]
+fn one_fleet_is_shown_in_full() {
+    let text = fleet(&busy(), now(), Paint::default());
+    let shown: Vec<&str> = lines(&text).into_iter().filter(|line| !line.starts_with("decided")).collect();
+    assert_eq!(
+        shown,
+        [
+            "fleet      web: spot_fleet sfr-1 in eu-west-1",
+            "state      modifying, seen 12s ago",
+            "target     3 of 3..20, 2 fulfilled",
+            "schedules  office",
+            "writing    modify, begun 2s ago",
+            "instances  2 instances: 1 in service, 1 booting",
+            "           i-1 m5.large/eu-west-1a weight 1, in service for 2h30m",
+            "           i-2 m5.large/eu-west-1a weight 1, booting for 2h30m, unhealthy",
+            "note       paused by jo, ends in 5m: failover",
+            "note       min 3, target 60% by ann's override, ends in 1h: launch",
+            "note       the policy says to observe only",
+            "note       dry run: nothing is changed",
+            "alarm      since 2026-03-01T11:00:00Z: no source has ever told the utilisation: nothing is given back",
+        ]
+    );
+    let text = fleet(&unseen("api"), now(), Paint::default());
+    assert_eq!(
+        lines(&text),
+        [
+            "fleet      api: spot_fleet tag service=api in eu-west-1",
+            "state      not seen yet",
+            "target     - of 1..20",
+            "instances  not seen yet",
+            "decided    nothing yet",
+        ]
+    );
+}
+
+#[test]
+fn a_decision_shows_its_steps_and_why_they_were_not_taken() {
+    let fleet = FleetRef { backend: Backend::SpotFleet, id: "sfr-1".into() };
+    let modify = |from, target, on_demand_target| Action::Modify {
+        fleet: fleet.clone(),
+        from,
+        change: Change { target, on_demand_target },
+    };
+    let terminate = Action::Terminate { fleet: fleet.clone(), instances: vec!["i-1".into(), "i-2".into()] };
+    let plan = Plan { actions: vec![modify(3, 5, 0), modify(3, 4, 2), modify(3, 3, 0), terminate] };
+    let mut decided =
+        Decided { at: now(), plan, withheld: Some(Withheld::DryRun), report: Report::default() };
+    let text = decision(&"web".into(), &decided, Paint::default());
+    let shown = lines(&text);
+    assert_eq!(shown[0], "web at 2026-03-01T12:00:00Z");
+    assert_eq!(
+        shown[shown.len() - 5..],
+        [
+            "  step 1: set the target of sfr-1 from 3 to 5",
+            "  step 2: set the target of sfr-1 from 3 to 4, 2 of it on demand",
+            "  step 3: set sfr-1 to its target 3 again, with NoTermination",
+            "  step 4: terminate i-1, i-2",
+            "  not carried out: dry run",
+        ]
+    );
+    decided.plan.actions.clear();
+    let text = decision(&"web".into(), &decided, Paint::default());
+    assert!(!text.contains("not carried out"), "where nothing was to be done nothing is missing: {text}");
+}
+
+#[test]
+fn times_are_told_as_people_tell_them() {
+    let before = |seconds| now() - Duration::from_secs(seconds);
+    assert_eq!(ago(now(), now()), "just now");
+    assert_eq!(ago(before(75), now()), "1m15s ago");
+    assert_eq!(ago(now() + Duration::from_secs(5), now()), "just now", "clocks differ a little");
+    assert_eq!(until(now() + Duration::from_millis(90_900), now()), "in 1m30s");
+    assert_eq!((counted(1, "fleet"), counted(0, "fleet")), ("1 fleet".to_owned(), "0 fleets".to_owned()));
+}
