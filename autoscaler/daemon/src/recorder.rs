@@ -79,6 +79,7 @@ impl Recorder {
             let thread = Thread {
                 journal: opened,
                 last_failure: None,
+                untold: None,
                 tidied: clock.monotonic(),
                 state,
                 limits,
@@ -162,6 +163,9 @@ struct Thread {
     /// `None` while there is none to be had.
     journal: Option<Journal>,
     last_failure: Option<Duration>,
+    /// A loss that the engine has not been told of: the next batch fails with it, and the engine begins anew with
+    /// checkpoints.
+    untold: Option<String>,
     tidied: Duration,
     state: StateDir,
     limits: Limits,
@@ -198,6 +202,7 @@ impl Thread {
             Ok(())
         });
         if let Err(error) = outcome {
+            tracing::error!(error = %chain(&error), "could not restore from the journal");
             let _ = restored.send(Restored::Void);
             self.failed(&error);
         }
@@ -205,10 +210,18 @@ impl Thread {
 
     fn write(&mut self, jobs: Vec<Job>) {
         self.waiting.fetch_sub(jobs.len(), Ordering::Relaxed);
-        let durable = jobs.iter().any(|job| job.durable);
-        // A panic in here concerns these jobs alone.
-        let written = std::panic::catch_unwind(AssertUnwindSafe(|| self.append(&jobs, durable)));
-        let result = match written {
+        let result = match self.untold.take() {
+            Some(lost) => Err(lost),
+            None => self.append_contained(&jobs),
+        };
+        for Job { batch, busy, .. } in jobs {
+            answer(&self.happened, batch, result.clone(), busy);
+        }
+    }
+
+    /// Appends; a failure or a panic in here concerns these jobs alone.
+    fn append_contained(&mut self, jobs: &[Job]) -> Result<(), String> {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| self.append(jobs))) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 self.failed(&error);
@@ -218,13 +231,11 @@ impl Thread {
                 self.journal = None;
                 Err("the journal panicked".to_owned())
             }
-        };
-        for Job { batch, busy, .. } in jobs {
-            answer(&self.happened, batch, result.clone(), busy);
         }
     }
 
-    fn append(&mut self, jobs: &[Job], durable: bool) -> Result<(), JournalError> {
+    fn append(&mut self, jobs: &[Job]) -> Result<(), JournalError> {
+        let durable = jobs.iter().any(|job| job.durable);
         let encoded: Result<Vec<Encoded>, JournalError> =
             jobs.iter().flat_map(|job| &job.entries).map(Encoded::of).collect();
         let encoded = encoded?;
@@ -280,6 +291,9 @@ impl Thread {
             }
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "could not tidy the journal");
+                if error.is_unreadable() {
+                    self.untold = Some(chain(&error));
+                }
                 self.failed(&error);
                 false
             }

@@ -18,7 +18,7 @@ impl Encoded {
     /// An entry as bytes.
     pub fn of(entry: &engine::Entry) -> Result<Self, JournalError> {
         let bytes = postcard::to_stdvec(&entry.records)
-            .map_err(|error| JournalError::Corrupt { action: "encode a record", what: error.to_string() })?;
+            .map_err(|error| JournalError::Unencodable { what: error.to_string() })?;
         let stream = entry.fleet.as_str().to_owned();
         Ok(Self { stream, at: entry.at, checkpoint: entry.is_checkpoint(), bytes })
     }

@@ -36,6 +36,12 @@ pub enum JournalError {
         /// What is wrong.
         what: String,
     },
+    /// A record that has no place in the format: a bug, and no fault of the file's.
+    #[error("encode a record: {what}")]
+    Unencodable {
+        /// Why not.
+        what: String,
+    },
     /// The file was written by a program of another format.
     #[error("read a journal of format {found}: this program knows format {known}")]
     Format {

@@ -113,28 +113,6 @@ impl Reader {
         };
         visit(&self.connection, id, from, visitor)
     }
-
-    /// The newest records of a stream that are no checkpoints and that `keep` wants, newest first.
-    ///
-    /// * `before`: only such as are older, by sequence number; for reading on.
-    pub fn newest(
-        &self,
-        stream: &str,
-        before: Option<i64>,
-        most: usize,
-        mut keep: impl FnMut(&Stored) -> bool,
-    ) -> Result<Vec<Stored>, JournalError> {
-        let _view = self.connection.unchecked_transaction().map_err(JournalError::of("read the journal"))?;
-        let Some((id, _)) = stream_of(&self.connection, stream)? else { return Ok(Vec::new()) };
-        let mut found = Vec::new();
-        visit_back(&self.connection, id, before.unwrap_or(i64::MAX), |stored| {
-            if !stored.checkpoint && keep(&stored) {
-                found.push(stored);
-            }
-            if found.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        Ok(found)
-    }
 }
 
 impl Journal {
@@ -290,37 +268,4 @@ fn visit_blocks(
         }
     }
     Ok(ControlFlow::Continue(()))
-}
-
-fn visit_back(
-    connection: &Connection,
-    stream: i64,
-    before: i64,
-    mut visitor: impl FnMut(Stored) -> ControlFlow<()>,
-) -> Result<(), JournalError> {
-    let failed = || JournalError::of("read the journal");
-    let mut select = connection
-        .prepare_cached(
-            "SELECT seq, at, flags, crc, bytes FROM record WHERE seq < ?2 AND stream = ?1 ORDER BY seq DESC",
-        )
-        .map_err(failed())?;
-    let mut rows = select.query([stream, before]).map_err(failed())?;
-    while let Some(row) = rows.next().map_err(failed())? {
-        if visitor(pack::stored_of(row)?).is_break() {
-            return Ok(());
-        }
-    }
-    let mut select = connection
-        .prepare_cached("SELECT bytes FROM block WHERE stream = ?1 AND first_seq < ?2 ORDER BY last_seq DESC")
-        .map_err(failed())?;
-    let mut rows = select.query([stream, before]).map_err(failed())?;
-    while let Some(row) = rows.next().map_err(failed())? {
-        let bytes = row.get_ref(0).map_err(failed())?.as_blob().unwrap_or_default();
-        for stored in pack::unpack(bytes)?.into_iter().rev().filter(|stored| stored.seq < before) {
-            if visitor(stored).is_break() {
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
 }

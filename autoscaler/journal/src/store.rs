@@ -201,7 +201,7 @@ impl Journal {
     }
 
     /// How many bytes of the file are in use.
-    pub fn used_bytes(&self) -> Result<u64, JournalError> {
+    pub(crate) fn used_bytes(&self) -> Result<u64, JournalError> {
         let bytes = number(
             &self.connection,
             "SELECT (page_count - freelist_count) * page_size

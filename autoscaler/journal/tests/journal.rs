@@ -139,21 +139,6 @@ fn a_replay_begins_with_the_last_checkpoint_before_its_time() {
 }
 
 #[test]
-fn the_newest_records_are_read_backwards_and_on() {
-    let root = tempfile::tempdir().expect("a directory");
-    let state = StateDir::take(root.path()).expect("it is ours");
-    let mut journal = open(&state, Limits::default());
-    three_hours(&mut journal);
-    tidy_all(&mut journal, start() + 3 * HOUR - SECOND);
-    let reader = Reader::open(root.path()).expect("the journal opens for reading");
-    let even = |record: &Stored| record.bytes.ends_with(b"0");
-    let page = reader.newest("web", None, 40, even).expect("a page");
-    assert_eq!((texts(&page)[0].as_str(), texts(&page)[39].as_str()), ("web 1070", "web 680"));
-    let next = reader.newest("web", page.last().map(|record| record.seq), 100, even).expect("the next page");
-    assert_eq!((texts(&next)[0].as_str(), next.len()), ("web 670", 68));
-}
-
-#[test]
 fn a_reader_sees_what_the_writer_has_just_written_and_one_view_of_it() {
     let root = tempfile::tempdir().expect("a directory");
     let state = StateDir::take(root.path()).expect("it is ours");

@@ -78,7 +78,7 @@ fn a_child_appends_until_it_is_killed() {
         let bytes: Vec<Vec<u8>> = (number..number + 3).map(numbered).collect();
         let entries: Vec<Entry<'_>> =
             bytes.iter().map(|bytes| Entry { stream: "web", at, checkpoint: false, bytes }).collect();
-        let durable = number % 2 == 0;
+        let durable = number.is_multiple_of(2);
         match journal.append(&entries, durable) {
             Ok(()) => {}
             Err(error @ JournalError::Full { .. }) => {

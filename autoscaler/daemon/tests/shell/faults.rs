@@ -2,7 +2,7 @@
 
 use crate::harness::{HOUR, MINUTE, SECOND, Stage, daily, fleets, world};
 use autoscaler::{Daemon, Everywhere, StartError};
-use autoscaler_journal::{JournalError, Limits, Reader};
+use autoscaler_journal::{JournalError, Limits, Reader, Start};
 use fleet::FleetName;
 use fleet_sim::{Demand, Effect, Fault};
 use std::sync::Arc;
@@ -51,6 +51,30 @@ async fn a_damaged_journal_is_set_aside_and_the_fleet_is_held() {
     let aside = names.filter(|n| n.file_name().to_string_lossy().starts_with("journal.corrupt-")).count();
     assert!(aside >= 2, "both are kept");
     assert!(Reader::open(stage.state()).is_ok(), "and a sound one is there");
+}
+
+#[tokio::test]
+async fn damage_that_packing_finds_costs_the_past_and_nothing_else() {
+    let mut stage = Stage::new(world(&Demand::constant(5.5)));
+    stage.start().await;
+    stage.run(30 * MINUTE).await;
+    let elsewhere = rusqlite::Connection::open(stage.state().join("journal.db")).expect("it opens");
+    let damaged = elsewhere.execute("UPDATE record SET bytes = x'00' WHERE seq = 100", []);
+    assert_eq!(damaged, Ok(1));
+    drop(elsewhere);
+    stage.run(HOUR).await;
+    stage.crash().await;
+    let reader = Reader::open(stage.state()).expect("a sound one is there");
+    let entries: Vec<_> =
+        reader.entries(&web(), Start::Oldest).map(|entry| entry.expect("it is sound")).collect();
+    let first = entries.first().expect("it goes on");
+    assert!(first.is_checkpoint(), "a restart finds all it needs");
+    assert!(first.at < stage.cloud.world().start() + HOUR + 2 * MINUTE, "at once: {}", first.at);
+    stage.start().await;
+    stage.run(10 * MINUTE).await;
+    let fleet = stage.handle().fleet(web()).await.expect("it answers").expect("it is known");
+    assert_eq!((fleet.target, stage.scores(0).actions), (Some(8), 0));
+    assert_eq!(fleet.alarms, []);
 }
 
 #[tokio::test]
