@@ -1,7 +1,8 @@
 //! How long a plan takes: `cargo run --release -p autoscaler-core --example plan_bench -- [PLANS]`.
 //!
-//! One fleet of twenty instances, with fourteen days of a daily wave behind it. A third of the plans sees demand as
-//! it is, a third sees more than the fleet can serve, a third less than it needs. Prints JSON: microseconds.
+//! One fleet of twenty instances, with fourteen days of a daily wave behind it that ends where the fleet is just
+//! right. A third of the plans finds it so, a third grows it after ten minutes of more, a third shrinks it after ten
+//! minutes of less. Prints JSON: microseconds.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -24,8 +25,11 @@ const STEPS_A_DAY: u32 = 8640;
 
 fn main() {
     let plans: usize = std::env::args().nth(1).map_or(30_000, |n| n.parse().expect("a number of plans"));
-    let learned = fortnight();
-    let scenes = [15, 19, 9].map(|demand| Scene { learned: learned.clone(), ..Scene::of(INSTANCES, demand) });
+    let mut scenes =
+        [15, 19, 9].map(|demand| Scene { learned: fortnight(demand), ..Scene::of(INSTANCES, demand) });
+    for scene in &mut scenes {
+        scene.policy.capacity.max = 2 * INSTANCES;
+    }
     let mut took: Vec<u128> = Vec::with_capacity(plans);
     for scene in scenes.iter().cycle().take(plans) {
         let begun = Instant::now();
@@ -46,14 +50,15 @@ fn main() {
     );
 }
 
-/// What is learned of fourteen days, sample by sample of ten seconds.
-fn fortnight() -> Learned {
+/// What is learned of fourteen days, sample by sample of ten seconds; the last sixty are of `demand` units.
+fn fortnight(demand: u32) -> Learned {
     let policy = Policy::default();
     let mut learned = Learned::default();
     let steps = DAYS * STEPS_A_DAY;
     for step in 0..steps {
         let day = f64::from(step % STEPS_A_DAY) / f64::from(STEPS_A_DAY);
-        let utilization = 0.5 - 0.25 * (day * std::f64::consts::TAU).cos();
+        let wave = 0.5 + 0.25 * (day * std::f64::consts::TAU).cos();
+        let utilization = if step + 60 < steps { wave } else { f64::from(demand) / f64::from(INSTANCES) };
         let end = NOON - seconds(u64::from(steps - step) * 10 - 9);
         learned.observe(&policy, &sample(end, utilization, f64::from(INSTANCES)));
     }

@@ -10,9 +10,9 @@
 #![allow(clippy::cast_sign_loss, clippy::cast_possible_wrap, missing_docs, dead_code, reason = "a tool")]
 #![allow(clippy::disallowed_methods, reason = "a tool: it measures how long it takes")]
 
-#[path = "../tests/support/trace.rs"]
+#[path = "../tests/it/support/trace.rs"]
 mod trace;
-#[path = "../tests/support/world.rs"]
+#[path = "../tests/it/support/world.rs"]
 mod world;
 
 use autoscaler_core::{Learned, Policy};
@@ -60,7 +60,7 @@ fn main() {
         );
         if verbose {
             for (at, from, to) in &s.actions {
-                println!("  {:>8} {from} -> {to}", at);
+                println!("  {at:>8} {from} -> {to}");
             }
         }
     }

@@ -14,6 +14,8 @@ pub struct Memory {
     pub expected: Option<Expected>,
     /// How often somebody else was seen to write, since we took the fleet over.
     pub foreign_writes: u32,
+    /// When that was seen last.
+    pub foreign_write_at: Option<Timestamp>,
     /// Set from the second foreign write on, until an operator resumes: hands off.
     pub ceded: bool,
     /// Removals in flight, by victim.
@@ -57,6 +59,7 @@ impl Memory {
     pub fn resume(&mut self) {
         self.expected = None;
         self.foreign_writes = 0;
+        self.foreign_write_at = None;
         self.ceded = false;
     }
 }

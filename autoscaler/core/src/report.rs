@@ -91,6 +91,11 @@ pub enum Hold {
     },
     /// The policy forbids scale-in.
     ScaleInOff,
+    /// Somebody else wrote lately: what they set is not taken back at once.
+    ForeignWrite {
+        /// Until when.
+        until: Timestamp,
+    },
     /// Removals are under way.
     RemovalsInFlight {
         /// How many.

@@ -268,6 +268,9 @@ impl Display for Hold {
                 write!(f, "more runs than is asked for since {since}: describes may lag")
             }
             Self::ScaleInOff => f.pad("the policy forbids scale-in"),
+            Self::ForeignWrite { until } => {
+                write!(f, "somebody else wrote: what they set is not lowered before {until}")
+            }
             Self::RemovalsInFlight { count } => write!(f, "{count} removals are under way"),
             Self::NoVictim => f.pad("no whole instance fits into what may be given back, or none may go"),
             Self::NotHoldable { why } => write!(f, "cannot be held: {why}"),

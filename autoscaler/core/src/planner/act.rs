@@ -1,7 +1,7 @@
 //! From a wish to the steps of this cycle.
 
 use super::draft::Draft;
-use super::ground::{Ground, LAG, LOOK_BEFORE_WRITE};
+use super::ground::{Ground, LAG, LOOK_BEFORE_WRITE, RESPITE};
 use super::herd::{ByMarket, Herd, LEEWAY, clear_sight, units};
 use super::wish::Wish;
 use super::{ledger, victims};
@@ -27,10 +27,21 @@ pub(super) fn act(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<
         return;
     }
     if wish.target < target {
-        give_back(draft, ground, herd, wish);
+        if respected(draft, target) {
+            give_back(draft, ground, herd, wish);
+        }
     } else if !set_right(draft, ground) {
         trim(draft, ground, herd, wish.may_trim);
     }
+}
+
+/// Whether nobody else's recent write would be taken back by lowering the target; one out of bounds is.
+fn respected(draft: &mut Draft<'_>, target: u32) -> bool {
+    let until = draft.memory.foreign_write_at.map(|at| at + RESPITE).filter(|until| *until > draft.now);
+    let Some(until) = until.filter(|_| target <= draft.policy.capacity.max) else { return true };
+    draft.hold(Hold::ForeignWrite { until });
+    note_held(draft, true);
+    false
 }
 
 /// Something is wanted, and not now.

@@ -39,12 +39,22 @@ impl<'a> Draft<'a> {
         let now = self.now;
         let bring_back = |at: &mut Option<Timestamp>| *at = at.map(|at| at.min(now));
         let Memory {
-            expected, removals, modifying_since, last_scale_out, last_scale_in, excess_since, ..
+            expected,
+            removals,
+            foreign_write_at,
+            modifying_since,
+            last_scale_out,
+            last_scale_in,
+            excess_since,
+            foreign_writes: _,
+            ceded: _,
         } = &mut self.memory;
         if let Some(expected) = expected {
             bring_back(&mut expected.written);
         }
-        [modifying_since, last_scale_out, last_scale_in, excess_since].into_iter().for_each(bring_back);
+        [foreign_write_at, modifying_since, last_scale_out, last_scale_in, excess_since]
+            .into_iter()
+            .for_each(bring_back);
         for removal in removals.values_mut() {
             removal.since = removal.since.min(now);
         }

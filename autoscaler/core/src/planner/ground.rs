@@ -15,6 +15,9 @@ pub(super) const LOOK_BEFORE_WRITE: Duration = Duration::from_secs(30);
 /// For this long after a write, describes may still show what was before it. They have been seen to lag by
 /// 30 s; a write that has not shown after three times that did not happen.
 pub(super) const LAG: Duration = Duration::from_secs(90);
+/// What somebody else set is not lowered for this long: they had a reason, and may be about to give it to us as
+/// an override.
+pub(super) const RESPITE: Duration = Duration::from_secs(900);
 /// A modification that takes longer than this is worth a word; EC2's usually take seconds.
 const MODIFYING_LONG: Duration = Duration::from_secs(20 * 60);
 /// A fleet that ends by itself is announced this long before.
@@ -181,6 +184,7 @@ fn foreign_write(draft: &mut Draft<'_>, expected: Expected, found: Change) -> bo
     let count = draft.memory.foreign_writes;
     draft.remark(Remark::ForeignWrite { was: expected.target, found: found.target, count });
     draft.memory.expected = Some(adopted(found));
+    draft.memory.foreign_write_at = Some(draft.now);
     if count >= 2 {
         draft.memory.ceded = true;
         draft.hold(Hold::Ceded { foreign_writes: count });

@@ -14,6 +14,8 @@ const SLOPE_ERRORS: f64 = 3.0;
 /// Restlessness below and above these shares of the usual is calm and wild.
 const CALM: f64 = 0.6;
 const WILD: f64 = 1.3;
+/// Errors below this are none: a load that stands still is neither calm nor wild.
+const STILL: f64 = 1e-3;
 /// What comes out so many times the usual error above its forecast, and by so much, is a surprise, as long as it
 /// goes on rising.
 const SURPRISE: f64 = 6.0;
@@ -174,14 +176,17 @@ impl Errors {
     }
 
     fn situation(&self, estimate: &Estimate, forecast: &Forecast) -> Situation {
-        if estimate.saturated {
-            return if estimate.by_load { Situation::SaturatedByLoad } else { Situation::Saturated };
+        if estimate.saturated && !estimate.by_load {
+            return Situation::Saturated;
         }
         let surprise = (self.usual * SURPRISE).max(SURPRISE_LEAST);
         if forecast.surprise > surprise && forecast.rise > surprise * STILL_RISING {
             return Situation::Surprised;
         }
-        let restless = self.restless / self.usual.max(1e-4);
+        if estimate.saturated {
+            return Situation::SaturatedByLoad;
+        }
+        let restless = self.restless / self.usual.max(STILL);
         let restless = u8::from(restless >= CALM) + u8::from(restless >= WILD);
         let steep = (self.usual * SLOPE_ERRORS).max(SLOPE);
         let slope = u8::from(forecast.slope >= -steep) + u8::from(forecast.slope >= steep);

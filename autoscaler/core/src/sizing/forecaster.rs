@@ -132,6 +132,9 @@ impl Forecaster {
 
     /// Fills ticks that no sample came for: nothing is learned from them.
     pub fn skip(&mut self, count: usize) {
+        if self.ticks == 0 {
+            return;
+        }
         for _ in 0..count.min(RECENT) {
             let last = self.recent[self.ticks % RECENT];
             self.ticks += 1;
@@ -156,19 +159,20 @@ impl Forecaster {
             let (then, later) = (history.around(end - ago)?, history.around(end + lead - ago)?);
             (then > 0.0).then(|| now * (later / then).clamp(0.25, 4.0))
         };
-        let raw = [
-            now,
-            self.mean,
-            now + (now - self.back(tempo.lead)) / 2.0,
-            now + scale * self.regression.predict(&features),
-            now + scale * features[FEATURES - 1],
-            again(DAY).unwrap_or(now),
-            again(DAY * 7).unwrap_or(now),
+        let cycle = (self.cycle_gains[self.cycle] > 0.0).then(|| now + scale * features[FEATURES - 1]);
+        let opinions = [
+            Some(now),
+            Some(self.mean),
+            Some(now + (now - self.back(tempo.lead)) / 2.0),
+            Some(now + scale * self.regression.predict(&features)),
+            cycle,
+            again(DAY),
+            again(DAY * 7),
         ];
         // No expert is believed beyond four times what was seen, nor below a fiftieth of it.
         let size = now.max(self.mean);
-        let said = raw.map(|f| f.clamp(size / 50.0, size * 4.0).max(f64::MIN_POSITIVE));
-        let weights = self.weights();
+        let said = opinions.map(|f| f.unwrap_or(now).clamp(size / 50.0, size * 4.0).max(f64::MIN_POSITIVE));
+        let weights = self.weights(opinions.map(|f| f.is_some()));
         let demand = said.iter().zip(&weights).map(|(f, w)| f * w).sum::<f64>();
         self.origins[self.ticks % RECENT] = Origin {
             demand: short(now),
@@ -206,16 +210,17 @@ impl Forecaster {
     }
 
     /// The inverse squares of the mean squared errors, so that who is twice as good counts sixteen times as much.
-    fn weights(&self) -> [f64; EXPERTS] {
+    /// Who has nothing to say does not count: it would only be one more voice for the level.
+    fn weights(&self, speaks: [bool; EXPERTS]) -> [f64; EXPERTS] {
         let mut weights = [0.0; EXPERTS];
         if self.loss_count < 1.0 {
             weights[0] = 1.0;
             return weights;
         }
-        for (weight, loss) in weights.iter_mut().zip(&self.losses) {
+        for ((weight, loss), speaks) in weights.iter_mut().zip(&self.losses).zip(speaks) {
             // A hundredth of error is as good as none: it keeps the weights of a constant load apart from noise.
             let loss = (loss + 1e-4) / (self.loss_count + 1.0);
-            *weight = 1.0 / (loss * loss);
+            *weight = f64::from(u8::from(speaks)) / (loss * loss);
         }
         let sum: f64 = weights.iter().sum();
         weights.map(|w| w / sum)

@@ -5,7 +5,7 @@ use super::estimator::{Estimate, estimate};
 use super::forecaster::{ALL, Forecast, Forecaster};
 use super::history::History;
 use super::prices::{Ladder, Rungs};
-use super::promise::{Promise, WorkingPoint};
+use super::promise::{BAND, Promise, WorkingPoint};
 use super::rises::Rises;
 use super::tempo::{Delays, LEAD_MAX, RECENT, Tempo};
 use super::trials::{PATIENCES, Rules, Trials};
@@ -323,12 +323,13 @@ impl Learned {
         let level = rules.level;
         // What is certain: what is served now, at the level; what is forecast, at the working point.
         let point = self.working_point.get(policy);
-        let floor = (estimate.served / level).max(self.steady.min(forecast.demand) / point) / unit;
+        let steady = self.steady.min(forecast.demand) / point / unit;
+        let floor = (estimate.served / level / unit).max(steady / (1.0 + BAND));
         let ladder = Ladder::of(&Rungs {
             forecast: (forecast.demand / unit).max(LEAST_UNITS),
             outlook: &outlook,
             floor,
-            keep_floor: floor.max(forecast.lately / point / unit),
+            keep_floor: floor.max(steady).max(forecast.lately / point / unit),
             min: f64::from(policy.capacity.min),
             max: rules.max,
             level,

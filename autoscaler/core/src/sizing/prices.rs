@@ -5,7 +5,7 @@ use super::ratios::{BINS, DOWN, EDGES, tail_above};
 
 /// Prices of breach that are tried: what a minute above the level counts for, in multiples of a minute of the
 /// whole fleet. Below the first, breach is cheaper than any capacity; at the last, one minute a week is dear.
-pub(super) const PRICES: [f64; 8] = [0.5, 1.1, 2.42, 5.3, 11.7, 25.8, 56.7, 125.0];
+pub(super) const PRICES: [f64; 7] = [1.1, 2.42, 5.3, 11.7, 25.8, 56.7, 125.0];
 /// Saturation counts on top of breach, and so many times as much: the contract allows a third of it.
 const SATURATION: f64 = 3.0;
 /// A ladder has a rung for each upward edge of the distributions, and its lowest.

@@ -19,6 +19,9 @@ const BELOW_LEVEL: f64 = 0.003;
 const MEAN_ABOVE: f64 = 0.0025;
 /// Another working point must save this share to be worth the move: on a load that stands still none does.
 const WORTH: f64 = 0.005;
+/// The working point is a matter of the mean: nothing is bought before it is exceeded by this share, so that a
+/// load on the brink between two sizes does not move the fleet.
+pub(super) const BAND: f64 = 0.015;
 /// How often working points are compared, in milliseconds.
 const COMPARED: i64 = 600_000;
 
@@ -74,7 +77,7 @@ impl WorkingPoint {
     ///
     /// * `forecast`: demand that is sized for, in units; `need`: the units that it came to.
     pub fn see(&mut self, tempo: &Tempo, policy: &Policy, forecast: f64, need: f64) {
-        let units = |index: usize| (forecast / point(policy, index) - 1e-6).ceil();
+        let units = |index: usize| (forecast / point(policy, index) / (1.0 + BAND / 2.0) - 1e-6).ceil();
         // Where risk asks for more than the working point does, it does so at any of them.
         let risk = if need > units(self.chosen) { need } else { 0.0 };
         let least = f64::from(policy.capacity.min);

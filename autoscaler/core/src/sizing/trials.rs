@@ -20,12 +20,12 @@ pub(super) const PATIENCES: [Patience; 5] = [
 /// How many settings are tried.
 pub(super) const TRIALS: usize = PRICES.len() * PATIENCES.len();
 /// The setting to begin with: dear enough to be safe on what nothing is known of.
-const FIRST: usize = 3 * PATIENCES.len() + 1;
+const FIRST: usize = PATIENCES.len() + 1;
 /// Days of experience that are assumed before there is any: the dearer, the better.
 const ASSUMED: f64 = 0.15;
 /// Breach and saturation in these days, at a price of one: the share falls with the price.
-const ASSUMED_BREACH: f64 = 0.06;
-const ASSUMED_SATURATED: f64 = 0.02;
+const ASSUMED_BREACH: f64 = 0.02;
+const ASSUMED_SATURATED: f64 = 0.005;
 /// Spans that the hold is divided into, and one more that is under way.
 const PEAKS: usize = 5;
 /// Saturation that the contract allows, as a share of time, less a margin for what has not come yet.

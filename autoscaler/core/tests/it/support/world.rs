@@ -48,7 +48,6 @@ pub struct Scores {
     pub actions: Vec<(u32, u32, u32)>,
     /// Seconds of the steps above 80 %.
     pub above: Vec<u32>,
-    pub decisions_nanos: f64,
 }
 
 /// The world's fixed settings.
@@ -199,7 +198,6 @@ impl Tally {
             flips_per_day: self.flips as f64 / days,
             actions: self.actions,
             above: self.above,
-            decisions_nanos: 0.0,
         }
     }
 }

@@ -29,11 +29,6 @@ impl Trace {
         Self { name, points: points.collect() }
     }
 
-    /// A trace made by hand.
-    pub fn of(name: &str, points: Vec<(f64, f64)>) -> Self {
-        Self { name: name.to_owned(), points }
-    }
-
     /// How long it is, in whole seconds.
     pub fn seconds(&self) -> u32 {
         self.points.last().map_or(0.0, |p| p.0) as u32

@@ -1,0 +1,16 @@
+//! Tests of the planner, the checker and the sizing kernel through their public face.
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "figures of small simulations"
+)]
+#![allow(clippy::cast_sign_loss, clippy::cast_possible_wrap, reason = "figures of small simulations")]
+#![allow(dead_code, reason = "the examples share the support, and use other parts of it")]
+
+mod books;
+mod golden;
+mod planner;
+mod properties;
+mod removals;
+mod sizing;
+mod support;

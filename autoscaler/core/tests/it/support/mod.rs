@@ -1,0 +1,6 @@
+//! What the tests stand on.
+
+pub mod ec2;
+pub mod scene;
+pub mod trace;
+pub mod world;
