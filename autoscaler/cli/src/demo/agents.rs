@@ -15,7 +15,7 @@ pub struct Agents {
     token: String,
     /// What was measured up to here has been sent.
     sent: Timestamp,
-    agents: BTreeMap<InstanceId, Agent>,
+    known: BTreeMap<InstanceId, Agent>,
 }
 
 struct Agent {
@@ -26,7 +26,7 @@ struct Agent {
 impl Agents {
     /// Agents that speak to the daemon at `daemon` with the bearer token `token`.
     pub fn new(daemon: SocketAddr, token: String, start: Timestamp) -> Self {
-        Self { daemon, token, sent: start, agents: BTreeMap::new() }
+        Self { daemon, token, sent: start, known: BTreeMap::new() }
     }
 
     /// Sends what can be sent by now, and waits for the answers.
@@ -49,10 +49,10 @@ impl Agents {
             });
             batch.samples.push(sample);
         }
-        self.agents.retain(|instance, _| batches.contains_key(instance));
+        self.known.retain(|instance, _| batches.contains_key(instance));
         for (instance, mut batch) in batches {
             let Some(address) = addresses.get(&instance) else { continue };
-            let agent = match self.agents.entry(instance) {
+            let agent = match self.known.entry(instance) {
                 std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
                 std::collections::btree_map::Entry::Vacant(entry) => entry.insert(Agent::new(*address)?),
             };

@@ -33,18 +33,17 @@ pub struct Teller {
 impl Teller {
     /// Says what is played and where to look.
     pub fn new(scene: &Scene, address: SocketAddr, interrupted: Interrupted) -> Result<Self> {
-        let mut plain = Plain::default();
-        plain.line(&format!(
+        Plain::line(&format!(
             "{}: {} of load on a Spot Fleet",
             scene.title,
             fleet::DurationText(scene.length)
         ))?;
         for (pool, from, until) in scene.dry() {
             let [from, until] = [from, until].map(super::frame::clock_time);
-            plain.line(&format!("{pool} will have no capacity from {from} to {until}"))?;
+            Plain::line(&format!("{pool} will have no capacity from {from} to {until}"))?;
         }
-        plain.line(&format!("http://{address} answers status, explain and /metrics\n"))?;
-        Ok(Self { plain, told: 0, interrupted })
+        Plain::line(&format!("http://{address} answers status, explain and /metrics\n"))?;
+        Ok(Self { plain: Plain::default(), told: 0, interrupted })
     }
 }
 
@@ -54,7 +53,7 @@ impl Audience for Teller {
             self.plain.frame(frame).context("failed to print")?;
         }
         for line in seen.decisions.iter().skip(self.told) {
-            self.plain.line(line).context("failed to print")?;
+            Plain::line(line).context("failed to print")?;
         }
         self.told = seen.decisions.len();
         Ok(!self.interrupted.is_set())

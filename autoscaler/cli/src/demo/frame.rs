@@ -96,8 +96,7 @@ impl Past {
 /// A decision that changed something, as a line: `07:42  5 -> 6  needs …`.
 pub fn decision_line(decided: &Decided, start: Timestamp) -> Option<String> {
     let size = match &decided.report.decision {
-        Decision::ScaleOut { from, to } => format!("{from} \u{2192} {to}"),
-        Decision::ScaleIn { from, to } => format!("{from} \u{2192} {to}"),
+        Decision::ScaleOut { from, to } | Decision::ScaleIn { from, to } => format!("{from} \u{2192} {to}"),
         Decision::SetRight { target } => format!("{target} set right"),
         Decision::Trim { instances } => format!("trim {instances}"),
         Decision::Steady | Decision::Held => return None,

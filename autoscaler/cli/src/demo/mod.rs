@@ -123,7 +123,7 @@ impl Args {
                 fleet::DurationText(demand.duration())
             );
         }
-        let length = self.length.min(demand.duration() - self.from);
+        let length = self.length.min(demand.duration().saturating_sub(self.from));
         if length < Duration::from_secs(60) {
             bail!("--for leaves less than a minute of {title} to play");
         }

@@ -16,7 +16,7 @@ const SUMMARY: Duration = Duration::from_secs(3600);
 
 impl Plain {
     /// A line of text.
-    pub fn line(&mut self, text: &str) -> io::Result<()> {
+    pub fn line(text: &str) -> io::Result<()> {
         out::print(&format!("{text}\n"))
     }
 
@@ -25,7 +25,7 @@ impl Plain {
         if frame.elapsed < self.next_summary {
             return Ok(());
         }
-        self.next_summary = self.next_summary + SUMMARY;
+        self.next_summary += SUMMARY;
         let truth = &frame.truth;
         let coming = truth.requested + truth.booting;
         let dry: Vec<String> = frame.dry.iter().map(ToString::to_string).collect();
@@ -37,6 +37,6 @@ impl Plain {
             truth.in_service,
             truth.utilization * 100.0,
         );
-        self.line(&text)
+        Self::line(&text)
     }
 }
