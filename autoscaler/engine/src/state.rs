@@ -441,6 +441,7 @@ fn shift_memory(memory: &mut Memory, shift: impl Fn(&mut Timestamp)) {
     let Memory {
         expected,
         foreign_writes: _,
+        foreign_write_at,
         ceded: _,
         removals,
         modifying_since,
@@ -454,7 +455,7 @@ fn shift_memory(memory: &mut Memory, shift: impl Fn(&mut Timestamp)) {
     for removal in removals.values_mut() {
         shift(&mut removal.since);
     }
-    for at in [modifying_since, last_scale_out, last_scale_in, excess_since] {
+    for at in [foreign_write_at, modifying_since, last_scale_out, last_scale_in, excess_since] {
         at.iter_mut().for_each(&shift);
     }
 }
