@@ -25,11 +25,13 @@ const STEPS_A_DAY: u32 = 8640;
 
 fn main() {
     let plans: usize = std::env::args().nth(1).map_or(30_000, |n| n.parse().expect("a number of plans"));
-    let mut scenes =
-        [15, 19, 9].map(|demand| Scene { learned: fortnight(demand), ..Scene::of(INSTANCES, demand) });
-    for scene in &mut scenes {
-        scene.policy.capacity.max = 2 * INSTANCES;
-    }
+    let mut policy = Policy::default();
+    policy.capacity.max = 2 * INSTANCES;
+    let scenes = [15, 19, 9].map(|demand| Scene {
+        policy: policy.clone(),
+        learned: fortnight(&policy, demand),
+        ..Scene::of(INSTANCES, demand)
+    });
     let mut took: Vec<u128> = Vec::with_capacity(plans);
     for scene in scenes.iter().cycle().take(plans) {
         let begun = Instant::now();
@@ -51,8 +53,7 @@ fn main() {
 }
 
 /// What is learned of fourteen days, sample by sample of ten seconds; the last sixty are of `demand` units.
-fn fortnight(demand: u32) -> Learned {
-    let policy = Policy::default();
+fn fortnight(policy: &Policy, demand: u32) -> Learned {
     let mut learned = Learned::default();
     let steps = DAYS * STEPS_A_DAY;
     for step in 0..steps {
@@ -60,7 +61,7 @@ fn fortnight(demand: u32) -> Learned {
         let wave = 0.5 + 0.25 * (day * std::f64::consts::TAU).cos();
         let utilization = if step + 60 < steps { wave } else { f64::from(demand) / f64::from(INSTANCES) };
         let end = NOON - seconds(u64::from(steps - step) * 10 - 9);
-        learned.observe(&policy, &sample(end, utilization, f64::from(INSTANCES)));
+        learned.observe(policy, &sample(end, utilization, f64::from(INSTANCES)));
     }
     learned
 }
