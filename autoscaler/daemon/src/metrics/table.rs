@@ -2,9 +2,10 @@
 
 use super::Kind::{Counter, Gauge};
 use super::{Emit, FleetCounts, Metric, Scrape};
-use autoscaler_engine::{FleetStatus, Status};
+use autoscaler_engine::{CallCount, FleetStatus, Status};
 use fleet::Timestamp;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Every metric, in the order in which it is shown.
 #[rustfmt::skip]
@@ -109,16 +110,16 @@ pub(super) const METRICS: &[Metric] = &[
         read: |s, emit| emit(&[], whole(s.engine.cycles)) },
     Metric { name: "muster_engine_decisions_total", kind: Counter, labels: &["decision"],
         help: "Plans whose steps were begun, by decision",
-        read: |s, emit| s.engine.decisions.iter().for_each(|(decision, n)| emit(&[decision], whole(*n))) },
+        read: |s, emit| words(DECISIONS, &s.engine.decisions, emit) },
     Metric { name: "muster_engine_withheld_total", kind: Counter, labels: &["reason"],
         help: "Plans whose steps were not taken, by reason",
-        read: |s, emit| s.engine.withheld.iter().for_each(|(reason, n)| emit(&[reason], whole(*n))) },
+        read: |s, emit| words(WITHHELD, &s.engine.withheld, emit) },
     Metric { name: "muster_engine_panics_total", kind: Counter, labels: &[],
         help: "Plans that panicked; each concerned one fleet, which was left as it was",
         read: |s, emit| emit(&[], whole(s.engine.panics)) },
     Metric { name: "muster_engine_breaches_total", kind: Counter, labels: &["invariant"],
         help: "Invariants that a plan would have broken; the checker refused each",
-        read: |s, emit| s.engine.breaches.iter().for_each(|(invariant, n)| emit(&[invariant], whole(*n))) },
+        read: |s, emit| words(INVARIANTS, &s.engine.breaches, emit) },
     Metric { name: "muster_engine_clock_jumps_total", kind: Counter, labels: &[],
         help: "Jumps of the host's wall time",
         read: |s, emit| emit(&[], whole(s.engine.clock_jumps)) },
@@ -133,7 +134,7 @@ pub(super) const METRICS: &[Metric] = &[
 
     Metric { name: "muster_cloud_calls_total", kind: Counter, labels: &["operation", "class"],
         help: "Calls of AWS and of metrics services that ended, by error class or `ok`",
-        read: |s, emit| s.engine.calls.iter().for_each(|(c, n)| emit(&[c.operation, c.class], whole(*n))) },
+        read: calls },
     Metric { name: "muster_samples_accepted_total", kind: Counter, labels: &[],
         help: "Samples of agents that were taken in",
         read: |s, emit| emit(&[], whole(s.engine.samples_accepted)) },
@@ -142,13 +143,13 @@ pub(super) const METRICS: &[Metric] = &[
         read: |s, emit| emit(&[], whole(s.engine.samples_dropped)) },
     Metric { name: "muster_samples_batches_rejected_total", kind: Counter, labels: &["reason"],
         help: "Batches of agents that were refused, by reason",
-        read: |s, emit| s.engine.batches_rejected.iter().for_each(|(reason, n)| emit(&[reason], whole(*n))) },
+        read: |s, emit| words(REJECTIONS, &s.engine.batches_rejected, emit) },
     Metric { name: "muster_samples_batches_lost_total", kind: Counter, labels: &[],
         help: "Batches of agents that never came, by the gaps in their numbers",
         read: |s, emit| emit(&[], whole(s.engine.batches_lost)) },
     Metric { name: "muster_samples_fleet_total", kind: Counter, labels: &["source"],
         help: "Samples of whole fleets, by source",
-        read: |s, emit| s.engine.fleet_samples.iter().for_each(|(source, n)| emit(&[source], whole(*n))) },
+        read: |s, emit| words(SOURCES, &s.engine.fleet_samples, emit) },
 
     Metric { name: "muster_policy_loaded_timestamp_seconds", kind: Gauge, labels: &[],
         help: "When the policies in force were loaded, in seconds since 1970",
@@ -176,6 +177,45 @@ pub(super) const METRICS: &[Metric] = &[
         help: "Always 1; the version is in the label",
         read: |_, emit| emit(&[env!("CARGO_PKG_VERSION")], 1.0) },
 ];
+
+/// Words that counters begin with, at 0. What else is counted is shown, too.
+const DECISIONS: &[&str] = &["scale_out", "scale_in", "set_right", "trim"];
+const WITHHELD: &[&str] =
+    &["dry_run", "refused", "busy", "backing_off", "budget", "journal_failing", "stopping", "panicked"];
+const INVARIANTS: &[&str] = &["CAP", "DATA", "DRAIN", "OWN", "ONCE", "MODIFY", "SPREAD", "PACE"];
+const REJECTIONS: &[&str] =
+    &["version", "too_many", "malformed", "wrong_peer", "unknown_yet", "duplicate", "stopping"];
+const SOURCES: &[&str] = &["push", "cloudwatch", "prometheus"];
+const OPERATIONS: &[&str] = &[
+    "describe_fleets",
+    "describe_instances",
+    "fleet_instances",
+    "history",
+    "scalable_targets",
+    "cloudwatch",
+    "prometheus",
+    "modify",
+    "terminate",
+];
+
+/// One counter a word, from 0 on.
+fn words(known: &[&'static str], counted: &BTreeMap<&'static str, u64>, emit: &mut Emit) {
+    let mut counts: BTreeMap<&str, u64> = known.iter().map(|word| (*word, 0)).collect();
+    counts.extend(counted);
+    for (word, n) in counts {
+        emit(&[word], whole(n));
+    }
+}
+
+/// Successes from 0 on; failures as they come.
+fn calls(scrape: &Scrape, emit: &mut Emit) {
+    let ok = |operation: &&'static str| (CallCount { operation, class: "ok" }, 0);
+    let mut counts: BTreeMap<CallCount, u64> = OPERATIONS.iter().map(ok).collect();
+    counts.extend(&scrape.engine.calls);
+    for (CallCount { operation, class }, n) in counts {
+        emit(&[operation, class], whole(n));
+    }
+}
 
 fn status(scrape: &Scrape, read: impl FnMut(&Status)) {
     scrape.status.iter().for_each(read);

@@ -91,6 +91,8 @@ fn a_scrape_shows_what_status_and_engine_say() {
     let metrics = Metrics::new();
     let mut engine = EngineMetrics { cycles: 7, ..EngineMetrics::default() };
     engine.calls.insert(CallCount { operation: "modify", class: "throttled" }, 3);
+    engine.batches_rejected.insert("wrong_peer", 2);
+    engine.withheld.insert("of_tomorrow", 1);
     metrics.count_request("/v1/fleets/{name}", 200);
     let text = metrics.render(status(vec![fleet_status("api"), busy("web")]), engine);
     for line in [
@@ -108,6 +110,11 @@ fn a_scrape_shows_what_status_and_engine_say() {
         "muster_fleet_decided_timestamp_seconds{fleet=\"web\"} 1800000000.0",
         "muster_engine_cycles_total 7.0",
         "muster_cloud_calls_total{operation=\"modify\",class=\"throttled\"} 3.0",
+        "muster_cloud_calls_total{operation=\"modify\",class=\"ok\"} 0.0",
+        "muster_engine_decisions_total{decision=\"scale_in\"} 0.0",
+        "muster_engine_withheld_total{reason=\"of_tomorrow\"} 1.0",
+        "muster_engine_breaches_total{invariant=\"CAP\"} 0.0",
+        "muster_samples_batches_rejected_total{reason=\"wrong_peer\"} 2.0",
         "muster_http_requests_total{route=\"/v1/fleets/{name}\",status=\"200\"} 1.0",
         "# EOF",
     ] {
