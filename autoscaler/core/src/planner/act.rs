@@ -63,13 +63,13 @@ fn looked_lately(draft: &mut Draft<'_>, ground: Ground<'_>) -> bool {
     true
 }
 
-/// Raises the target: victims that were not told yet stay, what is bought beside them is spot.
+/// Raises the target. Victims that were not told yet are counted by it again, and stay; what is bought beside them
+/// is spot.
 fn buy(draft: &mut Draft<'_>, ground: Ground<'_>, to: u32) {
     if !looked_lately(draft, ground) {
         return;
     }
     let from = ground.view.target;
-    ledger::keep_victims(draft, f64::from(to.saturating_sub(from)));
     draft.report.decision = Decision::ScaleOut { from, to };
     draft.memory.last_scale_out = Some(draft.now);
     draft.modify(ground.view, Change { target: to, on_demand_target: ground.view.on_demand_target.min(to) });

@@ -4,7 +4,6 @@ use super::draft::Draft;
 use super::ground::{Ground, LOOK_BEFORE_WRITE};
 use super::herd::{ByMarket, Herd, LEEWAY, units};
 use crate::{Action, Hold, Member, Phase, Remark, Removal, RemovalStep};
-use fleet::{InstanceId, Weight};
 use std::time::Duration;
 
 /// A victim that still stands there so long after it was terminated is told again: twice what describes have
@@ -21,8 +20,8 @@ pub(super) fn strike_off(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
 
 /// Carries the removals on: victims whose weight the target no longer counts are terminated.
 ///
-/// A victim that the target does count, because somebody raised it or another instance was lost, stays: without
-/// it the fleet would buy a replacement.
+/// A victim that the target does count, because demand came back, somebody raised it or another instance was lost,
+/// stays: without it the fleet would buy a replacement.
 pub(super) fn carry_on(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>) {
     drop_what_never_began(draft);
     let Some(herd) = herd.filter(|_| !draft.memory.removals.is_empty()) else { return };
@@ -48,25 +47,6 @@ pub(super) fn carry_on(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&
         victims.push(member);
     }
     terminate(draft, ground, &victims);
-}
-
-/// Demand is back before the victims were terminated: as many of them stay as make up for `units`.
-pub(super) fn keep_victims(draft: &mut Draft<'_>, mut units: f64) {
-    let open: Vec<(InstanceId, Weight)> = draft
-        .memory
-        .removals
-        .iter()
-        .filter(|(_, r)| r.step != RemovalStep::Terminating)
-        .map(|(id, r)| (id.clone(), r.weight))
-        .collect();
-    for (instance, weight) in open {
-        if units <= LEEWAY {
-            break;
-        }
-        units -= weight.get();
-        draft.memory.removals.remove(&instance);
-        draft.remark(Remark::RemovalUndone { instance });
-    }
 }
 
 /// Terminates victims, and remembers that they were told.

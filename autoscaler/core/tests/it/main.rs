@@ -8,6 +8,7 @@
 #![allow(dead_code, reason = "the examples share the support, and use other parts of it")]
 
 mod books;
+mod checker;
 mod golden;
 mod planner;
 mod properties;

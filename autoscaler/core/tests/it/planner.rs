@@ -106,6 +106,10 @@ fn nothing_is_given_back_on_missing_or_old_samples_but_bought_on_what_is_known()
         latest.end = NOON - seconds(91);
     }
     holds_with(&scene, &Hold::SamplesStale { age: seconds(91) });
+    if let Some(latest) = &mut scene.seen.latest {
+        latest.end = NOON + seconds(91);
+    }
+    holds_with(&scene, &Hold::SamplesStale { age: seconds(91) });
     let mut scene = Scene::of(4, 12);
     scene.seen.latest = None;
     assert_eq!(target_of(&scene.plan().plan), Some(16));

@@ -292,7 +292,9 @@ proptest! {
         for tick in 0..420 {
             if let Some((_, index)) = losses.iter().find(|(at, _)| *at == tick) {
                 let id = ec2.alive.get(*index).map(|m| m.id.clone());
-                id.iter().for_each(|id| ec2.lose(id));
+                if let Some(id) = id {
+                    ec2.lose(&id);
+                }
             }
             let _ = ec2.tick(&mut |_| fates.next().unwrap_or(Fate::Works));
         }

@@ -1,7 +1,7 @@
 //! Every removal ends with exactly one instance less, or with its victim kept.
 
 use crate::support::ec2::{Ec2, Fate};
-use autoscaler_core::{Action, Remark, RemovalStep};
+use autoscaler_core::{Action, Phase, Remark, RemovalStep};
 use fleet::ExcessCapacity;
 
 /// A fleet of 12 where 8 are needed, run until nothing moves.
@@ -134,6 +134,32 @@ fn demand_that_comes_back_keeps_the_victims() {
     ends_with_exactly(&mut ec2, 12);
     assert!(undone);
     assert_eq!((ec2.launched, ec2.terminated.len()), (12, 0));
+}
+
+#[test]
+fn a_victim_whose_work_has_not_left_is_waited_for() {
+    let mut ec2 = Ec2::of(9, 6);
+    while ec2.victim_at(RemovalStep::Lowering).is_none() {
+        ec2.ticks(1);
+    }
+    let victim = ec2.victim_at(RemovalStep::Lowering).expect("one");
+    let place = |ec2: &Ec2| ec2.alive.iter().position(|m| m.id == victim).expect("it is still there");
+    let index = place(&ec2);
+    ec2.alive[index].phase = Phase::Draining;
+    ec2.ticks(30);
+    let index = place(&ec2);
+    ec2.alive[index].phase = Phase::InService;
+    settle(&mut ec2);
+    ends_with_exactly(&mut ec2, 8);
+}
+
+#[test]
+fn a_lowering_that_was_refused_is_back_where_it_began() {
+    let mut memory = Ec2::of(12, 6).scene.plan().memory;
+    assert!(memory.removals.values().all(|r| r.step == RemovalStep::Lowering) && memory.removals.len() == 4);
+    memory.modify_refused();
+    assert!(memory.removals.values().all(|r| r.step == RemovalStep::Draining));
+    assert_eq!(memory.expected.map(|e| (e.target, e.shown)), Some((12, true)));
 }
 
 #[test]
