@@ -127,8 +127,7 @@ impl Play {
         let decisions =
             self.daemon.decisions(FleetName::new(NAME)).await.context("failed to ask the daemon")?;
         let decisions = decisions.unwrap_or_default();
-        let known = decisions.iter().rposition(|decided| Some(decided) == self.seen.last.as_ref());
-        for decided in decisions.iter().skip(known.map_or(0, |place| place + 1)) {
+        for decided in later(&decisions, self.seen.last.as_ref()) {
             match decided.report.decision {
                 Decision::ScaleOut { from, to } => self.seen.moved[0] += u64::from(to.saturating_sub(from)),
                 Decision::ScaleIn { from, to } => self.seen.moved[1] += u64::from(from.saturating_sub(to)),
@@ -139,4 +138,14 @@ impl Play {
         self.seen.last = decisions.into_iter().next_back().or(self.seen.last.take());
         Ok(())
     }
+}
+
+/// The decisions, oldest first, that came after `last`. That one need not be among them any more: of a steady hour
+/// the newest is kept.
+fn later<'a>(decisions: &'a [Decided], last: Option<&Decided>) -> &'a [Decided] {
+    let Some(last) = last else { return decisions };
+    let place = decisions.iter().rposition(|decided| decided == last);
+    let known =
+        place.map_or_else(|| decisions.partition_point(|decided| decided.at <= last.at), |place| place + 1);
+    &decisions[known..]
 }
