@@ -206,6 +206,7 @@ impl Engine {
         for held in self.fleets.values_mut() {
             held.windows.reset();
             held.agents.clear();
+            held.told.clear();
             held.in_force = None;
             if let Some((since, _)) = &mut held.missing {
                 *since = Timestamp::from_millis(since.millis().saturating_add(by_ms));

@@ -55,6 +55,8 @@ pub(crate) struct Held {
     pub writes: VecDeque<Duration>,
     /// When each source last told something new.
     pub heard: BTreeMap<Source, Duration>,
+    /// The end of the newest sample of each source that was taken.
+    pub told: BTreeMap<Source, Timestamp>,
     /// When it was first planned for, or last told by any source.
     pub quiet_since: Option<Duration>,
     pub missing: Option<(Timestamp, Duration)>,
@@ -127,6 +129,7 @@ pub(crate) enum Pace {
 impl Held {
     /// A fleet that nothing is known of but its policy and, after a restart, its state.
     pub fn new(policy: FleetPolicy, region: Option<Region>, state: State) -> Self {
+        let told = state.latest.iter().map(|latest| (latest.source, latest.end)).collect();
         Self {
             name: policy.name.clone(),
             policy,
@@ -151,6 +154,7 @@ impl Held {
             write_failures: 0,
             writes: VecDeque::new(),
             heard: BTreeMap::new(),
+            told,
             quiet_since: None,
             missing: None,
             history_asked: None,
@@ -226,6 +230,12 @@ impl Held {
     pub fn is_outranked(&self, source: Source, push_fresh: Duration, now: Duration) -> bool {
         let before = self.policy.sources.iter().take_while(|listed| listed.source() != source);
         before.into_iter().any(|listed| self.is_fresh(listed, push_fresh, now))
+    }
+
+    /// The end of the newest sample that this source need not tell again: its own, or a preferred one's.
+    pub fn known_to(&self, source: Source) -> Option<Timestamp> {
+        let own = self.policy.sources.iter().position(|listed| listed.source() == source)?;
+        self.policy.sources[..=own].iter().filter_map(|listed| self.told.get(&listed.source())).max().copied()
     }
 
     /// Keeps a decision in mind where it differs from the one before.

@@ -183,7 +183,7 @@ impl Engine {
     ) -> bool {
         let push_fresh = self.config.push_fresh;
         let Some(held) = self.fleets.get_mut(name) else { return false };
-        let known = held.state.latest.map(|latest| latest.end);
+        let known = held.known_to(source);
         let news: Vec<CompactSample> =
             samples.iter().copied().filter(|sample| known.is_none_or(|known| sample.end > known)).collect();
         if news.is_empty() || held.is_outranked(source, push_fresh, now.monotonic) {
@@ -192,6 +192,8 @@ impl Engine {
         *self.metrics.fleet_samples.entry(source_label(source)).or_default() +=
             u64::try_from(news.len()).unwrap_or(0);
         held.heard.insert(source, now.monotonic);
+        let newest = news.iter().map(|sample| sample.end).max();
+        held.told.extend(newest.map(|end| (source, end)));
         held.quiet_since = Some(now.monotonic);
         held.record(Record::Samples(news));
         true

@@ -184,7 +184,7 @@ impl Engine {
             _ => None,
         });
         let period = configured.or_else(|| held.latest_period());
-        let known = held.state.latest.map(|latest| latest.end);
+        let known = held.known_to(source);
         let reading = Reading { source, period, known, now: now.wall };
         let mut of_instances: Vec<(InstanceId, Series)> = Vec::new();
         let mut samples = Vec::new();

@@ -183,6 +183,26 @@ fn a_removal_that_was_begun_is_finished_though_the_disk_is_full() {
 }
 
 #[test]
+fn a_removal_whose_intent_cannot_be_written_does_not_begin() {
+    let mut shrinking = Shrinking::new(Vec::new());
+    shrinking.run_until(SHRINKS.saturating_sub(Duration::from_millis(1)));
+    // Nobody knows yet that the disk is full: the intent itself finds out.
+    shrinking.0.disk.full = true;
+    let harness = shrinking.run_until(minutes(14));
+    assert!(harness.truth.modifications.is_empty() && harness.truth.terminations.is_empty());
+    let not_journaled = |record: &Record| {
+        matches!(record, Record::Outcome { outcome: autoscaler_engine::Outcome::NotJournaled, .. })
+    };
+    harness.disk.full = false;
+    harness.run_until(minutes(20));
+    assert!(
+        !harness.disk.entries().any(|entry| entry.records.iter().any(not_journaled)),
+        "a gap has no details"
+    );
+    one_less(harness, "written after all");
+}
+
+#[test]
 fn the_journal_holds_the_intent_before_the_write_is_begun() {
     let harness = when_the_target_is_lowered();
     // The write is on its way, its answer is not there yet: the disk already knows.

@@ -26,7 +26,7 @@ fn goes_up_and_down(faults: Vec<Fault>, change: impl Fn(&mut WorldSpec)) -> Harn
     harness.run_until(minutes(50));
     let up = harness.truth_of(0);
     assert!(up.in_service >= 12, "it did not come up: {up:?}");
-    harness.run_until(minutes(150));
+    harness.run_until(minutes(300));
     let down = harness.truth_of(0);
     assert!(down.target <= 8 && down.in_service == down.target, "it did not come down: {down:?}");
     harness.conclude();
@@ -110,6 +110,7 @@ fn capacity_that_never_comes_does_not_make_the_target_climb() {
     // Busy, but not saturated: how much is needed is plain to see.
     let load = Demand::points([(minutes(10), 3.0), (minutes(20), 4.5)]);
     let mut harness = Harness::new(WorldSpec { faults: vec![nothing], ..world(vec![fleet(5, load)]) }, 3);
+    harness.policies[0].base.capacity.min = 5;
     harness.run_until(minutes(40));
     let target = harness.truth_of(0).target;
     assert!((6..=12).contains(&target), "{target}");
@@ -235,6 +236,93 @@ fn a_fleet_that_is_not_there_or_not_the_only_one_is_an_alarm() {
     assert_eq!(alarms(3), [Alarm::FleetHeldTwice { by: "fleet-2".into() }]);
     let untouched = |id: &FleetId| harness.truth.modifications.iter().all(|(of, _)| of != id.as_str());
     assert!(untouched(&ids[1]), "nobody knows which is meant");
+}
+
+#[test]
+fn a_write_that_was_refused_for_certain_is_tried_again_soon() {
+    let refused = Effect::Refuse {
+        action: Some(Action::MODIFY_SPOT_FLEET_REQUEST),
+        share: 1.0,
+        class: ErrorClass::Transient,
+        code: "InternalError".into(),
+    };
+    let fault = Fault { from: minutes(9), until: Some(minutes(10) + secs(12)), effect: refused };
+    let mut harness =
+        Harness::new(WorldSpec { faults: vec![fault], ..world(vec![fleet(5, Demand::constant(3.0))]) }, 1);
+    harness.policies[0].base.capacity.min = 5;
+    harness.policies[0].base.capacity.max = 5;
+    harness.run_until(minutes(10));
+    let before = harness.truth.modifications.len();
+    harness
+        .order(
+            0,
+            autoscaler_engine::Order::Override {
+                min: Some(9),
+                max: Some(9),
+                target: None,
+                lasts: minutes(60),
+            },
+        )
+        .expect("it is sensible");
+    harness.truth.bounds = Some((1, 9));
+    harness.run_until(minutes(10) + secs(45));
+    let tries = harness.truth.modifications.len() - before;
+    assert!((2..=5).contains(&tries), "{tries}");
+    assert_eq!(harness.truth_of(0).target, 9, "not after it would have been given up as lost");
+    harness.conclude();
+}
+
+/// Writes in every cycle, whatever it sees.
+fn restless(policy: &Policy, seen: &Snapshot, memory: &Memory, learned: &Learned, now: Timestamp) -> Planned {
+    let mut planned = autoscaler_core::plan(policy, seen, memory, learned, now);
+    if let Some(fleet) = &seen.fleet {
+        let (from, on_demand_target) = (fleet.what.target, fleet.what.on_demand_target);
+        let change = fleet::ports::Change { target: from, on_demand_target };
+        let modify = autoscaler_core::Action::Modify { fleet: fleet.what.fleet_ref(), from, change };
+        planned.plan.actions = vec![modify];
+        planned.memory = memory.clone();
+    }
+    planned
+}
+
+#[test]
+fn one_write_at_a_time_and_no_more_than_the_budget_allows() {
+    let quick = |faults| {
+        let mut spec = WorldSpec { faults, ..world(vec![fleet(5, Demand::constant(3.5))]) };
+        spec.timing.modifying = Duration::ZERO;
+        let mut harness = Harness::new(spec, 1);
+        harness.config.planner = restless;
+        harness
+    };
+    let mut harness = quick(Vec::new());
+    harness.run_until(minutes(20));
+    let writes = harness.truth.modifications.len();
+    assert!((60..=6 * 20).contains(&writes), "{writes} writes in 20 minutes");
+    let engine = harness.engine.as_ref().expect("a process runs");
+    assert!(engine.metrics().withheld["budget"] > 10);
+    assert!(engine.metrics().breaches.is_empty(), "a budget that is used up is no breach");
+    // An answer that takes a minute: nothing else is sent meanwhile.
+    let slow = Effect::Slow { action: Some(Action::MODIFY_SPOT_FLEET_REQUEST), latency: secs(60) };
+    let mut harness = quick(vec![Fault::lasting(slow)]);
+    harness.run_until(minutes(20));
+    assert!((15..=20).contains(&harness.truth.modifications.len()), "{}", harness.truth.modifications.len());
+    let engine = harness.engine.as_ref().expect("a process runs");
+    assert!(engine.metrics().withheld["busy"] > 50);
+}
+
+#[test]
+fn no_more_writes_are_in_flight_in_a_region_than_allowed() {
+    let fleets = (0..10).map(|_| fleet(5, Demand::constant(3.5))).collect();
+    let slow = Effect::Slow { action: Some(Action::MODIFY_SPOT_FLEET_REQUEST), latency: secs(25) };
+    let mut spec = WorldSpec { faults: vec![Fault::lasting(slow)], ..world(fleets) };
+    spec.timing.modifying = Duration::ZERO;
+    spec.pools.iter_mut().for_each(|pool| pool.depth = 100);
+    let mut harness = Harness::new(spec, 1);
+    harness.config.planner = restless;
+    harness.config.writes_in_flight = 3;
+    harness.run_until(secs(20));
+    let writing = (0..10).filter(|fleet| harness.is_writing(*fleet)).count();
+    assert_eq!(writing, 3);
 }
 
 /// Panics for the fleet whose policy has a maximum of 13.

@@ -225,6 +225,17 @@ fn cloudwatch_is_asked_when_agents_fall_silent_and_left_when_they_speak() {
 }
 
 #[test]
+fn of_two_sources_that_tell_the_preferred_one_is_believed() {
+    let mut harness = Harness::new(world(vec![fleet(8, Demand::constant(5.9))]), 5);
+    harness.policies[0].sources.reverse();
+    harness.run_until(minutes(20));
+    assert_eq!(harness.status(0).source, Some(Source::Cloudwatch));
+    let report = harness.status(0).decided.expect("it decides").report;
+    assert_eq!(report.source, Some(Source::Cloudwatch), "agents push, too, and are not asked");
+    harness.conclude();
+}
+
+#[test]
 fn five_minute_metrics_hold_a_fleet_as_well_as_they_can() {
     let mut spec = fleet(8, Demand::constant(3.0));
     spec.request.detailed_monitoring = false;
