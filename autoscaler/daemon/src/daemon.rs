@@ -9,9 +9,9 @@ use crate::metrics::Metrics;
 use crate::named::Named;
 use crate::policies::{self, Loaded, Watcher};
 use crate::queue::{Envelope, Happened};
-use crate::recorder::{Beginning, Recorder, Restored, ThreadEnd};
+use crate::recorder::{Beginning, Recorder, ThreadEnd};
 use crate::runtime::{Ended, Inlets, Runtime};
-use autoscaler_engine::Engine;
+use autoscaler_engine::{Engine, Entry};
 use fleet::ports::Clock;
 use std::sync::{Arc, mpsc as threads};
 use tokio::sync::{mpsc, watch};
@@ -160,22 +160,10 @@ impl Drop for Daemon {
     }
 }
 
-/// An engine that goes on from the journal; from nothing, where that turns out damaged on the way.
-async fn restore(config: autoscaler_engine::Config, restored: threads::Receiver<Restored>) -> Engine {
-    let fold = move || {
-        let mut void = false;
-        let entries = restored.iter().map_while(|item| match item {
-            Restored::Entry(entry) => Some(*entry),
-            Restored::Void => {
-                void = true;
-                None
-            }
-        });
-        let engine = Engine::new(config.clone(), entries);
-        if void { Engine::new(config, []) } else { engine }
-    };
+/// An engine that goes on from the journal.
+async fn restore(config: autoscaler_engine::Config, restored: threads::Receiver<Entry>) -> Engine {
     // A thousand fleets are seconds of folding.
-    match tokio::task::spawn_blocking(fold).await {
+    match tokio::task::spawn_blocking(move || Engine::new(config, restored)).await {
         Ok(engine) => engine,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }

@@ -44,16 +44,9 @@ pub(crate) type ThreadEnd = tokio::sync::oneshot::Receiver<()>;
 
 /// A journal's thread that has just begun: what it read comes out of `restored`.
 pub(crate) struct Beginning {
-    pub(crate) restored: mpsc::Receiver<Restored>,
+    /// Each fleet's entries in order.
+    pub(crate) restored: mpsc::Receiver<Entry>,
     pub(crate) ended: ThreadEnd,
-}
-
-/// What a restore meets.
-pub(crate) enum Restored {
-    /// An entry; each fleet's in order.
-    Entry(Box<Entry>),
-    /// The journal turned out damaged: everything that came before is void, the engine starts from nothing.
-    Void,
 }
 
 impl Recorder {
@@ -176,7 +169,7 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(mut self, restored: mpsc::SyncSender<Restored>, jobs: &mpsc::Receiver<Job>) {
+    fn run(mut self, restored: mpsc::SyncSender<Entry>, jobs: &mpsc::Receiver<Job>) {
         self.restore(&restored);
         // The engine begins once nothing more can come.
         drop(restored);
@@ -194,16 +187,18 @@ impl Thread {
         }
     }
 
-    fn restore(&mut self, restored: &mpsc::SyncSender<Restored>) {
+    fn restore(&mut self, restored: &mpsc::SyncSender<Entry>) {
         let Some(journal) = &self.journal else { return };
         let outcome = journal.restore(|stream, stored| {
             // An engine that is gone wants nothing more.
-            let _ = restored.send(Restored::Entry(Box::new(decode(stream, &stored)?)));
+            let _ = restored.send(decode(stream, &stored)?);
             Ok(())
         });
         if let Err(error) = outcome {
-            tracing::error!(error = %chain(&error), "could not restore from the journal");
-            let _ = restored.send(Restored::Void);
+            // What came before the damage is worth having: orders, removals under way, the load. It is as if the
+            // daemon had died then. The engine begins the fresh journal with what it makes of it.
+            tracing::error!(error = %chain(&error), "could not restore all of the journal");
+            self.untold = Some(chain(&error));
             self.failed(&error);
         }
     }

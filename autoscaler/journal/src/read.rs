@@ -120,28 +120,33 @@ impl Journal {
     /// order, the streams mixed.
     ///
     /// * A stream that never had a checkpoint is visited whole.
+    /// * A damaged record, or one that the visitor calls [`JournalError::Corrupt`], ends its own stream and no
+    ///   other: what was visited is sound, and older than it should be where a stream was cut short. The first
+    ///   such error is returned once all is visited.
     pub fn restore(
         &self,
         mut visitor: impl FnMut(&str, Stored) -> Result<(), JournalError>,
     ) -> Result<(), JournalError> {
         let failed = || JournalError::of("restore from the journal");
-        let mut names: BTreeMap<i64, (String, i64)> = BTreeMap::new();
-        let mut select = self
-            .connection
-            .prepare_cached("SELECT id, name, ifnull(checkpoint, 0) FROM stream")
-            .map_err(failed())?;
-        let mut rows = select.query([]).map_err(failed())?;
-        while let Some(row) = rows.next().map_err(failed())? {
-            let (name, from) = (row.get(1).map_err(failed())?, row.get(2).map_err(failed())?);
-            names.insert(row.get(0).map_err(failed())?, (name, from));
-        }
-        for (id, (name, from)) in &names {
+        let mut streams = self.restored_streams()?;
+        let mut damage = None;
+        let mut cut_short = |stream: &mut Restoring, error| match error {
+            error @ JournalError::Corrupt { .. } => {
+                stream.ended = true;
+                damage.get_or_insert(error);
+                Ok(())
+            }
+            other => Err(other),
+        };
+        for (id, stream) in &mut streams {
             let mut outcome = Ok(());
-            let _ = visit_blocks(&self.connection, *id, *from, |stored| {
-                outcome = visitor(name, stored);
+            let visited = visit_blocks(&self.connection, *id, stream.from, |stored| {
+                outcome = visitor(&stream.name, stored);
                 if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            })?;
-            outcome?;
+            });
+            if let Err(error) = visited.map(|_| ()).and(outcome) {
+                cut_short(stream, error)?;
+            }
         }
         // One pass over the records of the present hour serves all streams.
         let mut select = self
@@ -150,19 +155,40 @@ impl Journal {
             .map_err(failed())?;
         let mut rows = select.query([]).map_err(failed())?;
         while let Some(row) = rows.next().map_err(failed())? {
-            let id: i64 = row.get(5).map_err(failed())?;
-            let seq: i64 = row.get(0).map_err(failed())?;
-            match names.get(&id) {
-                Some((name, from)) if seq >= *from => visitor(name, pack::stored_of(row)?)?,
-                Some(_) => {}
-                None => {
-                    let what = format!("record {seq} belongs to no stream");
-                    return Err(JournalError::Corrupt { action: "restore from the journal", what });
-                }
+            let (seq, id): (i64, i64) = (row.get(0).map_err(failed())?, row.get(5).map_err(failed())?);
+            let Some(stream) = streams.get_mut(&id).filter(|stream| !stream.ended && seq >= stream.from)
+            else {
+                continue;
+            };
+            if let Err(error) = pack::stored_of(row).and_then(|stored| visitor(&stream.name, stored)) {
+                cut_short(stream, error)?;
             }
         }
-        Ok(())
+        damage.map_or(Ok(()), Err)
     }
+
+    fn restored_streams(&self) -> Result<BTreeMap<i64, Restoring>, JournalError> {
+        let failed = || JournalError::of("list the streams");
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT id, name, ifnull(checkpoint, 0) FROM stream")
+            .map_err(failed())?;
+        let rows = select
+            .query_map([], |row| {
+                Ok((row.get(0)?, Restoring { name: row.get(1)?, from: row.get(2)?, ended: false }))
+            })
+            .map_err(failed())?;
+        rows.collect::<Result<_, _>>().map_err(failed())
+    }
+}
+
+/// A stream that is being restored.
+struct Restoring {
+    name: String,
+    /// The sequence number to begin with.
+    from: i64,
+    /// Whether damage cut it short.
+    ended: bool,
 }
 
 fn streams(connection: &Connection) -> Result<Vec<StreamInfo>, JournalError> {

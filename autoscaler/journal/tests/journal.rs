@@ -144,6 +144,8 @@ fn a_reader_sees_what_the_writer_has_just_written_and_one_view_of_it() {
     let state = StateDir::take(root.path()).expect("it is ours");
     let mut journal = open(&state, Limits::default());
     three_hours(&mut journal);
+    // One hour in a block, two as records: the reader goes from one to the other.
+    assert!(journal.tidy(start() + HOUR).expect("tidied").packed > 0);
     let reader = Reader::open(root.path()).expect("the journal opens for reading");
     let mut seen = 0;
     reader
@@ -289,19 +291,35 @@ fn damage_in_the_middle_is_found_when_it_is_read_and_never_passed_on() {
             tidy_all(&mut journal, start() + 9 * HOUR);
         }
         drop(journal);
-        let path = root.path().join(JOURNAL_FILE);
-        let mut bytes = std::fs::read(&path).expect("the file is read");
-        // One bit: in a record's own bytes, or in the middle of a block.
-        let at = if packed {
-            bytes.windows(2).rposition(|w| w == [0x78, 0x9c]).expect("a block is there") + 200
+        // One bit: in a record, or in the middle of a block.
+        let elsewhere = rusqlite::Connection::open(root.path().join(JOURNAL_FILE)).expect("it opens");
+        let (table, row) = if packed {
+            ("block", "SELECT max(block.id) FROM block JOIN stream ON stream = stream.id AND name = 'web'")
         } else {
-            bytes.windows(8).position(|w| w == b"web 1000").expect("a record is there")
+            ("record", "SELECT seq FROM record WHERE bytes = CAST('web 1000' AS BLOB)")
         };
-        bytes[at] ^= 1;
-        std::fs::write(&path, &bytes).expect("it is damaged");
+        let row: i64 = elsewhere.query_row(row, [], |row| row.get(0)).expect("it is there");
+        let read = format!("SELECT bytes FROM {table} WHERE rowid = ?1");
+        let mut bytes: Vec<u8> = elsewhere.query_row(&read, [row], |row| row.get(0)).expect("it is there");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        let write = format!("UPDATE {table} SET bytes = ?2 WHERE rowid = ?1");
+        assert_eq!(elsewhere.execute(&write, rusqlite::params![row, bytes]), Ok(1));
+        drop(elsewhere);
         let journal = open(&state, Limits::default());
-        let error = journal.restore(|_, _| Ok(())).expect_err("the damage shows");
+        let mut counts = std::collections::BTreeMap::new();
+        let count = |stream: &str, stored: Stored| {
+            let texts = String::from_utf8_lossy(&stored.bytes);
+            assert!(texts == "all of it" || texts.starts_with(stream), "never passed on: {texts}");
+            *counts.entry(stream.to_owned()).or_insert(0) += 1;
+            Ok(())
+        };
+        let error = journal.restore(count).expect_err("the damage shows");
         assert!(matches!(error, JournalError::Corrupt { .. }), "{error}");
+        let expected = if packed { [("api", 1080), ("web", 0)] } else { [("api", 1080), ("web", 280)] };
+        for (stream, expected) in expected {
+            assert_eq!(counts.get(stream).copied().unwrap_or(0), expected, "{stream}, packed: {packed}");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::harness::{HOUR, MINUTE, SECOND, Stage, daily, fleets, world};
 use autoscaler::{Daemon, Everywhere, StartError};
+use autoscaler_engine::{Command, Order};
 use autoscaler_journal::{JournalError, Limits, Reader, Start};
 use fleet::FleetName;
 use fleet_sim::{Demand, Effect, Fault};
@@ -75,6 +76,29 @@ async fn damage_that_packing_finds_costs_the_past_and_nothing_else() {
     let fleet = stage.handle().fleet(web()).await.expect("it answers").expect("it is known");
     assert_eq!((fleet.target, stage.scores(0).actions), (Some(8), 0));
     assert_eq!(fleet.alarms, []);
+}
+
+#[tokio::test]
+async fn what_was_ordered_before_the_damage_stays_in_force() {
+    let mut stage = Stage::new(world(&Demand::constant(1.0)));
+    stage.start().await;
+    stage.run(MINUTE).await;
+    let bend = Order::Override { min: Some(7), max: None, target: None, lasts: 9 * HOUR };
+    let order = Command { fleet: None, order: bend, by: "ann".to_owned(), reason: "a sale".to_owned() };
+    assert_eq!(stage.handle().operate(order).await, Ok(Ok(())));
+    stage.run(20 * MINUTE).await;
+    stage.crash().await;
+    let elsewhere = rusqlite::Connection::open(stage.state().join("journal.db")).expect("it opens");
+    let damaged = elsewhere.execute("UPDATE record SET bytes = x'00' WHERE seq = 100", []);
+    assert_eq!(damaged, Ok(1));
+    drop(elsewhere);
+    for life in 0..2 {
+        stage.start().await;
+        stage.run(20 * MINUTE).await;
+        let fleet = stage.handle().fleet(web()).await.expect("it answers").expect("it is known");
+        assert_eq!((fleet.min, fleet.target, fleet.ceded), (7, Some(7), false), "in life {life}");
+        stage.crash().await;
+    }
 }
 
 #[tokio::test]
