@@ -14,11 +14,13 @@ use crate::runtime::{Ended, Inlets, Runtime};
 use autoscaler_engine::{Engine, Entry};
 use fleet::ports::Clock;
 use std::sync::{Arc, mpsc as threads};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// Reloads that may wait; they are ordered by hand.
 const RELOADS: usize = 4;
+/// Readers of the journal at a time.
+const READERS: usize = 4;
 
 /// A running daemon. Dropping it is a crash: nothing more is begun, nothing is finished; [`Daemon::stop`] is the
 /// other way.
@@ -103,6 +105,7 @@ impl Daemon {
             state: config.state,
             planner: config.engine.planner,
             stopping,
+            readers: Arc::new(Semaphore::new(READERS)),
         };
         let engine = tokio::spawn(async move {
             let running = runtime.run();

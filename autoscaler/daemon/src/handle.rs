@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Sender, UnboundedSender};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 /// A daemon, to whoever does not own it. Clones are the same daemon.
 ///
@@ -34,6 +34,8 @@ pub struct Handle {
     pub(crate) state: Option<PathBuf>,
     pub(crate) planner: Planner,
     pub(crate) stopping: watch::Receiver<bool>,
+    /// Places for readers of the journal.
+    pub(crate) readers: Arc<Semaphore>,
 }
 
 /// Why policies were not reloaded.
@@ -89,6 +91,8 @@ impl Handle {
     pub async fn decision_at(&self, name: FleetName, at: Timestamp) -> Result<Option<Decided>, Unanswered> {
         let Some(state) = self.state.clone() else { return Ok(None) };
         let planner = self.planner;
+        // Each reader unpacks hours of records: a few at a time, or memory is whoever asks's to spend.
+        let Ok(_place) = self.readers.try_acquire() else { return Err(Unanswered::Busy) };
         let _busy = self.activity.begin();
         // A reader of its own beside the writer: nothing waits for it.
         let read = tokio::task::spawn_blocking(move || explain(&state, &name, at, planner)).await;
@@ -111,11 +115,17 @@ impl Handle {
 
     /// Reads the policies again: validated first, then swapped. * returns: how many fleets there are now.
     pub async fn reload(&self) -> Result<usize, ReloadError> {
+        let loaded = self.begin_reload().map_err(ReloadError::Unreachable)?;
+        let loaded = loaded.await.map_err(|_| ReloadError::Unreachable(Unanswered::NotRunning))?;
+        loaded.map_err(|problems| ReloadError::Wrong { problems })
+    }
+
+    /// Orders a reload; how it ends is logged, and told to whoever waits for the answer.
+    pub(crate) fn begin_reload(&self) -> Result<oneshot::Receiver<Result<usize, String>>, Unanswered> {
         let (reply, answer) = oneshot::channel();
         let order = Envelope { what: reply, busy: self.activity.begin() };
-        self.reloads.try_send(order).map_err(|error| ReloadError::Unreachable(unanswered(&error)))?;
-        let loaded = answer.await.map_err(|_| ReloadError::Unreachable(Unanswered::NotRunning))?;
-        loaded.map_err(|problems| ReloadError::Wrong { problems })
+        self.reloads.try_send(order).map_err(|error| unanswered(&error))?;
+        Ok(answer)
     }
 
     /// Begins a graceful stop; a second one changes nothing.

@@ -31,9 +31,9 @@ impl Signals {
                 ended = daemon.finished() => return ended,
                 Some(()) = self.hangup.recv() => {
                     tracing::info!("received SIGHUP");
-                    let handle = handle.clone();
-                    // How it ends is logged where it is known; nobody here waits for it.
-                    tokio::spawn(async move { drop(handle.reload().await) });
+                    if let Err(error) = handle.begin_reload() {
+                        tracing::warn!(%error, "could not reload policies");
+                    }
                     continue;
                 }
                 Some(()) = self.interrupt.recv() => tracing::info!("received SIGINT"),

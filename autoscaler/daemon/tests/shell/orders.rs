@@ -62,7 +62,7 @@ async fn callers_who_are_too_many_are_told_so_at_once() {
     let mut answers = Vec::new();
     let mut calls = calls.map(Box::pin);
     for call in &mut calls {
-        answers.push(futures_poll(call).await);
+        answers.push(poll_once(call).await);
     }
     let refused = answers.iter().filter(|answer| matches!(answer, Some(Err(Unanswered::Busy)))).count();
     assert_eq!(refused, 2);
@@ -73,8 +73,31 @@ async fn callers_who_are_too_many_are_told_so_at_once() {
     }
 }
 
+#[test]
+fn explanations_are_read_by_a_few_at_a_time() {
+    // One thread for what blocks, so that the test can hold it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+    runtime.expect("a runtime").block_on(async {
+        let mut stage = Stage::new(world(&Demand::constant(1.0)));
+        stage.start().await;
+        stage.run(MINUTE).await;
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        let holding = tokio::task::spawn_blocking(move || drop(held.recv()));
+        let (handle, now) = (stage.handle(), stage.handle().clock().wall());
+        let mut calls = [(); 6].map(|()| Box::pin(handle.decision_at(web(), now)));
+        let mut refused = 0;
+        for call in &mut calls {
+            refused += usize::from(poll_once(call).await == Some(Err(Unanswered::Busy)));
+        }
+        assert_eq!(refused, 2);
+        drop((calls, let_go));
+        holding.await.expect("it lets go");
+        assert!(matches!(handle.decision_at(web(), now).await, Ok(Some(_))), "there is room again");
+    });
+}
+
 /// Polls once.
-async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     std::future::poll_fn(|context| {
         std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
             std::task::Poll::Ready(output) => Some(output),
