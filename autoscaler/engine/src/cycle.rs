@@ -60,9 +60,8 @@ impl Engine {
         held.checkpoint_if_due(self.journal.is_failing(), every, now);
         held.keep_meanwhile();
         self.metrics.cycles += 1;
-        let before = held.state.memory.clone();
         match decide(&mut held.state, planner, now.wall) {
-            Ok((seen, planned)) => self.check_and_carry_out(name, &seen, &before, planned, now),
+            Ok((seen, planned)) => self.check_and_carry_out(name, &seen, planned, now),
             Err(message) => self.contain(name, message, now),
         }
         self.write_soon(name, false);
@@ -88,17 +87,11 @@ impl Engine {
         held.remember(Decided { at: now.wall, plan, withheld, report });
     }
 
-    fn check_and_carry_out(
-        &mut self,
-        name: &FleetName,
-        seen: &Snapshot,
-        before: &Memory,
-        planned: Planned,
-        now: Now,
-    ) {
+    fn check_and_carry_out(&mut self, name: &FleetName, seen: &Snapshot, planned: Planned, now: Now) {
         self.clear(Some(name), "panicked", "", now);
+        let Some(before) = self.fleets.get(name).map(|held| held.state.memory.clone()) else { return };
         let Planned { plan, report, memory, look } = planned;
-        let withheld = self.withhold(name, seen, before, &memory, &plan, now);
+        let withheld = self.withhold(name, seen, &before, &memory, &plan, now);
         self.count_decision(&report, withheld.as_ref(), &plan);
         let Some(held) = self.fleets.get_mut(name) else { return };
         // What is not done is not remembered as done. A dry run's memory says so by itself.
@@ -107,7 +100,7 @@ impl Engine {
             at: now.wall,
             plan: plan.clone(),
             withheld: withheld.clone(),
-            memory: (advances && memory != *before).then(|| Box::new(memory)),
+            memory: (advances && memory != before).then(|| Box::new(memory)),
             report_digest: digest(&report),
         };
         held.end_cycle(cycle);
@@ -118,7 +111,7 @@ impl Engine {
                 step: 0,
                 phase: WritePhase::Recording,
                 since: now.wall,
-                unjournaled: !begins_removal(before, &plan),
+                unjournaled: !begins_removal(&before, &plan),
                 intent: None,
             });
         }

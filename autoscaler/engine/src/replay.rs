@@ -99,12 +99,11 @@ impl Replayed {
 /// * returns: what differs, with the plan that is made now.
 fn plan_again(state: &mut State, recorded: &Cycle, planner: Planner) -> Option<(Differs, Plan)> {
     let Cycle { at, plan, withheld, memory, report_digest } = recorded;
-    let before = state.memory.clone();
     let panicked = *withheld == Some(Withheld::Panicked);
     let Ok((_, planned)) = decide(state, planner, *at) else {
         return (!panicked).then(|| (Differs::Panic, Plan::default()));
     };
-    let advanced = memory.as_deref().unwrap_or(&before);
+    let advanced = memory.as_deref().unwrap_or(&state.memory);
     let stayed = withheld.as_ref().is_some_and(|why| *why != Withheld::DryRun);
     let differs = if panicked {
         Differs::Panic

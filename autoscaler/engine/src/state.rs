@@ -7,7 +7,9 @@ use crate::timeline::{Served, Timeline};
 use crate::{
     Command, CompactSample, Cycle, FleetDelta, InstanceSeen, Operation, Order, Outcome, Override, Record,
 };
-use autoscaler_core::{Learned, Member, Memory, Observed, Pause, Phase, Policy, Snapshot};
+use autoscaler_core::{
+    Learned, Member, Memory, Observed, Pause, Phase, Policy, Removal, RemovalStep, Snapshot,
+};
 use fleet::{
     ErrorClass, FleetId, FleetView, InstanceId, InstanceState, Notice, Power, Source, Timestamp, Weight,
     vcpus_by_size,
@@ -24,6 +26,9 @@ const AGENTS_SPEAK: Duration = Duration::from_secs(120);
 const SILENT_BOOTS: u32 = 3;
 /// ... and at least so long: a young fleet's boot time is a guess.
 const SILENT_AT_LEAST: Duration = Duration::from_secs(300);
+
+/// Describes have been seen to lag by 30 s; what does not show after three times that did not happen.
+const TOLD_SHOWS_WITHIN: Duration = Duration::from_secs(90);
 
 /// A fleet's state. A plain value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -100,10 +105,12 @@ impl State {
         }
     }
 
-    /// What a plan at this moment is made from; the samples since the last one are learned from.
+    /// What a plan at this moment is made from; the samples since the last one are learned from, and removals
+    /// whose outcome was unclear are compared with what was seen since.
     ///
     /// * returns: the words of the panic, where learning panicked.
     pub fn begin_cycle(&mut self, now: Timestamp) -> Result<Snapshot, String> {
+        self.reconcile_victims();
         let snapshot = self.snapshot(now);
         contained(|| self.learned.learn(&self.policy, &snapshot, &self.memory, now))?;
         Ok(snapshot)
@@ -394,8 +401,36 @@ impl State {
             Outcome::Done | Outcome::Failed { class: ErrorClass::Unclear, .. } => false,
             Outcome::Failed { .. } | Outcome::NotSent(_) | Outcome::Skipped | Outcome::NotJournaled => true,
         };
-        if nothing_happened && operation == Operation::Modify {
-            self.memory.modify_refused();
+        if nothing_happened {
+            match operation {
+                Operation::Modify => self.memory.modify_refused(),
+                Operation::Terminate => self.terminate_refused(),
+            }
+        }
+    }
+
+    /// Takes back that victims were told to go: those of the last plan, who all carry its time.
+    fn terminate_refused(&mut self) {
+        let told = |removal: &&mut Removal| removal.step == RemovalStep::Terminating;
+        let last = self.memory.removals.values_mut().filter(told).map(|removal| removal.since).max();
+        for removal in self.memory.removals.values_mut().filter(told) {
+            if Some(removal.since) == last {
+                removal.step = RemovalStep::Lowering;
+            }
+        }
+    }
+
+    /// A victim that runs on, as a describe from well after it was told shows, was not told: the call that nobody
+    /// knows the outcome of did not happen. What becomes of the victim is decided afresh.
+    fn reconcile_victims(&mut self) {
+        let Some(at) = self.instances_at else { return };
+        for (id, removal) in &mut self.memory.removals {
+            let runs = self.instances.get(id).is_some_and(|known| {
+                known.seen.state == InstanceState::Running && known.missing_since.is_none()
+            });
+            if runs && removal.step == RemovalStep::Terminating && at > removal.since + TOLD_SHOWS_WITHIN {
+                removal.step = RemovalStep::Lowering;
+            }
         }
     }
 
