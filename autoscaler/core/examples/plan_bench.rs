@@ -17,7 +17,7 @@ mod scene;
 use autoscaler_core::{Learned, Policy, plan};
 use scene::{NOON, Scene, sample, seconds};
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const INSTANCES: u32 = 20;
 const DAYS: u32 = 14;
@@ -32,18 +32,15 @@ fn main() {
         learned: fortnight(&policy, demand),
         ..Scene::of(INSTANCES, demand)
     });
-    let mut took: Vec<u128> = Vec::with_capacity(plans);
+    let mut took: Vec<Duration> = Vec::with_capacity(plans);
     for scene in scenes.iter().cycle().take(plans) {
         let begun = Instant::now();
         let planned = plan(&scene.policy, &scene.seen, &scene.memory, &scene.learned, scene.now);
-        took.push(begun.elapsed().as_nanos());
+        took.push(begun.elapsed());
         let _ = black_box(planned);
     }
     took.sort_unstable();
-    let at = |per_mille: usize| {
-        let nanoseconds = took[(took.len() * per_mille / 1000).min(took.len() - 1)];
-        nanoseconds as f64 / 1000.0
-    };
+    let at = |per_mille: usize| took[(took.len() * per_mille / 1000).min(took.len() - 1)].as_secs_f64() * 1e6;
     println!(
         "{{\"plans\": {plans}, \"median_us\": {:.1}, \"p99_us\": {:.1}, \"longest_us\": {:.1}}}",
         at(500),
