@@ -3,6 +3,7 @@
 use crate::calls::{Call, CallKind};
 use crate::delta::InstancesDelta;
 use crate::region::Streak;
+use crate::sources::CUSTOM;
 use crate::{Alarm, Answer, CallCount, CallId, Engine, FleetDelta, InstanceSeen, Now, Operation, Record};
 use fleet::{
     ApiError, Backend, ErrorClass, FleetName, FleetRef, FleetSelector, FleetState, FleetView, Health,
@@ -28,11 +29,11 @@ impl Engine {
     /// Takes an answer to what it was asked for. One of the wrong kind is as good as none.
     pub(crate) fn answer_of(&mut self, id: CallId, call: Call, answer: Answer, now: Now) {
         let region = call.region.clone();
-        let operation = call.kind.label();
+        let asked = Asked { region: &region, operation: call.kind.label(), of: call.kind.of().to_owned() };
         self.release(id, &call, now);
         match (call.kind.clone(), answer) {
             (CallKind::Fleets, Answer::Fleets(result)) => {
-                if let Some(views) = self.read_ended(&region, operation, result, now) {
+                if let Some(views) = self.read_ended(&asked, result, now) {
                     self.fleets_described(&region, &views, call.at, now);
                 }
                 if self.regions.get(&region).is_some_and(|state| state.look) {
@@ -40,32 +41,32 @@ impl Engine {
                 }
             }
             (CallKind::Instances { fleets }, Answer::Instances(result)) => {
-                if let Some(instances) = self.read_ended(&region, operation, result, now) {
+                if let Some(instances) = self.read_ended(&asked, result, now) {
                     self.instances_described(&fleets, &instances, call.at, now);
                 }
             }
             (CallKind::FleetInstances { name }, Answer::FleetInstances(result)) => {
-                if let Some(listed) = self.read_ended(&region, operation, result, now) {
+                if let Some(listed) = self.read_ended(&asked, result, now) {
                     self.fleet_instances_listed(&name, &listed, call.at, now);
                 }
             }
             (CallKind::History { name }, Answer::History(result)) => {
-                if let Some(events) = self.read_ended(&region, operation, result, now) {
+                if let Some(events) = self.read_ended(&asked, result, now) {
                     self.history_told(&name, &events);
                 }
             }
             (CallKind::ScalableTargets { fleets }, Answer::ScalableTargets(result)) => {
-                if let Some(scaled) = self.read_ended(&region, operation, result, now) {
+                if let Some(scaled) = self.read_ended(&asked, result, now) {
                     self.scalable_targets_told(&fleets, &scaled, now);
                 }
             }
-            (CallKind::Metrics { source, wanted }, Answer::Metrics(result)) => {
-                if let Some(series) = self.read_ended(&region, operation, result, now) {
+            (CallKind::Metrics { source, wanted, .. }, Answer::Metrics(result)) => {
+                if let Some(series) = self.read_ended(&asked, result, now) {
                     self.metrics_told(source, &wanted, series, now);
                 }
             }
             (CallKind::Backfill { fleets }, Answer::Metrics(result)) => {
-                let series = self.read_ended(&region, operation, result, now);
+                let series = self.read_ended(&asked, result, now);
                 self.backfill_told(&fleets, series, now);
             }
             (CallKind::Modify { name }, Answer::Modified(result)) => {
@@ -122,29 +123,30 @@ impl Engine {
     }
 
     /// Keeps account of how a read ended.
-    fn read_ended<T>(
-        &mut self,
-        region: &Region,
-        operation: &'static str,
-        result: Result<T, ApiError>,
-        now: Now,
-    ) -> Option<T> {
+    fn read_ended<T>(&mut self, asked: &Asked<'_>, result: Result<T, ApiError>, now: Now) -> Option<T> {
+        let Asked { region, operation, of } = asked;
         let class = result.as_ref().err().map_or("ok", |error| error.class().label());
         *self.metrics.calls.entry(CallCount { operation, class }).or_default() += 1;
-        let of = format!("{region} {operation}");
-        let state = self.regions.entry(region.clone()).or_default();
+        // A region that policies left meanwhile does not mind.
+        let state = self.regions.get_mut(*region)?;
+        let about = format!("{region} {operation} {of}");
+        let about = about.trim_end();
         match result {
             Ok(answer) => {
-                if state.succeeded(operation) {
+                if state.succeeded(operation, of) {
                     for label in ["denied", "malformed", "unreachable"] {
-                        self.clear(None, label, &of, now);
+                        self.clear(None, label, about, now);
                     }
                 }
                 Some(answer)
             }
             Err(error) => {
-                let streak = state.failed(operation, error.class(), now.wall, now.monotonic);
-                self.read_failed(&of, &error, streak, now);
+                let streak = state.failed(operation, of, error.class(), now.wall, now.monotonic);
+                if of == CUSTOM && error.class() == ErrorClass::Malformed {
+                    // One of them is wrong; each by itself, the others are not.
+                    state.custom_apart = true;
+                }
+                self.read_failed(about, &error, streak, now);
                 None
             }
         }
@@ -362,6 +364,13 @@ impl Engine {
         held.record(Record::Notice(notice));
         self.make_due(&name, now);
     }
+}
+
+/// What a read was about.
+struct Asked<'a> {
+    region: &'a Region,
+    operation: &'static str,
+    of: String,
 }
 
 /// A line for people.

@@ -22,14 +22,33 @@ pub(crate) struct Call {
 #[derive(Clone, Debug)]
 pub(crate) enum CallKind {
     Fleets,
-    Instances { fleets: Vec<(FleetName, FleetRef)> },
-    FleetInstances { name: FleetName },
-    History { name: FleetName },
-    ScalableTargets { fleets: Vec<(FleetName, FleetRef)> },
-    Metrics { source: fleet::Source, wanted: Vec<Wanted> },
-    Backfill { fleets: Vec<FleetName> },
-    Modify { name: FleetName },
-    Terminate { name: FleetName },
+    Instances {
+        fleets: Vec<(FleetName, FleetRef)>,
+    },
+    FleetInstances {
+        name: FleetName,
+    },
+    History {
+        name: FleetName,
+    },
+    ScalableTargets {
+        fleets: Vec<(FleetName, FleetRef)>,
+    },
+    /// `of`: what distinguishes this reading from others of the same service; mostly nothing.
+    Metrics {
+        source: fleet::Source,
+        wanted: Vec<Wanted>,
+        of: String,
+    },
+    Backfill {
+        fleets: Vec<FleetName>,
+    },
+    Modify {
+        name: FleetName,
+    },
+    Terminate {
+        name: FleetName,
+    },
 }
 
 /// Whose series it is that was asked for.
@@ -61,6 +80,17 @@ impl CallKind {
             Self::Metrics { .. } | Self::Backfill { .. } => "cloudwatch",
             Self::Modify { .. } => "modify",
             Self::Terminate { .. } => "terminate",
+        }
+    }
+}
+
+impl CallKind {
+    /// What distinguishes this call from others of the same operation, where one that fails must not keep the
+    /// others from being made.
+    pub fn of(&self) -> &str {
+        match self {
+            Self::Metrics { of, .. } => of,
+            _ => "",
         }
     }
 }

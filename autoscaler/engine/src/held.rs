@@ -57,6 +57,7 @@ pub(crate) struct Held {
     pub heard: BTreeMap<Source, Duration>,
     /// The end of the newest sample of each source that was taken.
     pub told: BTreeMap<Source, Timestamp>,
+    pub prometheus_asked: Option<Duration>,
     /// When it was first planned for, or last told by any source.
     pub quiet_since: Option<Duration>,
     pub missing: Option<(Timestamp, Duration)>,
@@ -155,6 +156,7 @@ impl Held {
             writes: VecDeque::new(),
             heard: BTreeMap::new(),
             told,
+            prometheus_asked: None,
             quiet_since: None,
             missing: None,
             history_asked: None,

@@ -105,7 +105,7 @@ impl Engine {
     }
 
     /// Whether the time has come again. A tenth of a cycle early is in time: ticks are not quite regular.
-    fn is_due(&self, asked: Option<Duration>, every: Duration, now: Now) -> bool {
+    pub(crate) fn is_due(&self, asked: Option<Duration>, every: Duration, now: Now) -> bool {
         asked.is_none_or(|asked| now.monotonic + self.config.cycle / 10 >= asked + every)
     }
 

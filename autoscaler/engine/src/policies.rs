@@ -35,6 +35,10 @@ impl Engine {
                 None => self.begin(policy, now),
             }
         }
+        for state in self.regions.values_mut() {
+            // Whoever was wrong may be right now.
+            state.custom_apart = false;
+        }
         let regions: Vec<Region> = self.regions.keys().cloned().collect();
         for region in &regions {
             self.observe(region, now);

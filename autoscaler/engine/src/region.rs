@@ -20,14 +20,14 @@ pub(crate) struct RegionState {
     pub scalable_asked: Option<Duration>,
     /// When CloudWatch was last read.
     pub cloudwatch_asked: Option<Duration>,
-    /// When each Prometheus server was last read.
-    pub prometheus_asked: BTreeMap<String, Duration>,
+    /// Whether metrics of operators' own are read one by one, because one of them spoils a call for all.
+    pub custom_apart: bool,
     /// The reading of history that is under way.
     pub backfill_call: Option<CallId>,
     /// Writes that are under way.
     pub writes_in_flight: usize,
-    /// Operations that fail, by label.
-    pub failing: BTreeMap<&'static str, Streak>,
+    /// Operations that fail, by label and by what they are about, where that matters.
+    pub failing: BTreeMap<(&'static str, String), Streak>,
 }
 
 /// Failures of one operation without a success between.
@@ -46,18 +46,25 @@ pub(crate) struct Streak {
 impl RegionState {
     /// Whether an operation may be tried.
     pub fn may(&self, operation: &'static str, now: Duration) -> bool {
-        self.failing.get(operation).is_none_or(|streak| now >= streak.next)
+        self.may_of(operation, "", now)
+    }
+
+    /// Whether an operation about something may be tried.
+    pub fn may_of(&self, operation: &'static str, of: &str, now: Duration) -> bool {
+        self.failing.is_empty()
+            || self.failing.get(&(operation, of.to_owned())).is_none_or(|streak| now >= streak.next)
     }
 
     /// Notes a failure; the next try waits, longer with each.
     pub fn failed(
         &mut self,
         operation: &'static str,
+        of: &str,
         class: ErrorClass,
         wall: Timestamp,
         now: Duration,
     ) -> Streak {
-        let streak = self.failing.entry(operation).or_insert(Streak {
+        let streak = self.failing.entry((operation, of.to_owned())).or_insert(Streak {
             failures: 0,
             since: wall,
             began: now,
@@ -69,8 +76,8 @@ impl RegionState {
     }
 
     /// Notes a success.
-    pub fn succeeded(&mut self, operation: &'static str) -> bool {
-        self.failing.remove(operation).is_some()
+    pub fn succeeded(&mut self, operation: &'static str, of: &str) -> bool {
+        !self.failing.is_empty() && self.failing.remove(&(operation, of.to_owned())).is_some()
     }
 }
 

@@ -1,12 +1,12 @@
 //! Metrics services: who is asked about whom, and what is made of the answers.
 
 use crate::calls::{CallKind, Wanted, WantedOf};
+use crate::region::RegionState;
 use crate::series::{MeanOf, Reading};
 use crate::{Engine, MetricsRequest, Now, PrometheusQuery, Read};
 use autoscaler_policy::{CloudwatchMetric, CloudwatchPolicy, PrometheusPolicy, SourcePolicy};
 use fleet::ports::{MetricQuery, Series};
 use fleet::{FleetName, InstanceId, Region, Source};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The most queries that one GetMetricData takes.
@@ -18,41 +18,36 @@ const PROMETHEUS_BACK: Duration = Duration::from_secs(5 * 60);
 /// The distance of points that Prometheus is asked for, and of the questions.
 const PROMETHEUS_STEP: Duration = Duration::from_secs(30);
 
-/// A Prometheus server's address, and the file that holds its token.
-type Server = (String, Option<String>);
+/// What distinguishes the reading of operators' own metrics: a name that CloudWatch does not know spoils a call.
+pub(crate) const CUSTOM: &str = "custom";
 
 /// What is to be asked of the metrics services of one region.
 #[derive(Default)]
 struct Wants {
-    cloudwatch: Vec<(MetricQuery, Wanted)>,
-    prometheus: BTreeMap<Server, Vec<(PrometheusQuery, Wanted)>>,
+    /// AWS's own metrics: all in one call.
+    own: Vec<(MetricQuery, Wanted)>,
+    /// Operators' metrics.
+    custom: Vec<(MetricQuery, Wanted)>,
+    /// Expressions, each in a call of its own: one that is wrong must not blind the others.
+    prometheus: Vec<(PrometheusPolicy, FleetName)>,
 }
 
 impl Engine {
-    /// Asks the metrics services about the fleets that no better source tells about: all of a region in one call.
+    /// Asks the metrics services about the fleets that no better source tells about: all of a region in one call,
+    /// where one fleet's question cannot spoil another's answer.
     pub(crate) fn ask_metrics(&mut self, region: &Region, now: Now) {
         let Some(state) = self.regions.get(region) else { return };
-        let again = |asked: Option<Duration>, every: Duration| {
-            asked.is_none_or(|asked| now.monotonic + self.config.cycle / 10 >= asked + every)
-        };
-        let cloudwatch = again(state.cloudwatch_asked, self.config.metrics_every)
-            && state.may("cloudwatch", now.monotonic);
-        let prometheus = state.may("prometheus", now.monotonic);
-        if !cloudwatch && !prometheus {
-            return;
-        }
         let mut wants = Wants::default();
         for name in &state.fleets {
             self.want(name, &mut wants, now);
         }
-        wants.prometheus.retain(|(address, _), _| {
-            prometheus && again(state.prometheus_asked.get(address).copied(), PROMETHEUS_STEP)
-        });
-        if cloudwatch && !wants.cloudwatch.is_empty() {
-            self.read_cloudwatch(region, &wants.cloudwatch, now);
+        let Wants { own, custom, prometheus } = wants;
+        let due = self.is_due(state.cloudwatch_asked, self.config.metrics_every, now);
+        if due && !(own.is_empty() && custom.is_empty()) {
+            self.read_cloudwatch(region, &own, &custom, now);
         }
-        for ((address, token_file), queries) in wants.prometheus {
-            self.read_prometheus(region, address, token_file, queries, now);
+        for (policy, name) in prometheus {
+            self.read_prometheus(region, policy, &name, now);
         }
     }
 
@@ -63,14 +58,10 @@ impl Engine {
             match source {
                 SourcePolicy::Push => {}
                 SourcePolicy::Cloudwatch(cloudwatch) => self.want_cloudwatch(name, cloudwatch, wants, now),
-                SourcePolicy::Prometheus(PrometheusPolicy { address, query, token_file }) => {
-                    let wanted = Wanted { fleet: name.clone(), of: WantedOf::Fleet(MeanOf::Serving) };
-                    let server = (address.clone(), token_file.clone());
-                    wants
-                        .prometheus
-                        .entry(server)
-                        .or_default()
-                        .push((PrometheusQuery(query.clone()), wanted));
+                SourcePolicy::Prometheus(prometheus) => {
+                    if self.is_due(held.prometheus_asked, PROMETHEUS_STEP, now) {
+                        wants.prometheus.push((prometheus.clone(), name.clone()));
+                    }
                 }
             }
             if held.is_fresh(source, self.config.push_fresh, now.monotonic) {
@@ -82,12 +73,16 @@ impl Engine {
     fn want_cloudwatch(&self, name: &FleetName, policy: &CloudwatchPolicy, wants: &mut Wants, now: Now) {
         let Some(held) = self.fleets.get(name) else { return };
         let Some(fleet) = held.fleet_ref() else { return };
-        let mut want = |query, of| wants.cloudwatch.push((query, Wanted { fleet: name.clone(), of }));
+        let wanted = |of| Wanted { fleet: name.clone(), of };
         match &policy.metric {
-            CloudwatchMetric::Fleet => want(MetricQuery::FleetCpu(fleet), WantedOf::Fleet(MeanOf::Running)),
+            CloudwatchMetric::Fleet => {
+                let of = WantedOf::Fleet(MeanOf::Running);
+                wants.own.push((MetricQuery::FleetCpu(fleet), wanted(of)));
+            }
             CloudwatchMetric::Instances => {
                 for (id, _, _) in held.state.serving(now.wall) {
-                    want(MetricQuery::InstanceCpu(id.clone()), WantedOf::Instance(id.clone()));
+                    let of = WantedOf::Instance(id.clone());
+                    wants.own.push((MetricQuery::InstanceCpu(id.clone()), wanted(of)));
                 }
             }
             CloudwatchMetric::Custom { namespace, metric, statistic, dimensions } => {
@@ -97,14 +92,35 @@ impl Engine {
                     statistic: statistic.clone(),
                     dimensions: dimensions.clone().into_iter().collect(),
                 };
-                want(query, WantedOf::Fleet(MeanOf::Serving));
+                wants.custom.push((query, wanted(WantedOf::Fleet(MeanOf::Serving))));
             }
         }
     }
 
-    fn read_cloudwatch(&mut self, region: &Region, wants: &[(MetricQuery, Wanted)], now: Now) {
-        if let Some(state) = self.regions.get_mut(region) {
-            state.cloudwatch_asked = Some(now.monotonic);
+    fn read_cloudwatch(
+        &mut self,
+        region: &Region,
+        own: &[(MetricQuery, Wanted)],
+        custom: &[(MetricQuery, Wanted)],
+        now: Now,
+    ) {
+        let Some(state) = self.regions.get_mut(region) else { return };
+        state.cloudwatch_asked = Some(now.monotonic);
+        let apart = state.custom_apart;
+        self.read_together(region, own, "", now);
+        if apart {
+            for one in custom {
+                self.read_together(region, std::slice::from_ref(one), one.1.fleet.as_str(), now);
+            }
+        } else {
+            self.read_together(region, custom, CUSTOM, now);
+        }
+    }
+
+    /// Reads metrics in as few calls as they fit into.
+    fn read_together(&mut self, region: &Region, wants: &[(MetricQuery, Wanted)], of: &str, now: Now) {
+        if !self.regions.get(region).is_some_and(|state| state.may_of("cloudwatch", of, now.monotonic)) {
+            return;
         }
         // A fleet's instances stay in one call: only together they make a mean.
         let mut rest = wants;
@@ -121,31 +137,29 @@ impl Engine {
             rest = after;
             let (queries, wanted): (Vec<_>, Vec<_>) = chunk.iter().cloned().unzip();
             let read = MetricsRequest::Cloudwatch { queries, from: now.wall - CLOUDWATCH_BACK, to: now.wall };
-            self.ask_for_series(region, Source::Cloudwatch, read, wanted, now);
+            self.ask_for_series(region, Source::Cloudwatch, read, wanted, of, now);
         }
     }
 
-    fn read_prometheus(
-        &mut self,
-        region: &Region,
-        address: String,
-        token_file: Option<String>,
-        queries: Vec<(PrometheusQuery, Wanted)>,
-        now: Now,
-    ) {
-        if let Some(state) = self.regions.get_mut(region) {
-            state.prometheus_asked.insert(address.clone(), now.monotonic);
+    fn read_prometheus(&mut self, region: &Region, policy: PrometheusPolicy, name: &FleetName, now: Now) {
+        let may = |state: &RegionState| state.may_of("prometheus", name.as_str(), now.monotonic);
+        if !self.regions.get(region).is_some_and(may) {
+            return;
         }
-        let (queries, wanted) = queries.into_iter().unzip();
+        if let Some(held) = self.fleets.get_mut(name) {
+            held.prometheus_asked = Some(now.monotonic);
+        }
+        let PrometheusPolicy { address, query, token_file } = policy;
         let read = MetricsRequest::Prometheus {
             address,
             token_file,
-            queries,
+            queries: vec![PrometheusQuery(query)],
             from: now.wall - PROMETHEUS_BACK,
             to: now.wall,
             step: PROMETHEUS_STEP,
         };
-        self.ask_for_series(region, Source::Prometheus, read, wanted, now);
+        let wanted = vec![Wanted { fleet: name.clone(), of: WantedOf::Fleet(MeanOf::Serving) }];
+        self.ask_for_series(region, Source::Prometheus, read, wanted, name.as_str(), now);
     }
 
     fn ask_for_series(
@@ -154,11 +168,13 @@ impl Engine {
         source: Source,
         read: MetricsRequest,
         wanted: Vec<Wanted>,
+        of: &str,
         now: Now,
     ) {
         let mut names: Vec<FleetName> = wanted.iter().map(|wanted| wanted.fleet.clone()).collect();
         names.dedup();
-        self.ask(region, CallKind::Metrics { source, wanted }, Read::Metrics(read), &names, now);
+        let kind = CallKind::Metrics { source, wanted, of: of.to_owned() };
+        self.ask(region, kind, Read::Metrics(read), &names, now);
     }
 
     /// A metrics service's answer: a series for each that was wanted.

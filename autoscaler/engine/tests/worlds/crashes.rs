@@ -161,6 +161,38 @@ fn with_a_full_disk_capacity_is_still_bought_and_nothing_is_given_back() {
     harness.conclude();
 }
 
+#[test]
+fn a_termination_that_was_refused_for_certain_is_told_again_soon() {
+    let refused = Effect::Refuse {
+        action: Some(Action::TERMINATE_INSTANCES),
+        share: 1.0,
+        class: fleet::ErrorClass::Transient,
+        code: "InternalError".into(),
+    };
+    let fault = Fault { from: SHRINKS, until: Some(SHRINKS + secs(25)), effect: refused };
+    let mut shrinking = Shrinking::new(vec![fault]);
+    let harness = shrinking.run_until(SHRINKS + secs(55));
+    assert!((2..=4).contains(&harness.truth.termination_calls), "{}", harness.truth.termination_calls);
+    assert_eq!(harness.truth_of(0).in_service, 5, "sooner than a victim that does not listen is told again");
+    let harness = shrinking.run_until(minutes(20));
+    one_less(harness, "refused at first");
+}
+
+#[test]
+fn a_termination_whose_outcome_is_unclear_is_told_again_when_describes_show_that_it_did_not_happen() {
+    let unclear = Effect::Refuse {
+        action: Some(Action::TERMINATE_INSTANCES),
+        share: 1.0,
+        class: fleet::ErrorClass::Unclear,
+        code: "RequestTimeout".into(),
+    };
+    let fault = Fault { from: SHRINKS, until: Some(SHRINKS + secs(60)), effect: unclear };
+    let mut shrinking = Shrinking::new(vec![fault]);
+    let harness = shrinking.run_until(minutes(20));
+    one_less(harness, "unclear at first");
+    assert!((2..=3).contains(&harness.truth.termination_calls), "{}", harness.truth.termination_calls);
+}
+
 /// A shrinking fleet at the moment at which the write is sent.
 fn when_the_target_is_lowered() -> Harness {
     let mut shrinking = Shrinking::new(Vec::new());

@@ -275,6 +275,46 @@ fn prometheus_tells_where_it_is_the_source() {
     harness.conclude();
 }
 
+/// A metric of the operator's own; `FulfilledCapacity` is the only one that the world knows.
+fn custom(metric: &str, fleet: &fleet::FleetId) -> SourcePolicy {
+    let metric = CloudwatchMetric::Custom {
+        namespace: "Own".to_owned(),
+        metric: metric.to_owned(),
+        statistic: "Average".to_owned(),
+        dimensions: [("id".to_owned(), fleet.as_str().to_owned())].into(),
+    };
+    SourcePolicy::Cloudwatch(CloudwatchPolicy { metric, period: None })
+}
+
+#[test]
+fn one_fleets_wrong_metric_blinds_no_other() {
+    let mut harness = Harness::new(world((0..4).map(|_| fleet(8, Demand::constant(5.9))).collect()), 5);
+    harness.push = false;
+    for (index, source) in [(0, None), (1, Some("FulfilledCapacity")), (2, Some("Misspelt")), (3, None)] {
+        let own = || SourcePolicy::Cloudwatch(CloudwatchPolicy::of(fleet::Backend::SpotFleet));
+        harness.policies[index].sources =
+            vec![source.map_or_else(own, |name| custom(name, &harness.id(index)))];
+    }
+    let prometheus = PrometheusPolicy {
+        address: "http://prometheus:9090".to_owned(),
+        query: "sum(".to_owned(),
+        token_file: None,
+    };
+    harness.policies[3].sources = vec![SourcePolicy::Prometheus(prometheus)];
+    harness.run_until(minutes(15));
+    let source = |index: usize| harness.status(index).source;
+    assert_eq!(source(0), Some(Source::Cloudwatch));
+    assert_eq!(source(1), Some(Source::Cloudwatch), "right, though read beside a wrong one");
+    assert_eq!((source(2), source(3)), (None, None));
+    let wrong = harness.raised().into_iter().filter_map(|alarm| match alarm {
+        Alarm::Malformed { operation, .. } => Some(operation),
+        _ => None,
+    });
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.contains(&"eu-west-1 cloudwatch fleet-2".to_owned()), "{wrong:?}");
+    assert!(wrong.contains(&"eu-west-1 prometheus fleet-3".to_owned()), "{wrong:?}");
+}
+
 #[test]
 fn answers_of_metrics_services_are_read_with_care() {
     let mut harness = Harness::new(world(vec![falling()]), 5).cloudwatch_only();

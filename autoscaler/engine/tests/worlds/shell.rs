@@ -56,6 +56,13 @@ pub fn read(world: &mut World, read: Read) -> (Answer, Duration) {
         }
         Read::Metrics(MetricsRequest::Prometheus { queries, from, to, .. }) => {
             // A server whose expressions are ids of fleets.
+            let known: Vec<FleetId> = world.fleets().into_iter().map(|fleet| fleet.id).collect();
+            if !queries.iter().all(|query| known.contains(&FleetId::new(query.0.as_str()))) {
+                let class = ErrorClass::Malformed;
+                let error =
+                    ApiError::new(class, "prometheus", "query_range", Some("bad_data"), "no expression");
+                return (Answer::Metrics(Err(error)), Duration::ZERO);
+            }
             let queries: Vec<Metric> =
                 queries.iter().map(|query| Metric::FleetCpu(FleetId::new(query.0.as_str()))).collect();
             let found = queries.iter().map(|metric| series(world.metric(metric, from, to)));
