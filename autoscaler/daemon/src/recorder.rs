@@ -14,8 +14,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Batches that may wait for the disk. A disk that hangs for longer than that (20 min of steady ticks) has failed.
-const MOST_WAITING: usize = 128;
+/// Entries that may wait for the disk: an entry is one fleet's share of one cycle. A disk that is four minutes
+/// behind a thousand fleets, or two days behind one, has failed.
+const MOST_WAITING: usize = 25_000;
 /// The distance of rounds of packing and dropping.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// How long after a failure a lost journal is looked for again.
@@ -98,8 +99,9 @@ impl Recorder {
     pub(crate) fn record(&self, batch: BatchId, durable: bool, entries: Vec<Entry>) {
         let busy = self.activity.begin();
         let Some(jobs) = &self.jobs else { return answer(&self.happened, batch, Ok(()), busy) };
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let count = entries.len();
+        if self.waiting.fetch_add(count, Ordering::Relaxed) >= MOST_WAITING {
+            self.waiting.fetch_sub(count, Ordering::Relaxed);
             return answer(&self.happened, batch, Err("the disk does not keep up".to_owned()), busy);
         }
         if let Err(mpsc::SendError(job)) = jobs.send(Job { batch, durable, entries, busy }) {
@@ -204,7 +206,8 @@ impl Thread {
     }
 
     fn write(&mut self, jobs: Vec<Job>) {
-        self.waiting.fetch_sub(jobs.len(), Ordering::Relaxed);
+        let count: usize = jobs.iter().map(|job| job.entries.len()).sum();
+        self.waiting.fetch_sub(count, Ordering::Relaxed);
         let result = match self.untold.take() {
             Some(lost) => Err(lost),
             None => self.append_contained(&jobs),
@@ -231,11 +234,11 @@ impl Thread {
 
     fn append(&mut self, jobs: &[Job]) -> Result<(), JournalError> {
         let durable = jobs.iter().any(|job| job.durable);
-        let encoded: Result<Vec<Encoded>, JournalError> =
-            jobs.iter().flat_map(|job| &job.entries).map(Encoded::of).collect();
-        let encoded = encoded?;
-        let entries: Vec<_> = encoded.iter().map(Encoded::entry).collect();
-        self.reopened()?.append(&entries, durable)
+        // Encoded one by one: a thousand checkpoints at once are not in memory twice.
+        self.reopened()?.append_with(durable, |tick| {
+            let mut entries = jobs.iter().flat_map(|job| &job.entries);
+            entries.try_for_each(|entry| tick.push(Encoded::of(entry)?.entry()))
+        })
     }
 
     /// The journal; looked for again where it was lost, but not all the time.

@@ -26,4 +26,4 @@ pub use entries::Entries;
 pub use error::JournalError;
 pub use pack::Tidied;
 pub use read::{Reader, Start, Stored, StreamInfo};
-pub use store::{Entry, Journal, Limits, Opened, SetAside};
+pub use store::{Entry, Journal, Limits, Opened, SetAside, Tick};

@@ -3,7 +3,7 @@
 use crate::schema::{number, prepare, verify};
 use crate::{JOURNAL_FILE, JournalError, StateDir, directory, pack};
 use fleet::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -69,6 +69,8 @@ pub struct SetAside {
 pub(crate) const CHECKPOINT: i64 = 1;
 /// Damaged journals are evidence, but not at any price: so many are kept.
 const KEPT_ASIDE: usize = 3;
+/// What errors of appending say they were about.
+const APPEND: &str = "append to the journal";
 
 impl Journal {
     /// Opens the journal of a state directory, or begins one.
@@ -128,52 +130,48 @@ impl Journal {
     ///   of the process, and a power cut up to the last durable one.
     /// * Fails with [`JournalError::Full`] when there is no space even after the oldest blocks were given up.
     pub fn append(&mut self, entries: &[Entry<'_>], durable: bool) -> Result<(), JournalError> {
-        match self.try_append(entries, durable) {
+        self.append_with(durable, |tick| entries.iter().try_for_each(|entry| tick.push(*entry)))
+    }
+
+    /// As [`Journal::append`], for records that are made one by one, so that they need not all be in memory.
+    ///
+    /// * `write`: pushes the records. May be called twice, when space had to be found first. An error of its own
+    ///   is returned, and nothing is kept.
+    pub fn append_with(
+        &mut self,
+        durable: bool,
+        mut write: impl FnMut(&mut Tick<'_>) -> Result<(), JournalError>,
+    ) -> Result<(), JournalError> {
+        match self.try_append(durable, &mut write) {
             Err(JournalError::Full { .. }) => {
                 self.make_room()?;
-                self.try_append(entries, durable)
+                self.try_append(durable, &mut write)
             }
             done => done,
         }
     }
 
-    fn try_append(&mut self, entries: &[Entry<'_>], durable: bool) -> Result<(), JournalError> {
-        let failed = || JournalError::of("append to the journal");
+    fn try_append(
+        &mut self,
+        durable: bool,
+        write: &mut dyn FnMut(&mut Tick<'_>) -> Result<(), JournalError>,
+    ) -> Result<(), JournalError> {
+        let failed = || JournalError::of(APPEND);
         self.connection
             .pragma_update(None, "synchronous", if durable { 2_i64 } else { 1 })
             .map_err(failed())?;
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed())?;
-        let mut seq = self.next_seq;
-        let mut named = Vec::new();
-        {
-            let mut insert = transaction
-                .prepare_cached(
-                    "INSERT INTO record (seq, stream, at, flags, crc, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )
-                .map_err(failed())?;
-            for entry in entries {
-                let known = self.streams.get(entry.stream).copied();
-                let stream = if let Some(id) = known {
-                    id
-                } else {
-                    let id = stream_id(&transaction, entry.stream)?;
-                    named.push((entry.stream.to_owned(), id));
-                    id
-                };
-                let flags = if entry.checkpoint { CHECKPOINT } else { 0 };
-                let crc = i64::from(checksum(entry.bytes));
-                insert
-                    .execute(params![seq, stream, entry.at.millis(), flags, crc, entry.bytes])
-                    .map_err(failed())?;
-                if entry.checkpoint {
-                    mark_checkpoint(&transaction, stream, seq)?;
-                }
-                seq += 1;
-            }
-        }
+        let mut tick = Tick {
+            transaction: &transaction,
+            known: &self.streams,
+            named: HashMap::new(),
+            next_seq: self.next_seq,
+        };
+        write(&mut tick)?;
+        let Tick { named, next_seq, .. } = tick;
         transaction.commit().map_err(failed())?;
-        self.next_seq = seq;
+        self.next_seq = next_seq;
         self.streams.extend(named);
         Ok(())
     }
@@ -214,6 +212,47 @@ impl Journal {
     /// answer says `more`. Takes some ten milliseconds.
     pub fn tidy(&mut self, now: Timestamp) -> Result<pack::Tidied, JournalError> {
         pack::tidy(self, now)
+    }
+}
+
+/// A transaction that takes records.
+#[derive(Debug)]
+pub struct Tick<'a> {
+    transaction: &'a Transaction<'a>,
+    known: &'a HashMap<String, i64>,
+    /// Streams that are new with this transaction.
+    named: HashMap<String, i64>,
+    next_seq: i64,
+}
+
+impl Tick<'_> {
+    /// Adds a record.
+    pub fn push(&mut self, entry: Entry<'_>) -> Result<(), JournalError> {
+        let failed = || JournalError::of(APPEND);
+        let Entry { stream, at, checkpoint, bytes } = entry;
+        let known = self.known.get(stream).or_else(|| self.named.get(stream)).copied();
+        let stream = if let Some(id) = known {
+            id
+        } else {
+            let id = stream_id(self.transaction, stream)?;
+            self.named.insert(stream.to_owned(), id);
+            id
+        };
+        let seq = self.next_seq;
+        let flags = if checkpoint { CHECKPOINT } else { 0 };
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO record (seq, stream, at, flags, crc, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )
+            .and_then(|mut insert| {
+                insert.execute(params![seq, stream, at.millis(), flags, i64::from(checksum(bytes)), bytes])
+            })
+            .map_err(failed())?;
+        if checkpoint {
+            mark_checkpoint(self.transaction, stream, seq)?;
+        }
+        self.next_seq += 1;
+        Ok(())
     }
 }
 
