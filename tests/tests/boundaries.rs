@@ -8,8 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Crates without I/O: what they decide can be replayed anywhere.
-const PURE: &[&str] =
-    &["fleet", "fleet-sim", "autoscaler-core", "autoscaler-policy", "autoscaler-engine", "muster-hcl"];
+const PURE: &[&str] = &[
+    "fleet",
+    "fleet-sim",
+    "autoscaler-core",
+    "autoscaler-policy",
+    "autoscaler-engine",
+    "autoscaler-lab",
+    "muster-hcl",
+];
 
 /// What no pure crate may reach, by prefix of the package's name.
 const IMPURE: &[&str] = &[
@@ -37,6 +44,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("autoscaler-core", &["fleet"]),
     ("autoscaler-policy", &["autoscaler-core", "fleet", "muster-hcl"]),
     ("autoscaler-engine", &["autoscaler-core", "autoscaler-policy", "fleet"]),
+    ("autoscaler-lab", &["autoscaler-core", "autoscaler-policy", "fleet", "fleet-sim"]),
     ("autoscaler-journal", &["autoscaler-core", "autoscaler-engine", "fleet"]),
     (
         "autoscaler",
@@ -56,6 +64,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "autoscaler-core",
             "autoscaler-engine",
             "autoscaler-journal",
+            "autoscaler-lab",
             "autoscaler-policy",
             "fleet",
             "fleet-aws",

@@ -1,0 +1,18 @@
+//! The lab: what would a policy have done, what would it have cost, and what could have been had at best?
+//!
+//! * [`trace`]: recorded demand, from every form in which an operator may have it.
+//! * [`setting`]: the world that a policy is tried in.
+//! * [`suite`]: runs a policy, ours or a rival's, through a trace, and scores it.
+//! * [`outcome`]: what came out: scores, and on demand the whole course of the run.
+//!
+//! Everything is computed in virtual time from the arguments alone: the same bytes on any number of threads.
+
+pub mod outcome;
+pub mod setting;
+pub mod suite;
+pub mod trace;
+
+pub use outcome::{Course, Outcome, Scores};
+pub use setting::{Channel, Interruptions, Runner, Setting};
+pub use suite::backtest;
+pub use trace::Trace;
