@@ -4,9 +4,13 @@
 //! * [`setting`]: the world that a policy is tried in.
 //! * [`suite`]: runs a policy, ours or a rival's, through a trace, and scores it.
 //! * [`outcome`]: what came out: scores, and on demand the whole course of the run.
+//! * [`html`]: the same to look at, in one file.
+//! * [`decide`]: the policy for somebody else's simulator, a line at a time.
 //!
 //! Everything is computed in virtual time from the arguments alone: the same bytes on any number of threads.
 
+pub mod decide;
+pub mod html;
 pub mod outcome;
 pub mod setting;
 pub mod suite;

@@ -1,6 +1,7 @@
 //! What came out of a run.
 
 use crate::{Runner, Setting};
+use fleet::Timestamp;
 use serde::Serialize;
 
 /// A run of one policy over one trace.
@@ -118,6 +119,8 @@ pub enum Clause {
 /// A run step by step: all rows have one entry a step of the trace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Course {
+    /// When the first step begins, as [`crate::Trace::start`] has it.
+    pub start: Timestamp,
     /// Demand, units.
     pub demand: Vec<f32>,
     /// Capacity in service, units.
