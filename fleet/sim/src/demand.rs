@@ -1,7 +1,8 @@
 //! Demand as a function of time: straight lines between points, read from a trace.
 
 use crate::num::{millis, seconds};
-use std::io::{BufRead, Read as _};
+use crate::rows::{TraceError, TraceRows};
+use std::io::BufRead;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,67 +12,6 @@ use std::time::Duration;
 pub struct Demand {
     /// (milliseconds from the start, units), ascending, at least one.
     points: Arc<[(i64, f64)]>,
-}
-
-/// Why a trace cannot be used: says where, and what stood there.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{file}:{line}: {problem}")]
-pub struct TraceError {
-    /// The name that the caller gave the trace.
-    pub file: String,
-    /// The line, from 1; 0 where it is about the whole file.
-    pub line: u64,
-    /// What is wrong with it.
-    pub problem: TraceProblem,
-}
-
-/// What is wrong with a line of a trace.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum TraceProblem {
-    /// Nothing in it.
-    #[error("the trace is empty; it needs a header `seconds,demand` and at least two rows")]
-    Empty,
-    /// The first line is something else.
-    #[error("{header:?} is not a header of a trace; expected `seconds,demand` or `timestamp,demand`")]
-    Header {
-        /// The line.
-        header: String,
-    },
-    /// Not two cells.
-    #[error("{row:?} does not have two cells")]
-    Cells {
-        /// The line.
-        row: String,
-    },
-    /// A time that is none.
-    #[error("{value:?} is not a time; expected seconds from the start, or RFC 3339 under `timestamp`")]
-    Time {
-        /// The cell.
-        value: String,
-    },
-    /// A demand that is none.
-    #[error("{value:?} is not a demand; expected a finite number, 0 or more")]
-    Demand {
-        /// The cell.
-        value: String,
-    },
-    /// Out of order.
-    #[error("time {value} is not after {previous}, that of the row before")]
-    Order {
-        /// The cell.
-        value: String,
-        /// The time before, in seconds from the start.
-        previous: f64,
-    },
-    /// One row has no length.
-    #[error("the trace has a single row; it needs at least two")]
-    SingleRow,
-    /// Could not be read.
-    #[error("could not be read: {reason}")]
-    Read {
-        /// The reader's words.
-        reason: String,
-    },
 }
 
 impl Demand {
@@ -103,26 +43,14 @@ impl Demand {
     ///   `timestamp,demand` (RFC 3339; the first row is the start). Times strictly ascending. Holes in time are
     ///   bridged by straight lines, as between any two rows; an empty cell is an error.
     pub fn read_csv(file: &str, reader: impl BufRead) -> Result<Self, TraceError> {
-        let mut rows = Rows { lines: Lines { reader, number: 0 }, header: None, origin: 0, previous: None };
+        let mut rows = TraceRows::new(file, reader);
         let mut points = Vec::new();
-        loop {
-            match rows.next_point() {
-                Ok(Some(point)) => points.push(point),
-                Ok(None) => break,
-                Err(problem) => {
-                    return Err(TraceError { file: file.to_owned(), line: rows.lines.number, problem });
-                }
-            }
+        let mut origin = None;
+        while let Some(row) = rows.next().transpose()? {
+            let origin = *origin.get_or_insert(if rows.dated() { row.at.millis() } else { 0 });
+            points.push((row.at.millis().saturating_sub(origin), row.demand));
         }
-        match points.len() {
-            0 => Err(TraceError { file: file.to_owned(), line: 0, problem: TraceProblem::Empty }),
-            1 => Err(TraceError {
-                file: file.to_owned(),
-                line: rows.lines.number,
-                problem: TraceProblem::SingleRow,
-            }),
-            _ => Ok(Self { points: points.into() }),
-        }
+        Ok(Self { points: points.into() })
     }
     /// The demand at a time from the start.
     pub fn at(&self, offset: Duration) -> f64 {
@@ -209,119 +137,6 @@ fn tame(units: f64) -> f64 {
     if units.is_finite() && units > 0.0 { units } else { 0.0 }
 }
 
-/// Which of the two headers a trace has.
-#[derive(Clone, Copy)]
-enum Header {
-    Seconds,
-    Timestamp,
-}
-
-/// The longest line that is read: a file that is no text must not fill the memory.
-const LONGEST_LINE: u64 = 4096;
-
-struct Lines<R> {
-    reader: R,
-    number: u64,
-}
-
-impl<R: BufRead> Lines<R> {
-    /// The next line that is not blank, without its end.
-    fn next_line(&mut self) -> Result<Option<String>, TraceProblem> {
-        loop {
-            let mut line = Vec::new();
-            let read = (&mut self.reader).take(LONGEST_LINE).read_until(b'\n', &mut line);
-            let read = read.map_err(|error| TraceProblem::Read { reason: error.to_string() })?;
-            if read == 0 {
-                return Ok(None);
-            }
-            self.number += 1;
-            let text = String::from_utf8_lossy(&line);
-            let text = text.trim_start_matches('\u{feff}').trim();
-            if !text.is_empty() {
-                return Ok(Some(text.to_owned()));
-            }
-        }
-    }
-}
-
-struct Rows<R> {
-    lines: Lines<R>,
-    header: Option<Header>,
-    /// The time of the first row, under `timestamp`.
-    origin: i64,
-    previous: Option<i64>,
-}
-
-impl<R: BufRead> Rows<R> {
-    /// The next row as (milliseconds from the start, units).
-    fn next_point(&mut self) -> Result<Option<(i64, f64)>, TraceProblem> {
-        let header = match self.header {
-            Some(header) => header,
-            None => match self.read_header()? {
-                Some(header) => header,
-                None => return Ok(None),
-            },
-        };
-        let Some(row) = self.lines.next_line()? else {
-            return Ok(None);
-        };
-        let cells = row.split_once(',').filter(|(_, demand)| !demand.contains(','));
-        let Some((time, demand)) = cells else {
-            return Err(TraceProblem::Cells { row: shortened(&row) });
-        };
-        let at = self.time(header, time.trim())?;
-        let units: Option<f64> = demand.trim().parse().ok();
-        match units {
-            Some(units) if units.is_finite() && units >= 0.0 => Ok(Some((at, units))),
-            _ => Err(TraceProblem::Demand { value: shortened(demand.trim()) }),
-        }
-    }
-    fn read_header(&mut self) -> Result<Option<Header>, TraceProblem> {
-        let Some(line) = self.lines.next_line()? else {
-            return Ok(None);
-        };
-        let names: Vec<_> = line.split(',').map(str::trim).collect();
-        self.header = Some(match names[..] {
-            ["seconds", "demand"] => Header::Seconds,
-            ["timestamp", "demand"] => Header::Timestamp,
-            _ => return Err(TraceProblem::Header { header: shortened(&line) }),
-        });
-        Ok(self.header)
-    }
-    /// A time cell as milliseconds from the start, checked against the row before.
-    fn time(&mut self, header: Header, cell: &str) -> Result<i64, TraceProblem> {
-        let wrong = || TraceProblem::Time { value: shortened(cell) };
-        let at = match header {
-            Header::Seconds => {
-                let seconds: f64 = cell.parse().map_err(|_| wrong())?;
-                // A duration cannot be negative, infinite or no number.
-                millis(Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?)
-            }
-            Header::Timestamp => {
-                let at = fleet::Timestamp::parse(cell).map_err(|_| wrong())?.millis();
-                if self.previous.is_none() {
-                    self.origin = at;
-                }
-                at.saturating_sub(self.origin)
-            }
-        };
-        match self.previous {
-            Some(previous) if at <= previous => {
-                Err(TraceProblem::Order { value: shortened(cell), previous: seconds(previous) })
-            }
-            _ => {
-                self.previous = Some(at);
-                Ok(at)
-            }
-        }
-    }
-}
-
-/// The beginning of a text, enough to recognise it.
-fn shortened(text: &str) -> String {
-    text.chars().take(80).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -367,39 +182,6 @@ mod tests {
     fn timestamps_serve_in_place_of_seconds() {
         let rows = "timestamp,demand\n2026-03-01T08:00:00Z,1\n2026-03-01T09:01:00+01:00,2\n";
         assert_eq!(read(rows), Ok(Demand::points([(secs(0), 1.0), (secs(60), 2.0)])));
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_trace_is_said_with_file_line_and_value() {
-        for (text, expected) in [
-            ("", "load.csv:0: the trace is empty"),
-            ("seconds,demand\n", "load.csv:0: the trace is empty"),
-            ("seconds,demand\n0,1\n", "load.csv:2: the trace has a single row"),
-            ("time,load\n0,1\n", "load.csv:1: \"time,load\" is not a header"),
-            ("seconds,demand\n0,1\n60,-2\n", "load.csv:3: \"-2\" is not a demand"),
-            ("seconds,demand\n0,1\n60,NaN\n", "load.csv:3: \"NaN\" is not a demand"),
-            ("seconds,demand\n0,1\n60,inf\n", "load.csv:3: \"inf\" is not a demand"),
-            ("seconds,demand\n0,1\n60,\n", "load.csv:3: \"\" is not a demand"),
-            ("seconds,demand\n0,1\n,2\n", "load.csv:3: \"\" is not a time"),
-            ("seconds,demand\n-5,1\n", "load.csv:2: \"-5\" is not a time"),
-            ("seconds,demand\nNaN,1\n", "load.csv:2: \"NaN\" is not a time"),
-            ("seconds,demand\n60,1\n60,2\n", "load.csv:3: time 60 is not after 60"),
-            ("seconds,demand\n60,1\n\n30,2\n", "load.csv:4: time 30 is not after 60"),
-            ("seconds,demand\n0,1,2\n", "load.csv:2: \"0,1,2\" does not have two cells"),
-            ("seconds,demand\n0;1\n", "load.csv:2: \"0;1\" does not have two cells"),
-            ("timestamp,demand\nyesterday,1\n", "load.csv:2: \"yesterday\" is not a time"),
-        ] {
-            let error = read(text).expect_err(text);
-            assert!(error.starts_with(expected), "{text:?} gave {error:?}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_no_text_is_refused_by_its_beginning() {
-        let noise = vec![0xff; 1 << 20];
-        let error = Demand::read_csv("noise", noise.as_slice()).expect_err("not a trace");
-        assert_eq!(error.line, 1);
-        assert!(error.to_string().len() < 500, "{error}");
     }
 
     proptest! {

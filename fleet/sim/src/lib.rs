@@ -23,6 +23,7 @@ mod pools;
 pub mod port;
 mod purchasing;
 mod rng;
+pub mod rows;
 mod scores;
 mod service;
 mod spec;
