@@ -1,6 +1,8 @@
-//! Scores the sizing kernel on traces: `cargo run -p autoscaler-core --example sizing_scores -- [options] FILE...`
+//! Scores the sizing kernel: `cargo run --release -p autoscaler-core --example sizing_scores -- [options] [FILE...]`
 //!
-//! Options: `push`, `1m` (the default), `5m`; `--hours N` for the first hours alone; `--boot SECONDS`.
+//! Options: `push`, `1m` (the default), `5m`; `--hours N` for the first hours alone; `--boot SECONDS`; `--pool SEED`
+//! for services made from a seed (and, with files, the recordings shuffled, reversed and warped), `--days N` of them;
+//! `--noise PERCENT`; `--objective PERMILLE`; `--short` for the summary alone; `-v` for every action.
 #![allow(
     clippy::print_stdout,
     clippy::cast_precision_loss,
@@ -10,58 +12,180 @@
 #![allow(clippy::cast_sign_loss, clippy::cast_possible_wrap, missing_docs, dead_code, reason = "a tool")]
 #![allow(clippy::disallowed_methods, reason = "a tool: it measures how long it takes")]
 
+#[path = "../tests/it/support/services.rs"]
+mod services;
 #[path = "../tests/it/support/trace.rs"]
 mod trace;
 #[path = "../tests/it/support/world.rs"]
 mod world;
 
 use autoscaler_core::{Learned, Policy};
+use services::{KINDS, by_steps, service, shuffled, warped};
 use std::path::Path;
+use world::Scores;
+
+struct Options {
+    world: world::World,
+    policy: Policy,
+    from: u32,
+    seconds: u32,
+    pool: Option<u64>,
+    days: usize,
+    noise: f64,
+    verbose: bool,
+    short: bool,
+    files: Vec<String>,
+}
+
+impl Options {
+    fn read() -> Self {
+        let mut options = Self {
+            world: world::World { channel: world::Channel::Cloudwatch1m, ..Default::default() },
+            policy: Policy::default(),
+            from: 0,
+            seconds: u32::MAX,
+            pool: None,
+            days: 10,
+            noise: 0.0,
+            verbose: false,
+            short: false,
+            files: Vec::new(),
+        };
+        let mut args = std::env::args().skip(1);
+        while let Some(arg) = args.next() {
+            let mut number = || args.next().and_then(|n| n.parse::<u32>().ok()).expect("a number");
+            match arg.as_str() {
+                "push" => options.world.channel = world::Channel::Push,
+                "1m" => options.world.channel = world::Channel::Cloudwatch1m,
+                "5m" => options.world.channel = world::Channel::Cloudwatch5m,
+                "--hours" => options.seconds = number() * 3600,
+                "--from" => options.from = number() * 3600,
+                "--boot" => {
+                    options.world.boot_steps = number() as usize / 10;
+                    options.policy.boot = std::time::Duration::from_secs(options.world.boot_steps as u64 * 10);
+                }
+                "--pool" => options.pool = Some(u64::from(number())),
+                "--days" => options.days = number() as usize,
+                "--noise" => options.noise = f64::from(number()) / 100.0,
+                "--objective" => options.policy.objective.at_most = f64::from(number()) / 1000.0,
+                "--short" => options.short = true,
+                "-v" => options.verbose = true,
+                _ => options.files.push(arg),
+            }
+        }
+        options
+    }
+
+    /// What is to be held, by name.
+    fn loads(&self) -> Vec<(String, Vec<f64>)> {
+        let traces: Vec<_> = self.files.iter().map(|f| trace::Trace::read(Path::new(f))).collect();
+        let mut loads: Vec<(String, Vec<f64>)> = Vec::new();
+        let Some(seed) = self.pool else {
+            return traces.iter().map(|t| (t.name.clone(), t.steps(self.from, self.seconds))).collect();
+        };
+        for (name, make) in KINDS {
+            for twin in [seed * 2, seed * 2 + 1] {
+                loads.push((format!("{name}-{twin}"), by_steps(&service(make, twin, self.days))));
+            }
+        }
+        for trace in &traces {
+            let minutes = trace.minutes();
+            let back: Vec<f64> = minutes.iter().rev().copied().collect();
+            let mut add = |what: &str, minutes: &[f64]| {
+                loads.push((format!("{}-{what}", trace.name), by_steps(minutes)));
+            };
+            add("shuffled", &shuffled(&minutes, seed));
+            add("back", &back);
+            add("fast", &warped(&minutes, 1.4, 0.8));
+            add("slow", &warped(&minutes, 0.7, 1.25));
+        }
+        loads
+    }
+}
 
 fn main() {
-    let mut setting = world::World { channel: world::Channel::Cloudwatch1m, ..Default::default() };
-    let mut seconds = u32::MAX;
-    let mut from = 0;
-    let mut verbose = false;
-    let mut files = Vec::new();
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        let mut number = || args.next().and_then(|n| n.parse::<u32>().ok()).expect("a number");
-        match arg.as_str() {
-            "push" => setting.channel = world::Channel::Push,
-            "1m" => setting.channel = world::Channel::Cloudwatch1m,
-            "5m" => setting.channel = world::Channel::Cloudwatch5m,
-            "--hours" => seconds = number() * 3600,
-            "--from" => from = number() * 3600,
-            "--boot" => setting.boot_steps = number() as usize / 10,
-            "-v" => verbose = true,
-            _ => files.push(arg),
+    let options = Options::read();
+    let mut loads = options.loads();
+    if options.noise > 0.0 {
+        for (number, (_, demand)) in loads.iter_mut().enumerate() {
+            let mut chance = services::Chance::new(number as u64 + 100);
+            demand.iter_mut().for_each(|d| *d *= (options.noise * chance.normal()).exp());
         }
     }
-    println!("trace      cost/oracle /ceil  breach80  saturated  util   flips/d actions/d  days/s");
-    for file in files {
-        let trace = trace::Trace::read(Path::new(&file));
-        let demand = trace.steps(from, seconds);
-        let mut learned = Learned::default();
-        let begun = std::time::Instant::now();
-        let s = world::hold(setting, &Policy::default(), &mut learned, &demand);
-        let took = begun.elapsed().as_secs_f64();
-        println!(
-            "{:<10} {:>9.3} {:>7.3} {:>8.2}% {:>8.2}% {:>6.1}% {:>8.1} {:>8.1} {:>8.0}",
-            trace.name,
-            s.over_oracle,
-            s.over_ceil,
-            s.breach80 * 100.0,
-            s.saturated * 100.0,
-            s.mean_utilization * 100.0,
-            s.flips_per_day,
-            s.actions_per_day,
-            s.days / took,
-        );
-        if verbose {
+    if !options.short {
+        println!("load               cost/oracle  breach80   in a week saturated  util   flips/d actions/d contract");
+    }
+    let mut sum = Summary::default();
+    let begun = std::time::Instant::now();
+    for (name, demand) in &loads {
+        let s = world::hold(options.world, &options.policy, &mut Learned::default(), demand);
+        sum.add(&options.policy, name, &s, &options);
+    }
+    sum.print(begun.elapsed().as_secs_f64());
+}
+
+/// What all loads came to.
+#[derive(Default)]
+struct Summary {
+    count: f64,
+    log_cost: f64,
+    days: f64,
+    breach: f64,
+    saturated: f64,
+    broken: Vec<String>,
+}
+
+impl Summary {
+    fn add(&mut self, policy: &Policy, name: &str, s: &Scores, options: &Options) {
+        let broken: Vec<String> = [
+            ("util", s.mean_utilization, policy.target.get() + 0.005),
+            ("breach", s.breach80, policy.objective.at_most),
+            ("week", s.worst_week, policy.objective.at_most),
+            ("saturated", s.saturated, 0.003),
+            ("flips", s.flips_per_day, 12.0),
+        ]
+        .iter()
+        .filter(|(_, is, most)| is > most)
+        .map(|(what, is, most)| format!("{what} {:.2}", is / most))
+        .collect();
+        self.count += 1.0;
+        self.days += s.days;
+        self.log_cost += s.over_oracle.ln();
+        self.breach += s.breach80;
+        self.saturated += s.saturated;
+        if !options.short {
+            println!(
+                "{name:<18} {:>9.3} {:>10.2}% {:>9.2}% {:>8.2}% {:>7.1}% {:>7.1} {:>8.1}  {}",
+                s.over_oracle,
+                s.breach80 * 100.0,
+                s.worst_week * 100.0,
+                s.saturated * 100.0,
+                s.mean_utilization * 100.0,
+                s.flips_per_day,
+                s.actions_per_day,
+                broken.join(", "),
+            );
+        }
+        if !broken.is_empty() {
+            self.broken.push(format!("{name} ({})", broken.join(", ")));
+        }
+        if options.verbose {
             for (at, from, to) in &s.actions {
                 println!("  {at:>8} {from} -> {to}");
             }
         }
+    }
+
+    fn print(&self, took: f64) {
+        println!(
+            "{} loads: cost/oracle {:.4}, breach {:.3}%, saturated {:.3}%, {:.0} days/s, {} broken: {}",
+            self.count,
+            (self.log_cost / self.count).exp(),
+            self.breach / self.count * 100.0,
+            self.saturated / self.count * 100.0,
+            self.days / took,
+            self.broken.len(),
+            self.broken.join("; "),
+        );
     }
 }

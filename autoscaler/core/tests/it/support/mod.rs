@@ -2,5 +2,6 @@
 
 pub mod ec2;
 pub mod scene;
+pub mod services;
 pub mod trace;
 pub mod world;

@@ -34,14 +34,22 @@ impl Trace {
         self.points.last().map_or(0.0, |p| p.0) as u32
     }
 
+    /// Demand at the start of every minute.
+    pub fn minutes(&self) -> Vec<f64> {
+        self.every(60, 0, self.seconds(), 0.0)
+    }
+
     /// Demand at the middle of every 10 s step: linear, so that this is the step's mean.
     pub fn steps(&self, from: u32, seconds: u32) -> Vec<f64> {
+        self.every(10, from, seconds, 5.0)
+    }
+
+    fn every(&self, step: u32, from: u32, seconds: u32, offset: f64) -> Vec<f64> {
         let mut index = 0;
-        let count = seconds.min(self.seconds().saturating_sub(from)) / 10;
-        let at = |step: u32| f64::from(from + step * 10) + 5.0;
+        let count = seconds.min(self.seconds().saturating_sub(from)) / step;
         (0..count)
-            .map(|step| {
-                let t = at(step);
+            .map(|number| {
+                let t = f64::from(from + number * step) + offset;
                 while index + 2 < self.points.len() && self.points[index + 1].0 <= t {
                     index += 1;
                 }

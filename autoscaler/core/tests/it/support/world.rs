@@ -39,6 +39,8 @@ pub struct Scores {
     /// Over the clairvoyant optimum.
     pub over_oracle: f64,
     pub breach80: f64,
+    /// The most of it in a week, of those that are at least half there.
+    pub worst_week: f64,
     pub saturated: f64,
     pub unserved: f64,
     pub mean_utilization: f64,
@@ -191,6 +193,7 @@ impl Tally {
             over_ceil: self.unit_steps / ceil,
             over_oracle: unit_hours / oracle(demand, policy, boot_steps / 6),
             breach80: self.breach as f64 / steps,
+            worst_week: worst_week(&self.above, demand.len()),
             saturated: self.saturated as f64 / steps,
             unserved: self.dropped / self.offered,
             mean_utilization: self.served / self.capacity,
@@ -202,6 +205,17 @@ impl Tally {
     }
 }
 
+fn worst_week(above: &[u32], steps: usize) -> f64 {
+    const WEEK: usize = 7 * 8640;
+    let weeks = (0..steps).step_by(WEEK).filter(|from| steps - from >= WEEK.min(steps) / 2);
+    let share = |from: usize| {
+        let to = (from + WEEK).min(steps);
+        let inside = above.iter().filter(|at| (from..to).contains(&(**at as usize / 10))).count();
+        inside as f64 / (to - from) as f64
+    };
+    weeks.map(share).fold(0.0, f64::max)
+}
+
 /// The least unit-hours with which demand stays at or below the target in every minute, known in advance.
 pub fn oracle(demand: &[f64], policy: &Policy, boot_minutes: usize) -> f64 {
     let (min, max) = (policy.capacity.min as usize, policy.capacity.max as usize);
@@ -210,20 +224,19 @@ pub fn oracle(demand: &[f64], policy: &Policy, boot_minutes: usize) -> f64 {
     for minute in demand.chunks(6) {
         let peak = minute.iter().copied().fold(0.0, f64::max);
         let need = ((peak / policy.target.get()).ceil() as usize).clamp(min, max);
-        let next = (0..=max).map(|x| {
-            if x < need {
-                return f64::INFINITY;
-            }
-            let before = best.as_ref().map_or(0.0, |before| {
-                before
-                    .iter()
-                    .enumerate()
-                    .map(|(y, cost)| cost + beta * x.saturating_sub(y) as f64)
-                    .fold(f64::INFINITY, f64::min)
-            });
-            x as f64 + before
-        });
-        best = Some(next.collect());
+        let mut next = vec![f64::INFINITY; max + 1];
+        // From more: nothing is paid for what is given back. From less: the launch of what is missing.
+        let mut least = f64::INFINITY;
+        for x in (0..=max).rev() {
+            least = best.as_ref().map_or(0.0, |before| least.min(before[x]));
+            next[x] = least;
+        }
+        let mut least = f64::INFINITY;
+        for (x, cost) in next.iter_mut().enumerate() {
+            least = best.as_ref().map_or(0.0, |before| (least + beta).min(before[x]));
+            *cost = if x < need { f64::INFINITY } else { x as f64 + cost.min(least) };
+        }
+        best = Some(next);
     }
     best.unwrap_or_default().into_iter().fold(f64::INFINITY, f64::min) / 60.0
 }
