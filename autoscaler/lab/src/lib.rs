@@ -4,16 +4,24 @@
 //! * [`setting`]: the world that a policy is tried in.
 //! * [`suite`]: runs a policy, ours or a rival's, through a trace, and scores it.
 //! * [`outcome`]: what came out: scores, and on demand the whole course of the run.
+//! * [`oracle`], [`regret`]: what could have been had at best, and what the rest is lost to.
+//! * [`sweep`], [`compare`]: many runs at once, and policies side by side.
+//! * [`market`]: where spot capacity comes from, and what AWS takes back.
 //! * [`html`]: the same to look at, in one file.
 //! * [`decide`]: the policy for somebody else's simulator, a line at a time.
 //!
 //! Everything is computed in virtual time from the arguments alone: the same bytes on any number of threads.
 
+pub mod compare;
 pub mod decide;
 pub mod html;
+pub mod market;
+pub mod oracle;
 pub mod outcome;
+pub mod regret;
 pub mod setting;
 pub mod suite;
+pub mod sweep;
 pub mod trace;
 
 pub use outcome::{Course, Outcome, Scores};

@@ -1,6 +1,8 @@
 //! The world that a policy is tried in.
 
+use crate::market::Market;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// How utilisation is seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,6 +80,9 @@ pub struct Setting {
     pub noise: f64,
     /// Of everything that is left to chance.
     pub seed: u64,
+    /// The pools of a world with interruptions or chance; `None`: 3 zones x 4 types that are made up.
+    #[serde(skip)]
+    pub market: Option<Arc<Market>>,
 }
 
 impl Default for Setting {
@@ -89,6 +94,7 @@ impl Default for Setting {
             stochastic: false,
             noise: 0.0,
             seed: 0,
+            market: None,
         }
     }
 }
