@@ -15,11 +15,13 @@ pub enum Hold {
     /// What was seen of the fleet is too old to act upon.
     FleetStale {
         /// How old.
+        #[serde(with = "fleet::seconds")]
         age: Duration,
     },
     /// What was seen of the fleet is too old to write upon: it is looked at again first.
     LookFirst {
         /// How old.
+        #[serde(with = "fleet::seconds")]
         age: Duration,
     },
     /// The fleet is carrying out a modification.
@@ -51,6 +53,7 @@ pub enum Hold {
     /// The newest sample is too old for a scale-in.
     SamplesStale {
         /// How old.
+        #[serde(with = "fleet::seconds")]
         age: Duration,
     },
     /// An operator paused the fleet.
@@ -70,11 +73,13 @@ pub enum Hold {
         /// The units that are kept.
         keep: CapacityUnits,
         /// How long capacity must have been superfluous.
+        #[serde(with = "fleet::seconds")]
         hold: Duration,
     },
     /// Need has not lasted for long enough.
     ScaleOutHeld {
         /// How long it must last.
+        #[serde(with = "fleet::seconds")]
         hold: Duration,
     },
     /// Too few of the instances report to tell that less would do.
@@ -282,6 +287,7 @@ pub struct Report {
     /// Where it comes from.
     pub source: Option<Source>,
     /// How old it is.
+    #[serde(with = "fleet::seconds::optional")]
     pub sample_age: Option<Duration>,
     /// The power that produced it.
     pub power: Option<Power>,
@@ -294,6 +300,7 @@ pub struct Report {
     /// Demand at the horizon.
     pub forecast: Option<Power>,
     /// How far ahead the horizon lies.
+    #[serde(with = "fleet::seconds::optional")]
     pub horizon: Option<Duration>,
     /// What is kept above the forecast, and why.
     pub headroom: Headroom,

@@ -54,7 +54,7 @@ fn faulty_policies_are_told_as_the_golden_files_say() {
         assert_eq!(
             case.render(),
             expected,
-            "{} is not what is said; if the new text is better: cargo run -p autoscaler-policy --example regenerate",
+            "{} is not what is said; if the new text is better: cargo run -p autoscaler-policy --example policy_reference",
             case.expected.display()
         );
     }

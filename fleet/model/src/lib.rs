@@ -11,6 +11,7 @@ mod notice;
 mod pool;
 pub mod ports;
 mod sample;
+pub mod seconds;
 mod units;
 mod view;
 pub mod wire;

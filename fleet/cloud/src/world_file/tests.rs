@@ -156,6 +156,6 @@ fn the_reference_is_what_the_table_says() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/world-reference.md");
     let written = std::fs::read_to_string(path).expect("the document");
     let regenerate =
-        "docs/world-reference.md is not what the table says; cargo run -p fleet-cloud --example regenerate";
+        "docs/world-reference.md is not what the table says; cargo run -p fleet-cloud --example world_reference";
     assert_eq!(written, reference_markdown(), "{regenerate}");
 }

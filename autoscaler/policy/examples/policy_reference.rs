@@ -1,5 +1,5 @@
 //! Writes what is generated from the tables of policies: the reference documentation, the example file, and the
-//! expected texts of the golden tests. `cargo run -p autoscaler-policy --example regenerate`, then read the diff.
+//! expected texts of the golden tests. `cargo run -p autoscaler-policy --example policy_reference`, then read the diff.
 
 use std::path::Path;
 
