@@ -271,6 +271,7 @@ impl Display for Hold {
             Self::ForeignWrite { until } => {
                 write!(f, "somebody else wrote: what they set is not lowered before {until}")
             }
+            Self::RemovalsInFlight { count: 1 } => f.pad("a removal is under way"),
             Self::RemovalsInFlight { count } => write!(f, "{count} removals are under way"),
             Self::NoVictim => f.pad("no whole instance fits into what may be given back, or none may go"),
             Self::NotHoldable { why } => write!(f, "cannot be held: {why}"),

@@ -8,7 +8,7 @@ use crate::idle::{Activity, Busy};
 use crate::queue::{Envelope, Happened};
 use autoscaler_policy::{File, PolicySet};
 use fleet::ports::Clock;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,8 +20,8 @@ const SETTLED_AFTER: Duration = Duration::from_secs(1);
 /// Every so many looks the contents are compared even where no date says that anything has changed: dates are
 /// coarse, and some copies keep them.
 const READ_EVERY: u32 = 12;
-/// The largest policy file; whatever is larger is something else.
-const MOST_BYTES: u64 = 4 << 20;
+/// The largest policy file, as `muster-hcl` has it.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// The policies of some files, and what they were read from.
 #[derive(Debug)]
@@ -62,11 +62,14 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<File>, String> {
 }
 
 fn read_one(path: &Path) -> std::io::Result<String> {
-    let length = std::fs::metadata(path)?.len();
-    if length > MOST_BYTES {
-        return Err(std::io::Error::new(ErrorKind::FileTooLarge, "larger than 4 MiB: not a policy file"));
+    // Not by the length that the file system tells: a pipe has none.
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        let why = "larger than 1 MiB; fleets may be spread over several files";
+        return Err(std::io::Error::new(ErrorKind::FileTooLarge, why));
     }
-    std::fs::read_to_string(path)
+    String::from_utf8(bytes).map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "not UTF-8 text"))
 }
 
 /// The files that are meant, directories resolved.
@@ -214,5 +217,30 @@ impl Watcher {
 pub(crate) fn warn(warnings: &autoscaler_policy::Problems) {
     if !warnings.is_empty() {
         tracing::warn!(%warnings, "loaded policies that may not mean what they say");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(bytes: &[u8]) -> String {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), bytes).expect("it is written");
+        read(&[file.path().to_owned()]).expect_err("it is no policy file")
+    }
+
+    #[test]
+    fn what_is_too_large_or_no_text_is_named() {
+        // Cut anywhere, this is no valid text any more: it is its size that counts.
+        let large = "\u{e4}".repeat(600_000);
+        assert!(told(large.as_bytes()).ends_with("larger than 1 MiB; fleets may be spread over several files"));
+        assert!(told(b"fleet \"\xff\" {}").ends_with("not UTF-8 text"));
+    }
+
+    #[test]
+    fn a_pipe_that_never_ends_is_not_read_for_ever() {
+        let endless = read(&[PathBuf::from("/dev/zero")]).expect_err("it is no policy file");
+        assert!(endless.starts_with("/dev/zero: larger than 1 MiB"), "{endless}");
     }
 }

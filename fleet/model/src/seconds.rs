@@ -29,7 +29,6 @@ pub mod optional {
     struct Seconds(#[serde(with = "super")] Duration);
 
     /// Writes a duration, or that there is none.
-    #[expect(clippy::ref_option, reason = "serde asks for this signature")]
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
         duration.map(Seconds).serialize(to)
     }
