@@ -94,6 +94,9 @@ pub enum TraceProblem {
 /// The longest line that is read: a file that is no text must not fill the memory.
 const LONGEST_LINE: u64 = 4096;
 
+/// The last time that counts as one: some days of the year 9999 as seconds of the epoch.
+const LATEST: Duration = Duration::from_secs(253_402_207_200);
+
 /// Reads a trace row by row.
 ///
 /// * CSV text with the header `seconds,demand` (seconds from the start, may be fractional) or `timestamp,demand`
@@ -150,16 +153,15 @@ impl<R: BufRead> TraceRows<R> {
         if !self.next_line()? {
             return Ok(None);
         }
-        let header = match self.header {
-            Some(header) => header,
-            None => {
-                let header = header(text(&self.buffer)?)?;
-                self.header = Some(header);
-                if !self.next_line()? {
-                    return Ok(None);
-                }
-                header
+        let header = if let Some(header) = self.header {
+            header
+        } else {
+            let header = header(text(&self.buffer)?)?;
+            self.header = Some(header);
+            if !self.next_line()? {
+                return Ok(None);
             }
+            header
         };
         let row = text(&self.buffer)?;
         let cells = row.split_once(',').filter(|(_, demand)| !demand.contains(','));
@@ -255,9 +257,11 @@ fn when(header: Header, cell: &str) -> Result<Timestamp, TraceProblem> {
     match header {
         Header::Seconds => {
             let seconds: f64 = cell.parse().map_err(|_| wrong())?;
-            // A duration cannot be negative, infinite or no number.
-            let since = Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?;
-            Ok(Timestamp::from_millis(millis(since)))
+            // A duration cannot be negative, infinite or no number; and no calendar goes further than this.
+            match Duration::try_from_secs_f64(seconds) {
+                Ok(since) if since <= LATEST => Ok(Timestamp::from_millis(millis(since))),
+                _ => Err(wrong()),
+            }
         }
         Header::Timestamp => Timestamp::parse(cell).map_err(|_| wrong()),
     }
@@ -303,6 +307,7 @@ mod tests {
             ("seconds,demand\n0,1\n60,\n", "load.csv:3: \"\" is not a demand"),
             ("seconds,demand\n0,1\n,2\n", "load.csv:3: \"\" is not a time"),
             ("seconds,demand\n-5,1\n", "load.csv:2: \"-5\" is not a time"),
+            ("seconds,demand\n1e300,1\n", "load.csv:2: \"1e300\" is not a time"),
             ("seconds,demand\nNaN,1\n", "load.csv:2: \"NaN\" is not a time"),
             ("seconds,demand\n60,1\n60,2\n", "load.csv:3: time 60 is not after 60"),
             ("seconds,demand\n60,1\n\n30,2\n", "load.csv:4: time 30 is not after 60"),

@@ -1,0 +1,139 @@
+//! Which form is it? Told by the first bytes, never by the name.
+
+use super::steps::Steps;
+use super::{Trace, TraceError, cloudwatch};
+use flate2::bufread::MultiGzDecoder;
+use fleet::Timestamp;
+use fleet_sim::rows::TraceRows;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::time::Duration;
+
+/// What a recording holds, and what was odd about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recording {
+    /// Its demand.
+    pub trace: Trace,
+    /// The widest hole in it: demand is taken to have gone straight from one side to the other.
+    pub hole: Option<Hole>,
+}
+
+/// A time without samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// The line after it, from 1; 0 where there are no lines.
+    pub line: u64,
+    /// When it began.
+    pub from: Timestamp,
+    /// How long it lasted.
+    pub lasted: Duration,
+}
+
+/// How many first bytes decide.
+const HEAD: u64 = 64;
+/// The first bytes of gzip.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// The least time without samples that is worth a word.
+const HOLE: Duration = Duration::from_secs(3600);
+
+impl Recording {
+    /// Reads a recording.
+    ///
+    /// * `name`: what it is called, for errors and reports.
+    /// * `reader`: CSV with the header `seconds,demand` or `timestamp,demand`, or one or more answers of CloudWatch's
+    ///   `get-metric-data` in JSON, with the CPU and the number of instances; plain or gzip.
+    ///
+    /// Fails with the first thing that is wrong; never panics. CSV takes 8 bytes a step of memory, JSON at most
+    /// 256 MiB of text.
+    pub fn read(name: &str, reader: impl BufRead) -> Result<Self, TraceError> {
+        let (head, reader) = peek(reader).map_err(|error| unreadable(name, &error))?;
+        if head.starts_with(&GZIP) {
+            let text = BufReader::new(Unpacked(MultiGzDecoder::new(reader)));
+            let (head, text) = peek(text).map_err(|error| unreadable(name, &error))?;
+            read_text(name, &head, text)
+        } else {
+            read_text(name, &head, reader)
+        }
+    }
+}
+
+/// A reader whose first bytes have been looked at.
+type Peeked<R> = io::Chain<Cursor<Vec<u8>>, R>;
+
+/// The first bytes, and a reader that begins with them.
+fn peek<R: BufRead>(mut reader: R) -> io::Result<(Vec<u8>, Peeked<R>)> {
+    let mut head = Vec::new();
+    (&mut reader).take(HEAD).read_to_end(&mut head)?;
+    Ok((head.clone(), Cursor::new(head).chain(reader)))
+}
+
+fn unreadable(name: &str, error: &io::Error) -> TraceError {
+    let problem = fleet_sim::rows::TraceProblem::Read { reason: error.to_string() };
+    fleet_sim::rows::TraceError { file: name.to_owned(), line: 0, problem }.into()
+}
+
+fn read_text(name: &str, head: &[u8], reader: impl BufRead) -> Result<Recording, TraceError> {
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{' | b'[') => cloudwatch::read(name, reader),
+        _ => read_csv(name, reader),
+    }
+}
+
+fn read_csv(name: &str, reader: impl BufRead) -> Result<Recording, TraceError> {
+    let mut rows = TraceRows::new(name, reader);
+    let mut steps = Steps::default();
+    let mut holes = Holes::default();
+    while let Some(row) = rows.next().transpose()? {
+        steps.push(row.at, row.demand).map_err(|odd| odd.at(name, rows.line()))?;
+        holes.push(row.at, rows.line());
+    }
+    let too_few = || TraceError::TooFewSamples { file: name.to_owned(), found: 0 };
+    Ok(Recording { trace: steps.finish(name).ok_or_else(too_few)?, hole: holes.worth_a_word() })
+}
+
+/// Watches for holes in time.
+#[derive(Debug, Default)]
+pub(super) struct Holes {
+    previous: Option<Timestamp>,
+    /// The shortest distance of two samples: what is usual, near enough.
+    usual: Option<Duration>,
+    widest: Option<Hole>,
+}
+
+impl Holes {
+    /// Adds the time of a sample, later than all before.
+    pub(super) fn push(&mut self, at: Timestamp, line: u64) {
+        if let Some(from) = self.previous.replace(at) {
+            let lasted = at.since(from);
+            self.usual = Some(self.usual.map_or(lasted, |usual| usual.min(lasted)));
+            if self.widest.is_none_or(|widest| lasted > widest.lasted) {
+                self.widest = Some(Hole { line, from, lasted });
+            }
+        }
+    }
+
+    /// The widest, where it is long in itself and for this recording.
+    pub(super) fn worth_a_word(self) -> Option<Hole> {
+        let usual = self.usual?;
+        self.widest.filter(|hole| hole.lasted >= HOLE && hole.lasted >= usual.saturating_mul(3))
+    }
+}
+
+/// What gzip unpacks to, with errors that say what is wrong with the file.
+struct Unpacked<R>(R);
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => io::Error::new(
+                error.kind(),
+                "the gzip data breaks off before its end; expected a complete file: copy it again",
+            ),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => io::Error::new(
+                error.kind(),
+                format!("the gzip data is damaged ({error}); copy the file again"),
+            ),
+            _ => error,
+        })
+    }
+}
