@@ -18,7 +18,7 @@ mod words;
 pub use checker::{Breach, Budget, Invariant, check};
 pub use memory::{Expected, Memory, Removal, RemovalStep};
 pub use plan::{Action, Plan, Planned};
-pub use planner::plan;
+pub use planner::{TargetStep, Way, plan, step_target};
 pub use policy::{
     Capacity, Diversification, Drain, Interruption, Objective, Policy, Rebalance, ScaleIn, ScaleOut, Workload,
 };

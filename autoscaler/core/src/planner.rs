@@ -13,6 +13,7 @@ use crate::{Decision, Learned, Memory, Plan, Planned, Policy, Remark, Snapshot};
 use draft::Draft;
 use fleet::{CapacityUnits, FleetView, Timestamp};
 use herd::Herd;
+pub use wish::{TargetStep, Way, step_target};
 
 /// Plans one cycle of one fleet.
 ///

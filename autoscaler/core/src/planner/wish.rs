@@ -4,7 +4,7 @@ use super::draft::Draft;
 use super::herd::{Herd, sample_stale_after};
 use crate::number::units;
 use crate::sizing::Sizing;
-use crate::{Bound, Hold, Phase};
+use crate::{Bound, Hold, Phase, Policy};
 use fleet::{CapacityUnits, Source};
 
 /// Where the target should go.
@@ -16,7 +16,83 @@ pub(super) struct Wish {
     pub may_trim: bool,
 }
 
-/// Bounds what sizing says by the policy.
+/// Where a target may go next, and why it goes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetStep {
+    /// The target that is wanted now; within `min..=max`.
+    pub target: u32,
+    /// What decided.
+    pub way: Way,
+}
+
+/// What decides where a target goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Too little: up to what is to be bought.
+    Up,
+    /// Too little: up by the largest step, which is not enough yet.
+    UpAStep,
+    /// Neither too little nor too much.
+    Within,
+    /// Too much, and nothing is to be given back.
+    ScaleInOff,
+    /// Too much, as far as is known, which is not well enough.
+    LoadUnknown,
+    /// Too much, and not known for long enough.
+    Held,
+    /// Too much: down to what is to be kept.
+    Down,
+    /// Too much: down by the largest step, which is not enough yet.
+    DownAStep,
+}
+
+/// Bounds what sizing says by the policy: its least and most, its largest steps, its hold.
+///
+/// The arithmetic that [`crate::plan`] and the lab share, so that what is tried is what is run.
+///
+/// * `target`: the target in force.
+/// * `load_is_known`: whether it is, well enough to give anything back; asked only where something would be.
+///
+/// O(1), no allocation. Without sizing only the bounds move the target: `target.clamp(min, max)`.
+pub fn step_target(
+    policy: &Policy,
+    sizing: &Sizing,
+    target: u32,
+    load_is_known: impl FnOnce() -> bool,
+) -> TargetStep {
+    let min = policy.capacity.min;
+    let max = policy.capacity.max.max(min);
+    let bounded = target.clamp(min, max);
+    let buy = sizing.buy.clamp(min, max);
+    let keep = sizing.keep.clamp(buy, max);
+    let to = |target, way| TargetStep { target, way };
+    if target < buy {
+        // `min` is reached at once, whatever the largest step.
+        return match policy.scale_out.max_step.map(|step| target.saturating_add(step.max(1))) {
+            Some(reach) if reach < buy => to(reach.max(min), Way::UpAStep),
+            _ => to(buy, Way::Up),
+        };
+    }
+    if target <= keep {
+        return to(bounded, Way::Within);
+    }
+    if !policy.scale_in.enabled {
+        return to(bounded, Way::ScaleInOff);
+    }
+    if !load_is_known() {
+        return to(bounded, Way::LoadUnknown);
+    }
+    if sizing.followed < policy.scale_in.hold {
+        return to(bounded, Way::Held);
+    }
+    // `max` is reached at once, too.
+    match policy.scale_in.max_step.map(|step| target.saturating_sub(step.max(1))) {
+        Some(reach) if reach > keep => to(reach.min(max), Way::DownAStep),
+        _ => to(keep, Way::Down),
+    }
+}
+
+/// Bounds what sizing says by the policy, and says why.
 ///
 /// * `sizing`: `None` without any usable sample: then only the bounds move the target.
 /// * `target`: the target in force.
@@ -26,38 +102,43 @@ pub(super) fn wish(
     herd: Option<&Herd<'_>>,
     target: u32,
 ) -> Wish {
-    let min = draft.policy.capacity.min;
-    let max = draft.policy.capacity.max.max(min);
-    let bounded = target.clamp(min, max);
+    let policy = draft.policy;
+    let min = policy.capacity.min;
+    let max = policy.capacity.max.max(min);
     let Some(sizing) = sizing else {
         draft.hold(Hold::NoSamples);
-        return Wish { target: bounded, may_trim: false };
+        return Wish { target: target.clamp(min, max), may_trim: false };
     };
-    let buy = sizing.buy.clamp(min, max);
-    let keep = sizing.keep.clamp(buy, max);
-    if target < buy {
-        note_bounds(draft, sizing.buy, min, max);
-        return Wish { target: step_up(draft, target, buy, min), may_trim: false };
+    let step = step_target(policy, sizing, target, || load_is_known(draft, herd));
+    let mut may_trim = false;
+    match step.way {
+        Way::Up => note_bounds(draft, sizing.buy, min, max),
+        Way::UpAStep => {
+            note_bounds(draft, sizing.buy, min, max);
+            draft.report.bounds.push(Bound::ScaleOutStep);
+        }
+        Way::Within => {
+            explain_band(draft, sizing, target, min, max);
+            may_trim = load_is_known(draft, herd);
+        }
+        Way::ScaleInOff => draft.hold(Hold::ScaleInOff),
+        // Said where it was asked.
+        Way::LoadUnknown => {}
+        Way::Held => {
+            let keep = CapacityUnits::new(f64::from(target));
+            draft.hold(Hold::ScaleInHeld { keep, hold: policy.scale_in.hold });
+        }
+        Way::Down => {
+            note_bounds(draft, sizing.keep, min, max);
+            may_trim = true;
+        }
+        Way::DownAStep => {
+            note_bounds(draft, sizing.keep, min, max);
+            draft.report.bounds.push(Bound::ScaleInStep);
+            may_trim = true;
+        }
     }
-    if target <= keep {
-        explain_band(draft, sizing, target, min, max);
-        let may_trim = load_is_known(draft, herd);
-        return Wish { target: bounded, may_trim };
-    }
-    if !draft.policy.scale_in.enabled {
-        draft.hold(Hold::ScaleInOff);
-        return Wish { target: bounded, may_trim: false };
-    }
-    if !load_is_known(draft, herd) {
-        return Wish { target: bounded, may_trim: false };
-    }
-    if sizing.followed < draft.policy.scale_in.hold {
-        let keep = CapacityUnits::new(f64::from(target));
-        draft.hold(Hold::ScaleInHeld { keep, hold: draft.policy.scale_in.hold });
-        return Wish { target: bounded, may_trim: false };
-    }
-    note_bounds(draft, sizing.keep, min, max);
-    Wish { target: step_down(draft, target, keep, max), may_trim: true }
+    Wish { target: step.target, may_trim }
 }
 
 fn note_bounds(draft: &mut Draft<'_>, raw: u32, min: u32, max: u32) {
@@ -85,28 +166,6 @@ fn explain_band(draft: &mut Draft<'_>, sizing: &Sizing, target: u32, min: u32, m
         } else {
             draft.report.bounds.push(Bound::Min);
         }
-    }
-}
-
-/// Up by the largest step at most; `min` is reached at once.
-fn step_up(draft: &mut Draft<'_>, target: u32, buy: u32, min: u32) -> u32 {
-    match draft.policy.scale_out.max_step.map(|step| target.saturating_add(step.max(1))) {
-        Some(reach) if reach < buy => {
-            draft.report.bounds.push(Bound::ScaleOutStep);
-            reach.max(min)
-        }
-        _ => buy,
-    }
-}
-
-/// Down by the largest step at most; `max` is reached at once.
-fn step_down(draft: &mut Draft<'_>, target: u32, keep: u32, max: u32) -> u32 {
-    match draft.policy.scale_in.max_step.map(|step| target.saturating_sub(step.max(1))) {
-        Some(reach) if reach > keep => {
-            draft.report.bounds.push(Bound::ScaleInStep);
-            reach.min(max)
-        }
-        _ => keep,
     }
 }
 
