@@ -4,6 +4,7 @@
 //! * [`setting`]: the world that a policy is tried in.
 //! * [`suite`]: runs a policy, ours or a rival's, through a trace, and scores it.
 //! * [`outcome`]: what came out: scores, and on demand the whole course of the run.
+//! * [`rivals`]: what others do.
 //! * [`oracle`], [`regret`]: what could have been had at best, and what the rest is lost to.
 //! * [`sweep`], [`compare`]: many runs at once, and policies side by side.
 //! * [`market`]: where spot capacity comes from, and what AWS takes back.
@@ -12,18 +13,23 @@
 //!
 //! Everything is computed in virtual time from the arguments alone: the same bytes on any number of threads.
 
+mod bench;
 pub mod compare;
 pub mod decide;
 pub mod html;
 pub mod market;
+mod muster;
+mod number;
 pub mod oracle;
 pub mod outcome;
 pub mod regret;
+pub mod rivals;
 pub mod setting;
 pub mod suite;
 pub mod sweep;
 pub mod trace;
 
+pub use bench::Bench;
 pub use outcome::{Course, Outcome, Scores};
 pub use setting::{Channel, Interruptions, Runner, Setting};
 pub use suite::backtest;

@@ -1,0 +1,73 @@
+//! Runs all runners over traces: `cargo run --release -p autoscaler-lab --example runs -- [--boot SECONDS] FILE...`
+#![allow(clippy::print_stdout, missing_docs, reason = "a tool")]
+#![allow(clippy::disallowed_methods, reason = "a tool: it measures how long it takes")]
+
+use autoscaler_core::Policy;
+use autoscaler_lab::{Bench, Runner, Setting, Trace};
+use std::fs::File;
+use std::io::BufReader;
+use std::time::Instant;
+
+const RUNNERS: [Runner; 9] = [
+    Runner::Muster,
+    Runner::AwsTt,
+    Runner::AwsTt5m,
+    Runner::AwsTt10s,
+    Runner::AwsAsgTt,
+    Runner::NomadTv,
+    Runner::Hpa,
+    Runner::StaticPeak,
+    Runner::Lag,
+];
+
+fn main() {
+    let mut setting = Setting::default();
+    let mut files = Vec::new();
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--boot" => setting.boot = args.next().and_then(|n| n.parse().ok()).expect("seconds"),
+            "--push" => setting.metric = autoscaler_lab::Channel::Push,
+            "--noise" => setting.noise = args.next().and_then(|n| n.parse().ok()).expect("a share"),
+            _ => files.push(arg),
+        }
+    }
+    let policy = Policy::default();
+    println!("trace      runner         cost breach80    sat  util flips/d act/d  days/s  broken");
+    for file in files {
+        let reader = BufReader::new(File::open(&file).expect("a file"));
+        let trace = Trace::read(&file, reader).expect("a trace");
+        let name = file.rsplit('/').next().and_then(|f| f.split('.').next()).unwrap_or(&file).to_owned();
+        let days = f64::from(u32::try_from(trace.demand.len()).expect("short")) / 8640.0;
+        let bench = Bench::new(&trace, &policy, &setting);
+        let begun = Instant::now();
+        let oracle = bench.oracle_unit_hours();
+        let took = begun.elapsed().as_secs_f64();
+        let begun = Instant::now();
+        let soft = bench.soft_unit_hours(policy.objective.at_most);
+        println!(
+            "{name:<10} oracle {oracle:.1} ({:.2} ms for 28 days), soft {:.3} ({:.0} ms for 28 days), floor {:.2} %",
+            took / days * 28e3,
+            soft.unwrap_or(f64::NAN) / oracle,
+            begun.elapsed().as_secs_f64() / days * 28e3,
+            bench.delay_floor() * 100.0,
+        );
+        for runner in RUNNERS {
+            let begun = Instant::now();
+            let s = bench.run(None, runner, &policy, false).scores;
+            let took = begun.elapsed().as_secs_f64();
+            println!(
+                "{name:<10} {:<12} {:>6.3} {:>7.2}% {:>5.2}% {:>4.1}% {:>7.1} {:>5.0} {:>7.0}  {:?}",
+                format!("{runner:?}"),
+                s.cost_ratio,
+                s.breach80_ratio * 100.0,
+                s.saturated_ratio * 100.0,
+                s.mean_utilization * 100.0,
+                s.flips_per_day,
+                s.actions_per_day,
+                days / took,
+                s.contract_broken,
+            );
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! A trace made ready for many runs: what they share is worked out once.
+
+use crate::muster::Muster;
+use crate::number::wide;
+use crate::oracle;
+use crate::outcome::{Clause, Config, Seconds};
+use crate::rivals::{Rival, with_controller};
+use crate::suite::fleet::steps;
+use crate::suite::metric::Rhythm;
+use crate::suite::tally::{Rules, Tally};
+use crate::suite::{Controller, hold};
+use crate::{Course, Outcome, Runner, Scores, Setting, Trace};
+use autoscaler_core::Policy;
+use fleet_sim::Rng;
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+/// Saturation that the contract allows, as a share of time.
+const SATURATED: f64 = 0.003;
+/// Flips that the contract allows, a day.
+const FLIPS: f64 = 12.0;
+/// How far above the target the contract lets mean utilisation be.
+const MEAN_ABOVE: f64 = 0.005;
+/// What noise is drawn for.
+const NOISE: u64 = 1;
+
+/// A trace in a world, between bounds and at a target.
+///
+/// What is compared with (the oracles, the delay floor, target tracking's flips) is worked out when it is first asked
+/// for, and once.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    pub(crate) trace: &'a Trace,
+    pub(crate) setting: &'a Setting,
+    pub(crate) rules: Rules,
+    /// Demand as it comes, noise included.
+    pub(crate) demand: Cow<'a, [f64]>,
+    oracle: OnceLock<f64>,
+    soft: OnceLock<Option<f64>>,
+    floor: OnceLock<f64>,
+    tracking_flips: OnceLock<f64>,
+}
+
+impl<'a> Bench<'a> {
+    /// Makes a trace ready.
+    ///
+    /// * `policy`: its bounds, target and objective count; runs may differ in everything else.
+    pub fn new(trace: &'a Trace, policy: &Policy, setting: &'a Setting) -> Self {
+        Self {
+            trace,
+            setting,
+            rules: rules(policy, setting),
+            demand: noisy(&trace.demand, setting),
+            oracle: OnceLock::new(),
+            soft: OnceLock::new(),
+            floor: OnceLock::new(),
+            tracking_flips: OnceLock::new(),
+        }
+    }
+
+    /// Runs one of the runners.
+    pub fn run(&self, history: Option<&Trace>, runner: Runner, policy: &Policy, course: bool) -> Outcome {
+        match Rival::of(runner, self.rules.target, self.setting) {
+            Some(rival) => self.run_rival(runner, &rival, policy, course),
+            None => self.run_muster(history, policy, course),
+        }
+    }
+
+    /// Runs a rival with parameters of its own.
+    pub fn run_rival(&self, runner: Runner, rival: &Rival, policy: &Policy, course: bool) -> Outcome {
+        let mut kept = course.then(Course::default);
+        let tally = self.hold_rival(rival, kept.as_mut());
+        self.outcome(runner, None, policy, &tally, kept)
+    }
+
+    pub(crate) fn hold_rival(&self, rival: &Rival, course: Option<&mut Course>) -> Tally {
+        let peak = self.demand.iter().copied().fold(0.0, f64::max);
+        let mut deciding = rival.begin(&self.rules, peak);
+        with_controller!(&mut deciding, controller => self.hold(controller, course))
+    }
+
+    fn run_muster(&self, history: Option<&Trace>, policy: &Policy, course: bool) -> Outcome {
+        let mut kept = course.then(Course::default);
+        let tally = self.hold(&mut self.muster(history, policy), kept.as_mut());
+        self.outcome(Runner::Muster, history, policy, &tally, kept)
+    }
+
+    /// Our policy, with what it may have learned from before.
+    pub(crate) fn muster(&self, history: Option<&Trace>, policy: &Policy) -> Muster {
+        let mut muster = Muster::new(policy, self.setting, self.trace.start);
+        if let Some(history) = history {
+            muster.learn(history, &self.rules);
+        }
+        muster
+    }
+
+    pub(crate) fn hold(&self, controller: &mut impl Controller, course: Option<&mut Course>) -> Tally {
+        hold(&self.rules, &self.demand, self.first(), controller, course)
+    }
+
+    /// Instances in service at the start.
+    pub(crate) fn first(&self) -> u32 {
+        self.rules.need(self.demand.first().copied().unwrap_or(0.0))
+    }
+
+    /// Unit-hours of the clairvoyant optimum.
+    pub fn oracle_unit_hours(&self) -> f64 {
+        *self.oracle.get_or_init(|| oracle::hard(&self.rules, &self.demand))
+    }
+
+    /// Unit-hours of the clairvoyant optimum under the contract; `None` where not even a clairvoyant can keep it.
+    pub fn soft_unit_hours(&self, at_most: f64) -> Option<f64> {
+        *self.soft.get_or_init(|| oracle::within_contract(self, at_most))
+    }
+
+    /// The share of time in saturation that the delay costs: see [`oracle::delay_floor`].
+    pub fn delay_floor(&self) -> f64 {
+        let delay = self.rules.boot + Rhythm::of(self.setting.metric).late;
+        *self.floor.get_or_init(|| oracle::delay_floor(&self.rules, &self.demand, delay))
+    }
+
+    /// Saturation that the contract allows, as a share of time.
+    pub(crate) fn saturation_allowed(&self) -> f64 {
+        SATURATED.max(self.delay_floor())
+    }
+
+    /// Flips that the contract allows, a day.
+    pub(crate) fn flips_allowed(&self) -> f64 {
+        FLIPS.max(*self.tracking_flips.get_or_init(|| {
+            let rival = Rival::of(Runner::AwsTt, self.rules.target, self.setting);
+            rival.map_or(0.0, |rival| self.hold_rival(&rival, None).scores().flips_per_day)
+        }))
+    }
+
+    /// Mean utilisation that the contract allows.
+    pub(crate) fn mean_allowed(&self) -> f64 {
+        self.rules.target + MEAN_ABOVE
+    }
+
+    /// The clauses of the contract that a run did not keep. Asks for what is dear to know only where it decides.
+    fn broken(&self, scores: &Scores, above_ratio: f64, at_most: f64) -> Vec<Clause> {
+        let saturated = scores.saturated_ratio;
+        let flips = scores.flips_per_day;
+        [
+            (Clause::MeanUtilization, scores.mean_utilization > self.mean_allowed()),
+            (Clause::Breach, above_ratio > at_most),
+            (Clause::Saturated, saturated > SATURATED && saturated > self.saturation_allowed()),
+            (Clause::Flips, flips > FLIPS && flips > self.flips_allowed()),
+        ]
+        .into_iter()
+        .filter_map(|(clause, broken)| broken.then_some(clause))
+        .collect()
+    }
+
+    pub(crate) fn outcome(
+        &self,
+        runner: Runner,
+        history: Option<&Trace>,
+        policy: &Policy,
+        tally: &Tally,
+        course: Option<Course>,
+    ) -> Outcome {
+        let mut scores = tally.scores();
+        let at_most = policy.objective.at_most;
+        scores.oracle_unit_hours = self.oracle_unit_hours();
+        scores.cost_ratio = scores.cost_unit_hours / scores.oracle_unit_hours;
+        scores.contract_broken = self.broken(&scores, tally.above_ratio(), at_most);
+        scores.contract_kept = scores.contract_broken.is_empty();
+        let seconds = |trace: &Trace| wide(trace.demand.len()) * u64::from(Trace::STEP);
+        let scored = seconds(self.trace);
+        Outcome {
+            trace: self.trace.name.clone(),
+            runner,
+            seconds: Seconds { simulated: scored + history.map_or(0, seconds), scored },
+            scores,
+            config: config(policy, self.setting),
+            course,
+        }
+    }
+}
+
+fn config(policy: &Policy, setting: &Setting) -> Config {
+    Config {
+        setting: setting.clone(),
+        min: policy.capacity.min,
+        max: policy.capacity.max,
+        target: policy.target.get(),
+        objective_above: policy.objective.above.get(),
+        objective_at_most: policy.objective.at_most,
+    }
+}
+
+/// The rules that a policy is scored by. A target of nothing is taken as a hundredth.
+pub(crate) fn rules(policy: &Policy, setting: &Setting) -> Rules {
+    Rules {
+        min: policy.capacity.min.max(1),
+        max: policy.capacity.max.max(policy.capacity.min).max(1),
+        target: policy.target.get().max(0.01),
+        above: policy.objective.above.get(),
+        boot: steps(setting.boot),
+    }
+}
+
+/// Demand with noise: a lognormal factor of mean 1 on each step.
+fn noisy<'a>(demand: &'a [f64], setting: &Setting) -> Cow<'a, [f64]> {
+    if !(setting.noise.is_finite() && setting.noise > 0.0) {
+        return Cow::Borrowed(demand);
+    }
+    let mut chance = Rng::new(setting.seed).fork(NOISE, 0);
+    let variance = libm::log(1.0 + setting.noise * setting.noise);
+    let deviation = libm::sqrt(variance);
+    demand.iter().map(|d| d * libm::exp(deviation * chance.normal() - 0.5 * variance)).collect()
+}

@@ -1,0 +1,136 @@
+//! Our own policy, by the very code that the daemon runs: what is learned, sizing, and the arithmetic of bounds, steps
+//! and holds that `plan` wraps.
+
+use crate::number::signed;
+use crate::suite::Controller;
+use crate::suite::metric::{Mean, Metric, Rhythm, Seen};
+use crate::suite::tally::Rules;
+use crate::{Channel, Setting, Trace};
+use autoscaler_core::sizing::{self, Sizing};
+use autoscaler_core::{Learned, Policy, Way, step_target};
+use fleet::{Power, Sample, Saturation, Source, Timestamp, Utilization};
+use std::time::Duration;
+
+/// A sample of agents speaks for the fleet when at least this share of it, in halves, has spoken.
+const REPORTING_HALVES: u32 = 2;
+
+/// Our policy at work in the suite.
+pub(crate) struct Muster {
+    policy: Policy,
+    learned: Box<Learned>,
+    channel: Channel,
+    metric: Metric,
+    start: Timestamp,
+    newest: Option<Mean>,
+    sizing: Option<Sizing>,
+    /// Whether the next step may decide otherwise although no sample comes: a step or a hold ends.
+    unfinished: bool,
+}
+
+impl Muster {
+    /// Our policy with nothing learned.
+    ///
+    /// The time that boots take is taken as known: a fleet measures it within its first launches.
+    pub fn new(policy: &Policy, setting: &Setting, start: Timestamp) -> Self {
+        let boot = Duration::from_secs(u64::from(setting.boot));
+        Self {
+            policy: Policy { boot, ..policy.clone() },
+            learned: Box::default(),
+            channel: setting.metric,
+            metric: Metric::new(Rhythm::of(setting.metric)),
+            start,
+            newest: None,
+            sizing: None,
+            unfinished: false,
+        }
+    }
+
+    /// Learns from what was recorded before, as from the metrics of a fleet that was always large enough.
+    ///
+    /// A history that does not end before the trace begins is taken as what came right before it.
+    pub fn learn(&mut self, history: &Trace, rules: &Rules) {
+        let rhythm = Rhythm::of(self.channel);
+        let length = signed(history.demand.len()) * i64::from(Trace::STEP) * 1000;
+        let start = Timestamp::from_millis(history.start.millis().min(self.start.millis() - length));
+        for (number, period) in history.demand.chunks_exact(rhythm.period).enumerate() {
+            let peak = period.iter().copied().fold(0.0, f64::max);
+            let demand = period.iter().sum::<f64>() / crate::number::length(period.len());
+            let capacity = f64::from(rules.need(peak));
+            let utilization = (demand / capacity).min(1.0);
+            let load = demand / capacity;
+            let end = (number + 1) * rhythm.period;
+            let serving = rules.need(peak);
+            let sample = self.sample(&Mean { end, utilization, capacity, load, serving }, start);
+            self.learned.observe(&self.policy, &sample);
+        }
+    }
+
+    /// What the fleet's time to serve is reckoned to be.
+    pub fn set_boot(&mut self, boot: Duration) {
+        self.policy.boot = boot;
+    }
+
+    fn sample(&self, mean: &Mean, start: Timestamp) -> Sample {
+        let push = self.channel == Channel::Push;
+        let seconds = |steps: usize| Duration::from_secs(crate::number::wide(steps) * u64::from(Trace::STEP));
+        Sample {
+            source: if push { Source::Push } else { Source::Cloudwatch },
+            end: start + seconds(mean.end),
+            period: seconds(Rhythm::of(self.channel).period),
+            utilization: Utilization::new(mean.utilization),
+            power: Power::new(mean.capacity),
+            instances: if push { mean.serving } else { 0 },
+            saturation: Saturation {
+                load_per_core: push.then_some(mean.load),
+                psi: None,
+                saturated_share: None,
+            },
+        }
+    }
+}
+
+impl Controller for Muster {
+    fn decide(&mut self, seen: &Seen) -> u32 {
+        if let Some(mean) = self.metric.take(seen) {
+            let sample = self.sample(&mean, self.start);
+            self.learned.observe(&self.policy, &sample);
+            self.newest = Some(mean);
+        } else if !self.unfinished {
+            return seen.target;
+        }
+        let past = (crate::number::wide(seen.step) + 1) * u64::from(Trace::STEP);
+        let now = self.start + Duration::from_secs(past);
+        self.sizing = sizing::size(&self.policy, &self.learned, Power::new(1.0), now);
+        let Some(sizing) = &self.sizing else {
+            let capacity = self.policy.capacity;
+            return seen.target.clamp(capacity.min, capacity.max);
+        };
+        let (push, newest) = (self.channel == Channel::Push, self.newest);
+        // Samples are never stale here; the first one after a scale-out may know less than half of the fleet.
+        let load_is_known = || {
+            newest.is_some_and(|mean| !push || mean.serving.saturating_mul(REPORTING_HALVES) >= seen.serving)
+        };
+        let step = step_target(&self.policy, sizing, seen.target, load_is_known);
+        self.unfinished = matches!(step.way, Way::UpAStep | Way::DownAStep | Way::Held | Way::LoadUnknown);
+        step.target
+    }
+
+    fn need(&self) -> u32 {
+        let capacity = self.policy.capacity;
+        let needed = self.sizing.as_ref().map_or(0.0, |sizing| sizing.needed.get());
+        crate::number::units(needed).clamp(capacity.min, capacity.max)
+    }
+
+    fn reason(&self) -> String {
+        let Some(sizing) = &self.sizing else { return "bounds".to_owned() };
+        let saturated = if sizing.saturated { ", saturated" } else { "" };
+        format!(
+            "demand {:.2}{saturated}; {:.2} in {} s and {:.0} % above it: needs {:.2}",
+            sizing.demand.get(),
+            sizing.forecast.get(),
+            sizing.horizon.as_secs(),
+            sizing.headroom.share * 100.0,
+            sizing.needed.get(),
+        )
+    }
+}
