@@ -40,6 +40,15 @@ pub(crate) fn units(amount: f64) -> u32 {
     (amount - 1e-6).ceil().clamp(0.0, f64::from(u32::MAX)) as u32
 }
 
+/// The whole number at or above an amount that is within the range of counts; a thousandth of a millionth is
+/// forgiven. (Without the instruction for it, `ceil` is a call: this is the innermost step of sizing.)
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "counts lie far below 2^52")]
+pub(crate) fn whole(amount: f64) -> f64 {
+    let amount = amount - 1e-9;
+    let below = amount as i64 as f64;
+    if below < amount { below + 1.0 } else { below }
+}
+
 /// Whole units as the trials keep them.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped into the range of u16")]
 pub(crate) fn few_units(whole: f64) -> u16 {

@@ -3,7 +3,7 @@
 use super::estimator::Estimate;
 use super::forecaster::Forecast;
 use super::phases::Phases;
-use super::ratios::{BINS, Ratios, Tails, bin_of};
+use super::ratios::{Ratios, Tails, bin_of};
 use super::tempo::{RECENT, Tempo};
 use fleet::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -64,8 +64,8 @@ pub(super) struct Context {
 pub(super) struct Outlook {
     /// At the tick that was forecast.
     pub then: Tails,
-    /// At the worst of the minutes in which a release would be bought back.
-    pub soon: Tails,
+    /// At the worst of the minutes in which a release would be bought back, where that is another.
+    pub soon: Option<Tails>,
 }
 
 /// Distributions of what came over what was forecast. 9 KiB.
@@ -164,7 +164,7 @@ impl Errors {
         let here = self.here(situation, &all);
         let ordinary = matches!(situation, Situation::Usual | Situation::Ordinary(_));
         if !ordinary || !self.phases.help() {
-            return (context, Outlook { then: here, soon: here });
+            return (context, Outlook { then: here, soon: None });
         }
         let minutes = usize::try_from(i64::try_from(tempo.flip).unwrap_or(0) * tempo.tick / 60_000);
         let then = self.phases.apply(context.phase, 0, &all, &here);
@@ -172,7 +172,7 @@ impl Errors {
         for (soon, then) in soon.iter_mut().zip(&then) {
             *soon = soon.max(*then);
         }
-        (context, Outlook { then, soon })
+        (context, Outlook { then, soon: Some(soon) })
     }
 
     fn situation(&self, estimate: &Estimate, forecast: &Forecast) -> Situation {
@@ -203,14 +203,7 @@ impl Errors {
             Situation::Saturated => self.saturated.tails(),
             Situation::SaturatedByLoad => self.by_load.tails(),
             Situation::Usual | Situation::Ordinary(_) => {
-                let own = &self.ordinary[number(situation)];
-                let share = 1.0 / (own.total() + SHRINK);
-                let (mut tails, mut sum) = ([0.0; BINS + 1], 0.0);
-                for bin in (0..BINS).rev() {
-                    sum += own.count(bin);
-                    tails[bin] = (sum + SHRINK * all[bin]) * share;
-                }
-                tails
+                self.ordinary[number(situation)].backed_by(SHRINK, all)
             }
         }
     }

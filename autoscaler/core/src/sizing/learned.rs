@@ -4,7 +4,7 @@ use super::errors::{Errors, Situation};
 use super::estimator::{Estimate, estimate};
 use super::forecaster::{ALL, Forecast, Forecaster};
 use super::history::History;
-use super::prices::{Ladder, Rungs};
+use super::prices::{Full, Ladder, Wood};
 use super::promise::{BAND, Promise, WorkingPoint};
 use super::rises::Rises;
 use super::tempo::{Delays, LEAD_MAX, RECENT, Tempo};
@@ -45,6 +45,7 @@ pub struct Learned {
     usual_demand: f64,
     /// The forecast without its jitter: mean utilisation is a matter of ten minutes, not of one.
     steady: f64,
+    full: Full,
     promise: Promise,
     working_point: WorkingPoint,
     /// What the newest tick led to.
@@ -90,6 +91,7 @@ impl Default for Learned {
             trials: Trials::default(),
             usual_demand: 0.0,
             steady: 0.0,
+            full: Full::default(),
             promise: Promise::default(),
             working_point: WorkingPoint::default(),
             outcome: Outcome::default(),
@@ -325,7 +327,7 @@ impl Learned {
         let point = self.working_point.get(policy);
         let steady = self.steady.min(forecast.demand) / point / unit;
         let floor = (estimate.served / level / unit).max(steady / (1.0 + BAND));
-        let ladder = Ladder::of(&Rungs {
+        let wood = Wood {
             forecast: (forecast.demand / unit).max(LEAST_UNITS),
             outlook: &outlook,
             floor,
@@ -333,7 +335,9 @@ impl Learned {
             min: f64::from(policy.capacity.min),
             max: rules.max,
             level,
-        });
+        };
+        self.full.set(level);
+        let ladder = Ladder::of(&wood, &self.full);
         let risks = PATIENCES.map(|p| p.rise_risk);
         let rises = self.rises.exceeded(context.situation, &risks);
         self.trials.decide(tempo, &rules, &ladder, &rises, context.situation.is_urgent());

@@ -159,7 +159,7 @@ mod tests {
         }
         assert!(phases.help());
         let tails = all.tails();
-        let above = |phase, over| tail_above(&phases.apply(phase, over, &tails, &tails), 2.0, &mut 0);
+        let above = |phase, over| tail_above(&phases.apply(phase, over, &tails, &tails), 2.0);
         assert!(above(32, 0) > 0.7, "{}", above(32, 0));
         assert!(above(20, 0) < 0.01, "{}", above(20, 0));
         assert!(above(28, 7) > 0.7, "what comes within the next minutes counts");

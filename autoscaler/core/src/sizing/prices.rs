@@ -1,29 +1,28 @@
 //! What each size of the fleet would cost: its units, and the risk that they are too few.
 
 use super::errors::Outlook;
-use super::ratios::{BINS, DOWN, EDGES, tail_above};
+use super::ratios::{BINS, DOWN, EDGES, Tails, UP, into, tail_above};
+use crate::number::{short, whole};
+use serde::{Deserialize, Serialize};
 
 /// Prices of breach that are tried: what a minute above the level counts for, in multiples of a minute of the
 /// whole fleet. Below the first, breach is cheaper than any capacity; at the last, one minute a week is dear.
 pub(super) const PRICES: [f64; 7] = [1.1, 2.42, 5.3, 11.7, 25.8, 56.7, 125.0];
 /// Saturation counts on top of breach, and so many times as much: the contract allows a third of it.
 const SATURATION: f64 = 3.0;
-/// A ladder has a rung for each upward edge of the distributions, and its lowest.
-const RUNGS: usize = BINS - DOWN + 2;
+/// There is a rung for each upward edge of the distributions, and the lowest.
+const RUNGS: usize = UP + 2;
 
 /// Sizes that come into question, ascending, and how risky each is.
 pub(super) struct Ladder {
-    count: usize,
-    units: [f64; RUNGS],
-    /// The risk of breach, and thrice that of saturation, at the tick that was forecast.
-    then: [f64; RUNGS],
-    /// The same for the minutes after, at sizes that need not be whole: what is kept is rounded only in the end.
-    parts: [f64; RUNGS],
-    soon: [f64; RUNGS],
+    /// Whole sizes, at the tick that was forecast.
+    then: Rungs,
+    /// Sizes that need not be whole, in the minutes after, too: what is kept is rounded only in the end.
+    soon: Rungs,
 }
 
 /// What a ladder is made of.
-pub(super) struct Rungs<'a> {
+pub(super) struct Wood<'a> {
     /// Demand that is forecast, in units.
     pub forecast: f64,
     /// What may come over it.
@@ -39,71 +38,240 @@ pub(super) struct Rungs<'a> {
     pub level: f64,
 }
 
+impl Wood<'_> {
+    /// The risk of a size.
+    fn risk(&self, tails: &Tails, risks: &Risks, units: f64) -> f64 {
+        let ratio = units / self.forecast * self.level;
+        if ratio >= 1.0 {
+            return risk_between(risks, 0, ratio);
+        }
+        tail_above(tails, ratio) + SATURATION * tail_above(tails, ratio / self.level)
+    }
+}
+
+/// The risk of a size that is so many times what the forecast needs, linear between the upward edges.
+///
+/// * `edge`: one at or below it.
+fn risk_between(risks: &Risks, edge: usize, ratio: f64) -> f64 {
+    let mut bin = DOWN + edge;
+    let share = into(ratio, &mut bin);
+    let low = bin - DOWN;
+    risks[low] + (risks[(low + 1).min(UP)] - risks[low]) * share
+}
+
+/// Sizes, ascending, each with its risk of breach and thrice that of saturation.
+struct Rungs {
+    count: usize,
+    units: [f64; RUNGS],
+    risks: [f64; RUNGS],
+}
+
+/// The risk of the sizes at which the level is reached when demand comes out at one of the upward edges.
+type Risks = [f64; UP + 1];
+
+/// Where those sizes are saturated: bins, and how far into them. Follows from the level alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Full {
+    level: f64,
+    at: Vec<(u8, f32)>,
+}
+
+impl Full {
+    /// Makes them for another level.
+    pub fn set(&mut self, level: f64) {
+        if self.level == level {
+            return;
+        }
+        let mut bin = 0;
+        let at = |edge: &f64| {
+            let share = into(edge / level, &mut bin);
+            (u8::try_from(bin).unwrap_or(u8::MAX), short(share))
+        };
+        *self = Self { level, at: EDGES[DOWN..].iter().map(at).collect() };
+    }
+
+    fn risks(&self, tails: &Tails) -> Risks {
+        let mut risks = [0.0; UP + 1];
+        for ((risk, tail), (bin, share)) in risks.iter_mut().zip(&tails[DOWN..]).zip(&self.at) {
+            let (low, high) = (tails[usize::from(*bin).min(BINS)], tails[usize::from(*bin + 1).min(BINS)]);
+            *risk = tail + SATURATION * (low + (high - low) * f64::from(*share));
+        }
+        risks
+    }
+}
+
 impl Ladder {
     /// Sizes from the floor up to where no ratio on record would breach. O(bins).
-    pub fn of(rungs: &Rungs<'_>) -> Self {
-        let Rungs { forecast, outlook, floor, keep_floor, min, max, level } = rungs;
-        let mut ladder = Self {
-            count: 0,
-            units: [0.0; RUNGS],
-            then: [0.0; RUNGS],
-            parts: [0.0; RUNGS],
-            soon: [0.0; RUNGS],
-        };
-        let lowest = (floor - 1e-9).ceil().clamp(*min, *max);
-        let lowest_kept = keep_floor.clamp(*min, *max);
-        let (mut at, mut soon_at) = ((0, 0), (0, 0));
-        let risk = |units: f64, tails, at: &mut (usize, usize)| {
-            let full = units / forecast;
-            tail_above(tails, full * level, &mut at.0) + SATURATION * tail_above(tails, full, &mut at.1)
-        };
-        for (index, edge) in std::iter::once(&0.0).chain(&EDGES[DOWN..]).enumerate() {
-            let part = forecast * edge / level;
-            let kept = part.clamp(lowest_kept, *max);
-            ladder.parts[index] = kept;
-            ladder.soon[index] = risk(kept, &outlook.soon, &mut soon_at);
-            let units = (part - 1e-9).ceil().clamp(lowest, *max);
-            if ladder.count == 0 || units > ladder.units[ladder.count - 1] {
-                ladder.units[ladder.count] = units;
-                ladder.then[ladder.count] = risk(units, &outlook.then, &mut at);
-                ladder.count += 1;
+    pub fn of(wood: &Wood<'_>, full: &Full) -> Self {
+        let then = full.risks(&wood.outlook.then);
+        let soon = wood.outlook.soon.as_ref().map(|tails| full.risks(tails));
+        Self { then: Rungs::whole(wood, &then), soon: Rungs::parts(wood, &soon.unwrap_or(then)) }
+    }
+
+    /// The cheapest whole size at each price of breach (ascending), and what it comes to; the smaller of equals.
+    pub fn cheapest<const N: usize>(&self, prices: &[f64; N]) -> [(f64, f64); N] {
+        self.then.cheapest(prices)
+    }
+
+    /// The cheapest size, whole or not, that also covers the minutes in which a release would be bought back;
+    /// and what it comes to.
+    pub fn cheapest_soon<const N: usize>(&self, prices: &[f64; N]) -> [(f64, f64); N] {
+        self.soon.cheapest(prices)
+    }
+
+    /// The risk of a whole size: what a price of breach multiplies. Infinite below the lowest rung.
+    pub fn risk(&self, units: f64) -> f64 {
+        self.then.risk_of(units)
+    }
+}
+
+impl Rungs {
+    const NONE: Self = Self { count: 0, units: [0.0; RUNGS], risks: [0.0; RUNGS] };
+
+    fn push(&mut self, units: f64, risk: f64) {
+        self.units[self.count] = units;
+        self.risks[self.count] = risk;
+        self.count += 1;
+    }
+
+    /// Sizes rounded up.
+    fn whole(wood: &Wood<'_>, risks: &Risks) -> Self {
+        let mut rungs = Self::NONE;
+        let lowest = whole(wood.floor).clamp(wood.min, wood.max);
+        let size = wood.forecast / wood.level;
+        rungs.push(lowest, wood.risk(&wood.outlook.then, risks, lowest));
+        let mut last = lowest;
+        for (k, edge) in EDGES[DOWN..].iter().enumerate() {
+            let units = whole(size * edge).min(wood.max);
+            if units <= last {
+                continue;
+            }
+            last = units;
+            let risk = risk_between(risks, k, units / size);
+            rungs.push(units, risk);
+            // More would cost more for nothing.
+            if units >= wood.max || risk <= 0.0 {
+                break;
             }
         }
-        ladder
+        rungs
     }
 
-    /// The cheapest size at a price of breach, and what it comes to; the smaller of equals.
-    pub fn cheapest(&self, price: f64) -> (f64, f64) {
-        Self::least(&self.units[..self.count], &self.then[..self.count], price)
-    }
-
-    /// The cheapest size, whole or not, that also covers the minutes in which a release would be bought back.
-    pub fn cheapest_soon(&self, price: f64) -> f64 {
-        Self::least(&self.parts, &self.soon, price).0
-    }
-
-    fn least(units: &[f64], risks: &[f64], price: f64) -> (f64, f64) {
-        let mut best = (units[0], f64::INFINITY);
-        for (units, risk) in units.iter().zip(risks) {
-            let cost = units + price * risk;
-            if cost < best.1 {
-                best = (*units, cost);
+    /// Sizes as they are.
+    fn parts(wood: &Wood<'_>, risks: &Risks) -> Self {
+        let mut rungs = Self::NONE;
+        let lowest = wood.keep_floor.clamp(wood.min, wood.max);
+        let size = wood.forecast / wood.level;
+        let tails = wood.outlook.soon.as_ref().unwrap_or(&wood.outlook.then);
+        rungs.push(lowest, wood.risk(tails, risks, lowest));
+        for (edge, risk) in EDGES[DOWN..].iter().zip(risks) {
+            let units = size * edge;
+            if units >= wood.max {
+                if lowest < wood.max {
+                    rungs.push(wood.max, wood.risk(tails, risks, wood.max));
+                }
+                break;
+            }
+            if units > lowest {
+                rungs.push(units, *risk);
+            }
+            if *risk <= 0.0 {
+                break;
             }
         }
-        best
+        rungs
     }
 
-    /// What a size comes to; infinite below the lowest rung.
-    pub fn cost(&self, units: f64, price: f64) -> f64 {
+    /// O(rungs + prices): the dearer breach is, the higher the cheapest rung, and only those on the lower convex
+    /// hull of risk over units are ever cheapest.
+    fn cheapest<const N: usize>(&self, prices: &[f64; N]) -> [(f64, f64); N] {
+        let (units, risks) = (&self.units, &self.risks);
+        let mut hull = [0_usize; RUNGS];
+        let mut top = 0;
+        for rung in 1..self.count {
+            while top > 0 {
+                let (a, b) = (hull[top - 1], hull[top]);
+                let bends = (risks[a] - risks[b]) * (units[rung] - units[b])
+                    > (risks[b] - risks[rung]) * (units[b] - units[a]);
+                if bends {
+                    break;
+                }
+                top -= 1;
+            }
+            top += 1;
+            hull[top] = rung;
+        }
+        let mut cheapest = [(0.0, 0.0); N];
+        let mut at = 0;
+        for (cheapest, price) in cheapest.iter_mut().zip(prices) {
+            while at < top {
+                let (a, b) = (hull[at], hull[at + 1]);
+                if units[b] - units[a] >= price * (risks[a] - risks[b]) {
+                    break;
+                }
+                at += 1;
+            }
+            let rung = hull[at];
+            *cheapest = (units[rung], units[rung] + price * risks[rung]);
+        }
+        cheapest
+    }
+
+    /// The risk of a size, linear between rungs; infinite below the lowest.
+    fn risk_of(&self, units: f64) -> f64 {
         let rungs = &self.units[..self.count];
         let above = rungs.partition_point(|rung| *rung <= units);
         let Some(low) = above.checked_sub(1) else { return f64::INFINITY };
-        let risk = if above == self.count {
-            self.then[low]
-        } else {
-            let share = (units - rungs[low]) / (rungs[above] - rungs[low]);
-            self.then[low] + (self.then[above] - self.then[low]) * share
-        };
-        units + price * risk
+        if above == self.count {
+            return self.risks[low];
+        }
+        let share = (units - rungs[low]) / (rungs[above] - rungs[low]);
+        self.risks[low] + (self.risks[above] - self.risks[low]) * share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sizing::ratios::{Ratios, bin_of};
+
+    fn ladder(forecast: f64, max: f64) -> Ladder {
+        let mut ratios = Ratios::default();
+        for k in 0..1000_u32 {
+            // Long tails: one in a hundred doubles it.
+            let ratio = if k % 100 == 7 { 2.0 } else { 0.8 + f64::from(k % 40) / 100.0 };
+            ratios.add(bin_of(ratio), 1.0, 1.0);
+        }
+        let outlook = Outlook { then: ratios.tails(), soon: None };
+        let floor = forecast / 0.9;
+        let wood = Wood { forecast, outlook: &outlook, floor, keep_floor: floor, min: 1.0, max, level: 0.8 };
+        {
+            let mut full = Full::default();
+            full.set(0.8);
+            Ladder::of(&wood, &full)
+        }
+    }
+
+    #[test]
+    fn the_cheapest_is_what_a_look_at_every_rung_finds() {
+        for (forecast, max) in [(0.3, 20.0), (3.0, 20.0), (9.7, 20.0), (9.7, 7.0), (140.0, 1000.0)] {
+            let ladder = ladder(forecast, max);
+            for price in [0.5, 1.1, 3.0, 9.0, 40.0, 200.0].map(|price| price * forecast) {
+                let [(units, cost)] = ladder.cheapest(&[price]);
+                let rungs = ladder.then.units.iter().zip(&ladder.then.risks).take(ladder.then.count);
+                let best = rungs.map(|(u, r)| u + price * r).fold(f64::INFINITY, f64::min);
+                assert!((cost - best).abs() < 1e-9, "{forecast} at {price}: {units} for {cost}, not {best}");
+                assert!((units + price * ladder.risk(units) - cost).abs() < 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn a_dearer_breach_never_asks_for_less() {
+        let ladder = ladder(9.7, 20.0);
+        let needs = ladder.cheapest(&[1.0, 10.0, 30.0, 100.0, 1000.0]).map(|(units, _)| units);
+        assert!(needs.is_sorted(), "{needs:?}");
+        assert_eq!((needs[0], needs[4]), (11.0, 20.0), "within the fleet's bounds");
+        assert_eq!(ladder.risk(1.0), f64::INFINITY, "below what is certain");
     }
 }

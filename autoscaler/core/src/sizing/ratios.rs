@@ -33,13 +33,13 @@ pub(super) fn bin_of(ratio: f64) -> usize {
 /// A histogram of ratios that forgets slowly.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Ratios {
-    counts: Vec<f32>,
-    total: f32,
+    /// How many lie at or above each edge but the last, which none does.
+    above: Vec<f32>,
 }
 
 impl Default for Ratios {
     fn default() -> Self {
-        Self { counts: vec![0.0; BINS], total: 0.0 }
+        Self { above: vec![0.0; BINS] }
     }
 }
 
@@ -47,9 +47,10 @@ impl Ratios {
     /// A prior: `weight` observations, spread as `below` says (the share of ratios below a value, ascending).
     pub fn prior(weight: f64, below: impl Fn(f64) -> f64) -> Self {
         let mut ratios = Self::default();
-        for (count, edges) in ratios.counts.iter_mut().zip(EDGES.windows(2)) {
-            *count = short((below(edges[1]) - below(edges[0])).max(0.0) * weight);
-            ratios.total += *count;
+        let mut sum = 0.0;
+        for (above, edges) in ratios.above.iter_mut().zip(EDGES.windows(2)).rev() {
+            sum += (below(edges[1]) - below(edges[0])).max(0.0) * weight;
+            *above = short(sum);
         }
         ratios
     }
@@ -57,31 +58,36 @@ impl Ratios {
     /// Adds an observation and forgets a little of the others.
     pub fn add(&mut self, bin: usize, weight: f64, keep: f64) {
         let (weight, keep) = (short(weight), short(keep));
-        for count in &mut self.counts {
-            *count *= keep;
+        let (reached, beyond) = self.above.split_at_mut(bin + 1);
+        for above in reached {
+            *above = *above * keep + weight;
         }
-        self.counts[bin] += weight;
-        self.total = self.total * keep + weight;
+        for above in beyond {
+            *above *= keep;
+        }
     }
 
     /// How many observations are remembered.
     pub fn total(&self) -> f64 {
-        f64::from(self.total)
+        self.above(0)
     }
 
-    /// The observations in a bin.
-    pub fn count(&self, bin: usize) -> f64 {
-        f64::from(self.counts[bin])
+    /// How many of them lie at or above an edge.
+    pub fn above(&self, edge: usize) -> f64 {
+        f64::from(self.above[edge])
     }
 
     /// The share of ratios at or above each edge: 1 at the lowest, 0 at the highest.
     pub fn tails(&self) -> Tails {
+        self.backed_by(0.0, &[0.0; BINS + 1])
+    }
+
+    /// The same, with `weight` observations behind them that are spread as `backing`.
+    pub fn backed_by(&self, weight: f64, backing: &Tails) -> Tails {
+        let share = 1.0 / (self.total() + weight).max(f64::MIN_POSITIVE);
         let mut tails = [0.0; BINS + 1];
-        let mut sum = 0.0;
-        let share = 1.0 / self.total().max(f64::MIN_POSITIVE);
-        for bin in (0..BINS).rev() {
-            sum += self.count(bin);
-            tails[bin] = (sum * share).min(1.0);
+        for ((tail, above), back) in tails.iter_mut().zip(&self.above).zip(backing) {
+            *tail = (f64::from(*above) + weight * back) * share;
         }
         tails
     }
@@ -90,20 +96,27 @@ impl Ratios {
 /// The share of ratios at or above each of [`EDGES`]: never ascending.
 pub(super) type Tails = [f64; BINS + 1];
 
-/// The share of ratios above `ratio`, linear between the edges.
+/// How far `ratio` lies into its bin, 0..=1.
 ///
-/// * `from`: a bin at or below the one sought; moved up to it, so that ascending questions cost O(1) each.
-pub(super) fn tail_above(tails: &Tails, ratio: f64, from: &mut usize) -> f64 {
+/// * `bin`: a bin at or below the one sought; moved up to it, so that ascending questions cost O(1) each. [`BINS`]
+///   for what lies beyond.
+pub(super) fn into(ratio: f64, bin: &mut usize) -> f64 {
     let edges = &*EDGES;
-    while *from < BINS && edges[*from + 1] <= ratio {
-        *from += 1;
+    while *bin < BINS && edges[*bin + 1] <= ratio {
+        *bin += 1;
     }
-    if *from >= BINS {
+    if *bin >= BINS {
         return 0.0;
     }
-    let (low, high) = (edges[*from], edges[*from + 1]);
-    let share = ((ratio - low) / (high - low)).clamp(0.0, 1.0);
-    tails[*from] + (tails[*from + 1] - tails[*from]) * share
+    let (low, high) = (edges[*bin], edges[*bin + 1]);
+    ((ratio - low) / (high - low)).clamp(0.0, 1.0)
+}
+
+/// The share of ratios above `ratio`, linear between the edges.
+pub(super) fn tail_above(tails: &Tails, ratio: f64) -> f64 {
+    let mut bin = bin_of(ratio);
+    let share = into(ratio, &mut bin);
+    if bin >= BINS { 0.0 } else { tails[bin] + (tails[bin + 1] - tails[bin]) * share }
 }
 
 #[cfg(test)]
@@ -129,7 +142,7 @@ mod tests {
         }
         let tails = ratios.tails();
         for (above, share) in [(0.1, 1.0), (0.7, 0.75), (1.2, 0.5), (2.0, 0.25), (5.0, 0.0), (100.0, 0.0)] {
-            assert!((tail_above(&tails, above, &mut 0) - share).abs() < 1e-6, "{above}");
+            assert!((tail_above(&tails, above) - share).abs() < 1e-6, "{above}");
         }
     }
 
@@ -140,6 +153,6 @@ mod tests {
         for _ in 0..50 {
             ratios.add(bin_of(1.0), 1.0, 0.9);
         }
-        assert!(tail_above(&ratios.tails(), 2.0, &mut 0) < 0.001);
+        assert!(tail_above(&ratios.tails(), 2.0) < 0.001);
     }
 }

@@ -70,15 +70,14 @@ impl Rises {
             return rises;
         }
         let own = &self.ordinary[usize::from(number)];
-        let (mut sum, mut whole, mut open) = (0.0, 0.0, N);
-        for bin in (DOWN..BINS).rev() {
-            sum += own.count(bin);
-            whole += self.all.count(bin);
-            let share = (sum + SHRINK * whole / self.all.total()) / (own.total() + SHRINK);
-            while open > 0 && share > with[open - 1] {
-                rises[open - 1] = EDGES[bin + 1].min(MOST);
-                open -= 1;
+        let (whole, share) = (SHRINK / self.all.total(), 1.0 / (own.total() + SHRINK));
+        let exceeds = |edge: usize| (own.above(edge) + whole * self.all.above(edge)) * share;
+        let mut edge = DOWN;
+        for (rise, with) in rises.iter_mut().zip(with) {
+            while edge < BINS && exceeds(edge) > *with {
+                edge += 1;
             }
+            *rise = EDGES[edge].min(MOST);
         }
         rises
     }

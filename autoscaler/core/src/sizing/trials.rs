@@ -6,8 +6,9 @@
 
 use super::prices::{Ladder, PRICES};
 use super::tempo::{RECENT, Tempo};
-use crate::number::{few_units, real, short};
+use crate::number::{few_units, real, short, whole};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Ways of giving back that are tried with each price, from rash to patient.
 pub(super) const PATIENCES: [Patience; 5] = [
@@ -53,32 +54,6 @@ pub(super) struct Patience {
     gain: f64,
 }
 
-/// One setting's fleet on paper.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Trial {
-    /// Its target at recent ticks, by number modulo [`RECENT`].
-    targets: Vec<u16>,
-    /// The most that it would have kept, by spans of a quarter of the hold, the running one first.
-    peaks: [u16; PEAKS],
-    /// Savings missed since less would have done, in unit-minutes.
-    missed: f32,
-    /// For how many ticks less would have done.
-    surplus: u16,
-    /// How many ticks ago it gave back; [`u16::MAX`] for long ago.
-    gave_back: u16,
-    fared: Fared,
-}
-
-/// How a setting fared, in ticks, the older counting less.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Fared {
-    ticks: f32,
-    cost: f32,
-    breach: f32,
-    saturated: f32,
-    flips: f32,
-}
-
 /// How a setting fared, to be shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tried {
@@ -96,16 +71,39 @@ pub struct Tried {
     pub flips_per_day: f32,
 }
 
-/// The settings that are tried.
+/// The settings that are tried, each with a fleet of its own on paper: by price, then by patience.
+///
+/// What is kept of each fleet lies side by side with the same of the others: a tick touches all of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Trials {
-    /// One fleet on paper a setting: by price, then by patience.
-    fleets: Vec<Trial>,
+    /// Targets at recent ticks: a row of all fleets for each, by number modulo [`RECENT`].
+    targets: Vec<u16>,
+    /// The most that would have been kept: a row for each span of a quarter of the hold.
+    peaks: Vec<u16>,
+    /// The row of the span that is under way.
+    span: usize,
+    /// Savings missed since less would have done, in unit-minutes.
+    missed: Vec<f32>,
+    /// For how many ticks less would have done.
+    surplus: Vec<u16>,
+    /// How many ticks ago it gave back; [`u16::MAX`] for long ago.
+    gave_back: Vec<u16>,
+    fared: Fared,
     ticks: usize,
     chosen: usize,
     looked_over: i64,
     /// The size that each price asks for now.
     needs: [u16; PRICES.len()],
+}
+
+/// How the settings fared, in ticks, the older counting less.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Fared {
+    ticks: f32,
+    cost: Vec<f32>,
+    breach: Vec<f32>,
+    saturated: Vec<f32>,
+    flips: Vec<f32>,
 }
 
 /// What the trials are run by.
@@ -124,16 +122,15 @@ pub(super) struct Rules {
 
 impl Default for Trials {
     fn default() -> Self {
-        let trial = Trial {
-            targets: vec![0; RECENT],
-            peaks: [0; PEAKS],
-            missed: 0.0,
-            surplus: 0,
-            gave_back: u16::MAX,
-            fared: Fared::default(),
-        };
+        let none = || vec![0.0; TRIALS];
         Self {
-            fleets: vec![trial; TRIALS],
+            targets: vec![0; RECENT * TRIALS],
+            peaks: vec![0; PEAKS * TRIALS],
+            span: 0,
+            missed: none(),
+            surplus: vec![0; TRIALS],
+            gave_back: vec![u16::MAX; TRIALS],
+            fared: Fared { ticks: 0.0, cost: none(), breach: none(), saturated: none(), flips: none() },
             ticks: 0,
             chosen: FIRST,
             looked_over: 0,
@@ -142,28 +139,40 @@ impl Default for Trials {
     }
 }
 
+/// Where the row of a tick lies.
+fn row(tick: usize) -> Range<usize> {
+    let from = tick % RECENT * TRIALS;
+    from..from + TRIALS
+}
+
 impl Trials {
     /// Counts how each setting fared in the tick whose demand has become known, in units.
     pub fn account(&mut self, tempo: &Tempo, rules: &Rules, demand: f64) {
         if self.ticks <= tempo.lead {
             return;
         }
-        let keep = short(tempo.keep.trials);
-        let (breach, saturation) = (demand / rules.level, demand);
-        let newest = self.ticks;
-        for trial in &mut self.fleets {
-            let target = |ago: usize| trial.targets[(newest + 1 + RECENT - ago) % RECENT];
-            // What serves is the least of the targets since what is bought now would have been bought: launches
-            // take that long, releases no time.
-            let serving = (tempo.release..=tempo.lead).map(target).fold(u16::MAX, u16::min);
-            let cost = f32::from(target(1));
-            let fared = &mut trial.fared;
-            fared.ticks = fared.ticks * keep + 1.0;
-            fared.cost = fared.cost * keep + cost;
-            fared.breach = fared.breach * keep + f32::from(u8::from(breach > f64::from(serving)));
-            fared.saturated = fared.saturated * keep + f32::from(u8::from(saturation > f64::from(serving)));
-            fared.flips *= keep;
+        let row_ago = |ago: usize| &self.targets[row(self.ticks + 1 + RECENT - ago)];
+        // What serves is the least of the targets since what is bought now would have been bought: launches
+        // take that long, releases no time.
+        let mut serving = [u16::MAX; TRIALS];
+        for ago in tempo.release..=tempo.lead {
+            for (serving, target) in serving.iter_mut().zip(row_ago(ago)) {
+                *serving = (*serving).min(*target);
+            }
         }
+        let keep = short(tempo.keep.trials);
+        let (breach, saturation) = (short(demand / rules.level), short(demand));
+        let fared = &mut self.fared;
+        fared.ticks = fared.ticks * keep + 1.0;
+        for (cost, target) in fared.cost.iter_mut().zip(row_ago(1)) {
+            *cost = *cost * keep + f32::from(*target);
+        }
+        for (count, limit) in [(&mut fared.breach, breach), (&mut fared.saturated, saturation)] {
+            for (count, serving) in count.iter_mut().zip(&serving) {
+                *count = *count * keep + if limit > f32::from(*serving) { 1.0 } else { 0.0 };
+            }
+        }
+        fared.flips.iter_mut().for_each(|flips| *flips *= keep);
     }
 
     /// Lets every setting decide upon what may come. O(settings x lead).
@@ -180,25 +189,71 @@ impl Trials {
     ) {
         self.ticks += 1;
         let block = rules.hold.div_ceil(PEAKS - 1).max(1);
+        let turns = self.ticks.is_multiple_of(block);
+        self.span = (self.span + usize::from(turns)) % PEAKS;
         let now = Now {
-            tick: self.ticks,
             minutes: short(real(tempo.tick) / 60_000.0),
             flip: tempo.flip,
             hold: rules.hold,
-            turns: self.ticks.is_multiple_of(block),
             peaks: if block == 1 { rules.hold.clamp(1, PEAKS) } else { PEAKS },
         };
-        let mut trials = self.fleets.iter_mut();
-        for (price, need_now) in PRICES.iter().zip(&mut self.needs) {
-            let price = if urgent { price.max(URGENT) } else { *price } * rules.size;
-            let (need, least) = ladder.cheapest(price);
-            let soon = ladder.cheapest_soon(price);
-            *need_now = few_units(need);
-            for ((patience, rise), trial) in PATIENCES.iter().zip(rises).zip(&mut trials) {
-                let keep = few_units((soon * rise - 1e-6).ceil().clamp(need, rules.max.max(need)));
-                let gain = |units: u16| ladder.cost(f64::from(units), price) - least;
-                trial.decide(&now, (few_units(need), keep), patience, gain);
+        self.targets.copy_within(row(self.ticks + RECENT - 1), row(self.ticks).start);
+        let mut prices = PRICES;
+        for price in &mut prices {
+            *price = if urgent { price.max(URGENT) } else { *price } * rules.size;
+        }
+        let (needs, soon) = (ladder.cheapest(&prices), ladder.cheapest_soon(&prices));
+        let mut risks = Risks { ladder, units: u16::MAX, risk: 0.0 };
+        for (number, (need, least)) in needs.into_iter().enumerate() {
+            self.needs[number] = few_units(need);
+            let asks = Asks { need: self.needs[number], least, price: prices[number] };
+            let of_price = number * PATIENCES.len();
+            for (k, (patience, rise)) in PATIENCES.iter().zip(rises).enumerate() {
+                let keep = few_units(whole(soon[number].0 * rise).clamp(need, rules.max.max(need)));
+                let peak = &mut self.peaks[self.span * TRIALS + of_price + k];
+                *peak = if turns { keep } else { keep.max(*peak) };
+                self.decide_one(of_price + k, &now, &asks, patience, &mut risks);
             }
+        }
+    }
+
+    /// Sets one setting's target of this tick.
+    fn decide_one(
+        &mut self,
+        number: usize,
+        now: &Now,
+        asks: &Asks,
+        patience: &Patience,
+        risks: &mut Risks<'_>,
+    ) {
+        let target = &mut self.targets[row(self.ticks).start + number];
+        let gave_back = &mut self.gave_back[number];
+        let (need, before) = (asks.need, *target);
+        *gave_back = gave_back.saturating_add(1);
+        if need >= before {
+            (self.missed[number], self.surplus[number]) = (0.0, 0);
+            let lately = usize::from(*gave_back) <= now.flip && before > 0;
+            if need > before && (!lately || asks.gain(before, risks) >= patience.gain) {
+                *target = need;
+                if lately {
+                    self.fared.flips[number] += 1.0;
+                    *gave_back = u16::MAX;
+                }
+            }
+            return;
+        }
+        let surplus = self.surplus[number].saturating_add(1);
+        let missed = self.missed[number] + short(asks.gain(before, risks).clamp(0.0, 1e6)) * now.minutes;
+        (self.missed[number], self.surplus[number]) = (missed, surplus);
+        if usize::from(surplus) < now.hold || f64::from(missed) <= patience.saving {
+            return;
+        }
+        let peak_ago = |ago: usize| self.peaks[(self.span + PEAKS - ago) % PEAKS * TRIALS + number];
+        let peak = (0..now.peaks).map(peak_ago).max().unwrap_or(before);
+        if peak < before {
+            *target = peak;
+            *gave_back = 0;
+            (self.missed[number], self.surplus[number]) = (0.0, 0);
         }
     }
 
@@ -213,7 +268,7 @@ impl Trials {
         let at_most = rules.at_most.max(1e-6);
         let correction = (1.0 + (0.8 * at_most - seen) / at_most).clamp(0.4, 1.3);
         let aim = Aim { breach: at_most * AIM * correction, assumed: ASSUMED * per_day, per_day };
-        let excess = |number: usize| aim.excess(&self.fleets[number].fared, number);
+        let excess = |number: usize| aim.excess(&self.fared, number);
         if self.looked_over < LOOKED_OVER_MILLIS && excess(self.chosen) <= 1.0 {
             return;
         }
@@ -221,10 +276,10 @@ impl Trials {
         let flip_cost = short(FLIP_COST * 60_000.0 / real(tempo.tick));
         let mut cheapest: Option<(f32, usize)> = None;
         let mut nearest = (f64::INFINITY, self.chosen);
-        for (number, trial) in self.fleets.iter().enumerate() {
+        let ticks = self.fared.ticks.max(1.0);
+        for number in 0..TRIALS {
             let off = excess(number);
-            let ticks = trial.fared.ticks.max(1.0);
-            let cost = (trial.fared.cost + trial.fared.flips * flip_cost) / ticks;
+            let cost = (self.fared.cost[number] + self.fared.flips[number] * flip_cost) / ticks;
             if off <= 1.0 && cheapest.is_none_or(|(least, _)| cost < least) {
                 cheapest = Some((cost, number));
             }
@@ -237,102 +292,79 @@ impl Trials {
 
     /// What the setting in use decides: the least that the target may be, and the most that it need be.
     pub fn decision(&self) -> (f64, f64) {
-        let target = self.fleets[self.chosen].targets[self.ticks % RECENT];
+        let target = self.targets[row(self.ticks).start + self.chosen];
         let need = self.needs[self.chosen / PATIENCES.len()];
         (f64::from(need.min(target)), f64::from(need.max(target)))
     }
 
     /// How the setting in use has fared.
     pub fn tried(&self, tempo: &Tempo) -> Tried {
-        let fared = &self.fleets[self.chosen].fared;
+        let (fared, chosen) = (&self.fared, self.chosen);
         let ticks = fared.ticks.max(1.0);
         let days = short(f64::from(fared.ticks) * real(tempo.tick) / DAY_MILLIS);
         Tried {
             price: short(PRICES[self.chosen / PATIENCES.len()]),
             patience: short(PATIENCES[self.chosen % PATIENCES.len()].saving),
             days,
-            breach: fared.breach / ticks,
-            saturated: fared.saturated / ticks,
-            flips_per_day: fared.flips / days.max(f32::MIN_POSITIVE),
+            breach: fared.breach[chosen] / ticks,
+            saturated: fared.saturated[chosen] / ticks,
+            flips_per_day: fared.flips[chosen] / days.max(f32::MIN_POSITIVE),
         }
     }
 
     /// Moves on by ticks that nothing is known of: the settings stay as they are.
     pub fn skip(&mut self, ticks: usize) {
         for _ in 0..ticks.min(RECENT) {
-            let last = self.ticks % RECENT;
             self.ticks += 1;
-            let next = self.ticks % RECENT;
-            for trial in &mut self.fleets {
-                trial.targets[next] = trial.targets[last];
-            }
+            self.targets.copy_within(row(self.ticks + RECENT - 1), row(self.ticks).start);
         }
     }
 
     /// Turns targets into other units, when a unit's power has changed.
     pub fn rescale(&mut self, by: f64) {
-        for trial in &mut self.fleets {
-            for target in &mut trial.targets {
-                *target = few_units((f64::from(*target) * by).ceil());
-            }
-            for peak in &mut trial.peaks {
-                *peak = few_units((f64::from(*peak) * by).ceil());
-            }
+        for units in self.targets.iter_mut().chain(&mut self.peaks) {
+            *units = few_units((f64::from(*units) * by).ceil());
         }
     }
 }
 
 /// What all trials share in one tick.
 struct Now {
-    tick: usize,
     minutes: f32,
     flip: usize,
     hold: usize,
-    /// Whether a new span of peaks begins, and how many of them cover the hold.
-    turns: bool,
+    /// How many spans of peaks cover the hold.
     peaks: usize,
 }
 
-impl Trial {
-    /// Sets the target of this tick.
-    ///
-    /// * `asks`: what is needed, and what would be kept.
-    /// * `gain`: what the size that is needed would save over another, in units.
-    fn decide(&mut self, now: &Now, asks: (u16, u16), patience: &Patience, gain: impl Fn(u16) -> f64) {
-        let (need, keep) = asks;
-        let before = self.targets[(now.tick + RECENT - 1) % RECENT];
-        self.gave_back = self.gave_back.saturating_add(1);
-        if now.turns {
-            self.peaks.rotate_right(1);
-            self.peaks[0] = keep;
-        } else {
-            self.peaks[0] = self.peaks[0].max(keep);
+/// What a price asks for.
+struct Asks {
+    need: u16,
+    /// What the need comes to, risk and all.
+    least: f64,
+    price: f64,
+}
+
+impl Asks {
+    /// What the size that is needed would save over another, in units.
+    fn gain(&self, units: u16, risks: &mut Risks<'_>) -> f64 {
+        f64::from(units) + self.price * risks.of(units) - self.least
+    }
+}
+
+/// The risk of the size that was asked for last: most settings have the same.
+struct Risks<'a> {
+    ladder: &'a Ladder,
+    units: u16,
+    risk: f64,
+}
+
+impl Risks<'_> {
+    fn of(&mut self, units: u16) -> f64 {
+        if units != self.units {
+            *self = Self { units, risk: self.ladder.risk(f64::from(units)), ..*self };
         }
-        let mut target = before;
-        let lately = usize::from(self.gave_back) <= now.flip;
-        if before == 0 || need > before {
-            if before == 0 || !lately || gain(before) >= patience.gain {
-                target = need;
-                if lately && before > 0 {
-                    self.fared.flips += 1.0;
-                    self.gave_back = u16::MAX;
-                }
-            }
-            (self.missed, self.surplus) = (0.0, 0);
-        } else if need == before {
-            (self.missed, self.surplus) = (0.0, 0);
-        } else {
-            self.surplus = self.surplus.saturating_add(1);
-            let saving = short(gain(before).clamp(0.0, 1e6));
-            self.missed += saving * now.minutes;
-            let peak = self.peaks[..now.peaks].iter().copied().max().unwrap_or(before);
-            let lasted = usize::from(self.surplus) >= now.hold;
-            if lasted && f64::from(self.missed) > patience.saving && peak < before {
-                target = peak;
-                (self.missed, self.surplus, self.gave_back) = (0.0, 0, 0);
-            }
-        }
-        self.targets[now.tick % RECENT] = target;
+        self.risk
     }
 }
 
@@ -352,9 +384,9 @@ impl Aim {
         let share = |seen: f32, at_price_one: f64| {
             (f64::from(seen) + self.assumed * (at_price_one / price).min(1.0)) / ticks
         };
-        let breach = share(fared.breach, ASSUMED_BREACH) / self.breach;
-        let saturated = share(fared.saturated, ASSUMED_SATURATED) / SATURATED;
-        let flips = f64::from(fared.flips) / (ticks / self.per_day) / FLIPS;
+        let breach = share(fared.breach[number], ASSUMED_BREACH) / self.breach;
+        let saturated = share(fared.saturated[number], ASSUMED_SATURATED) / SATURATED;
+        let flips = f64::from(fared.flips[number]) / (ticks / self.per_day) / FLIPS;
         breach.max(saturated).max(flips)
     }
 }

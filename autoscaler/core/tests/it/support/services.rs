@@ -141,8 +141,7 @@ fn add_burst(load: &mut [f64], at: usize, height: f64, lasts: f64) {
 /// Jobs every half hour and every hour on a quiet floor, each run of another size.
 fn cron(chance: &mut Chance, minutes: usize) -> Vec<f64> {
     let (half, whole) = (chance.pick(30), chance.pick(60));
-    let mut load: Vec<f64> =
-        wander(chance, minutes, 0.1, 30.0).iter().map(|w| 2.0 * w.exp()).collect();
+    let mut load: Vec<f64> = wander(chance, minutes, 0.1, 30.0).iter().map(|w| 2.0 * w.exp()).collect();
     for minute in 0..minutes {
         let size = |chance: &mut Chance| (0.3 * chance.normal()).exp();
         if minute % 30 == half {
@@ -192,8 +191,11 @@ fn office(chance: &mut Chance, minutes: usize) -> Vec<f64> {
 
 /// Bursts of all sizes at any time on a noisy floor.
 fn bursts(chance: &mut Chance, minutes: usize) -> Vec<f64> {
-    let mut load: Vec<f64> =
-        wander(chance, minutes, 0.15, 10.0).iter().enumerate().map(|(m, w)| (1.0 + day(m)) * w.exp()).collect();
+    let mut load: Vec<f64> = wander(chance, minutes, 0.15, 10.0)
+        .iter()
+        .enumerate()
+        .map(|(m, w)| (1.0 + day(m)) * w.exp())
+        .collect();
     let mean = 40.0 + 80.0 * chance.share();
     let mut at = chance.exponential(mean);
     while at < minutes as f64 {

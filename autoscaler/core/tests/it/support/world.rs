@@ -98,9 +98,14 @@ pub fn hold(world: World, policy: &Policy, learned: &mut Learned, demand: &[f64]
         if (step + 1) % world.channel.steps() == 0 {
             late.push_back((step + world.channel.late_steps(), sample(world.channel, end, &mut window)));
         }
+        let mut news = false;
         while late.front().is_some_and(|(seen, _)| *seen <= step) {
             let (_, sample) = late.pop_front().expect("just seen");
             learned.observe(policy, &sample);
+            news = true;
+        }
+        if !news {
+            continue;
         }
         let now = Timestamp::from_secs(end + 1);
         let Some(sizing) = sizing::size(policy, learned, Power::new(1.0), now) else { continue };
