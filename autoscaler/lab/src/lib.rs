@@ -7,6 +7,7 @@
 //! * [`rivals`]: what others do.
 //! * [`oracle`], [`regret`]: what could have been had at best, and what the rest is lost to.
 //! * [`sweep`], [`compare`]: many runs at once, and policies side by side.
+//! * [`tune`]: is there a better setting for one's own load?
 //! * [`market`]: where spot capacity comes from, and what AWS takes back.
 //! * [`html`]: the same to look at, in one file.
 //! * [`decide`]: the policy for somebody else's simulator, a line at a time.
@@ -28,6 +29,7 @@ pub mod setting;
 pub mod suite;
 pub mod sweep;
 pub mod trace;
+pub mod tune;
 
 pub use bench::Bench;
 pub use outcome::{Course, Outcome, Scores};
