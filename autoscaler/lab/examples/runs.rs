@@ -3,7 +3,8 @@
 #![allow(clippy::disallowed_methods, reason = "a tool: it measures how long it takes")]
 
 use autoscaler_core::Policy;
-use autoscaler_lab::{Bench, Runner, Setting, Trace};
+use autoscaler_lab::regret::regret;
+use autoscaler_lab::{Bench, Runner, Setting, Trace, compare};
 use std::fs::File;
 use std::io::BufReader;
 use std::time::Instant;
@@ -52,6 +53,22 @@ fn main() {
             begun.elapsed().as_secs_f64() / days * 28e3,
             bench.delay_floor() * 100.0,
         );
+        for entry in compare::equal_breach(&bench, &bench.run(None, Runner::Muster, &policy, false)) {
+            println!("{name:<10} against {:?} at equal breach: {:?}", entry.rival, entry.ratio);
+        }
+        for runner in [Runner::Muster, Runner::AwsTt, Runner::NomadTv] {
+            let r = regret(&trace, None, runner, &policy, &setting);
+            let of = |part: f64| part / r.oracle_unit_hours * 100.0;
+            println!(
+                "{name:<10} {:<8} regret {:.1} % of the oracle = delay {:.1} + rounding {:.1} + forecast {:.1} + hold {:.1}",
+                format!("{runner:?}"),
+                of(r.regret_unit_hours),
+                of(r.delay_unit_hours),
+                of(r.rounding_unit_hours),
+                of(r.forecast_error_unit_hours),
+                of(r.hold_down_unit_hours),
+            );
+        }
         for runner in RUNNERS {
             let begun = Instant::now();
             let s = bench.run(None, runner, &policy, false).scores;

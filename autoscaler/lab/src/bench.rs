@@ -113,9 +113,10 @@ impl<'a> Bench<'a> {
         *self.soft.get_or_init(|| oracle::within_contract(self, at_most))
     }
 
-    /// The share of time in saturation that the delay costs: see [`oracle::delay_floor`].
+    /// The share of time in saturation that nobody who does not know the future can be blamed for.
     pub fn delay_floor(&self) -> f64 {
-        let delay = self.rules.boot + Rhythm::of(self.setting.metric).late;
+        let Rhythm { period, late } = Rhythm::of(self.setting.metric);
+        let delay = period + late + self.rules.boot;
         *self.floor.get_or_init(|| oracle::delay_floor(&self.rules, &self.demand, delay))
     }
 

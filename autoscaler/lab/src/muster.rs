@@ -65,11 +65,6 @@ impl Muster {
         }
     }
 
-    /// What the fleet's time to serve is reckoned to be.
-    pub fn set_boot(&mut self, boot: Duration) {
-        self.policy.boot = boot;
-    }
-
     fn sample(&self, mean: &Mean, start: Timestamp) -> Sample {
         let push = self.channel == Channel::Push;
         let seconds = |steps: usize| Duration::from_secs(crate::number::wide(steps) * u64::from(Trace::STEP));

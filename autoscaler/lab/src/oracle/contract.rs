@@ -6,19 +6,24 @@ use crate::number::{length, real, units, wide};
 use crate::suite::tally::{Rules, Tally};
 use std::collections::VecDeque;
 
-/// The span over which the delay floor's fleet keeps what was needed, in minutes.
-const REMEMBERED: usize = 60;
+/// The span over which the delay floor's fleet keeps what was needed, in minutes: long enough that what keeps coming
+/// is held against, short enough that one step yesterday is no reason to be large for ever.
+const REMEMBERED: usize = 360;
 /// Prices are counted in so many parts of what a unit costs for a step.
-const PARTS: u64 = 1000;
-/// Halvings in the search for a price: a thousandth of the range that it is looked for in.
-const HALVINGS: usize = 10;
+const PARTS: u64 = 100;
+/// Halvings in the search for a price, by ratio: to a twentieth of it.
+const HALVINGS: usize = 7;
+/// The range that a price is looked for in, by ratio, in powers of two.
+const RANGE: usize = 10;
+/// Prices of a launch that are tried, each twice the one before, from a unit-minute up.
+const LAUNCH_PRICES: u32 = 8;
 
 /// The share of time in saturation that nobody who does not know the future can be blamed for.
 ///
-/// It is that of a fleet which holds at every moment what the highest demand of an hour needed, the hour having ended
-/// a delay ago: who forecasts nothing, forgets nothing for an hour, and cannot be faster than its metric and its boots.
+/// It is that of a fleet which holds at every moment what the highest demand of six hours needed, these having ended a
+/// delay ago: who forecasts nothing, forgets nothing for that long, and cannot be faster than its metric and its boots.
 ///
-/// * `delay`: from the end of a sample to serving by it, in steps.
+/// * `delay`: from the beginning of a sample's period to serving by it, in steps.
 pub(crate) fn delay_floor(rules: &Rules, demand: &[f64], delay: usize) -> f64 {
     let delay = delay.div_ceil(MINUTE);
     let peaks: Vec<f64> = demand.chunks(MINUTE).map(peak).collect();
@@ -43,13 +48,11 @@ pub(crate) fn delay_floor(rules: &Rules, demand: &[f64], delay: usize) -> f64 {
     real(saturated) / length(demand.len())
 }
 
-/// What a clairvoyant pays for each thing that the contract bounds, in parts of a unit-step.
+/// What a clairvoyant pays for what the contract bounds, in parts of a unit-step.
 #[derive(Clone, Copy, Debug, Default)]
 struct Prices {
     /// A step above the level of the objective; one in saturation counts five times.
     breach: u64,
-    /// What a unit in service earns for lowering mean utilisation.
-    idle: u64,
     /// A launch, besides what it bills.
     launch: u64,
 }
@@ -64,39 +67,29 @@ struct Search<'a> {
 
 /// Unit-hours of the cheapest schedule found that keeps the contract: `None` where none does at any price.
 ///
-/// The contract's bounds are given prices (of breach, of mean utilisation, of launches, by which flips are avoided),
-/// under which the optimum is one of dynamic programming again; each price is the least that keeps its bound. Between
-/// two schedules that this can find there may be cheaper ones: the true optimum lies between the schedule's cost and
-/// what the next lower price would come to, which on a trace of days is within a part in a thousand.
+/// Breach and launches (by which flips are avoided) are given prices, under which the optimum is one of dynamic
+/// programming again; each is the least that keeps its bound. Mean utilisation needs no price: where it is too high,
+/// what is missing to hold it is added, and costs what it serves. A price that lies between two schedules can leave a
+/// little on the table: the cost is that of a schedule that keeps the contract, so never below the optimum.
 pub(crate) fn within_contract(bench: &Bench<'_>, at_most: f64) -> Option<f64> {
     let rules = &bench.rules;
     let threshold = |demand: &f64| (units(demand / rules.above), units(*demand));
     let search = Search { bench, at_most, thresholds: bench.demand.iter().map(threshold).collect() };
-    search.run()
+    let minute = wide(MINUTE) * PARTS;
+    let prices = std::iter::once(0).chain((0..LAUNCH_PRICES).map(|doubled| minute << doubled));
+    prices.into_iter().find_map(|launch| search.at(launch))
 }
 
 impl Search<'_> {
-    fn run(&self) -> Option<f64> {
-        let size = u64::from(self.bench.rules.max) * PARTS;
-        let mut prices = Prices::default();
-        // Breach depends on idle capacity and the other way round: twice is enough in practice, and what is returned
-        // keeps the contract or is not returned.
-        for _ in 0..2 {
-            prices.breach = least(size * 20, |breach| {
-                let tally = self.follow(Prices { breach, ..prices });
-                self.breach_kept(&tally)
-            });
-            prices.idle = least(PARTS - 1, |idle| {
-                let tally = self.follow(Prices { idle, ..prices });
-                tally.scores().mean_utilization <= self.bench.mean_allowed()
-            });
-        }
-        prices.launch = least(size * 20, |launch| self.flips_kept(&self.follow(Prices { launch, ..prices })));
-        let tally = self.follow(prices);
-        let kept = self.breach_kept(&tally)
-            && self.flips_kept(&tally)
-            && tally.scores().mean_utilization <= self.bench.mean_allowed();
-        kept.then(|| tally.unit_hours())
+    /// The cost at the least price of breach that keeps the objective; `None` where some bound is not kept.
+    fn at(&self, launch: u64) -> Option<f64> {
+        let most = u64::from(self.bench.rules.max) * PARTS * 20;
+        let breach = least(most, |breach| self.breach_kept(&self.follow(Prices { breach, launch })));
+        let tally = self.follow(Prices { breach, launch });
+        let scores = tally.scores();
+        let kept = self.breach_kept(&tally) && scores.flips_per_day <= self.bench.flips_allowed();
+        let missing = tally.idle_missing(self.bench.mean_allowed());
+        kept.then(|| tally.unit_hours() + missing)
     }
 
     fn breach_kept(&self, tally: &Tally) -> bool {
@@ -104,15 +97,10 @@ impl Search<'_> {
         tally.above_ratio() <= self.at_most && saturated <= self.bench.saturation_allowed()
     }
 
-    fn flips_kept(&self, tally: &Tally) -> bool {
-        tally.scores().flips_per_day <= self.bench.flips_allowed()
-    }
-
     /// The cheapest schedule under some prices.
     fn follow(&self, prices: Prices) -> Tally {
         let rules = &self.bench.rules;
-        let launch = wide(rules.boot) * PARTS + prices.launch;
-        let program = Program::priced(rules, PARTS - prices.idle, launch);
+        let program = Program::priced(rules, PARTS, wide(rules.boot) * PARTS + prices.launch);
         let charge = |row: &mut Row<'_>, number: usize, minute: &[f64]| {
             for (level, saturated) in &self.thresholds[number * MINUTE..][..minute.len()] {
                 row.charge_below(*level, prices.breach);
@@ -124,15 +112,15 @@ impl Search<'_> {
     }
 }
 
-/// The least price up to `most` that keeps a bound, to within a thousandth of the range; 0 where nothing need be paid.
+/// The least price up to `most` that keeps a bound, nearly; 0 where nothing need be paid.
 fn least(most: u64, keeps: impl Fn(u64) -> bool) -> u64 {
     if keeps(0) {
         return 0;
     }
-    let (mut too_low, mut enough) = (0, most);
+    let (mut too_low, mut enough) = ((most >> RANGE).max(1), most);
     for _ in 0..HALVINGS {
-        // By ratio while the range is wide, since prices matter by their ratio.
-        let between = (too_low.max(most >> HALVINGS) * enough).isqrt().clamp(too_low + 1, enough);
+        // Prices matter by their ratio.
+        let between = (too_low * enough).isqrt();
         if keeps(between) { enough = between } else { too_low = between }
     }
     enough

@@ -1,6 +1,6 @@
 //! Utilisation as a policy sees it: means over periods, some time after their end.
 
-use super::service::Served;
+use super::service::Work;
 use crate::Channel;
 use crate::Trace;
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ pub(crate) struct Seen {
     /// Units that served.
     pub capacity: f64,
     /// What became of the work.
-    pub done: Served,
+    pub done: Work,
     /// Instances in service.
     pub serving: u32,
     /// Instances on their way.
@@ -29,7 +29,7 @@ pub(crate) struct Seen {
 pub(crate) struct Mean {
     /// The number of steps from the start to its end.
     pub end: usize,
-    /// Served over what could have been, 0..=1.
+    /// Work over what could have been, 0..=1.
     pub utilization: f64,
     /// Units in service, which produced it.
     pub capacity: f64,

@@ -12,7 +12,7 @@ pub(crate) struct Queue(f64);
 
 /// What became of the work of a step, in unit-seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Served {
+pub(crate) struct Work {
     /// What waited and what came.
     pub offered: f64,
     /// What was done.
@@ -28,11 +28,11 @@ impl Queue {
     ///
     /// * `demand`, `capacity`: in units.
     #[inline]
-    pub fn serve(&mut self, demand: f64, capacity: f64) -> Served {
+    pub fn serve(&mut self, demand: f64, capacity: f64) -> Work {
         let offered = self.0 + demand * SECONDS;
         let served = offered.min(capacity * SECONDS);
         let left = offered - served;
         self.0 = left.min(LONGEST_QUEUE * capacity);
-        Served { offered, served, dropped: left - self.0, queue: self.0 }
+        Work { offered, served, dropped: left - self.0, queue: self.0 }
     }
 }

@@ -1,8 +1,8 @@
 //! What is counted of a run, and the scores that come of it.
 
-use super::service::Served;
+use super::service::Work;
 use crate::Trace;
-use crate::number::{length, real, units};
+use crate::number::{real, units};
 use crate::outcome::Scores;
 use std::cmp::Ordering;
 
@@ -65,7 +65,7 @@ impl Tally {
     ///
     /// * `capacity`: units in service; `billed`: units that are paid for.
     #[inline]
-    pub fn step(&mut self, rules: &Rules, demand: f64, capacity: f64, billed: f64, done: &Served) {
+    pub fn step(&mut self, rules: &Rules, demand: f64, capacity: f64, billed: f64, done: &Work) {
         self.steps += 1;
         self.billed += billed;
         self.capacity += capacity;
@@ -120,6 +120,11 @@ impl Tally {
         self.billed / HOUR
     }
 
+    /// Unit-hours in service that are missing for utilisation to be no higher than this in the mean.
+    pub fn idle_missing(&self, mean: f64) -> f64 {
+        (self.served / f64::from(Trace::STEP) / mean - self.capacity).max(0.0) / HOUR
+    }
+
     /// Share of time with demand above the level of the objective.
     pub fn above_ratio(&self) -> f64 {
         self.share(self.above)
@@ -157,5 +162,5 @@ impl Tally {
 
 /// Days in so many steps.
 pub(crate) fn days(steps: usize) -> f64 {
-    length(steps) / DAY
+    crate::number::length(steps) / DAY
 }
