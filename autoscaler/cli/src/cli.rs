@@ -23,10 +23,12 @@ Start here:
   muster-autoscaler run --policy web.hcl --state /var/lib/muster
   muster-autoscaler status                         what is, and what is held back
   muster-autoscaler explain web                    the arithmetic of the last decision
+  muster-autoscaler backtest --trace load.csv      what it would have cost and kept on your own load
 
 Data goes to standard output, everything else to standard error. Colour only on a terminal; NO_COLOR is honoured.
 
-Exit codes: 0 done, 64 usage, 69 not reachable, 70 bug, 75 try again, 77 not allowed, 78 configuration."
+Exit codes: 0 done, 64 usage, 65 data, 69 not reachable, 70 bug, 75 try again, 77 not allowed, 78 configuration,
+130 Ctrl-C."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -45,6 +47,10 @@ enum Command {
     Resume(commands::orders::Resume),
     Override(commands::orders::Override),
     Demo(crate::demo::Args),
+    Backtest(commands::backtest::Args),
+    Oracle(commands::oracle::Args),
+    Tune(commands::tune::Args),
+    Decide(commands::decide::Args),
     Replay(commands::replay::Args),
     Cloud(commands::cloud::Args),
     Completions(commands::generate::Completions),
@@ -65,6 +71,10 @@ impl Cli {
             Command::Resume(args) => args.run(),
             Command::Override(args) => args.run(),
             Command::Demo(args) => args.run(),
+            Command::Backtest(args) => args.run(terminal),
+            Command::Oracle(args) => args.run(terminal),
+            Command::Tune(args) => args.run(terminal),
+            Command::Decide(args) => args.run(terminal),
             Command::Replay(args) => args.run(terminal),
             Command::Cloud(args) => args.run(terminal),
             Command::Completions(args) => args.run(),

@@ -13,6 +13,8 @@ pub enum Exit {
     Success = 0,
     /// The command line, or what it asks for, makes no sense.
     Usage = 64,
+    /// What was handed in, such as a recording of load, is not what it should be.
+    Data = 65,
     /// Somebody who is needed cannot be reached.
     Unavailable = 69,
     /// A bug in here.
@@ -23,6 +25,8 @@ pub enum Exit {
     Denied = 77,
     /// A file is wrong. Again will not help.
     Configuration = 78,
+    /// Ctrl-C ended it before its time.
+    Interrupted = 130,
 }
 
 impl Exit {

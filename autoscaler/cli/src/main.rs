@@ -7,6 +7,7 @@ mod commands;
 mod demo;
 mod exit;
 mod journal;
+mod lab;
 mod log;
 mod out;
 mod render;

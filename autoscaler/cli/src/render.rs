@@ -2,13 +2,19 @@
 
 mod alarm;
 mod decision;
+mod outcomes;
+mod regrets;
 mod status;
 mod table;
+mod tuned;
 
 pub use alarm::alarm_text;
 pub use decision::decision;
+pub use outcomes::{outcomes, outcomes_csv};
+pub use regrets::{OfTrace, Split, compact, regrets, schedules_csv};
 pub use status::{fleet, overview};
 pub use table::Table;
+pub use tuned::{reasons, tuned};
 
 use fleet::{DurationText, Timestamp};
 use std::time::Duration;

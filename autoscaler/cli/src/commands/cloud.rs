@@ -4,6 +4,7 @@ use crate::exit::{Exit, Failure, OrExit, Outcome};
 use crate::log::Log;
 use crate::out::{self, Terminal};
 use crate::render::counted;
+use fleet::parse_duration;
 use fleet::ports::Clock;
 use fleet_clock::SystemClock;
 use fleet_cloud::world_file::{self, WorldFile, WorldFileError};
@@ -23,12 +24,12 @@ const SECRET: &str = "muster-secret";
 ///
 /// It behaves as EC2 does (modifications that last, describes that lag, throttling, pools that run dry) and
 /// answers real AWS clients. What a client needs in its environment is printed on standard output. The world's time
-/// runs at --speed; signatures keep the host's.
+/// runs at --speed; signatures keep the host's, and so do `run` and `plan`: beside them leave it at 1.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   muster-autoscaler cloud --port 4566
-  muster-autoscaler cloud --world my-world.hcl --seed 7 --speed 60
+  muster-autoscaler cloud --world my-world.hcl --seed 7 --history 2h
 
 Then, elsewhere, with the printed environment:
   aws ec2 describe-spot-fleet-requests
@@ -46,8 +47,20 @@ pub struct Args {
     /// How many times as fast as real time the world's time runs.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     speed: f64,
+    /// How long the account has been there when it opens: there are metrics of so long, traces and faults began so
+    /// long ago.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_history)]
+    history: Duration,
     #[command(flatten)]
     log: Log,
+}
+
+/// The longest history: longer ones take minutes to play, and no reader asks for more.
+const LONGEST_HISTORY: Duration = Duration::from_secs(30 * 86_400);
+
+fn parse_history(text: &str) -> Result<Duration, String> {
+    let history = parse_duration(text).map_err(|error| error.to_string())?;
+    if history > LONGEST_HISTORY { Err("at most 30d".to_owned()) } else { Ok(history) }
 }
 
 impl Args {
@@ -86,21 +99,26 @@ impl Args {
     async fn serve(self, WorldFile { spec, start, .. }: WorldFile) -> Outcome {
         let mut terminate = signal(SignalKind::terminate()).or_exit(Exit::Bug, "listen to signals")?;
         let clock = Arc::new(SystemClock::new());
-        let start = start.unwrap_or_else(|| clock.wall().floor(Duration::from_secs(1)));
+        let opens = match start {
+            Some(start) => start + self.history,
+            None => clock.wall().floor(Duration::from_secs(1)),
+        };
         let region = spec.region.clone();
         let fleets = spec.fleets.len();
+        let mut world = World::new(spec, self.seed, opens - self.history);
+        world.advance(opens);
         let config = CloudConfig {
             listen: (Ipv4Addr::LOCALHOST, self.port).into(),
             speed: Some(self.speed),
             seed: self.seed,
             credentials: vec![Credential::new(ACCESS_KEY, SECRET)],
-            ..CloudConfig::new(Arc::new(Mutex::new(World::new(spec, self.seed, start))), clock)
+            ..CloudConfig::new(Arc::new(Mutex::new(world)), clock)
         };
         let server = CloudServer::start(config).await.map_err(not_started)?;
         let endpoint = server.endpoint();
         let environment = format!(
-            "export AWS_ENDPOINT_URL={endpoint} AWS_REGION={region} AWS_ACCESS_KEY_ID={ACCESS_KEY} \
-             AWS_SECRET_ACCESS_KEY={SECRET}\n"
+            "export AWS_ENDPOINT_URL={endpoint} AWS_REGION={region} AWS_DEFAULT_REGION={region} \
+             AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET}\n"
         );
         out::print(&environment).or_exit(Exit::Unavailable, "print the environment")?;
         out::say(format_args!("serving {region} with {}; Ctrl-C ends", counted(fleets, "fleet")));

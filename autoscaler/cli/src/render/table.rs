@@ -20,6 +20,27 @@ impl Table {
         self.rows.push(cells.into_iter().map(cell).collect());
     }
 
+    /// A table of (text, the text painted) whose cells lie at the right of their columns, but for the first column and
+    /// those from `left` on.
+    pub fn numbers(rows: Vec<Vec<(String, String)>>, left: usize) -> Self {
+        let width = |column: usize| {
+            rows.iter().filter_map(|row| row.get(column)).map(|(text, _)| text.chars().count()).max()
+        };
+        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+        let mut table = Self::default();
+        for row in rows {
+            table.row(row.into_iter().enumerate().map(|(column, (text, painted))| {
+                if column == 0 || column >= left {
+                    return (text, painted);
+                }
+                let blanks = " ".repeat(widths[column] - text.chars().count());
+                (format!("{blanks}{text}"), format!("{blanks}{painted}"))
+            }));
+        }
+        table
+    }
+
     /// The lines, each with its newline, without blanks at their ends.
     pub fn render(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
