@@ -24,6 +24,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The least saving for which another setting than the one in force is proposed: less comes out of the same policy
 /// from one week to the next.
 pub const WORTH: f64 = 0.02;
+/// The share of the promise that a setting may use up on the part that it is chosen on: another part is never quite like
+/// it, and whoever just kept it there breaks it on every other one.
+const TO_SPARE: f64 = 0.8;
 /// How far above its target the mean utilisation of a policy may be: the contract's.
 const MEAN_ABOVE: f64 = 0.005;
 
@@ -168,8 +171,9 @@ const SHORTEST: u64 = 86_400;
 /// * `progress`: told of the runs of each round.
 ///
 /// Deterministic, whatever the number of threads. Begins with the setting in force and its neighbours, and goes on
-/// from whatever lies on the front of cost against breach, the cheapest that keeps the contract first (a Pareto local
-/// search), until no neighbour is left or `most` have been tried.
+/// from whatever lies on the front of cost against breach, the one that would be chosen first (a Pareto local search),
+/// until no neighbour is left or `most` have been tried. Chosen is the cheapest that keeps the contract with a fifth of
+/// the promise to spare.
 pub fn tune(
     search: &Search<'_>,
     stop: &AtomicBool,
@@ -260,19 +264,32 @@ impl Tried<'_> {
         }
     }
 
-    /// The cheapest that keeps the contract where it has not been expanded, else the first of the front that has not.
+    /// The one that would be chosen where it has not been expanded, else the first of the front that has not.
     fn next_to_expand(&self, expanded: &BTreeSet<Knobs>) -> Option<Knobs> {
         let fresh = |candidate: &&Candidate| !expanded.contains(&candidate.knobs);
-        let best = cheapest_kept(&self.found).filter(fresh);
+        let best = self.chosen().filter(fresh);
         let front = front(&self.found, |candidate| &candidate.first);
         best.or_else(|| front.into_iter().map(|index| &self.found[index]).find(fresh))
             .map(|candidate| candidate.knobs)
     }
 
+    /// The cheapest that keeps the contract with something to spare; the setting in force where that keeps it for less.
+    fn chosen(&self) -> Option<&Candidate> {
+        let spare = TO_SPARE * self.search.policy.objective.at_most;
+        // The setting in force was tried first, and needs nothing to spare: nobody has chosen it on this part.
+        let safe = |(index, candidate): &(usize, &Candidate)| {
+            candidate.first.kept() && (*index == 0 || candidate.first.breach80_ratio <= spare)
+        };
+        let cost = |candidate: &Candidate| candidate.first.cost_unit_hours;
+        // Of equals the one that was found first, which is nearer to what is in force.
+        let all = self.found.iter().enumerate().filter(safe).map(|(_, candidate)| candidate);
+        all.min_by(|a, b| cost(a).total_cmp(&cost(b)))
+    }
+
     /// Judges what was found by the part that the search has not seen.
     fn judged(self, base: Knobs, progress: &(dyn Fn(Progress) + Sync)) -> Tuned {
         let tried = self.found.len();
-        let chosen = cheapest_kept(&self.found).map(|candidate| candidate.knobs);
+        let chosen = self.chosen().map(|candidate| candidate.knobs);
         let on_front: Vec<usize> = front(&self.found, |candidate| &candidate.first);
         let mut judged: Vec<Candidate> = on_front.iter().map(|index| self.found[*index].clone()).collect();
         let knee = knee(&judged.iter().map(|c| c.first.clone()).collect::<Vec<_>>());
@@ -300,12 +317,6 @@ impl Tried<'_> {
             candidate.rest = score;
         }
     }
-}
-
-fn cheapest_kept(found: &[Candidate]) -> Option<&Candidate> {
-    let kept = found.iter().filter(|candidate| candidate.first.kept());
-    // Of equals the one that was found first, which is nearer to what is in force.
-    kept.min_by(|a, b| a.first.cost_unit_hours.total_cmp(&b.first.cost_unit_hours))
 }
 
 /// Runs each setting over all traces; `None` where it was stopped before.

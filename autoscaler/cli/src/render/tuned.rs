@@ -119,8 +119,12 @@ pub fn reasons(tuned: &Tuned) -> String {
             candidate.as_ref().map(|c| format!(" ({})", compared(tuned, c))).unwrap_or_default(),
         ),
         Verdict::Stay { candidate, why: Stay::BreaksThePromise, .. } => format!(
-            "The best other setting did not keep the contract on the part that the search had not seen ({}).",
+            "The best other setting did not keep the contract on the part that the search had not seen ({}){}.",
             candidate.as_ref().and_then(|c| c.rest.as_ref()).map(contract).unwrap_or_default(),
+            match &tuned.base.rest {
+                Some(rest) if !rest.kept() => "; nor did what is in force",
+                _ => "",
+            },
         ),
     }
 }

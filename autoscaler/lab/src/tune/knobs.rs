@@ -41,8 +41,9 @@ const TARGETS: [i64; 10] = [-100, -80, -60, -40, -30, -20, -10, 10, 20, 30];
 const MINIMA: [u32; 3] = [1, 2, 4];
 /// Holds on scale-in, in seconds.
 const IN_HOLDS: [u64; 8] = [0, 30, 60, 120, 240, 480, 900, 1800];
-/// Holds on scale-out, in seconds.
-const OUT_HOLDS: [u64; 3] = [0, 30, 60];
+/// Holds on scale-out, in seconds. Only those are tried that are shorter than the one in force, and only steps that are
+/// larger: what slows growth down costs nothing until the day that is in no recording.
+const OUT_HOLDS: [u64; 4] = [0, 30, 60, 120];
 /// Largest steps, in units; without a limit is beyond the last.
 const STEPS: [u32; 4] = [1, 2, 4, 8];
 
@@ -76,8 +77,8 @@ impl Knobs {
 
     /// Settings in which one knob is one step further, to either side.
     ///
-    /// * `base`: the policy in force: what is tried lies around it, and never below its minimum nor at or above the
-    ///   level of its objective.
+    /// * `base`: the policy in force: what is tried lies around it, never below its minimum, never slower on the way up,
+    ///   and below the level of its objective.
     pub fn neighbours(&self, base: &Policy) -> Vec<Self> {
         let of = Self::of(base);
         let level = thousandths(base.objective.above);
@@ -86,24 +87,25 @@ impl Knobs {
             .map(|by| u32::try_from(i64::from(of.target) + by).unwrap_or(0))
             .filter(|target| *target >= 50 && *target < level.min(951));
         let minima = MINIMA.iter().map(|by| of.min + by).filter(|min| *min < base.capacity.max);
-        let steps = |limit: Option<u32>| {
-            let limits = STEPS.iter().map(|step| Some(*step)).chain([None]);
-            ladder(limits.chain([limit]), |step| step.unwrap_or(u32::MAX))
-        };
-        let holds = |seconds: &[u64], own| {
-            ladder(seconds.iter().map(|s| Duration::from_secs(*s)).chain([own]), |h| *h)
-        };
+        let size = |step: &Option<u32>| step.unwrap_or(u32::MAX);
+        let steps = || STEPS.iter().map(|step| Some(*step)).chain([None]);
+        let in_steps = ladder(steps().chain([of.in_step]), size);
+        let out_steps = ladder(steps().filter(|s| size(s) > size(&of.out_step)).chain([of.out_step]), size);
+        let seconds = |all: &'static [u64]| all.iter().map(|seconds| Duration::from_secs(*seconds));
+        let in_holds = ladder(seconds(&IN_HOLDS).chain([of.in_hold]), |hold| *hold);
+        let shorter = seconds(&OUT_HOLDS).filter(|hold| *hold < of.out_hold);
+        let out_holds = ladder(shorter.chain([of.out_hold]), |hold| *hold);
         let same = |value: &u32| *value;
         let mut all = Vec::new();
         let mut add = |knobs: Self| all.push(knobs);
         beside(&ladder(targets.chain([of.target]), same), self.target, |target| {
             add(Self { target, ..*self });
         });
-        beside(&holds(&IN_HOLDS, of.in_hold), self.in_hold, |in_hold| add(Self { in_hold, ..*self }));
+        beside(&in_holds, self.in_hold, |in_hold| add(Self { in_hold, ..*self }));
         beside(&ladder(minima.chain([of.min]), same), self.min, |min| add(Self { min, ..*self }));
-        beside(&steps(of.in_step), self.in_step, |in_step| add(Self { in_step, ..*self }));
-        beside(&steps(of.out_step), self.out_step, |out_step| add(Self { out_step, ..*self }));
-        beside(&holds(&OUT_HOLDS, of.out_hold), self.out_hold, |out_hold| add(Self { out_hold, ..*self }));
+        beside(&in_steps, self.in_step, |in_step| add(Self { in_step, ..*self }));
+        beside(&out_steps, self.out_step, |out_step| add(Self { out_step, ..*self }));
+        beside(&out_holds, self.out_hold, |out_hold| add(Self { out_hold, ..*self }));
         all
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use autoscaler_core::ScaleOut;
 use autoscaler_policy::File;
 use fleet::Utilization;
 use std::time::Duration;
@@ -60,9 +61,8 @@ fn knobs_turned_come_out_as_they_are_read_from_a_policy() {
     let own = Knobs::of(&base);
     assert_eq!(own.on(&base), base);
     let neighbours = own.neighbours(&base);
-    // Two targets, two holds in, one minimum (never below), one step down each way (none is beyond no limit), and
-    // one hold out.
-    assert_eq!(neighbours.len(), 8, "{neighbours:?}");
+    // Two targets, two holds in, one minimum (never below), and one step in (none is beyond no limit).
+    assert_eq!(neighbours.len(), 6, "{neighbours:?}");
     for knobs in &neighbours {
         let policy = knobs.on(&base);
         assert_eq!(Knobs::of(&policy), *knobs);
@@ -80,19 +80,85 @@ fn knobs_turned_come_out_as_they_are_read_from_a_policy() {
 fn the_search_stays_below_the_level_and_the_maximum() {
     let mut base = Policy { target: Utilization::new(0.79), ..Policy::default() };
     base.capacity.max = 1;
-    let mut seen = BTreeSet::from([Knobs::of(&base)]);
-    let mut todo = vec![Knobs::of(&base)];
+    for knobs in reachable(&base) {
+        let policy = knobs.on(&base);
+        assert!(policy.target.get() < 0.8 && policy.capacity.min == 1, "{policy:?}");
+    }
+}
+
+/// All settings that a search could reach.
+fn reachable(base: &Policy) -> BTreeSet<Knobs> {
+    let mut seen = BTreeSet::from([Knobs::of(base)]);
+    let mut todo = vec![Knobs::of(base)];
     while let Some(knobs) = todo.pop() {
-        for next in knobs.neighbours(&base) {
+        for next in knobs.neighbours(base) {
             if seen.insert(next) {
                 todo.push(next);
             }
         }
     }
-    for knobs in seen {
-        let policy = knobs.on(&base);
-        assert!(policy.target.get() < 0.8 && policy.capacity.min == 1, "{policy:?}");
+    seen
+}
+
+#[test]
+fn the_way_up_is_never_made_slower() {
+    let mut base = Policy::default();
+    base.scale_out.max_step = Some(3);
+    base.scale_out.hold = Duration::from_secs(60);
+    let policies: Vec<Policy> = reachable(&base).iter().map(|knobs| knobs.on(&base)).collect();
+    for ScaleOut { max_step, hold } in policies.iter().map(|policy| policy.scale_out) {
+        assert!(
+            max_step.is_none_or(|step| step >= 3) && hold <= Duration::from_secs(60),
+            "{max_step:?} {hold:?}"
+        );
     }
+    assert!(policies.iter().any(|policy| policy.scale_out == Policy::default().scale_out));
+}
+
+/// Days of load that rises and falls, none quite like another.
+fn wavy(days: u32) -> Trace {
+    let step = |step: u32| {
+        let hours = f64::from(step) / 360.0;
+        6.0 + 4.0 * (hours * std::f64::consts::TAU / 24.0).sin() + 0.5 * (hours * 2.3).sin()
+    };
+    Trace {
+        name: "wavy".into(),
+        start: fleet::Timestamp::from_secs(0),
+        demand: (0..days * 8640).map(step).collect(),
+    }
+}
+
+fn searched(policy: &Policy, threads: usize, stop: bool) -> Result<Tuned, TuneError> {
+    let traces = [wavy(4)];
+    let search = Search {
+        traces: &traces,
+        histories: &[None],
+        policy,
+        setting: &Setting::default(),
+        share: 0.5,
+        most: 40,
+        threads: NonZeroUsize::new(threads).expect("some"),
+    };
+    tune(&search, &AtomicBool::new(stop), &|_| ())
+}
+
+#[test]
+fn a_wasteful_setting_is_found_out_on_any_number_of_threads() {
+    let mut wasteful = Policy::default();
+    wasteful.scale_in.hold = Duration::from_secs(6 * 3600);
+    let tuned = searched(&wasteful, 1, false).expect("a result");
+    let Verdict::Take { candidate, saving, why } = &tuned.verdict else { panic!("{tuned:?}") };
+    assert_eq!(*why, Take::Cheaper);
+    assert!(*saving > 0.05, "{saving}");
+    assert!(candidate.knobs.on(&wasteful).scale_in.hold < wasteful.scale_in.hold);
+    assert!(tuned.tried <= 40 && tuned.knee < tuned.front.len());
+    assert!(tuned.front.iter().all(|candidate| candidate.rest.is_some()), "all are judged");
+    assert_eq!(Ok(tuned), searched(&wasteful, 3, false));
+}
+
+#[test]
+fn a_search_that_is_stopped_at_once_knows_nothing() {
+    assert_eq!(searched(&Policy::default(), 1, true), Err(TuneError::Stopped));
 }
 
 fn turned(change: impl Fn(&mut Policy)) -> (Knobs, Knobs) {
