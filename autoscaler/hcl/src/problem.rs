@@ -1,7 +1,7 @@
 //! What is wrong with a file: facts for programs, text with carets for people.
 
 use crate::Place;
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 use std::fmt;
 use std::ops::Range;
@@ -12,6 +12,9 @@ const KEPT: usize = 200;
 
 /// Values are shown up to this length.
 const SHOWN_VALUE: usize = 80;
+
+/// What stands for what must not be shown.
+const HIDDEN: &str = "***";
 
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -30,9 +33,9 @@ pub struct Problem {
     pub severity: Severity,
     /// The file's name.
     pub file: String,
-    /// The line, from 1.
+    /// The line, from 1; 0 where it is the file as a whole, such as one that cannot be read.
     pub line: usize,
-    /// The column in characters, from 1.
+    /// The column in characters, from 1; 0 where there is no line.
     pub column: usize,
     /// The dotted path of what is wrong, such as `fleet.web.capacity.max`; empty where it is the file itself.
     pub path: String,
@@ -61,6 +64,7 @@ impl Problem {
     /// A problem of what stands at `place`.
     pub fn new(severity: Severity, place: &Place, path: &str, message: impl Into<String>) -> Self {
         let (text, range) = place.line_and_caret();
+        let (text, range) = mask(text, range);
         Self {
             severity,
             file: place.file().to_owned(),
@@ -68,10 +72,28 @@ impl Problem {
             column: place.column(),
             path: path.to_owned(),
             value: None,
+            message: mask(&message.into(), 0..0).0,
+            expected: None,
+            help: None,
+            caret: Caret { order: (place.source.order, place.span.start), text, range },
+        }
+    }
+    /// A problem that keeps a file as a whole from being used, or all of them: there is no line to point at.
+    ///
+    /// * `name`: what it is shown under: a file's name, a directory's.
+    /// * `order`: shown before the problems of the file of this number that lie behind its first byte.
+    pub fn of_file(name: impl Into<String>, order: usize, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            file: name.into(),
+            line: 0,
+            column: 0,
+            path: String::new(),
+            value: None,
             message: message.into(),
             expected: None,
             help: None,
-            caret: Caret { order: (place.source.order, place.span.start), text: text.to_owned(), range },
+            caret: Caret { order: (order, 0), text: String::new(), range: 0..0 },
         }
     }
     /// A problem that keeps the file from being used.
@@ -111,11 +133,16 @@ impl Problem {
         } else {
             format!("{}: {}", self.path, self.message)
         };
-        let line = Snippet::source(self.caret.text.as_str())
-            .line_start(self.line)
-            .path(self.file.as_str())
-            .annotation(AnnotationKind::Primary.span(self.caret.range.clone()));
-        let mut group = level.primary_title(title).element(line);
+        let group = level.primary_title(title);
+        let mut group = if self.line == 0 {
+            group.element(Origin::path(self.file.as_str()))
+        } else {
+            let line = Snippet::source(self.caret.text.as_str())
+                .line_start(self.line)
+                .path(self.file.as_str())
+                .annotation(AnnotationKind::Primary.span(self.caret.range.clone()));
+            group.element(line)
+        };
         if let Some(expected) = &self.expected {
             group = group.element(Level::NOTE.with_name("expected").message(expected.as_str()));
         }
@@ -128,7 +155,8 @@ impl Problem {
 
 /// A value on one line, of bounded length.
 pub(crate) fn shorten(value: &str) -> String {
-    let mut line = value.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let line = value.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let (mut line, _) = mask(&line, 0..0);
     if let Some((cut, _)) = line.char_indices().nth(SHOWN_VALUE) {
         line.truncate(cut);
         line.push('…');
@@ -136,12 +164,50 @@ pub(crate) fn shorten(value: &str) -> String {
     line
 }
 
+/// Hides who calls and with which password, wherever an address says so: problems reach logs, CI and whoever may
+/// look at a daemon.
+///
+/// Works on any text, well formed or not: of every word that holds a colon and then an at sign, what stands
+/// between the two slashes (where there are none, the word's beginning) and the last at sign becomes `***`.
+///
+/// * `range`: a part of the text.
+/// * returns: the text, and where that part lies in it.
+fn mask(text: &str, range: Range<usize>) -> (String, Range<usize>) {
+    let mut masked = String::with_capacity(text.len());
+    let (mut start, mut end) = (range.start, range.end);
+    let breaks = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
+    for word in text.split_inclusive(breaks) {
+        let at = masked.len();
+        let hidden = word.rfind('@').filter(|at| word[..*at].contains(':')).map(|at| {
+            let from = word[..at].find("//").map_or(0, |slashes| slashes + 2);
+            from..at
+        });
+        let Some(hidden) = hidden.filter(|hidden| !hidden.is_empty()) else {
+            masked.push_str(word);
+            continue;
+        };
+        let (hidden_from, hidden_to) = (at + hidden.start, at + hidden.end);
+        masked.extend([&word[..hidden.start], HIDDEN, &word[hidden.end..]]);
+        // What lies behind moves with the text; what lies inside covers all of what is hidden.
+        let moved = |offset: usize, inside: usize| match offset {
+            _ if offset >= hidden_to => offset - hidden_to + hidden_from + HIDDEN.len(),
+            _ if offset > hidden_from => inside,
+            _ => offset,
+        };
+        (start, end) = (moved(start, hidden_from), moved(end, hidden_from + HIDDEN.len()));
+    }
+    (masked, start..end)
+}
+
 impl fmt::Display for Problem {
     /// One line: `FILE:LINE:COLUMN: path: what is wrong`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { severity: _, file, line, column, path, value: _, message, expected, help: _, caret: _ } =
             self;
-        write!(f, "{file}:{line}:{column}: ")?;
+        match line {
+            0 => write!(f, "{file}: ")?,
+            line => write!(f, "{file}:{line}:{column}: ")?,
+        }
         if !path.is_empty() {
             write!(f, "{path}: ")?;
         }
@@ -304,6 +370,45 @@ error: fleet.web.mxa: not known
         assert_eq!((problems.len(), problems.is_cut()), (KEPT + 1, true));
         assert!(problems.has_errors(), "warnings crowded out an error");
         assert!(problems.render(false).ends_with("… and more\n"));
+    }
+
+    #[test]
+    fn who_calls_with_which_password_is_shown_nowhere() {
+        for (text, shown) in [
+            ("http://bob:hunter2@prometheus:9090/x", "http://***@prometheus:9090/x"),
+            ("address = \"bob:hunter2@x\" # @", "address = \"***@x\" # @"),
+            ("\"http://a:b/c@d@x\" \"http://:p@y", "\"http://***@x\" \"http://***@y"),
+            ("ops@example.com http://x:1/ a: @", "ops@example.com http://x:1/ a: @"),
+            ("", ""),
+        ] {
+            assert_eq!(mask(text, 0..0).0, shown);
+            assert_eq!(shorten(text), shown);
+        }
+        let line = "a = \"http://b\u{f6}b:hunter2@x\" # y";
+        for (part, shown) in [
+            ("a", "a"),
+            ("\"http://b\u{f6}b:hunter2@x\"", "\"http://***@x\""),
+            ("hunter", "***"),
+            ("2@", "***@"),
+            ("y", "y"),
+        ] {
+            let at = line.find(part).expect("a part of it");
+            let (masked, range) = mask(line, at..at + part.len());
+            assert_eq!(&masked[range], shown, "{part}");
+        }
+        let problem = Problem::error(&place(line, 4..line.len() - 4, 0), "a", "is odd").value(&line[4..]);
+        let shown = problem.render(&Renderer::plain()) + &serde_json::to_string(&problem).expect("JSON");
+        assert!(!shown.contains("hunter") && !shown.contains("b\u{f6}b"), "{shown}");
+    }
+
+    #[test]
+    fn a_file_as_a_whole_has_no_line() {
+        let mut problems = Problems::default();
+        problems.push(Problem::error(&place("a = 1", 2..3, 0), "a", "odd"));
+        problems.push(Problem::of_file("gone.hcl", 0, "No such file"));
+        assert_eq!(problems.to_string(), "gone.hcl: No such file\nweb.hcl:1:3: a: odd");
+        let shown = problems.render(false);
+        assert!(shown.starts_with("error: No such file\n--> gone.hcl\n"), "{shown}");
     }
 
     #[test]

@@ -81,7 +81,8 @@ pub(crate) fn address(text: &str) -> Checked {
     must(host.is_some(), "does not begin with http:// or https://")?;
     let fine = host.is_some_and(|host| !host.is_empty()) && text.chars().all(|c| c.is_ascii_graphic());
     must(fine, "is not an address")?;
-    must(host.is_some_and(|host| !host.contains('@')), "holds a password; use `token_file`")?;
+    // Anywhere: a slash in a password is no reason to take what follows for a path.
+    must(!text.contains('@'), "holds a password; use `token_file`")?;
     must(!text.contains(['?', '#']), "has a query")
 }
 
@@ -155,7 +156,16 @@ mod tests {
         check(
             address,
             &["http://p:9090", "https://p.example/prefix"],
-            &["", "p:9090", "ftp://p", "http://", "http://a b", "http://u:p@h", "http://p/?x"],
+            &[
+                "",
+                "p:9090",
+                "ftp://p",
+                "http://",
+                "http://a b",
+                "http://u:p@h",
+                "http://u:a/b@h",
+                "http://p/?x",
+            ],
         );
         check(absolute_path, &["/a"], &["", "a", "~/a"]);
         check(group, &["web/front"], &["", "web", "/x", "x/", "a b/c"]);

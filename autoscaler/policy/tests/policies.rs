@@ -11,7 +11,8 @@ use fleet::{Backend, FleetSelector, Power, Timestamp, Utilization};
 use std::path::Path;
 use std::time::Duration;
 
-const REGENERATE: &str = "is not what the tables say; cargo run -p autoscaler-policy --example policy_reference";
+const REGENERATE: &str =
+    "is not what the tables say; cargo run -p autoscaler-policy --example policy_reference";
 
 fn set(text: &str) -> PolicySet {
     load(&[File::new("web.hcl", text)])
