@@ -78,6 +78,7 @@ impl Shell for Fake {
             at: NOW,
             fleets: Vec::new(),
             alarms: Vec::new(),
+            failing: Vec::new(),
             policies: PolicyStatus { loaded: loaded.then_some(NOW), ..PolicyStatus::default() },
             journal: JournalStatus::default(),
             dry_run: false,

@@ -129,40 +129,33 @@ impl Engine {
         *self.metrics.calls.entry(CallCount { operation, class }).or_default() += 1;
         // A region that policies left meanwhile does not mind.
         let state = self.regions.get_mut(*region)?;
-        let about = format!("{region} {operation} {of}");
-        let about = about.trim_end();
+        let about = &about(region, operation, of);
         match result {
             Ok(answer) => {
                 if state.succeeded(operation, of) {
-                    for label in ["denied", "malformed", "unreachable"] {
-                        self.clear(None, label, about, now);
-                    }
+                    self.read_recovered(about, now);
                 }
                 Some(answer)
             }
             Err(error) => {
-                let streak = state.failed(operation, of, error.class(), now.wall, now.monotonic);
                 if of == CUSTOM && error.class() == ErrorClass::Malformed {
                     // One of them is wrong; each by itself, the others are not.
                     state.custom_apart = true;
                 }
-                self.read_failed(about, &error, streak, now);
+                let streak = state.failed(operation, of, error, now.wall, now.monotonic);
+                if let Some(alarm) = alarm_of(about, streak, now) {
+                    self.raise(None, about, alarm, now);
+                }
                 None
             }
         }
     }
 
-    fn read_failed(&mut self, of: &str, error: &ApiError, streak: Streak, now: Now) {
-        let (operation, message) = (of.to_owned(), error.to_string());
-        let alarm = match error.class() {
-            ErrorClass::Denied => Alarm::Denied { operation, message },
-            ErrorClass::Malformed => Alarm::Malformed { operation, message },
-            _ if now.monotonic.saturating_sub(streak.began) >= UNREACHABLE_AFTER => {
-                Alarm::Unreachable { operation, since: streak.since, message }
-            }
-            _ => return,
-        };
-        self.raise(None, of, alarm, now);
+    /// A read works again, or is not made any more.
+    pub(crate) fn read_recovered(&mut self, about: &str, now: Now) {
+        for label in ["denied", "malformed", "unreachable"] {
+            self.clear(None, label, about, now);
+        }
     }
 
     /// A describe of a region's fleets: finds out which is whose.
@@ -371,6 +364,24 @@ struct Asked<'a> {
     region: &'a Region,
     operation: &'static str,
     of: String,
+}
+
+/// What distinguishes the alarms of reads.
+pub(crate) fn about(region: &Region, operation: &str, of: &str) -> String {
+    format!("{region} {operation} {of}").trim_end().to_owned()
+}
+
+/// The alarm that a read's failures are worth, if they are worth one yet.
+fn alarm_of(of: &str, streak: &Streak, now: Now) -> Option<Alarm> {
+    let (operation, message) = (of.to_owned(), streak.error.to_string());
+    match streak.error.class() {
+        ErrorClass::Denied => Some(Alarm::Denied { operation, message }),
+        ErrorClass::Malformed => Some(Alarm::Malformed { operation, message }),
+        _ if now.monotonic.saturating_sub(streak.began) >= UNREACHABLE_AFTER => {
+            Some(Alarm::Unreachable { operation, since: streak.since, message })
+        }
+        _ => None,
+    }
 }
 
 /// A line for people.

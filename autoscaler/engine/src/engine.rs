@@ -269,6 +269,7 @@ impl Engine {
             at: now.wall,
             fleets: self.fleets.values().map(|held| self.show(held, now)).collect(),
             alarms: self.alarms.active(),
+            failing: self.failing(),
             policies: self.policies.clone(),
             journal: self.journal.status(),
             dry_run: self.config.dry_run,

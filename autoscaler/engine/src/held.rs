@@ -1,8 +1,9 @@
 //! One fleet that is held: its state, and what the engine keeps beside it that no plan looks at.
 
 use crate::alarms::Alarms;
+use crate::region::Streak;
 use crate::windows::Windows;
-use crate::{BatchId, CallId, Decided, Record, State};
+use crate::{BatchId, CallId, Decided, Operation, Record, State};
 use autoscaler_core::{Action, Phase};
 use autoscaler_policy::{FleetPolicy, SourcePolicy};
 use fleet::{ErrorClass, FleetName, FleetRef, FleetState, InstanceId, Region, Source, Timestamp};
@@ -50,7 +51,8 @@ pub(crate) struct Held {
     pub unseen: u32,
     pub writing: Option<Writing>,
     pub backoff: Option<Backoff>,
-    pub write_failures: u32,
+    /// What writes fail with, since the last one that did not.
+    pub failing: Option<(Operation, Streak)>,
     /// When writes were begun, within the last minute.
     pub writes: VecDeque<Duration>,
     /// When each source last told something new.
@@ -152,7 +154,7 @@ impl Held {
             unseen: 0,
             writing: None,
             backoff: None,
-            write_failures: 0,
+            failing: None,
             writes: VecDeque::new(),
             heard: BTreeMap::new(),
             told,

@@ -52,7 +52,7 @@ pub use record::{
 pub use replay::{Differs, Divergence, Replayed, explain_at, replay};
 pub use state::{Known, State};
 pub use status::{
-    ActiveAlarm, Alarm, AlarmChange, Decided, FleetStatus, InstanceStatus, JournalStatus, PolicyStatus,
-    Status, WriteStatus,
+    ActiveAlarm, Alarm, AlarmChange, Decided, FailingOperation, FleetStatus, InstanceStatus, JournalStatus,
+    PolicyStatus, Status, WriteStatus,
 };
 pub use timeline::{Served, Timeline};

@@ -1,5 +1,6 @@
 //! Policies: which fleets are held, and what is in force for each at the moment.
 
+use crate::answers::about;
 use crate::held::Held;
 use crate::{Alarm, Cause, Effect, Engine, Now, Override, Record};
 use autoscaler_core::Policy;
@@ -97,8 +98,20 @@ impl Engine {
         if held.writing.is_some() {
             state.writes_in_flight = state.writes_in_flight.saturating_sub(1);
         }
-        if state.fleets.is_empty() {
+        let empty = state.fleets.is_empty();
+        // What nobody asks for any more does not fail any more.
+        let mut gone = Vec::new();
+        let over: Vec<_> =
+            state.failing.keys().filter(|(_, of)| empty || of == name.as_str()).cloned().collect();
+        for (operation, of) in over {
+            state.failing.remove(&(operation, of.clone()));
+            gone.push(about(&region, operation, &of));
+        }
+        if empty {
             self.regions.remove(&region);
+        }
+        for about in gone {
+            self.read_recovered(&about, now);
         }
     }
 

@@ -1,7 +1,7 @@
 //! One region: what was asked there, what may be asked again when, and what is under way.
 
 use crate::CallId;
-use fleet::{ErrorClass, FleetName, Timestamp};
+use fleet::{ApiError, ErrorClass, FleetName, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(crate) struct RegionState {
 }
 
 /// Failures of one operation without a success between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Streak {
     /// How many.
     pub failures: u32,
@@ -41,6 +41,8 @@ pub(crate) struct Streak {
     pub began: Duration,
     /// Not again before.
     pub next: Duration,
+    /// The last error.
+    pub error: ApiError,
 }
 
 impl RegionState {
@@ -60,19 +62,22 @@ impl RegionState {
         &mut self,
         operation: &'static str,
         of: &str,
-        class: ErrorClass,
+        error: ApiError,
         wall: Timestamp,
         now: Duration,
-    ) -> Streak {
+    ) -> &Streak {
+        let class = error.class();
         let streak = self.failing.entry((operation, of.to_owned())).or_insert(Streak {
             failures: 0,
             since: wall,
             began: now,
             next: now,
+            error: error.clone(),
         });
+        streak.error = error;
         streak.failures = streak.failures.saturating_add(1);
         streak.next = now + read_pause(class, streak.failures);
-        *streak
+        streak
     }
 
     /// Notes a success.

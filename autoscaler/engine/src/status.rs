@@ -3,8 +3,8 @@
 use crate::{Override, Withheld};
 use autoscaler_core::{Breach, Pause, Phase, Plan, Report};
 use fleet::{
-    Backend, CapacityUnits, FleetId, FleetName, FleetSelector, FleetState, Health, InstanceId, Pool, Power,
-    Region, Source, Timestamp, Weight,
+    Backend, CapacityUnits, ErrorClass, FleetId, FleetName, FleetSelector, FleetState, Health, InstanceId,
+    Pool, Power, Region, Source, Timestamp, Weight,
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,9 @@ pub struct Status {
     pub fleets: Vec<FleetStatus>,
     /// What is wrong with no fleet in particular.
     pub alarms: Vec<ActiveAlarm>,
+    /// Operations that failed when they were last tried, whether that is worth an alarm yet or not.
+    #[serde(default)]
+    pub failing: Vec<FailingOperation>,
     /// The policies in force.
     pub policies: PolicyStatus,
     /// How the journal does.
@@ -25,6 +28,28 @@ pub struct Status {
     pub dry_run: bool,
     /// Whether it is about to stop.
     pub stopping: bool,
+}
+
+/// An operation that failed when it was last tried. It is tried again; a success ends this.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FailingOperation {
+    /// The metric label: `describe_fleets`, `modify`, …
+    pub operation: String,
+    /// Where.
+    pub region: Region,
+    /// Of which fleet, where it is about a single one: a write.
+    pub fleet: Option<FleetName>,
+    /// What distinguishes it from others of the same operation, where anything does: `custom` for operators' own
+    /// metrics, the policy's name for its Prometheus.
+    pub of: Option<String>,
+    /// Since when it fails.
+    pub since: Timestamp,
+    /// How often in a row it has failed.
+    pub failures: u32,
+    /// What kind of failure the last one was.
+    pub class: ErrorClass,
+    /// The last error.
+    pub message: String,
 }
 
 /// The policies in force.

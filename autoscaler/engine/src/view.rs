@@ -1,9 +1,25 @@
 //! What people and metrics are shown of a fleet.
 
 use crate::held::{Held, WritePhase};
-use crate::{Engine, FleetStatus, InstanceStatus, Now, WriteStatus};
+use crate::region::Streak;
+use crate::{Engine, FailingOperation, FleetStatus, InstanceStatus, Now, WriteStatus};
+use fleet::{FleetName, Region};
 
 impl Engine {
+    /// Reads that fail, by region, and then writes, by fleet.
+    pub(crate) fn failing(&self) -> Vec<FailingOperation> {
+        let reads = self.regions.iter().flat_map(|(region, state)| {
+            let failing = state.failing.iter();
+            failing.map(move |((operation, of), streak)| show_failing(operation, region, None, of, streak))
+        });
+        let writes = self.fleets.values().filter_map(|held| {
+            let (operation, streak) = held.failing.as_ref()?;
+            let region = held.region.as_ref()?;
+            Some(show_failing(operation.label(), region, Some(&held.name), "", streak))
+        });
+        reads.chain(writes).collect()
+    }
+
     pub(crate) fn show(&self, held: &Held, now: Now) -> FleetStatus {
         let state = &held.state;
         let view = state.fleet.as_ref().map(|seen| &seen.what);
@@ -53,5 +69,25 @@ impl Engine {
             decided: held.last.clone(),
             alarms: held.alarms.active(),
         }
+    }
+}
+
+fn show_failing(
+    operation: &str,
+    region: &Region,
+    fleet: Option<&FleetName>,
+    of: &str,
+    streak: &Streak,
+) -> FailingOperation {
+    let Streak { failures, since, began: _, next: _, error } = streak;
+    FailingOperation {
+        operation: operation.to_owned(),
+        region: region.clone(),
+        fleet: fleet.cloned(),
+        of: (!of.is_empty()).then(|| of.to_owned()),
+        since: *since,
+        failures: *failures,
+        class: error.class(),
+        message: error.to_string(),
     }
 }

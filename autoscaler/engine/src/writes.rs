@@ -2,7 +2,7 @@
 
 use crate::calls::{Call, CallKind};
 use crate::held::{Backoff, WritePhase};
-use crate::region::{RegionState, write_pause};
+use crate::region::{RegionState, Streak, write_pause};
 use crate::{
     Alarm, BatchId, CallCount, Effect, Engine, NotSent, Now, Operation, Outcome, Permit, Record, Write,
 };
@@ -86,7 +86,7 @@ impl Engine {
             self.clear(Some(name), label, operation.label(), now);
         }
         let Some(held) = self.fleets.get_mut(name) else { return };
-        held.write_failures = 0;
+        held.failing = None;
         held.backoff = None;
         let Some(writing) = &mut held.writing else { return };
         let step = u16::try_from(writing.step).unwrap_or(u16::MAX);
@@ -113,9 +113,14 @@ impl Engine {
             self.raise(Some(name), operation.label(), alarm, now);
         }
         let Some(held) = self.fleets.get_mut(name) else { return };
-        held.write_failures = held.write_failures.saturating_add(1);
-        let pause = write_pause(class, held.write_failures);
+        let before = held.failing.take().map(|(_, streak)| streak);
+        let failures = before.as_ref().map_or(0, |streak| streak.failures).saturating_add(1);
+        let pause = write_pause(class, failures);
         held.backoff = (pause > Duration::ZERO).then(|| Backoff { until: now.monotonic + pause, class });
+        let since = before.as_ref().map_or(now.wall, |streak| streak.since);
+        let began = before.as_ref().map_or(now.monotonic, |streak| streak.began);
+        let next = now.monotonic + pause;
+        held.failing = Some((operation, Streak { failures, since, began, next, error: error.clone() }));
         self.call_off(name, &Outcome::Failed { class, message: error.to_string() }, now);
         self.after_write(name, now);
     }

@@ -122,6 +122,7 @@ fn the_overview_has_a_row_a_fleet_and_a_line_for_whatever_is_unusual() {
             since: now(),
             alarm: Alarm::JournalFailing { message: "disk full".into() },
         }],
+        failing: Vec::new(),
         policies: PolicyStatus::default(),
         journal: JournalStatus::default(),
         dry_run: true,

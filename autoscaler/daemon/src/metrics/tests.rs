@@ -75,6 +75,7 @@ fn status(fleets: Vec<FleetStatus>) -> Status {
         at: AT,
         fleets,
         alarms: Vec::new(),
+        failing: Vec::new(),
         policies: PolicyStatus::default(),
         journal: JournalStatus::default(),
         dry_run: false,

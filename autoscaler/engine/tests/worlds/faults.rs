@@ -2,7 +2,7 @@
 
 use crate::harness::{CALLER, Harness, ec2, fleet, minutes, secs, world};
 use autoscaler_core::{Decision, Hold, Learned, Memory, Planned, Policy, Snapshot};
-use autoscaler_engine::Alarm;
+use autoscaler_engine::{Alarm, Event, Order};
 use autoscaler_policy::FleetPolicy;
 use fleet::{Backend, ErrorClass, FleetId, FleetSelector, Region, Timestamp};
 use fleet_sim::{Action, Demand, Effect, Fault, ModifyFleet, WorldSpec};
@@ -156,6 +156,51 @@ fn one_regions_slow_api_delays_nobody_else() {
     assert_eq!(report.holds, [Hold::FleetUnseen]);
     assert!(harness.raised().iter().any(|alarm| matches!(alarm, Alarm::Unreachable { .. })));
     harness.conclude();
+}
+
+#[test]
+fn the_last_error_of_what_fails_is_in_the_status_at_once_and_until_it_works() {
+    let refuse = |action, class, code: &str| Effect::Refuse {
+        action: Some(action),
+        share: 1.0,
+        class,
+        code: code.to_owned().into(),
+    };
+    let reads = refuse(Action::DESCRIBE_INSTANCES, ErrorClass::Transient, "Unavailable");
+    let writes = refuse(Action::MODIFY_SPOT_FLEET_REQUEST, ErrorClass::Transient, "InternalError");
+    let within = |from, until, effect| Fault { from: minutes(from), until: Some(minutes(until)), effect };
+    let faults = vec![within(0, 1, reads), within(10, 12, writes)];
+    let mut harness = Harness::new(WorldSpec { faults, ..world(vec![fleet(5, Demand::constant(3.0))]) }, 1);
+    harness.run_until(secs(2));
+    let failing = harness.failing();
+    let [read] = &failing[..] else { panic!("{failing:?}") };
+    assert_eq!((read.operation.as_str(), read.failures), ("describe_instances", 1));
+    assert_eq!((read.class, &read.fleet, &read.of), (ErrorClass::Transient, &None, &None));
+    assert!(read.message.contains("Unavailable"), "{}", read.message);
+    assert_eq!(harness.raised(), [], "it is not worth an alarm yet");
+    harness.run_until(minutes(10));
+    assert_eq!(harness.failing(), []);
+    harness.order(0, raise_min(9)).expect("it is sensible");
+    harness.run_until(minutes(10) + secs(30));
+    let failing = harness.failing();
+    let [write] = &failing[..] else { panic!("{failing:?}") };
+    assert_eq!((write.operation.as_str(), &write.fleet), ("modify", &Some(harness.name(0))));
+    assert!(write.failures > 1 && write.since < harness.now().wall - secs(10), "{write:?}");
+    assert!(write.message.contains("InternalError"), "{}", write.message);
+    harness.truth.bounds = Some((1, 20));
+    harness.run_until(minutes(15));
+    assert_eq!(harness.failing(), []);
+    // What nobody asks for any more is no concern of anybody's.
+    harness.world.inject(Fault::lasting(refuse(Action::DESCRIBE_INSTANCES, ErrorClass::Denied, "No")));
+    harness.run_until(minutes(40));
+    assert!(!harness.failing().is_empty() && !harness.raised().is_empty());
+    harness.policies.clear();
+    harness.happen(Event::PoliciesLoaded(Vec::new()));
+    assert_eq!((harness.failing(), harness.raised()), (vec![], vec![]));
+}
+
+fn raise_min(min: u32) -> Order {
+    Order::Override { min: Some(min), max: None, target: None, lasts: minutes(60) }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::truth::Truth;
 use autoscaler_core::Policy;
 use autoscaler_engine::{
     Alarm, AlarmChange, Answer, BatchId, CallId, Command, CommandError, Config, Effect, Engine, Event,
-    FleetStatus, Now, Order, Read, Replayed, State, Write, replay,
+    FailingOperation, FleetStatus, Now, Order, Read, Replayed, State, Write, replay,
 };
 use autoscaler_policy::{CloudwatchPolicy, FleetPolicy, SourcePolicy};
 use fleet::wire::{AgentSample, SampleBatch};
@@ -372,6 +372,12 @@ impl Harness {
         let status = engine.status(self.now());
         let of_fleets = status.fleets.into_iter().flat_map(|fleet| fleet.alarms);
         status.alarms.into_iter().chain(of_fleets).map(|active| active.alarm).collect()
+    }
+
+    /// The operations that fail now.
+    pub fn failing(&self) -> Vec<FailingOperation> {
+        let engine = self.engine.as_ref().expect("a process runs");
+        engine.status(self.now()).failing
     }
 
     /// Plans everything on the disk again.
