@@ -132,3 +132,92 @@ impl Heard {
         best.map(|measured| measured.demand).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use autoscaler_engine::{CompactSample, Entry, InstanceSeen};
+    use autoscaler_journal::{Journal, Limits, Opened, StateDir, codec::Encoded};
+    use fleet::{Health, InstanceId, InstanceState, Pool, Power, Sample, Saturation, Utilization};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_secs(seconds)
+    }
+
+    fn sample(source: Source, end: i64, period: u64, utilization: f64) -> CompactSample {
+        CompactSample::of(&Sample {
+            source,
+            end: at(end),
+            period: Duration::from_secs(period),
+            utilization: Utilization::new(utilization),
+            // Four instances of two vCPUs.
+            power: Power::new(8.0),
+            instances: 4,
+            saturation: Saturation::default(),
+        })
+    }
+
+    fn instance(number: u32) -> InstanceSeen {
+        InstanceSeen {
+            id: InstanceId::new(format!("i-{number}")),
+            pool: Pool::spot("m5.large", "eu-west-1a"),
+            state: InstanceState::Running,
+            health: Health::Healthy,
+            launched: at(0),
+            vcpus: Some(2),
+            private_ip: None,
+            protected: false,
+        }
+    }
+
+    /// A journal in which web's agents were heard for ten minutes, and CloudWatch once.
+    fn journal(fleets: &[&str]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = StateDir::take(directory.path()).expect("it is ours");
+        let Opened { mut journal, .. } = Journal::open(&state, Limits::default(), at(0)).expect("it opens");
+        for fleet in fleets {
+            let seen = (0..4).map(instance).collect();
+            let instances = Record::Instances { at: at(0), seen, missing: Vec::new(), gone: Vec::new() };
+            let pushed = |n: i64| sample(Source::Push, 10 * (n + 1), 10, if n < 30 { 0.5 } else { 0.75 });
+            let samples = Record::Samples((0..60).map(pushed).collect());
+            let other = Record::Samples(vec![sample(Source::Cloudwatch, 60, 60, 0.9)]);
+            for records in [vec![instances], vec![samples, other]] {
+                let entry = Entry { fleet: FleetName::new(*fleet), at: at(0), records };
+                let encoded = Encoded::of(&entry).expect("it encodes");
+                journal.append(&[encoded.entry()], true).expect("it is written");
+            }
+        }
+        directory
+    }
+
+    #[test]
+    fn a_journal_has_demand_in_units_by_the_source_that_saw_the_most() {
+        let directory = journal(&["web"]);
+        let path = directory.path().to_str().expect("letters");
+        let trace = open(path, None).expect("a trace");
+        // Samples stand in the middle of their ten seconds: from 5 to 595.
+        assert_eq!((trace.start.millis(), trace.demand.len()), (5000, 59));
+        assert_eq!(
+            (trace.demand[0], trace.demand[58]),
+            (2.0, 3.0),
+            "half, then three quarters, of four units"
+        );
+        let file = directory.path().join(JOURNAL_FILE);
+        let by_file = open(file.to_str().expect("letters"), None).expect("a trace");
+        assert_eq!(by_file.demand, trace.demand);
+    }
+
+    #[test]
+    fn a_journal_of_several_fleets_needs_a_name() {
+        let directory = journal(&["api", "web"]);
+        let path = directory.path().to_str().expect("letters");
+        assert_eq!(open(path, None).expect_err("which?").exit, Exit::Usage);
+        assert_eq!(open(path, Some(&FleetName::new("web"))).expect("a trace").demand.len(), 59);
+        assert_eq!(open(path, Some(&FleetName::new("db"))).expect_err("nobody").exit, Exit::Usage);
+        let empty = tempfile::tempdir().expect("a directory");
+        assert_eq!(
+            open(empty.path().to_str().expect("letters"), None).expect_err("none").exit,
+            Exit::Configuration
+        );
+    }
+}

@@ -316,7 +316,7 @@ optimum  100.0      1.000
     }
 
     #[test]
-    fn csv_has_every_field_of_the_json() {
+    fn csv_and_documentation_have_every_field_of_the_json() {
         let mut all = outcome(Runner::Lag, 1.0, 0.5);
         all.scores.interruptions = Some(3);
         all.scores.drained_in_time_ratio = Some(1.0);
@@ -330,6 +330,10 @@ optimum  100.0      1.000
             }
         }
         assert_eq!(paths, COLUMNS.iter().map(|column| (*column).to_owned()).collect());
+        let page = include_str!("../../../../docs/backtest.md");
+        for column in COLUMNS {
+            assert!(page.contains(&format!("`{column}`")), "docs/backtest.md does not explain {column}");
+        }
         let text = outcomes_csv(&[all]).expect("CSV");
         let row = text.lines().nth(1).expect("a row");
         assert!(row.starts_with("\"a, \"\"b\"\".csv\",lag-3+1,259200,172800,1.0,100.0,0.01,,0.5,"), "{row}");
