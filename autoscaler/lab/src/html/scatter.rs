@@ -1,0 +1,256 @@
+//! Cost against breach: every runner as a mark, the clairvoyant's front as a line.
+
+use super::Front;
+use super::course::place;
+use super::scale::{real, ticks, whole};
+use super::text::{Escaped, last_part, percent, plain, word};
+use crate::{Outcome, Runner};
+use std::fmt::Write as _;
+
+const WIDTH: f64 = 760.0;
+const HEIGHT: f64 = 400.0;
+const LEFT: f64 = 62.0;
+const RIGHT: f64 = 744.0;
+const TOP: f64 = 16.0;
+const BOTTOM: f64 = 350.0;
+/// Shares of time that are marked where they fit.
+const SHARES: [f64; 11] = [0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0];
+
+/// From cost and breach to places. Breach goes by its root: what matters lies near nothing, and nothing itself
+/// must be on the chart.
+struct Plane {
+    from: f64,
+    to: f64,
+    root_of_most: f64,
+}
+
+impl Plane {
+    fn over(points: &[(f64, f64)], promised: f64) -> Self {
+        let finite = |value: &f64| value.is_finite();
+        let costs = || points.iter().map(|p| p.0).filter(finite);
+        let (low, high) = (costs().fold(1.0, f64::min), costs().fold(1.0, f64::max));
+        let room = ((high - low) * 0.08).max(0.02);
+        let most = points.iter().map(|p| p.1).filter(finite).fold(promised.max(0.01), f64::max);
+        Self { from: low - room, to: high + room, root_of_most: (most * 1.15).min(1.0).sqrt() }
+    }
+    fn x(&self, cost: f64) -> f64 {
+        LEFT + (cost - self.from) / (self.to - self.from) * (RIGHT - LEFT)
+    }
+    fn y(&self, share: f64) -> f64 {
+        BOTTOM - share.max(0.0).sqrt() / self.root_of_most * (BOTTOM - TOP)
+    }
+}
+
+/// The chart of one trace's outcomes.
+///
+/// * `id`: unique in the document.
+pub(super) fn figure(outcomes: &[&Outcome], front: Option<&Front>, id: &str) -> String {
+    let Some(first) = outcomes.first() else { return String::new() };
+    let points: Vec<(f64, f64)> =
+        outcomes.iter().map(|o| (o.scores.cost_ratio, o.scores.breach80_ratio)).collect();
+    let plane = Plane::over(&points, first.config.objective_at_most);
+    let mut svg = format!(
+        r#"<figure class="scatter"><figcaption><h3>Cost against breach</h3><p>Further left is cheaper, further down breaches less. A filled mark kept the contract, a hollow one did not.</p></figcaption><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="{id}-title {id}-desc"><title id="{id}-title">Cost against breach on {}</title><desc id="{id}-desc">{}</desc>"#,
+        Escaped(last_part(&first.trace)),
+        Escaped(&in_words(outcomes, front)),
+    );
+    axes(&mut svg, &plane);
+    promise(&mut svg, &plane, first.config.objective_at_most);
+    if let Some(front) = front {
+        clairvoyant(&mut svg, &plane, front, id);
+    }
+    let mut labels = Labels::default();
+    for (x, y) in &points {
+        labels.taken.push(Place::around(plane.x(*x), plane.y(*y), 8.0));
+    }
+    for (outcome, (cost, share)) in outcomes.iter().zip(&points) {
+        if cost.is_finite() && share.is_finite() {
+            mark(&mut svg, outcome, plane.x(*cost), plane.y(*share), &mut labels);
+        }
+    }
+    svg.push_str("</svg></figure>");
+    svg
+}
+
+fn in_words(outcomes: &[&Outcome], front: Option<&Front>) -> String {
+    let one = |o: &&Outcome| {
+        let kept = if o.scores.contract_kept { "contract kept" } else { "contract broken" };
+        let (cost, breach) = (plain(o.scores.cost_ratio), percent(o.scores.breach80_ratio));
+        format!("{}: cost {cost}, above 80 % {breach}, {kept}. ", word(&o.runner))
+    };
+    let front =
+        front.map_or("", |_| "The line is the least cost that anybody could have had who knew the future.");
+    outcomes.iter().map(one).collect::<Vec<_>>().concat() + front
+}
+
+fn axes(svg: &mut String, plane: &Plane) {
+    let mut below = f64::INFINITY;
+    for share in SHARES {
+        let y = plane.y(share);
+        // Numbers need room between them.
+        if y < TOP - 1.0 || below - y < 16.0 {
+            continue;
+        }
+        below = y;
+        let _ = write!(
+            svg,
+            r#"<path class="grid" d="M{LEFT} {0}H{RIGHT}"/><text class="tick end" x="{1}" y="{0}" dy=".32em">{2} %</text>"#,
+            place(y),
+            LEFT - 8.0,
+            plain(share * 100.0)
+        );
+    }
+    let step = ticks(plane.to - plane.from, 8).get(1).copied().unwrap_or(1.0);
+    let first = whole((plane.from / step).ceil());
+    for cost in (first..first + 20).map(|i| real(i) * step).take_while(|cost| *cost <= plane.to) {
+        let x = place(plane.x(cost));
+        let _ = write!(
+            svg,
+            r#"<path class="grid" d="M{x} {TOP}V{BOTTOM}"/><text class="tick mid" x="{x}" y="{}">{}</text>"#,
+            BOTTOM + 17.0,
+            plain(cost)
+        );
+    }
+    let middle = f64::midpoint(LEFT, RIGHT);
+    let _ = write!(
+        svg,
+        r#"<text class="axis mid" x="{middle}" y="{}">cost over the clairvoyant's</text><text class="axis mid" transform="translate(14 {}) rotate(-90)">time above 80 % (root scale)</text>"#,
+        BOTTOM + 38.0,
+        f64::midpoint(TOP, BOTTOM)
+    );
+}
+
+/// The share of time that the objective allows.
+fn promise(svg: &mut String, plane: &Plane, at_most: f64) {
+    let y = plane.y(at_most);
+    let _ = write!(
+        svg,
+        r#"<path class="level" d="M{LEFT} {0}H{RIGHT}"/><text class="name above end" x="{RIGHT}" y="{1}">objective: at most {2}</text>"#,
+        place(y),
+        place(y - 5.0),
+        percent(at_most)
+    );
+}
+
+/// The front, as far as it lies on the chart.
+fn clairvoyant(svg: &mut String, plane: &Plane, front: &Front, id: &str) {
+    let mut points: Vec<(f64, f64)> =
+        front.points.iter().copied().filter(|(cost, share)| cost.is_finite() && share.is_finite()).collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let Some(last) = points.last().copied() else { return };
+    let path: Vec<String> = points
+        .iter()
+        .map(|(cost, share)| format!("{} {}", place(plane.x(*cost)), place(plane.y(*share))))
+        .collect();
+    let on_chart = points
+        .iter()
+        .copied()
+        .find(|(cost, share)| plane.x(*cost) >= LEFT && plane.y(*share) >= TOP && *cost <= plane.to);
+    let (x, y) = on_chart.unwrap_or(last);
+    let _ = write!(
+        svg,
+        r#"<clipPath id="{id}-clip"><rect x="{LEFT}" y="{TOP}" width="{}" height="{}"/></clipPath><path class="front" clip-path="url(#{id}-clip)" d="M{}"/><text class="name capacity" x="{}" y="{}">clairvoyant's front</text>"#,
+        RIGHT - LEFT,
+        BOTTOM - TOP,
+        path.join("L"),
+        place(plane.x(x) + 12.0),
+        place(plane.y(y) - 4.0)
+    );
+}
+
+/// One runner: a shape of its own, with its name beside it.
+fn mark(svg: &mut String, outcome: &Outcome, x: f64, y: f64, labels: &mut Labels) {
+    let kept = if outcome.scores.contract_kept { "" } else { " hollow" };
+    let own = if outcome.runner == Runner::Muster { " own" } else { "" };
+    let name = word(&outcome.runner);
+    let (cost, breach) = (plain(outcome.scores.cost_ratio), percent(outcome.scores.breach80_ratio));
+    let (tx, ty, anchor) = labels.place(x, y, &name);
+    let _ = write!(
+        svg,
+        r#"<g class="runner{kept}{own}"><path d="{}"><title>{name}: cost {cost}, above 80 % {breach}</title></path><text class="{anchor}" x="{}" y="{}" dy=".32em">{name}</text></g>"#,
+        shape(outcome.runner, x, y),
+        place(tx),
+        place(ty)
+    );
+}
+
+/// A runner's shape, about fourteen wide.
+pub(super) fn shape(runner: Runner, x: f64, y: f64) -> String {
+    let at = format!("M{} {}", place(x), place(y));
+    let body = match runner {
+        Runner::Muster => "m-7 0a7 7 0 1 0 14 0a7 7 0 1 0 -14 0z",
+        Runner::AwsTt => "m-6 -6h12v12h-12z",
+        Runner::AwsTt5m => "m-6 -4h12v8h-12z",
+        Runner::AwsTt10s => "m-4 -6h8v12h-8z",
+        Runner::AwsAsgTt => "m-6 -6h12l-3 12h-6z",
+        Runner::NomadTv => "m0 -7l7 12h-14z",
+        Runner::Hpa => "m0 -7l7 7l-7 7l-7 -7z",
+        Runner::StaticPeak => "m0 7l7 -12h-14z",
+        Runner::Lag => "m-2 -6h4v4h4v4h-4v4h-4v-4h-4v-4h4z",
+    };
+    at + body
+}
+
+/// A rectangle on the chart.
+#[derive(Clone, Copy)]
+struct Place {
+    left: f64,
+    right: f64,
+    top: f64,
+    bottom: f64,
+}
+
+impl Place {
+    fn around(x: f64, y: f64, reach: f64) -> Self {
+        Self { left: x - reach, right: x + reach, top: y - reach, bottom: y + reach }
+    }
+    fn overlap(&self, other: &Self) -> f64 {
+        let wide = self.right.min(other.right) - self.left.max(other.left);
+        let high = self.bottom.min(other.bottom) - self.top.max(other.top);
+        wide.max(0.0) * high.max(0.0)
+    }
+}
+
+/// Where names stand, so that they overlap neither marks nor each other.
+#[derive(Default)]
+struct Labels {
+    taken: Vec<Place>,
+}
+
+impl Labels {
+    /// * returns: place and anchor of the name of the mark at (x, y).
+    fn place(&mut self, x: f64, y: f64, name: &str) -> (f64, f64, &'static str) {
+        let wide = real(name.chars().count()) * 7.4;
+        let spots = [
+            (13.0, 0.0, "start"),
+            (-13.0, 0.0, "end"),
+            (0.0, -17.0, "mid"),
+            (0.0, 17.0, "mid"),
+            (11.0, -14.0, "start"),
+            (11.0, 14.0, "start"),
+            (-11.0, -14.0, "end"),
+            (-11.0, 14.0, "end"),
+            (13.0, -28.0, "start"),
+            (13.0, 28.0, "start"),
+        ];
+        let spot = |(dx, dy, anchor): (f64, f64, &'static str)| {
+            let (tx, ty) = (x + dx, y + dy);
+            let left = match anchor {
+                "start" => tx,
+                "end" => tx - wide,
+                _ => tx - wide / 2.0,
+            };
+            let place = Place { left, right: left + wide, top: ty - 8.0, bottom: ty + 8.0 };
+            let outside = (LEFT - place.left).max(0.0)
+                + (place.right - RIGHT).max(0.0)
+                + (place.bottom - BOTTOM).max(0.0)
+                + (TOP - 8.0 - place.top).max(0.0);
+            let bad = self.taken.iter().map(|taken| taken.overlap(&place)).sum::<f64>() + outside * 20.0;
+            (bad, place, (tx, ty, anchor))
+        };
+        let best = spots.into_iter().map(spot).min_by(|a, b| a.0.total_cmp(&b.0));
+        let Some((_, place, at)) = best else { return (x, y, "start") };
+        self.taken.push(place);
+        at
+    }
+}
