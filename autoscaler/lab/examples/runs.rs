@@ -3,10 +3,12 @@
 #![allow(clippy::disallowed_methods, reason = "a tool: it measures how long it takes")]
 
 use autoscaler_core::Policy;
+use autoscaler_lab::market::{Market, Recorded};
 use autoscaler_lab::regret::regret;
-use autoscaler_lab::{Bench, Runner, Setting, Trace, compare};
+use autoscaler_lab::{Bench, Interruptions, Runner, Setting, Trace, compare};
 use std::fs::File;
 use std::io::BufReader;
+use std::sync::Arc;
 use std::time::Instant;
 
 const RUNNERS: [Runner; 9] = [
@@ -21,17 +23,33 @@ const RUNNERS: [Runner; 9] = [
     Runner::Lag,
 ];
 
+/// A pool's recording, and its zone: what its file is called up to the first underscore.
+fn recording(file: &str) -> (String, Recorded) {
+    let reader = BufReader::new(File::open(file).expect("a recording"));
+    let name = file.rsplit('/').next().unwrap_or(file);
+    let zone = name.split('_').next().unwrap_or(name).to_owned();
+    (zone, Recorded::read(file, reader, 1).expect("a recording"))
+}
+
 fn main() {
     let mut setting = Setting::default();
     let mut files = Vec::new();
+    let mut recordings = Vec::new();
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--boot" => setting.boot = args.next().and_then(|n| n.parse().ok()).expect("seconds"),
+            "--band" => setting.interruptions = Interruptions::Band,
+            "--stress" => setting.interruptions = Interruptions::Stress,
+            "--stochastic" => setting.stochastic = true,
+            "--spot" => recordings.push(recording(&args.next().expect("a recording"))),
             "--push" => setting.metric = autoscaler_lab::Channel::Push,
             "--noise" => setting.noise = args.next().and_then(|n| n.parse().ok()).expect("a share"),
             _ => files.push(arg),
         }
+    }
+    if !recordings.is_empty() {
+        setting.market = Some(Arc::new(Market::replaying(&recordings)));
     }
     let policy = Policy::default();
     println!("trace      runner         cost breach80    sat  util flips/d act/d  days/s  broken");
@@ -85,6 +103,14 @@ fn main() {
                 days / took,
                 s.contract_broken,
             );
+            if let Some(interruptions) = s.interruptions {
+                println!(
+                    "{name:<10} {runner:?}: {interruptions} interruptions, {:.0} % drained in time, gap {:.0}, lowest {:.2}",
+                    s.drained_in_time_ratio.unwrap_or(f64::NAN) * 100.0,
+                    s.capacity_gap_unit_seconds.unwrap_or(f64::NAN),
+                    s.lowest_serving_ratio.unwrap_or(f64::NAN),
+                );
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A trace made ready for many runs: what they share is worked out once.
 
 use crate::muster::Muster;
-use crate::number::wide;
+use crate::number::{real, wide};
 use crate::oracle;
 use crate::outcome::{Clause, Config, Seconds};
 use crate::rivals::{Rival, with_controller};
@@ -9,7 +9,8 @@ use crate::suite::fleet::steps;
 use crate::suite::metric::Rhythm;
 use crate::suite::tally::{Rules, Tally};
 use crate::suite::{Controller, hold};
-use crate::{Course, Outcome, Runner, Scores, Setting, Trace};
+use crate::world::{self, Losses};
+use crate::{Course, Interruptions, Outcome, Runner, Scores, Setting, Trace};
 use autoscaler_core::Policy;
 use fleet_sim::Rng;
 use std::borrow::Cow;
@@ -60,29 +61,28 @@ impl<'a> Bench<'a> {
 
     /// Runs one of the runners.
     pub fn run(&self, history: Option<&Trace>, runner: Runner, policy: &Policy, course: bool) -> Outcome {
-        match Rival::of(runner, self.rules.target, self.setting) {
-            Some(rival) => self.run_rival(runner, &rival, policy, course),
-            None => self.run_muster(history, policy, course),
+        if let Some(rival) = Rival::of(runner, self.rules.target, self.setting) {
+            return self.run_rival(runner, &rival, policy, course);
         }
+        let mut kept = course.then(Course::default);
+        let run = self.hold(policy, true, &mut self.muster(history, policy), kept.as_mut());
+        self.outcome(runner, history, policy, &run, kept)
     }
 
     /// Runs a rival with parameters of its own.
     pub fn run_rival(&self, runner: Runner, rival: &Rival, policy: &Policy, course: bool) -> Outcome {
         let mut kept = course.then(Course::default);
-        let tally = self.hold_rival(rival, kept.as_mut());
-        self.outcome(runner, None, policy, &tally, kept)
+        let mut deciding = rival.begin(&self.rules, self.peak());
+        let run = with_controller!(&mut deciding, controller => {
+            self.hold(policy, false, controller, kept.as_mut())
+        });
+        self.outcome(runner, None, policy, &run, kept)
     }
 
-    pub(crate) fn hold_rival(&self, rival: &Rival, course: Option<&mut Course>) -> Tally {
-        let peak = self.demand.iter().copied().fold(0.0, f64::max);
-        let mut deciding = rival.begin(&self.rules, peak);
-        with_controller!(&mut deciding, controller => self.hold(controller, course))
-    }
-
-    fn run_muster(&self, history: Option<&Trace>, policy: &Policy, course: bool) -> Outcome {
-        let mut kept = course.then(Course::default);
-        let tally = self.hold(&mut self.muster(history, policy), kept.as_mut());
-        self.outcome(Runner::Muster, history, policy, &tally, kept)
+    /// A rival's run in the suite, without interruptions.
+    pub(crate) fn hold_rival(&self, rival: &Rival) -> Tally {
+        let mut deciding = rival.begin(&self.rules, self.peak());
+        with_controller!(&mut deciding, controller => self.hold_in_suite(controller, None))
     }
 
     /// Our policy, with what it may have learned from before.
@@ -94,8 +94,35 @@ impl<'a> Bench<'a> {
         muster
     }
 
-    pub(crate) fn hold(&self, controller: &mut impl Controller, course: Option<&mut Course>) -> Tally {
+    /// Lets a controller hold a fleet in the world of the setting.
+    ///
+    /// * `reacts`: whether it heeds notices.
+    pub(crate) fn hold(
+        &self,
+        policy: &Policy,
+        reacts: bool,
+        controller: &mut impl Controller,
+        course: Option<&mut Course>,
+    ) -> (Tally, Option<Losses>) {
+        if !world::is_needed(self.setting) {
+            return (self.hold_in_suite(controller, course), None);
+        }
+        let (tally, losses) = world::hold(self, policy, reacts, controller, course);
+        (tally, Some(losses).filter(|_| self.setting.interruptions != Interruptions::None))
+    }
+
+    /// Lets a controller hold a fleet in the suite, whatever the setting says of chance and interruptions.
+    pub(crate) fn hold_in_suite(
+        &self,
+        controller: &mut impl Controller,
+        course: Option<&mut Course>,
+    ) -> Tally {
         hold(&self.rules, &self.demand, self.first(), controller, course)
+    }
+
+    /// The highest demand.
+    pub(crate) fn peak(&self) -> f64 {
+        self.demand.iter().copied().fold(0.0, f64::max)
     }
 
     /// Instances in service at the start.
@@ -129,7 +156,7 @@ impl<'a> Bench<'a> {
     pub(crate) fn flips_allowed(&self) -> f64 {
         FLIPS.max(*self.tracking_flips.get_or_init(|| {
             let rival = Rival::of(Runner::AwsTt, self.rules.target, self.setting);
-            rival.map_or(0.0, |rival| self.hold_rival(&rival, None).scores().flips_per_day)
+            rival.map_or(0.0, |rival| self.hold_rival(&rival).scores().flips_per_day)
         }))
     }
 
@@ -158,10 +185,17 @@ impl<'a> Bench<'a> {
         runner: Runner,
         history: Option<&Trace>,
         policy: &Policy,
-        tally: &Tally,
+        (tally, losses): &(Tally, Option<Losses>),
         course: Option<Course>,
     ) -> Outcome {
         let mut scores = tally.scores();
+        if let Some(losses) = losses {
+            let Losses { interruptions, drained, gap, lowest_share } = *losses;
+            scores.interruptions = Some(interruptions);
+            scores.drained_in_time_ratio = (interruptions > 0).then(|| real(drained) / real(interruptions));
+            scores.capacity_gap_unit_seconds = Some(real(gap) * f64::from(Trace::STEP));
+            scores.lowest_serving_ratio = Some(lowest_share);
+        }
         let at_most = policy.objective.at_most;
         scores.oracle_unit_hours = self.oracle_unit_hours();
         scores.cost_ratio = scores.cost_unit_hours / scores.oracle_unit_hours;

@@ -75,7 +75,7 @@ pub fn front(bench: &Bench<'_>, runner: Runner) -> Vec<Point> {
     let least = bench.oracle_unit_hours();
     let at = |percent: u32| {
         let target = f64::from(percent) / 100.0;
-        let scores = bench.hold_rival(&rival.at(target), None).scores();
+        let scores = bench.hold_rival(&rival.at(target)).scores();
         Point {
             setting: target,
             cost_unit_hours: scores.cost_unit_hours,

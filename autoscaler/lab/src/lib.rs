@@ -30,6 +30,7 @@ pub mod suite;
 pub mod sweep;
 pub mod trace;
 pub mod tune;
+mod world;
 
 pub use bench::Bench;
 pub use outcome::{Course, Outcome, Scores};

@@ -7,8 +7,8 @@ use crate::suite::metric::{Mean, Metric, Rhythm, Seen};
 use crate::suite::tally::Rules;
 use crate::{Channel, Setting, Trace};
 use autoscaler_core::sizing::{self, Sizing};
-use autoscaler_core::{Learned, Policy, Way, step_target};
-use fleet::{Power, Sample, Saturation, Source, Timestamp, Utilization};
+use autoscaler_core::{Learned, Member, Memory, Phase, Policy, Way, step_target};
+use fleet::{Health, InstanceId, Pool, Power, Sample, Saturation, Source, Timestamp, Utilization, Weight};
 use std::time::Duration;
 
 /// A sample of agents speaks for the fleet when at least this share of it, in halves, has spoken.
@@ -84,6 +84,21 @@ impl Muster {
     }
 }
 
+/// An instance as far as the time that it took to serve is concerned.
+fn member(since: Timestamp, launched: Timestamp) -> Member {
+    Member {
+        id: InstanceId::new("i-0"),
+        pool: Pool::spot("m5.large", "eu-west-1a"),
+        weight: Weight::new(1.0),
+        power: Power::new(1.0),
+        phase: Phase::InService,
+        since,
+        launched,
+        health: Health::Healthy,
+        protected: false,
+    }
+}
+
 impl Controller for Muster {
     fn decide(&mut self, seen: &Seen) -> u32 {
         if let Some(mean) = self.metric.take(seen) {
@@ -114,6 +129,12 @@ impl Controller for Muster {
         let capacity = self.policy.capacity;
         let needed = self.sizing.as_ref().map_or(0.0, |sizing| sizing.needed.get());
         crate::number::units(needed).clamp(capacity.min, capacity.max)
+    }
+
+    fn began_to_serve(&mut self, step: usize, asked: usize) {
+        let seconds = |steps: usize| Duration::from_secs(crate::number::wide(steps) * u64::from(Trace::STEP));
+        let since = self.start + seconds(step);
+        self.learned.observe_members(&[member(since, since - seconds(asked))], &Memory::default());
     }
 
     fn reason(&self) -> String {

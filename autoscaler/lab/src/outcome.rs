@@ -96,6 +96,9 @@ pub struct Scores {
     /// Unit-seconds of capacity that interruptions left missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity_gap_unit_seconds: Option<f64>,
+    /// The least share of the capacity that was to serve which did, at any time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lowest_serving_ratio: Option<f64>,
     /// Whether the contract was kept.
     pub contract_kept: bool,
     /// What was not kept of it.

@@ -66,7 +66,7 @@ pub fn regret(
     } else {
         crate::backtest(trace, history, runner, policy, setting, false).scores.cost_unit_hours
     };
-    let followed = bench.hold(&mut Following { needs: &needs }, None).unit_hours();
+    let followed = bench.hold_in_suite(&mut Following { needs: &needs }, None).unit_hours();
     let oracle = bench.oracle_unit_hours();
     let rhythm = rhythm(runner, setting);
     let foreseen = foreseeing(rules, &bench.demand, rhythm);
@@ -94,13 +94,14 @@ fn undisturbed(
     policy: &Policy,
 ) -> (f64, Vec<u32>) {
     let needs = Vec::with_capacity(bench.demand.len());
-    let peak = bench.demand.iter().copied().fold(0.0, f64::max);
     let Some(rival) = Rival::of(runner, bench.rules.target, bench.setting) else {
         let mut noting = Noting { inner: bench.muster(history, policy), needs };
-        return (bench.hold(&mut noting, None).unit_hours(), noting.needs);
+        let (tally, _) = bench.hold(policy, true, &mut noting, None);
+        return (tally.unit_hours(), noting.needs);
     };
-    let mut noting = Noting { inner: rival.begin(&bench.rules, peak), needs };
-    (bench.hold(&mut noting, None).unit_hours(), noting.needs)
+    let mut noting = Noting { inner: rival.begin(&bench.rules, bench.peak()), needs };
+    let (tally, _) = bench.hold(policy, false, &mut noting, None);
+    (tally.unit_hours(), noting.needs)
 }
 
 /// A controller whose needs are written down.
@@ -117,6 +118,9 @@ impl<C: Controller> Controller for Noting<C> {
     }
     fn need(&self) -> u32 {
         self.inner.need()
+    }
+    fn began_to_serve(&mut self, step: usize, asked: usize) {
+        self.inner.began_to_serve(step, asked);
     }
     fn reason(&self) -> String {
         self.inner.reason()
@@ -140,10 +144,11 @@ impl Controller for Following<'_> {
     }
 }
 
-/// How often a runner decides, and how old its newest sample is then.
+/// How often a runner decides, as far as the oracle does: by the minute at the most. And how old its newest sample is
+/// then.
 fn rhythm(runner: Runner, setting: &Setting) -> Rhythm {
     let seconds = |period, late| Rhythm { period: fleet::steps(period), late: fleet::steps(late) };
-    match runner {
+    let Rhythm { period, late } = match runner {
         Runner::Muster => Rhythm::of(setting.metric),
         Runner::AwsTt | Runner::AwsAsgTt => seconds(60, 60),
         Runner::AwsTt5m => seconds(300, 300),
@@ -151,7 +156,8 @@ fn rhythm(runner: Runner, setting: &Setting) -> Rhythm {
         Runner::NomadTv => seconds(10, 10),
         Runner::Hpa | Runner::StaticPeak => seconds(10, 0),
         Runner::Lag => seconds(10, 180),
-    }
+    };
+    Rhythm { period: period.max(fleet::steps(60)), late }
 }
 
 /// Unit-hours of whoever knows demand until the end of the period in which a launch made now begins to serve, and keeps

@@ -42,6 +42,12 @@ pub(crate) trait Controller {
     /// What it would want now if nothing made it wait or keep: for the split of regret.
     fn need(&self) -> u32;
 
+    /// Hears of an instance that begins to serve: the step, and how many steps before it was asked for. Only a world
+    /// in which that varies tells.
+    fn began_to_serve(&mut self, step: usize, asked: usize) {
+        let _ = (step, asked);
+    }
+
     /// Why it wants what it last wanted.
     fn reason(&self) -> String;
 }

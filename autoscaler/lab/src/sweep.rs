@@ -79,6 +79,43 @@ pub fn sweep(
     done.into_inner().unwrap_or_else(PoisonError::into_inner).1
 }
 
+/// Fills in `soft_cost_ratio`, which takes some tens of times as long as a rival's run: once for all jobs that share a
+/// trace, setting, bounds, target and objective.
+///
+/// * `outcomes`: what [`sweep`] returned for these jobs.
+pub fn add_soft_cost(
+    jobs: &[Job<'_>],
+    outcomes: &mut [Option<Outcome>],
+    threads: NonZeroUsize,
+    stop: &AtomicBool,
+) {
+    let benches = Benches::of(jobs);
+    let found: Vec<Mutex<Option<f64>>> = benches.benches.iter().map(|_| Mutex::new(None)).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let job = benches.of.iter().position(|of| *of == place).and_then(|first| jobs.get(first));
+            let Some(job) = job else { return };
+            let bench = Bench::new(job.trace, job.policy, job.setting);
+            let soft = bench.soft_unit_hours(job.policy.objective.at_most);
+            *found[place].lock().unwrap_or_else(PoisonError::into_inner) = soft;
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.get().min(found.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    for (outcome, place) in outcomes.iter_mut().zip(&benches.of) {
+        let soft = *found[*place].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outcome) = outcome {
+            outcome.scores.soft_cost_ratio = soft.map(|soft| outcome.scores.cost_unit_hours / soft);
+        }
+    }
+}
+
 impl Job<'_> {
     fn days(&self) -> f64 {
         days(self.trace.demand.len() + self.history.map_or(0, |history| history.demand.len()))

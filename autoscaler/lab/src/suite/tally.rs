@@ -120,9 +120,11 @@ impl Tally {
         self.billed / HOUR
     }
 
-    /// Unit-hours in service that are missing for utilisation to be no higher than this in the mean.
+    /// Unit-hours in service that are missing for utilisation to be no higher than this in the mean, in whole
+    /// unit-minutes.
     pub fn idle_missing(&self, mean: f64) -> f64 {
-        (self.served / f64::from(Trace::STEP) / mean - self.capacity).max(0.0) / HOUR
+        let missing = (self.served / f64::from(Trace::STEP) / mean - self.capacity).max(0.0) / HOUR;
+        (missing * 60.0 - 1e-6).ceil() / 60.0
     }
 
     /// Share of time with demand above the level of the objective.
