@@ -10,7 +10,7 @@ use tests::programs::{Running, autoscaler, ended, run};
 /// The fleet of the world that `cloud` serves by default.
 const FLEET: &str = "sfr-73fbd2ce-aa30-494c-8788-1cee4b2ad1f5";
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 18] = [
     "run",
     "check",
     "explain-policy",
@@ -21,6 +21,10 @@ const COMMANDS: [&str; 14] = [
     "resume",
     "override",
     "demo",
+    "backtest",
+    "oracle",
+    "tune",
+    "decide",
     "replay",
     "cloud",
     "completions",
@@ -122,7 +126,41 @@ fn check_finds_everything_at_once_and_exits_with_78() {
     assert_eq!(run(["check", text(directory.path())]).0, 0);
     let (code, _, err) = run(["check", text(&bad)]);
     assert_eq!(code, 78);
-    assert!(err.contains("bad.hcl: No such file"), "{err}");
+    assert!(err.contains("No such file") && err.contains("bad.hcl"), "{err}");
+}
+
+#[test]
+fn what_cannot_be_read_is_a_problem_beside_the_others_and_no_fleet_at_all_is_one() {
+    let (directory, policy) = home();
+    fs::write(&policy, "fleet \"web\" {\n  di = 7\n}\n").expect("a policy");
+    let gone = directory.path().join("gone.hcl");
+    let (code, out, err) = run(["check", "--format", "json", text(&gone), text(&policy)]);
+    assert_eq!((code, err.as_str()), (78, ""));
+    let found = json(&out);
+    let problems = found["problems"].as_array().expect("problems");
+    let about = |path: &Path, line: u64| problems.iter().any(|p| p["file"] == text(path) && p["line"] == line);
+    assert!(about(&gone, 0) && about(&policy, 2), "{out}");
+
+    let pipe = directory.path().join("pipe.hcl");
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("`mkfifo` runs");
+    assert!(made.success());
+    fs::write(&policy, good("web")).expect("a policy");
+    let line = format!("{} check {} < /dev/null", text(Path::new(autoscaler().get_program())), text(&pipe));
+    let writes = format!("cat {} > {} & {line}", text(&policy), text(&pipe));
+    let (code, out, err) = ended(Command::new("bash").args(["-c", &writes]));
+    assert_eq!((code, out.as_str()), (0, "ok: 1 fleet (web)\n"), "{err}");
+
+    let empty = directory.path().join("empty");
+    fs::create_dir(&empty).expect("a directory");
+    let state = directory.path().join("state");
+    for arguments in [&["check", text(&empty)][..], &["run", "--policy", text(&empty), "--state", text(&state)]] {
+        let (code, out, err) = run(arguments);
+        assert_eq!((code, out.as_str()), (78, ""), "{arguments:?}");
+        assert!(err.contains("no fleet is named"), "{err}");
+    }
+    let (code, _, err) =
+        run(["run", "--policy", text(&policy), "--state", text(&policy), "--region", "eu-west-1", "--listen", "127.0.0.1:0"]);
+    assert_eq!(code, 78, "a file is no state directory: {err}");
 }
 
 #[test]
