@@ -1,11 +1,11 @@
 //! How AWS is reached: the region, other addresses than AWS's own, and the ports that the daemon works through.
 
-use crate::exit::{Exit, Failure};
 use autoscaler::{Connect, RegionPorts};
-use fleet::Region;
 use fleet::ports::{Answer, Clock};
+use fleet::{InstanceId, Region};
 use fleet_aws::{Aws, AwsConfig, Endpoints};
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
@@ -63,25 +63,53 @@ impl Endpoint {
             _ => Err(format!("{url:?} is no address such as http://127.0.0.1:4566")),
         }
     }
+
+    fn is_loopback(&self) -> bool {
+        let host = reqwest::Url::parse(&self.url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        host.is_some_and(|host| {
+            let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+            host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        })
+    }
+}
+
+/// How this host's metadata service is asked, as AWS's own variables say.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Metadata {
+    /// `true`: it is not asked at all.
+    #[arg(long = "metadata-disabled", env = "AWS_EC2_METADATA_DISABLED", hide = true, value_name = "BOOL")]
+    disabled: Option<String>,
+    /// Where it is, when not where EC2 has it.
+    #[arg(
+        long = "metadata-endpoint",
+        env = "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+        hide = true,
+        value_name = "URL"
+    )]
+    endpoint: Option<String>,
 }
 
 impl Where {
-    /// The region of policies that name none.
-    ///
-    /// * `needed`: whether there are such policies; AWS's own configuration is asked only then, for its last
-    ///   resort is a metadata service that may be far away.
-    pub async fn region(&self, needed: bool) -> Result<Option<Region>, Failure> {
-        if self.region.is_some() || !needed {
-            return Ok(self.region.clone());
+    /// The region that policies without one are in, where the command line says so. Otherwise AWS's own
+    /// configuration is asked once such a policy is loaded: see [`Connect::default_region`].
+    pub fn region(&self) -> Option<Region> {
+        self.region.clone()
+    }
+
+    /// The instance that this process runs on, as its metadata service says; `None` off EC2, and where that
+    /// service is not to be asked.
+    pub async fn own_instance(&self, metadata: &Metadata) -> Option<InstanceId> {
+        if !self.has_metadata(metadata) {
+            return None;
         }
-        let region = fleet_aws::default_region().await;
-        let missing = || {
-            Failure::new(
-                Exit::Configuration,
-                "a policy names no region, nor does AWS's own configuration: give --region, or `region` in the policy",
-            )
-        };
-        region.map(Some).ok_or_else(missing)
+        fleet_aws::own_instance().await
+    }
+
+    /// Whether a metadata service is worth asking. A cloud on this host's loopback knows nothing of the instance
+    /// that we may run on, unless it says that it does.
+    fn has_metadata(&self, Metadata { disabled, endpoint }: &Metadata) -> bool {
+        let off = disabled.as_ref().is_some_and(|word| word.trim().eq_ignore_ascii_case("true"));
+        !off && (endpoint.is_some() || !self.endpoints.iter().any(Endpoint::is_loopback))
     }
 
     /// The ports of every region, over the AWS SDK.
@@ -97,7 +125,7 @@ impl Where {
             };
             *slot = Some(url.clone());
         }
-        AwsPorts { endpoints, first: OnceCell::new() }
+        AwsPorts { endpoints, first: OnceCell::new(), region: OnceCell::new() }
     }
 }
 
@@ -105,6 +133,8 @@ impl Where {
 pub struct AwsPorts {
     endpoints: Endpoints,
     first: OnceCell<Aws>,
+    /// What AWS's own configuration said, once it said something: fleets do not move when a profile is edited.
+    region: OnceCell<Region>,
 }
 
 impl Connect for AwsPorts {
@@ -121,6 +151,14 @@ impl Connect for AwsPorts {
             };
             let aws = Arc::new(self.first.get_or_init(connect).await.for_region(region));
             Ok(RegionPorts { cloud: Arc::<Aws>::clone(&aws), metrics: aws })
+        })
+    }
+
+    fn default_region(&self) -> Answer<'_, Option<Region>> {
+        Box::pin(async move {
+            let found =
+                self.region.get_or_try_init(async || fleet_aws::default_region().await.ok_or(())).await;
+            Ok(found.ok().cloned())
         })
     }
 }
@@ -140,6 +178,28 @@ mod tests {
         assert_eq!(Endpoint::parse("http://proxy/?to=ec2"), endpoint(Service::All, "http://proxy/?to=ec2"));
         for wrong in ["s3=http://x", "ec2=", "ec2", "ftp://x", "http://", "127.0.0.1:4566"] {
             assert!(Endpoint::parse(wrong).is_err(), "{wrong} was taken");
+        }
+    }
+
+    #[test]
+    fn metadata_is_not_asked_where_it_is_off_or_the_cloud_is_on_loopback() {
+        let metadata = |disabled: Option<&str>, endpoint: Option<&str>| Metadata {
+            disabled: disabled.map(str::to_owned),
+            endpoint: endpoint.map(str::to_owned),
+        };
+        for (endpoint, metadata, asked) in [
+            (None, metadata(None, None), true),
+            (None, metadata(Some("false"), None), true),
+            (None, metadata(Some("True"), Some("http://127.0.0.1:1")), false),
+            (Some("http://ec2.internal"), metadata(None, None), true),
+            (Some("http://127.0.0.1:4566"), metadata(None, None), false),
+            (Some("ec2=http://[::1]:4566"), metadata(None, None), false),
+            (Some("http://localhost:4566"), metadata(None, None), false),
+            (Some("http://127.0.0.1:4566"), metadata(None, Some("http://127.0.0.1:1")), true),
+        ] {
+            let endpoints = endpoint.map(|text| Endpoint::parse(text).expect(text)).into_iter().collect();
+            let place = Where { region: None, endpoints };
+            assert_eq!(place.has_metadata(&metadata), asked, "{endpoint:?} {metadata:?}");
         }
     }
 

@@ -122,7 +122,8 @@ impl Daemon {
 fn refusal(status: StatusCode, body: &[u8]) -> Failure {
     let exit = match status.as_u16() {
         401 | 403 => Exit::Denied,
-        400 | 404 | 422 => Exit::Usage,
+        // What is too large was typed as well: 413.
+        400 | 404 | 413 | 422 => Exit::Usage,
         408 | 429 | 503 => Exit::TryAgain,
         _ => Exit::Unavailable,
     };
@@ -139,4 +140,28 @@ pub fn wait<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
         .build()
         .or_exit(Exit::Unavailable, "start the runtime")?
         .block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_ends_with_what_whoever_asked_can_do_about_it() {
+        for (status, exit) in [
+            (400, Exit::Usage),
+            (401, Exit::Denied),
+            (403, Exit::Denied),
+            (404, Exit::Usage),
+            (408, Exit::TryAgain),
+            (413, Exit::Usage),
+            (422, Exit::Usage),
+            (429, Exit::TryAgain),
+            (500, Exit::Unavailable),
+            (503, Exit::TryAgain),
+        ] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(refusal(status, b"").exit, exit, "{status}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use autoscaler_journal::{JournalError, Limits};
 use fleet::Region;
 use fleet::ports::{Answer, Clock, Cloud, Metrics};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +66,12 @@ pub trait Connect: Send + Sync {
     /// * `clock`: what the ports must wait on (back-off, budgets), but for transport timeouts.
     /// * An error is answered to the call that needed the region; the next call tries again.
     fn connect<'a>(&'a self, region: &'a Region, clock: Arc<dyn Clock>) -> Answer<'a, RegionPorts>;
+
+    /// The region of policies that name none, where nobody has said which: asked when such a policy is loaded, at
+    /// the start or later. `None` where nobody knows.
+    fn default_region(&self) -> Answer<'_, Option<Region>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 /// The same ports for every region: a simulated world, or one account's loopback.
@@ -114,10 +121,14 @@ impl StartError {
             // EX_TEMPFAIL: the other process may end, the disk may have room again.
             Self::State(JournalError::Locked { .. } | JournalError::Full { .. }) | Self::Thread(_) => 75,
             // EX_NOPERM.
-            Self::State(JournalError::Io { source, .. })
-                if matches!(source.kind(), std::io::ErrorKind::PermissionDenied) =>
-            {
+            Self::State(JournalError::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
                 77
+            }
+            // EX_CONFIG: it is no directory, or lies below what is none.
+            Self::State(JournalError::Io { source, .. })
+                if matches!(source.kind(), ErrorKind::NotADirectory | ErrorKind::AlreadyExists) =>
+            {
+                78
             }
             // EX_UNAVAILABLE.
             Self::State(_) => 69,

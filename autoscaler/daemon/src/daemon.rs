@@ -7,11 +7,12 @@ use crate::idle::Activity;
 use crate::logbook::Logbook;
 use crate::metrics::Metrics;
 use crate::named::Named;
-use crate::policies::{self, Loaded, Watcher};
+use crate::policies::{self, Loaded, Reading, Watcher};
 use crate::queue::{Envelope, Happened};
 use crate::recorder::{Beginning, Recorder, ThreadEnd};
 use crate::runtime::{Ended, Inlets, Runtime};
 use autoscaler_engine::{Engine, Entry};
+use autoscaler_policy::Problems;
 use fleet::ports::Clock;
 use std::sync::{Arc, mpsc as threads};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -45,9 +46,11 @@ impl Daemon {
         connect: Arc<dyn Connect>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        let Loaded { set, files } =
-            policies::load(&config.policies).map_err(|problems| StartError::Policies { problems })?;
+        let wrong = |problems: Problems| StartError::Policies { problems: problems.to_string() };
+        let Loaded { mut set, files } = policies::load(&config.policies).map_err(wrong)?;
         policies::warn(&set.warnings);
+        let region = config.engine.region.clone();
+        policies::settle_regions(&mut set.fleets, region.as_ref(), &*connect).await.map_err(wrong)?;
         let activity = Arc::new(Activity::default());
         // Held until the engine's task runs: a daemon that starts is not idle.
         let starting = activity.begin();
@@ -74,7 +77,9 @@ impl Daemon {
             activity: Arc::clone(&activity),
             orders,
             happened: happened_in.clone(),
-            judged: Ok(files),
+            judged: Reading { files, ..Reading::default() },
+            region,
+            connect: Arc::clone(&connect),
         };
         let mut tasks = Named::default();
         tasks.spawn("policy watcher", watcher.run());

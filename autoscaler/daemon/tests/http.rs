@@ -88,8 +88,8 @@ impl Shell for Fake {
     async fn fleet(&self, _: FleetName) -> Result<Option<FleetStatus>, Unanswered> {
         Ok(None)
     }
-    async fn decisions(&self, _: FleetName) -> Result<Option<Vec<Decided>>, Unanswered> {
-        Ok(None)
+    async fn decisions(&self, name: FleetName) -> Result<Option<Vec<Decided>>, Unanswered> {
+        Ok((name.as_str() == "web").then(Vec::new))
     }
     async fn decision_at(&self, _: FleetName, _: Timestamp) -> Result<Option<Decided>, Unanswered> {
         Err(Unanswered::NotReadable("damaged".into()))
@@ -289,6 +289,11 @@ async fn orders_that_make_no_sense_change_nothing() {
     for (body, says) in [
         (json!({"for": "1h", "by": "jo", "reason": " "}), "reason: 1 to 500 characters"),
         (json!({"for": "1h", "by": "", "reason": "x"}), "by: 1 to 500 characters"),
+        (
+            json!({"for": "1h", "by": "jo", "reason": "fire\n\u{1b}[31m"}),
+            "reason: line ends and other control",
+        ),
+        (json!({"for": "1h", "by": "j\u{9b}o", "reason": "x"}), "by: line ends and other control"),
         (json!({"for": "soon", "by": "jo", "reason": "x"}), "for: \"soon\" is not a duration"),
         (json!({"for": "1h", "by": "jo"}), "missing field `reason`"),
         (json!({"for": "1h", "by": "jo", "reason": "x", "min": 8}), "unknown field `min`"),
@@ -354,6 +359,7 @@ async fn every_error_is_json() {
         ("/", StatusCode::NOT_FOUND),
         ("/v1/fleets/nobody", StatusCode::NOT_FOUND),
         ("/v1/fleets/nobody/decisions", StatusCode::NOT_FOUND),
+        ("/v1/fleets/nobody/decisions?at=2026-03-01T08:00:00Z", StatusCode::NOT_FOUND),
         ("/v1/fleets/web/decisions?at=yesterday", StatusCode::BAD_REQUEST),
         ("/v1/fleets/web/decisions?limit=-1", StatusCode::BAD_REQUEST),
         ("/v1/fleets/web/decisions?from=1", StatusCode::BAD_REQUEST),
@@ -369,7 +375,15 @@ async fn every_error_is_json() {
 #[tokio::test]
 async fn requests_are_counted_by_route_and_never_by_path() {
     let server = Server::start(Limits::default()).await;
-    for path in ["/v1/fleets/a", "/v1/fleets/b", "/v1/fleets", "/made/up/1", "/made/up/2", "/v1/health"] {
+    for path in [
+        "/v1/fleets/a",
+        "/v1/fleets/b",
+        "/v1/fleets",
+        "/v1/fleets/",
+        "/made/up/1",
+        "/made/up/2",
+        "/v1/health",
+    ] {
         server.get(path).await;
     }
     let response = server.http.get(server.url("/metrics")).send().await.expect("an answer");
@@ -380,7 +394,7 @@ async fn requests_are_counted_by_route_and_never_by_path() {
     assert_eq!(
         counted,
         [
-            r#"muster_http_requests_total{route="/v1/fleets",status="200"} 1.0"#,
+            r#"muster_http_requests_total{route="/v1/fleets",status="200"} 2.0"#,
             r#"muster_http_requests_total{route="/v1/fleets/{name}",status="404"} 2.0"#,
             r#"muster_http_requests_total{route="/v1/health",status="200"} 1.0"#,
             r#"muster_http_requests_total{route="other",status="404"} 2.0"#,

@@ -1,16 +1,17 @@
 //! `check`: what CI and `ExecStartPre=` run.
 
-use crate::exit::{Exit, Failure, OrExit, Outcome};
+use crate::exit::{Exit, OrExit, Outcome};
 use crate::out::{self, Format, Terminal};
-use autoscaler_policy::{File, Problems};
+use autoscaler::policies::{self, Loaded};
+use autoscaler_policy::Problems;
 use serde::Serialize;
 use std::path::PathBuf;
 
 /// Find everything that is wrong with policy files, at once.
 ///
 /// Reads the files and nothing else: no AWS account, no daemon. Files are checked together, as `run` would load
-/// them, so that a fleet which two files name is found, too. Exits with 78 when a file cannot be used; warnings
-/// alone are no failure.
+/// them, so that a fleet which two files name is found, too. Exits with 78 when a file cannot be read or used, and
+/// when no file names a fleet; warnings alone are no failure.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -37,9 +38,8 @@ struct Checked<'a> {
 impl Args {
     /// Checks the files.
     pub fn run(self, terminal: Terminal) -> Outcome {
-        let files = read(&self.files)?;
-        let (fleets, problems) = match autoscaler_policy::load(&files) {
-            Ok(set) => (set.fleets, set.warnings),
+        let (fleets, problems) = match policies::load(&self.files) {
+            Ok(Loaded { set, .. }) => (set.fleets, set.warnings),
             Err(problems) => (Vec::new(), problems),
         };
         let ok = !problems.has_errors();
@@ -62,14 +62,7 @@ impl Args {
 
 fn summary(names: &[&str]) -> String {
     match names {
-        [] => "no fleets".to_owned(),
         [name] => format!("1 fleet ({name})"),
         names => format!("{} fleets ({})", names.len(), names.join(", ")),
     }
-}
-
-/// Reads policy files, directories resolved.
-pub fn read(paths: &[PathBuf]) -> Result<Vec<File>, Failure> {
-    autoscaler::policies::read(paths)
-        .map_err(|problems| Failure::new(Exit::Configuration, format_args!("failed to read {problems}")))
 }

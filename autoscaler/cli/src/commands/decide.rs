@@ -29,7 +29,7 @@ pub struct Args {
 impl Args {
     /// Answers until the input ends.
     pub fn run(self, terminal: Terminal) -> Outcome {
-        let policies = load(&[self.config], terminal)?;
+        let policies = load(&[self.config], terminal)?.set;
         match drive(&policies.fleets, io::stdin().lock(), io::stdout().lock()) {
             Ok(_) => Ok(Exit::Success),
             // Whoever read the answers has seen enough.

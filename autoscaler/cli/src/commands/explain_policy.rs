@@ -36,7 +36,7 @@ pub struct Args {
 impl Args {
     /// Shows it.
     pub fn run(self, terminal: Terminal) -> Outcome {
-        let policies = load(&self.files, terminal)?;
+        let policies = load(&self.files, terminal)?.set;
         let at = self.at.unwrap_or_else(|| SystemClock::new().wall());
         let wanted = |name: &FleetName| self.fleet.as_ref().is_none_or(|only| only == name);
         let fleets: Vec<Vec<Explained>> = policies

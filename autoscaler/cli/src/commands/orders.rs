@@ -143,11 +143,48 @@ fn give(
         Some(name) => vec!["v1", "fleets", name.as_str(), order],
         None => vec!["v1", "all", order],
     };
-    let Ordered { until, .. } = wait(daemon.post(&path, body))?;
-    let whom = fleet.map_or_else(|| "every fleet".to_owned(), |name| name.to_string());
-    match until {
-        Some(until) => out::say(format_args!("{order} {whom}: in force and on disk, until {}", clock(until))),
-        None => out::say(format_args!("{order} {whom}: in force and on disk")),
-    }
+    let ordered: Ordered = wait(daemon.post(&path, body))?;
+    out::say(told(order, &ordered));
     Ok(Exit::Success)
+}
+
+/// What an operator reads after an order was taken.
+fn told(order: &str, Ordered { fleet, until, nothing_to_end }: &Ordered) -> String {
+    let whom = fleet.as_ref().map_or_else(|| "every fleet".to_owned(), ToString::to_string);
+    match until {
+        _ if *nothing_to_end => format!("{order} {whom}: there was nothing to end"),
+        Some(until) => format!("{order} {whom}: in force and on disk, until {}", clock(*until)),
+        None => format!("{order} {whom}: in force and on disk"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fleet::Timestamp;
+
+    #[test]
+    fn an_order_that_ended_nothing_says_so() {
+        let web = Some(FleetName::new("web"));
+        let until = Some(Timestamp::from_secs(1_800_000_000));
+        for (order, ordered, says) in [
+            (
+                "pause",
+                Ordered { fleet: web.clone(), until, nothing_to_end: false },
+                "pause web: in force and on disk, until 2027-01-15T08:00:00Z",
+            ),
+            (
+                "resume",
+                Ordered { fleet: None, until: None, nothing_to_end: false },
+                "resume every fleet: in force and on disk",
+            ),
+            (
+                "end-override",
+                Ordered { fleet: web, until: None, nothing_to_end: true },
+                "end-override web: there was nothing to end",
+            ),
+        ] {
+            assert_eq!(told(order, &ordered), says);
+        }
+    }
 }

@@ -1,14 +1,13 @@
 //! `plan`: what would be done, and why.
 
 use crate::aws::Where;
-use crate::commands::run::{load, needs_region, not_started};
+use crate::commands::run::{load, not_started};
 use crate::commands::status::print;
 use crate::exit::{Exit, Failure, OrExit, Outcome};
 use crate::out::{self, Format, Terminal};
 use crate::render;
 use autoscaler::{Daemon, DaemonConfig, Handle};
 use autoscaler_engine::{Alarm, FleetStatus, Status};
-use autoscaler_policy::PolicySet;
 use fleet::{DurationText, FleetName, parse_duration};
 use fleet_clock::SystemClock;
 use std::fmt::Write as _;
@@ -50,7 +49,7 @@ pub struct Args {
 impl Args {
     /// Plans.
     pub fn run(self, terminal: Terminal) -> Outcome {
-        let policies = load(&self.policies, terminal)?;
+        let policies = load(&self.policies, terminal)?.set;
         if let Some(name) = &self.fleet
             && !policies.fleets.iter().any(|fleet| fleet.name == *name)
         {
@@ -60,7 +59,7 @@ impl Args {
             .enable_all()
             .build()
             .or_exit(Exit::TryAgain, "start the runtime")?
-            .block_on(self.observe(&policies))?;
+            .block_on(self.observe())?;
         status.fleets.retain(|fleet| self.fleet.as_ref().is_none_or(|name| fleet.name == *name));
         print(self.format, &status.fleets, || {
             let texts: Vec<String> = status.fleets.iter().map(|fleet| text(fleet, terminal)).collect();
@@ -69,10 +68,9 @@ impl Args {
         Ok(worst(&status))
     }
 
-    async fn observe(&self, policies: &PolicySet) -> Result<Status, Failure> {
-        let region = self.place.region(needs_region(policies)).await?;
+    async fn observe(&self) -> Result<Status, Failure> {
         let engine = autoscaler_engine::Config {
-            region,
+            region: self.place.region(),
             dry_run: true,
             cycle: CYCLE,
             ..autoscaler_engine::Config::default()

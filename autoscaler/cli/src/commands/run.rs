@@ -1,13 +1,12 @@
 //! `run`: the daemon.
 
-use crate::aws::Where;
-use crate::commands::check;
+use crate::aws::{Metadata, Where};
 use crate::exit::{Exit, Failure, OrExit, Outcome};
 use crate::log::Log;
 use crate::out::{self, Terminal};
 use autoscaler::http::{Access, Limits, TokenFile};
+use autoscaler::policies::{self, Loaded};
 use autoscaler::{Daemon, DaemonConfig, Ended, Signals, StartError};
-use autoscaler_policy::PolicySet;
 use fleet::InstanceId;
 use fleet_clock::SystemClock;
 use std::net::SocketAddr;
@@ -59,9 +58,12 @@ pub struct Args {
     /// Plan and report for every fleet, change nothing.
     #[arg(long)]
     dry_run: bool,
-    /// The instance that this process runs on: never removed.
+    /// The instance that this process runs on: never removed. Where it is not given, EC2's metadata service is
+    /// asked once.
     #[arg(long, value_name = "INSTANCE")]
     own_instance: Option<InstanceId>,
+    #[command(flatten)]
+    metadata: Metadata,
     #[command(flatten)]
     log: Log,
 }
@@ -70,7 +72,8 @@ impl Args {
     /// Runs the daemon to its end.
     pub fn run(self, terminal: Terminal) -> Outcome {
         self.log.start(terminal)?;
-        let policies = load(&self.policies, terminal)?;
+        // As `check` shows what is wrong; the daemon reads them for itself.
+        load(&self.policies, terminal)?;
         let access = Access {
             samples: open(self.samples_token_file.as_ref())?,
             operators: open(self.operator_token_file.as_ref())?,
@@ -80,19 +83,19 @@ impl Args {
             .enable_all()
             .build()
             .or_exit(Exit::TryAgain, "start the runtime")?
-            .block_on(self.serve(&policies, access))
+            .block_on(self.serve(access))
     }
 
-    async fn serve(self, policies: &PolicySet, access: Access) -> Outcome {
+    async fn serve(self, access: Access) -> Outcome {
         let signals = Signals::listen().or_exit(Exit::Bug, "listen to signals")?;
-        let region = self.place.region(needs_region(policies)).await?;
         let listener = TcpListener::bind(self.listen)
             .await
             .or_exit(Exit::Unavailable, format_args!("listen on {}", self.listen))?;
+        let own_instance = self.own_instance().await;
         let engine = autoscaler_engine::Config {
-            region,
+            region: self.place.region(),
             dry_run: self.dry_run,
-            own_instance: self.own_instance,
+            own_instance,
             ..autoscaler_engine::Config::default()
         };
         let config = DaemonConfig {
@@ -123,6 +126,21 @@ impl Args {
     }
 }
 
+impl Args {
+    /// The instance that must never be removed, because we run on it.
+    async fn own_instance(&self) -> Option<InstanceId> {
+        if self.own_instance.is_some() {
+            return self.own_instance.clone();
+        }
+        let found = self.place.own_instance(&self.metadata).await;
+        match &found {
+            Some(instance) => tracing::info!(%instance, "learned which instance this process runs on"),
+            None => tracing::info!("learned of no instance that this process runs on"),
+        }
+        found
+    }
+}
+
 /// Parses `512MiB` or `2GiB`, at least 16 MiB: less would not hold what a restart needs.
 fn parse_size(text: &str) -> Result<u64, String> {
     let units = [("MiB", 1 << 20), ("GiB", 1 << 30)];
@@ -136,17 +154,11 @@ fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// Reads the policies; shows everything that is wrong with them as `check` does.
-pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<PolicySet, Failure> {
-    let files = check::read(paths)?;
-    autoscaler_policy::load(&files).map_err(|problems| {
+pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<Loaded, Failure> {
+    policies::load(paths).map_err(|problems| {
         out::say_as_is(&problems.render(terminal.colour_err));
         Failure::new(Exit::Configuration, "the policies cannot be used")
     })
-}
-
-/// Whether there is a policy whose region has to be found out.
-pub fn needs_region(policies: &PolicySet) -> bool {
-    policies.fleets.iter().any(|fleet| fleet.region.is_none())
 }
 
 /// Why a daemon did not start, with its exit code.

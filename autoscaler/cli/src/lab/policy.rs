@@ -1,8 +1,9 @@
 //! The policy that is tried: a fleet's own, else the defaults.
 
-use crate::commands::{check, run};
+use crate::commands::run;
 use crate::exit::{Exit, Failure};
 use crate::out::{self, Terminal};
+use autoscaler::policies::Loaded;
 use autoscaler_core::Policy;
 use autoscaler_policy::{File, FleetPolicy};
 use fleet::FleetName;
@@ -28,8 +29,8 @@ impl Chosen {
             return Ok(Self { policy: Policy::default(), fleet: None, files: Vec::new() });
         };
         let paths = [PathBuf::from(path)];
-        let fleets = run::load(&paths, terminal)?.fleets;
-        let chosen = one_of(fleets, fleet, path)?;
+        let Loaded { set, files } = run::load(&paths, terminal)?;
+        let chosen = one_of(set.fleets, fleet, path)?;
         if !chosen.schedules.is_empty() {
             out::say(format_args!(
                 "the schedules of {} are left out: the policy is tried as it is without them",
@@ -37,7 +38,7 @@ impl Chosen {
             ));
         }
         let policy = Policy { observe_only: false, dry_run: false, ..chosen.base.clone() };
-        Ok(Self { policy, fleet: Some(chosen), files: check::read(&paths)? })
+        Ok(Self { policy, fleet: Some(chosen), files })
     }
 }
 

@@ -126,4 +126,7 @@ pub struct Ordered {
     pub fleet: Option<FleetName>,
     /// When it ends by itself, if it does.
     pub until: Option<Timestamp>,
+    /// Whether it was to end something, and there was nothing of that kind.
+    #[serde(default)]
+    pub nothing_to_end: bool,
 }

@@ -70,6 +70,8 @@ pub fn router<S: Shell>(shell: S, access: Access, metrics: Metrics) -> Router {
         .route("/v1/health", get(health))
         .route("/v1/ready", get(ready::<S>))
         .nest("/v1/fleets", fleets)
+        // Nesting does not serve its own root with a slash.
+        .route("/v1/fleets/", get(self::fleets::<S>))
         .route("/v1/all/pause", post(pause_all::<S>))
         .route("/v1/all/resume", post(resume_all::<S>))
         .route("/metrics", get(show_metrics::<S>))
@@ -158,12 +160,13 @@ async fn decisions<S: Shell>(
     query: Result<Query<DecisionsQuery>, rejection::QueryRejection>,
 ) -> Answer<Decisions> {
     let Query(query) = query.map_err(|wrong| bad(&wrong.body_text()))?;
-    let mut decisions = match query.at {
-        Some(at) => {
-            let at = Timestamp::parse(&at).map_err(|wrong| bad(&format!("at: {wrong}")))?;
-            app.shell.decision_at(name.clone(), at).await?.into_iter().collect()
-        }
-        None => app.shell.decisions(name.clone()).await?.ok_or_else(|| unknown(&name))?,
+    let at = query.at.as_deref().map(Timestamp::parse).transpose();
+    let at = at.map_err(|wrong| bad(&format!("at: {wrong}")))?;
+    // Asked first, whatever else is: of a name that is misspelt there is no decision of any age.
+    let kept = app.shell.decisions(name.clone()).await?.ok_or_else(|| unknown(&name))?;
+    let mut decisions = match at {
+        Some(at) => app.shell.decision_at(name.clone(), at).await?.into_iter().collect(),
+        None => kept,
     };
     let surplus = query.limit.map_or(0, |limit| decisions.len().saturating_sub(limit));
     decisions.drain(..surplus);
@@ -207,7 +210,7 @@ async fn resume<S: Shell>(
     request: Request,
 ) -> Answer<Ordered> {
     let ResumeOrder { by, reason } = app.order(peer, request).await?;
-    app.operate(Some(name), Order::Resume, None, by, reason).await
+    app.end(Some(name), Order::Resume, by, reason).await
 }
 
 async fn resume_all<S: Shell>(
@@ -216,7 +219,7 @@ async fn resume_all<S: Shell>(
     request: Request,
 ) -> Answer<Ordered> {
     let ResumeOrder { by, reason } = app.order(peer, request).await?;
-    app.operate(None, Order::Resume, None, by, reason).await
+    app.end(None, Order::Resume, by, reason).await
 }
 
 async fn bend<S: Shell>(
@@ -241,7 +244,7 @@ async fn end_override<S: Shell>(
     request: Request,
 ) -> Answer<Ordered> {
     let ResumeOrder { by, reason } = app.order(peer, request).await?;
-    app.operate(Some(name), Order::EndOverride, None, by, reason).await
+    app.end(Some(name), Order::EndOverride, by, reason).await
 }
 
 impl<S: Shell> App<S> {
@@ -266,15 +269,45 @@ impl<S: Shell> App<S> {
         by: String,
         reason: String,
     ) -> Answer<Ordered> {
-        for (field, text) in [("by", &by), ("reason", &reason)] {
-            if text.trim().is_empty() || text.chars().count() > 500 {
-                return Err(bad(&format!("{field}: 1 to 500 characters are needed")));
-            }
-        }
+        readable("by", &by)?;
+        readable("reason", &reason)?;
         let until = lasts.map(|lasts| self.shell.now() + lasts);
         self.shell.operate(Command { fleet: fleet.clone(), order, by, reason }).await??;
-        Ok(Json(Ordered { fleet, until }))
+        Ok(Json(Ordered { fleet, until, nothing_to_end: false }))
     }
+
+    /// Gives an order that ends something, and says so where there is nothing to end. It is given nevertheless:
+    /// who resumes a fleet also says that what others wrote to it is fine.
+    async fn end(
+        &self,
+        fleet: Option<FleetName>,
+        order: Order,
+        by: String,
+        reason: String,
+    ) -> Answer<Ordered> {
+        let is_in_force = |fleet: &FleetStatus| match order {
+            Order::EndOverride => fleet.bent.is_some(),
+            _ => fleet.pause.is_some() || fleet.ceded,
+        };
+        let in_force = match &fleet {
+            Some(name) => self.shell.fleet(name.clone()).await?.as_ref().is_some_and(is_in_force),
+            None => self.shell.status().await?.fleets.iter().any(is_in_force),
+        };
+        let Json(ordered) = self.operate(fleet, order, None, by, reason).await?;
+        Ok(Json(Ordered { nothing_to_end: !in_force, ..ordered }))
+    }
+}
+
+/// Takes what people will read, on terminals among others: no control characters, which would write what they
+/// like there.
+fn readable(field: &str, text: &str) -> Result<(), Refusal> {
+    if text.trim().is_empty() || text.chars().count() > 500 {
+        return Err(bad(&format!("{field}: 1 to 500 characters are needed")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(bad(&format!("{field}: line ends and other control characters are not taken")));
+    }
+    Ok(())
 }
 
 async fn body(request: Request) -> Result<Bytes, Refusal> {

@@ -26,6 +26,20 @@ async fn a_state_directory_belongs_to_one_daemon() {
 }
 
 #[tokio::test]
+async fn a_state_directory_that_is_a_file_is_a_slip_that_no_restart_cures() {
+    let stage = Stage::new(world(&Demand::constant(1.0)));
+    std::fs::write(stage.state(), "not a directory").expect("a file");
+    for state in [stage.state().to_owned(), stage.state().join("below")] {
+        let config = autoscaler::DaemonConfig { state: Some(state.clone()), ..stage.config.clone() };
+        let clock = Arc::new(stage.clock.clone());
+        let Err(error) = Daemon::start(config, Arc::new(stage.ports()), clock).await else {
+            panic!("it started")
+        };
+        assert_eq!(error.exit_code(), 78, "{}: {error}", state.display());
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_journal_is_set_aside_and_the_fleet_is_held() {
     let mut stage = Stage::new(world(&Demand::constant(5.5)));
     stage.start().await;

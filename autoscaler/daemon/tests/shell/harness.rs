@@ -68,6 +68,8 @@ pub struct Stage {
     pub latency: Duration,
     /// Set: calls that change the target never end, and tell of themselves here.
     pub hung: Option<Arc<Notify>>,
+    /// The region that the surroundings name.
+    pub default_region: Option<Region>,
     /// Whether agents push.
     pub agents: bool,
     pushed_until: Timestamp,
@@ -97,6 +99,7 @@ impl Stage {
             daemon: None,
             latency: Duration::ZERO,
             hung: None,
+            default_region: None,
             agents: true,
             pushed_until: start,
             sequences: BTreeMap::new(),
@@ -133,8 +136,9 @@ impl Stage {
     }
 
     pub fn ports(&self) -> SimPorts {
-        let Self { cloud, latency, hung, .. } = self;
-        SimPorts { cloud: cloud.clone(), latency: *latency, hung: hung.clone() }
+        let Self { cloud, latency, hung, default_region, .. } = self;
+        let (cloud, hung, default_region) = (cloud.clone(), hung.clone(), default_region.clone());
+        SimPorts { cloud, latency: *latency, hung, default_region }
     }
 
     pub fn handle(&self) -> Handle {
@@ -210,13 +214,17 @@ pub struct SimPorts {
     cloud: SimCloud,
     latency: Duration,
     hung: Option<Arc<Notify>>,
+    default_region: Option<Region>,
 }
 
 impl Connect for SimPorts {
     fn connect<'a>(&'a self, _: &'a Region, clock: Arc<dyn Clock>) -> Answer<'a, RegionPorts> {
-        let Self { cloud, latency, hung } = self;
+        let Self { cloud, latency, hung, default_region: _ } = self;
         let ports = Arc::new(Paced { cloud: cloud.clone(), latency: *latency, hung: hung.clone(), clock });
         Box::pin(std::future::ready(Ok(RegionPorts { cloud: Arc::<Paced>::clone(&ports), metrics: ports })))
+    }
+    fn default_region(&self) -> Answer<'_, Option<Region>> {
+        Box::pin(std::future::ready(Ok(self.default_region.clone())))
     }
 }
 

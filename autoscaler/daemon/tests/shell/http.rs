@@ -114,6 +114,23 @@ async fn an_operator_sees_what_is_and_gives_orders() {
     let (_, before): (_, Decisions) = served.get("/v1/fleets/web/decisions?at=2020-01-01T00:00:00Z").await;
     assert_eq!(before.decisions, []);
 
+    let end = json!({"by": "ann", "reason": "it is over"});
+    for (path, nothing_to_end) in [
+        ("/v1/fleets/web/resume", true),
+        ("/v1/all/resume", true),
+        ("/v1/fleets/web/end-override", false),
+        ("/v1/fleets/web/end-override", true),
+    ] {
+        let (code, body) = served.post(path, None, &end).await;
+        assert_eq!((code, &body["nothing_to_end"]), (StatusCode::OK, &json!(nothing_to_end)), "{path}");
+    }
+    let (code, body) = served.post("/v1/fleets/web/override", None, &order).await;
+    assert_eq!((code, &body["nothing_to_end"]), (StatusCode::OK, &json!(false)));
+    let pause = json!({"for": "1h", "by": "ann", "reason": "a look"});
+    assert_eq!(served.post("/v1/fleets/web/pause", None, &pause).await.0, StatusCode::OK);
+    let (_, body) = served.post("/v1/all/resume", None, &end).await;
+    assert_eq!(body["nothing_to_end"], json!(false));
+
     let client = Client::builder().no_proxy().build().expect("a client");
     let metrics = client.get(format!("http://{}/metrics", served.address)).send().await.expect("an answer");
     let text = metrics.text().await.expect("text");

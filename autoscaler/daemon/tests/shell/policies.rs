@@ -2,7 +2,7 @@
 
 use crate::harness::{SECOND, Stage, fleet_id, world};
 use autoscaler::{Daemon, Everywhere, ReloadError, StartError};
-use fleet::FleetName;
+use fleet::{FleetName, Region};
 use fleet_sim::Demand;
 use std::sync::Arc;
 
@@ -57,6 +57,67 @@ async fn a_bad_file_keeps_the_old_policy_and_says_so_until_it_is_mended() {
     assert_eq!(stage.handle().reload().await, Ok(1), "at once when told");
     assert_eq!(min_in_force(&stage).await, 2);
     assert_eq!(stage.handle().status().await.expect("it answers").policies.problems, None);
+}
+
+#[tokio::test]
+async fn a_directory_that_was_emptied_lets_no_fleet_go() {
+    let mut stage = Stage::new(world(&Demand::constant(1.0)));
+    stage.start().await;
+    stage.run(30 * SECOND).await;
+    std::fs::remove_file(stage.policy_file()).expect("it is gone");
+    stage.run(70 * SECOND).await;
+    let status = stage.handle().status().await.expect("it answers");
+    assert_eq!(status.fleets.len(), 1, "the policies of before stay in force");
+    let alarms: Vec<_> = status.alarms.iter().map(|alarm| alarm.alarm.label()).collect();
+    assert_eq!(alarms, ["policies_rejected"]);
+    let problems = status.policies.problems.expect("it says what is wrong");
+    assert!(problems.contains("no fleet is named"), "{problems}");
+    assert!(matches!(stage.handle().reload().await, Err(ReloadError::Wrong { .. })));
+}
+
+#[tokio::test]
+async fn a_reload_finds_the_region_out_that_the_start_did_not_need() {
+    let mut stage = Stage::new(world(&Demand::constant(1.0)));
+    stage.config.engine.region = None;
+    stage.write_policies(&policy("region = \"eu-west-1\""));
+    stage.start().await;
+    stage.run(30 * SECOND).await;
+    stage.write_policies(&policy("capacity {\n min = 3\n }"));
+    stage.run(7 * SECOND).await;
+    assert_eq!(min_in_force(&stage).await, 1, "nobody knows the region");
+    let status = stage.handle().status().await.expect("it answers");
+    let problems = status.policies.problems.expect("it says what is wrong");
+    assert!(problems.contains("the policy of web names no region, nor does AWS's own"), "{problems}");
+    stage.crash().await;
+
+    stage.write_policies(&policy("region = \"eu-west-1\""));
+    stage.default_region = Some(Region::new("eu-west-1"));
+    stage.start().await;
+    stage.run(30 * SECOND).await;
+    stage.write_policies(&policy("capacity {\n min = 3\n }"));
+    stage.run(7 * SECOND).await;
+    let fleet = stage.handle().fleet(FleetName::new("web")).await.expect("it answers").expect("it is known");
+    assert_eq!(
+        (fleet.min, fleet.region.clone(), fleet.alarms),
+        (3, stage.default_region.clone(), Vec::new())
+    );
+    assert!(fleet.seen.is_some(), "and it is looked at there");
+}
+
+#[tokio::test]
+async fn a_daemon_does_not_start_without_a_region_and_asks_for_it_only_if_a_policy_does() {
+    let mut stage = Stage::new(world(&Demand::constant(1.0)));
+    stage.config.engine.region = None;
+    let clock = Arc::new(stage.clock.clone());
+    let started = Daemon::start(stage.config.clone(), Arc::new(stage.ports()), clock).await;
+    let Err(error) = started else { panic!("it started") };
+    assert_eq!(error.exit_code(), 78);
+    assert!(error.to_string().contains("expected `region` in the policy, or `--region`"), "{error}");
+    stage.default_region = Some(Region::new("eu-west-1"));
+    stage.start().await;
+    stage.run(SECOND).await;
+    let region = stage.handle().status().await.expect("it answers").fleets[0].region.clone();
+    assert_eq!(region, stage.default_region);
 }
 
 #[tokio::test]
