@@ -96,7 +96,7 @@ pub struct Scores {
     /// Unit-seconds of capacity that interruptions left missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity_gap_unit_seconds: Option<f64>,
-    /// The least share of the capacity that was to serve which did, at any time.
+    /// The least share of the capacity that was to serve which did, at any time at which that was 4 units or more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lowest_serving_ratio: Option<f64>,
     /// Whether the contract was kept.

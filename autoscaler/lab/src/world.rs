@@ -17,6 +17,10 @@ use crate::{Interruptions, Setting, Trace};
 use autoscaler_core::Policy;
 use instances::Herd;
 
+/// From so many units up the least share that serves is watched: of fewer, one that goes unannounced is too large a
+/// part, whoever decides.
+const FEW: u32 = 4;
+
 /// What came of interruptions.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Losses {
@@ -61,7 +65,7 @@ pub(crate) fn hold(
         let count = herd.count(step, target);
         losses.gap += u64::from(count.missing);
         let wanted = count.serving + count.missing;
-        if wanted > 0 {
+        if wanted >= FEW {
             losses.lowest_share = losses.lowest_share.min(real(count.serving.into()) / real(wanted.into()));
         }
         let (capacity, billed) = (f64::from(count.serving), f64::from(count.billed));

@@ -138,8 +138,8 @@ impl Herd {
     pub fn begin(&mut self, step: usize, target: u32, losses: &mut Losses) {
         self.bury(step, losses);
         self.strike(step);
-        self.drain_doomed(step);
         self.request(step, target);
+        self.drain_doomed(step, target);
     }
 
     /// Takes away whose end has come.
@@ -181,25 +181,34 @@ impl Herd {
     /// Lets the work of those that are known to be doomed leave: when what replaces them serves, or when it must.
     ///
     /// Where work takes no time to leave, it stays until the end.
-    fn drain_doomed(&mut self, step: usize) {
+    fn drain_doomed(&mut self, step: usize, target: u32) {
         if !self.reacts || !self.stochastic {
             return;
         }
         let must = self.margin + steps(MOST_DRAINS);
+        let mut relieved = self.relieved(step, target);
         let Self { instances, chance, .. } = self;
-        let stands_in = |i: &&Instance| i.replacement && i.ready <= step && i.leaves.is_none();
-        let mut standing_in = instances.iter().filter(stands_in).count();
-        for instance in instances.iter_mut().filter(|i| i.leaves.is_none() && i.is_told(step)) {
+        for instance in instances.iter_mut().filter(|i| i.leaves.is_none() && i.replaced) {
             let Some(doom) = instance.doom else { continue };
-            let may_go = standing_in > 0;
-            standing_in = standing_in.saturating_sub(1);
-            if may_go || step + must >= doom.end {
+            let is_relieved = relieved > 0;
+            relieved = relieved.saturating_sub(1);
+            if is_relieved || step + must >= doom.end {
                 instance.leaves = Some(step);
                 let empty = step + steps(DRAIN * chance.exponential());
                 // Who is not empty by then is cut off by the end itself.
                 instance.ends = (empty < doom.end).then_some(empty);
             }
         }
+    }
+
+    /// How many of the doomed have somebody who serves in their place: those whose replacement is neither on its way
+    /// nor still asked for.
+    fn relieved(&self, step: usize, target: u32) -> u32 {
+        let number = |of: &dyn Fn(&Instance) -> bool| small(self.instances.iter().filter(|i| of(i)).count());
+        let doomed = number(&|i| i.leaves.is_none() && i.replaced);
+        let coming = number(&|i| i.leaves.is_none() && i.replacement && i.ready > step);
+        let asked_for = target.saturating_sub(number(&Instance::counts)).saturating_sub(self.open);
+        doomed.saturating_sub(coming + asked_for)
     }
 
     /// Asks for what is missing: those that are known to be doomed do not count any more where notices are heeded,

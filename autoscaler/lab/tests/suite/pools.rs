@@ -147,6 +147,22 @@ fn our_policy_loses_less_than_its_rivals_to_the_same_shocks() {
 }
 
 #[test]
+fn whoever_is_doomed_serves_until_somebody_else_does_or_its_work_must_leave() {
+    // One pool's four of twelve go at 3600 s, again and again; boots and drains take as long as they happen to.
+    let (mut drained, mut gaps) = (0.0, 0.0);
+    for seed in 0..40 {
+        let setting = Setting { stochastic: true, ..stress(failing(60, 70), seed) };
+        let s = run(&traces::of(vec![9.0; 1000]), Runner::Muster, &setting).scores;
+        assert_eq!(s.interruptions, Some(4));
+        drained += s.drained_in_time_ratio.unwrap() / 40.0;
+        gaps += s.capacity_gap_unit_seconds.unwrap() / 160.0;
+    }
+    // 80 s before the end at the latest: five of six drains end in time, and of a boot of 75 s half is missing.
+    assert!((0.75..0.92).contains(&drained), "{drained}");
+    assert!((25.0..60.0).contains(&gaps), "{gaps}");
+}
+
+#[test]
 fn boots_and_drains_vary_by_chance_where_they_are_told_to() {
     let trace = traces::stairs(&[(0, 3.0), (6000, 9.0), (20_000, 3.0)], 40_000);
     let of = |seed| run(&trace, Runner::AwsTt, &Setting { stochastic: true, seed, ..Setting::default() });

@@ -1,0 +1,89 @@
+//! Prints the whole table of docs/benchmarks.md: `cargo run --release -p autoscaler-lab --example table -- FILE...`
+#![allow(clippy::print_stdout, missing_docs, reason = "a tool")]
+#![allow(clippy::disallowed_methods, reason = "a tool: it measures how long it takes")]
+
+use autoscaler_core::Policy;
+use autoscaler_lab::sweep::{Job, add_soft_cost};
+use autoscaler_lab::{Outcome, Runner, Setting, Trace, compare};
+use std::fs::File;
+use std::io::BufReader;
+use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+const RUNNERS: [Runner; 9] = [
+    Runner::Muster,
+    Runner::AwsTt,
+    Runner::AwsTt5m,
+    Runner::AwsTt10s,
+    Runner::AwsAsgTt,
+    Runner::NomadTv,
+    Runner::Hpa,
+    Runner::StaticPeak,
+    Runner::Lag,
+];
+
+fn main() {
+    let traces: Vec<(Trace, Option<Trace>)> =
+        std::env::args().skip(1).map(|file| (read(&file), None)).collect();
+    let settings = [60, 120, 180].map(|boot| Setting { boot, ..Setting::default() });
+    let (policy, go, begun) = (Policy::default(), AtomicBool::new(false), Instant::now());
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let clock = || begun.elapsed();
+    let mut table = compare::table(&traces, &RUNNERS, &policy, &settings, threads, &go, &|_| {}, &clock);
+    let jobs: Vec<Job<'_>> = settings
+        .iter()
+        .flat_map(|setting| traces.iter().map(move |(trace, _)| (setting, trace)))
+        .flat_map(|(setting, trace)| {
+            let policy = &policy;
+            RUNNERS.map(|runner| Job { trace, history: None, runner, policy, setting, course: false })
+        })
+        .collect();
+    let mut outcomes: Vec<Option<Outcome>> = table.outcomes.drain(..).map(Some).collect();
+    add_soft_cost(&jobs, &mut outcomes, threads, &go);
+    println!(
+        "| boot | trace | runner | cost | over soft | breach80 | saturated | util | flips/d | contract |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    for outcome in outcomes.iter().flatten() {
+        let s = &outcome.scores;
+        let broken: Vec<String> = s.contract_broken.iter().map(|clause| format!("{clause:?}")).collect();
+        println!(
+            "| {} | {} | {:?} | {:.3} | {} | {:.2} % | {:.2} % | {:.1} % | {:.1} | {} |",
+            outcome.config.setting.boot,
+            outcome.trace,
+            outcome.runner,
+            s.cost_ratio,
+            s.soft_cost_ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.3}")),
+            s.breach80_ratio * 100.0,
+            s.saturated_ratio * 100.0,
+            s.mean_utilization * 100.0,
+            s.flips_per_day,
+            if broken.is_empty() { "kept".to_owned() } else { broken.join(", ") },
+        );
+    }
+    println!(
+        "\n| boot | trace | rival, tuned in hindsight | our cost over its at equal breach |\n|---|---|---|---|"
+    );
+    for entry in &table.at_equal_breach {
+        let ratio = entry.ratio.map_or("never so little breach".to_owned(), |ratio| format!("{ratio:.3}"));
+        println!("| {} | {} | {:?} | {ratio} |", entry.boot, entry.trace, entry.rival);
+    }
+    for mean in &table.means {
+        println!(
+            "| {} | geometric mean of {} | {:?} | {:.3} |",
+            mean.boot, mean.traces, mean.rival, mean.ratio
+        );
+    }
+    println!("\n| runner | days/s on one core |\n|---|---|");
+    for speed in &table.speeds {
+        println!("| {:?} | {:.0} |", speed.runner, speed.days_per_second);
+    }
+}
+
+/// A trace, called by its file's name.
+fn read(file: &str) -> Trace {
+    let reader = BufReader::new(File::open(file).expect("a file"));
+    let name = file.rsplit('/').next().and_then(|name| name.split('.').next()).unwrap_or(file);
+    Trace::read(name, reader).expect("a trace")
+}
