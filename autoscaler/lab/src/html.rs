@@ -4,6 +4,8 @@
 //! wide is drawn as an envelope, least to most of each column, so that no breach vanishes however long the course.
 //! Names of traces and reasons may hold anything: they reach the document escaped, and nowhere else.
 
+mod breach;
+mod chart;
 mod course;
 mod decisions;
 mod envelope;
@@ -117,8 +119,10 @@ fn section(number: usize, name: &str, outcomes: &[&Outcome], front: Option<&Fron
         "<section id=\"trace-{number}\" aria-labelledby=\"trace-{number}-name\"><h2 id=\"trace-{number}-name\">{}</h2>",
         Escaped(text::last_part(name))
     );
-    let days = outcomes.first().map_or(0.0, |outcome| crate::number::real(outcome.seconds.scored) / 86_400.0);
-    let _ = write!(page, "<p>{}: {} days scored</p>", Escaped(name), plain(days));
+    let days =
+        plain(outcomes.first().map_or(0.0, |outcome| crate::number::real(outcome.seconds.scored) / 86_400.0));
+    let _ =
+        write!(page, "<p>{}: {days} {} scored</p>", Escaped(name), if days == "1" { "day" } else { "days" });
     page.push_str(&table::tables(outcomes));
     page.push_str(&scatter::figure(outcomes, front, &format!("scatter-{number}")));
     let courses: Vec<&&Outcome> = outcomes.iter().filter(|outcome| outcome.course.is_some()).collect();
@@ -126,7 +130,7 @@ fn section(number: usize, name: &str, outcomes: &[&Outcome], front: Option<&Fron
         page.push_str(&how_to_read(course));
     }
     for (run, outcome) in courses.into_iter().enumerate() {
-        page.push_str(&course::figure(outcome, &format!("run-{number}-{run}"), runs));
+        page.push_str(&course::figures(outcome, &format!("run-{number}-{run}"), runs));
     }
     page.push_str("</section>");
     page
@@ -137,7 +141,8 @@ fn how_to_read(course: &Course) -> String {
     let (from, to) = course::extent(course);
     format!(
         "<h3>Over time</h3><p>{from} to {to}, UTC. A column is {} wide and shows the least and the most in it; a mark \
-         of breach says that it happened in it at least once.</p>",
+         of breach says that it happened in it at least once. Of courses over three days the day with the most of it \
+         follows closely.</p>",
         course::width_of_column(course)
     )
 }

@@ -1,158 +1,41 @@
 //! A run over time: demand, capacity and utilisation on one time axis, with breaches and decisions.
 
-use super::envelope::{Columns, Span};
+use super::chart::{Chart, LEFT, Panel, RIGHT, WIDTH, place};
+use super::envelope::Span;
 use super::scale::{Upwards, moment, real, ticks, time_ticks};
-use super::text::{Escaped, fixed, last_part, percent, plain, word};
-use super::{decisions, pools};
+use super::text::{Escaped, last_part, percent, plain, word};
+use super::{breach, decisions, pools, scale};
 use crate::{Course, Outcome, Trace};
 use std::fmt::Write as _;
 
-pub(super) const WIDTH: f64 = 1160.0;
-/// Where the plots begin: numbers stand to their left.
-pub(super) const LEFT: f64 = 48.0;
-/// Where they end: names stand to their right.
-pub(super) const RIGHT: f64 = 1020.0;
-/// Columns at most: one a unit of width.
-const COLUMNS: usize = 972;
 const UNITS: Panel = Panel { top: 10.0, height: 190.0 };
 const MARKS: Panel = Panel { top: 208.0, height: 12.0 };
 const BUSY: Panel = Panel { top: 236.0, height: 110.0 };
 const DECIDED: Panel = Panel { top: 356.0, height: 22.0 };
 const POOLS: Panel = Panel { top: 394.0, height: 110.0 };
-/// The level of the score `breach80_ratio`.
-const BREACH: f64 = 0.8;
 
-/// A strip of the chart.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Panel {
-    pub top: f64,
-    pub height: f64,
-}
-
-impl Panel {
-    pub fn bottom(self) -> f64 {
-        self.top + self.height
-    }
-}
-
-/// What was wrong in a step, worst last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Breach {
-    #[default]
-    None,
-    Above,
-    Full,
-}
-
-/// What all parts of a chart share.
-pub(super) struct Chart<'a> {
-    pub course: &'a Course,
-    pub columns: Columns,
-    pub seconds: f64,
-    /// The document so far.
-    pub svg: String,
-}
-
-impl<'a> Chart<'a> {
-    fn new(course: &'a Course) -> Self {
-        let steps = course.demand.len().min(course.capacity.len());
-        let columns = Columns::new(steps, COLUMNS);
-        let seconds = real(columns.steps) * f64::from(Trace::STEP);
-        Self { course, columns, seconds, svg: String::new() }
-    }
-
-    /// The left edge of a column.
-    pub fn edge(&self, column: usize) -> f64 {
-        LEFT + real(column) * (RIGHT - LEFT) / real(self.columns.count)
-    }
-
-    /// Where a time lies, in seconds from the start.
-    pub fn at(&self, seconds: f64) -> f64 {
-        LEFT + (seconds / self.seconds).clamp(0.0, 1.0) * (RIGHT - LEFT)
-    }
-
-    /// A band between two values by column, as a closed path: the way there along the top, back along the bottom.
-    pub fn band(&self, spans: &[Span], scale: Upwards) -> String {
-        let mut path = String::with_capacity(spans.len() * 24);
-        self.walk(&mut path, spans.iter().map(|span| span.1).enumerate(), scale);
-        self.walk(&mut path, spans.iter().map(|span| span.0).enumerate().rev(), scale);
-        path.push('Z');
-        path
-    }
-
-    /// An area from the ground up to a value by column.
-    pub fn area(&self, tops: &[f64], scale: Upwards) -> String {
-        let mut path = String::with_capacity(tops.len() * 12);
-        self.walk(&mut path, tops.iter().copied().enumerate(), scale);
-        let (begin, end) = (self.middle(0), self.middle(self.columns.count - 1));
-        let _ =
-            write!(path, " {},{ground} {},{ground}Z", place(end), place(begin), ground = place(scale.base));
-        path
-    }
-
-    fn middle(&self, column: usize) -> f64 {
-        f64::midpoint(self.edge(column), self.edge(column + 1))
-    }
-
-    /// Appends a point a column; those within a level stretch are left out.
-    fn walk(&self, path: &mut String, values: impl Iterator<Item = (usize, f64)>, scale: Upwards) {
-        let mut level: Option<(usize, String)> = None;
-        let mut skipped: Option<(usize, String)> = None;
-        let mut point = |(column, y): &(usize, String)| {
-            let lead = if path.is_empty() { 'M' } else { ' ' };
-            let _ = write!(path, "{lead}{},{y}", place(self.middle(*column)));
-        };
-        for (column, value) in values {
-            let here = (column, place(scale.at(value)));
-            if level.as_ref().is_some_and(|(_, y)| *y == here.1) {
-                skipped = Some(here);
-                continue;
-            }
-            skipped.take().iter().for_each(&mut point);
-            point(&here);
-            level = Some(here);
-        }
-        skipped.iter().for_each(point);
-    }
-
-    /// A text beside the right edge.
-    pub fn beside(&mut self, y: f64, class: &str, text: &str) {
-        let (x, y) = (place(RIGHT + 8.0), place(y));
-        let _ =
-            write!(self.svg, r#"<text class="{class}" x="{x}" y="{y}" dy=".32em">{}</text>"#, Escaped(text));
-    }
-
-    /// Lines across with numbers to their left.
-    pub fn rows(&mut self, scale: Upwards, values: &[f64], label: impl Fn(f64) -> String) {
-        for value in values {
-            let y = place(scale.at(*value));
-            let _ = write!(
-                self.svg,
-                r#"<path class="grid" d="M{LEFT} {y}H{RIGHT}"/><text class="tick end" x="{}" y="{y}" dy=".32em">{}</text>"#,
-                LEFT - 7.0,
-                label(*value)
-            );
-        }
-    }
-}
-
-/// A place on the chart, to a tenth.
-pub(super) fn place(value: f64) -> String {
-    let text = fixed(value, 1);
-    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
-}
-
-/// A run's chart with its decisions; nothing where its course was not kept.
+/// A run's charts with its decisions: the whole of it, and its worst day where it is long. Nothing where its course
+/// was not kept.
 ///
-/// * `id`: unique in the document; `runs`: how many such charts there are in it.
-pub(super) fn figure(outcome: &Outcome, id: &str, runs: usize) -> String {
+/// * `id`: unique in the document; `runs`: how many runs there are in it.
+pub(super) fn figures(outcome: &Outcome, id: &str, runs: usize) -> String {
     let Some(course) = outcome.course.as_ref().filter(|course| !course.demand.is_empty()) else {
         return String::new();
     };
+    let name = word(&outcome.runner);
+    let mut text = figure(outcome, course, &name, id, decisions::Room::of_runs(runs));
+    if let Some(day) = breach::worst_day(course) {
+        let name = format!("{name}, its worst day: {}", scale::day(day.start.secs()));
+        text.push_str(&figure(outcome, &day, &name, &format!("{id}-day"), decisions::Room::of_days(runs)));
+    }
+    text
+}
+
+/// One chart.
+fn figure(outcome: &Outcome, course: &Course, name: &str, id: &str, room: decisions::Room) -> String {
     let mut chart = Chart::new(course);
     let bottom = if course.pools.is_empty() { DECIDED.bottom() } else { POOLS.bottom() };
-    let spoken = summary(outcome, course);
-    let name = word(&outcome.runner);
+    let spoken = summary(course);
     let _ = write!(
         chart.svg,
         r#"<svg viewBox="0 0 {WIDTH} {}" role="img" aria-labelledby="{id}-title {id}-desc" data-left="{LEFT}" data-right="{RIGHT}" data-start="{}" data-seconds="{}" data-columns="{}"><title id="{id}-title">{} on {}</title><desc id="{id}-desc">{}</desc>"#,
@@ -160,44 +43,42 @@ pub(super) fn figure(outcome: &Outcome, id: &str, runs: usize) -> String {
         course.start.secs(),
         chart.seconds,
         chart.columns.count,
-        Escaped(&name),
+        Escaped(name),
         Escaped(last_part(&outcome.trace)),
         Escaped(&spoken),
     );
     time_axis(&mut chart, bottom);
     units(&mut chart);
-    breaches(&mut chart);
+    breach::marks(&mut chart, MARKS);
     busy(&mut chart, outcome);
     decisions::lanes(&mut chart, DECIDED);
     pools::stack(&mut chart, POOLS, id);
     let _ = write!(chart.svg, r#"<path class="cross" d="M0 {}V{bottom}"/></svg>"#, UNITS.top);
     format!(
         r#"<figure class="course" id="{id}"><figcaption><h4>{}</h4><p>{}</p></figcaption><div class="plot">{}<div class="tip" hidden="hidden"></div></div>{}{}</figure>"#,
-        Escaped(&name),
+        Escaped(name),
         Escaped(&spoken),
         chart.svg,
         pools::legend(course),
-        decisions::list(outcome, course, runs),
+        decisions::list(outcome, course, id, room),
     )
 }
 
 /// The chart in words.
-fn summary(outcome: &Outcome, course: &Course) -> String {
+fn summary(course: &Course) -> String {
     let reach = |values: &[f32]| {
         let finite = || values.iter().copied().map(f64::from).filter(|v| v.is_finite());
         let (low, high) =
             (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
         format!("{} to {}", plain(low), plain(high))
     };
-    let scores = &outcome.scores;
+    let (above, full) = breach::shares(course);
     format!(
-        "Demand {} units, capacity {} units, mean utilisation {}. Above 80 % {} of the time, saturated {}. {} \
-         decisions.",
+        "Demand {} units, capacity {} units. Above 80 % {} of the time, saturated {}. {} decisions.",
         reach(&course.demand),
         reach(&course.capacity),
-        percent(scores.mean_utilization),
-        percent(scores.breach80_ratio),
-        percent(scores.saturated_ratio),
+        percent(above),
+        percent(full),
         course.decisions.len(),
     )
 }
@@ -238,8 +119,9 @@ fn units(chart: &mut Chart<'_>) {
     let mut names = Vec::new();
     if paid.iter().zip(&capacity).any(|(paid, serving)| paid.1 > serving.1 + 1e-6) {
         // What is paid for and does not serve yet, or any more: a line along the highest of each column.
-        let highest: Vec<Span> = paid.iter().map(|(_, high)| (*high, *high)).collect();
-        series(chart, "paid", "paid for", "units", &highest, scale);
+        let highest: Vec<f64> = paid.iter().map(|span| span.1).collect();
+        let line = chart.line(&highest, scale);
+        path(chart, "paid", "paid for", "units", &line, scale);
         names.push((paid.last().map_or(0.0, |span| span.1), "paid", "paid for (dashed)"));
     }
     series(chart, "demand", "demand", "units", &demand, scale);
@@ -250,12 +132,17 @@ fn units(chart: &mut Chart<'_>) {
     chart.beside(UNITS.top, "unit", "units");
 }
 
-/// One line of a chart, with what the pointer needs to read values off it.
+/// A band from the least to the most of each column.
 fn series(chart: &mut Chart<'_>, class: &str, name: &str, unit: &str, spans: &[Span], scale: Upwards) {
     let band = chart.band(spans, scale);
+    path(chart, class, name, unit, &band, scale);
+}
+
+/// A path, with what the pointer needs to read values off it.
+fn path(chart: &mut Chart<'_>, class: &str, name: &str, unit: &str, d: &str, scale: Upwards) {
     let _ = write!(
         chart.svg,
-        r#"<path class="{class} line" data-name="{name}" data-unit="{unit}" data-base="{}" data-per="{}" d="{band}"/>"#,
+        r#"<path class="{class} line" data-name="{name}" data-unit="{unit}" data-base="{}" data-per="{}" d="{d}"/>"#,
         scale.base, scale.per_unit
     );
 }
@@ -276,50 +163,6 @@ fn beside_each(chart: &mut Chart<'_>, panel: Panel, scale: Upwards, mut names: V
     for (y, class, text) in placed {
         chart.beside((y + over).min(panel.bottom()), &format!("name {class}"), text);
     }
-}
-
-/// Where demand was above 80 % of what served, and above all of it.
-fn breaches(chart: &mut Chart<'_>) {
-    let Course { demand, capacity, .. } = chart.course;
-    let of_step = |step: usize| {
-        let (demand, capacity) = (f64::from(demand[step]), f64::from(capacity[step]));
-        if demand > capacity {
-            Breach::Full
-        } else if demand > BREACH * capacity {
-            Breach::Above
-        } else {
-            Breach::None
-        }
-    };
-    let worst = chart.columns.worst(of_step);
-    let (top, bottom) = (MARKS.top, MARKS.bottom());
-    let _ = write!(chart.svg, r#"<path class="grid" d="M{LEFT} {bottom}H{RIGHT}"/>"#);
-    // Half high and full height, so that they differ in more than colour.
-    for (what, class, height) in
-        [(Breach::Above, "above", MARKS.height / 2.0), (Breach::Full, "full", MARKS.height)]
-    {
-        let path = runs(&worst, what)
-            .map(|(from, to)| {
-                let (x, end) = (chart.edge(from), chart.edge(to).max(chart.edge(from) + 1.0));
-                format!("M{} {bottom}v-{height}H{}V{bottom}Z", place(x), place(end))
-            })
-            .collect::<Vec<_>>()
-            .concat();
-        let _ = write!(chart.svg, r#"<path class="{class} mark" d="{path}"/>"#);
-    }
-    chart.beside(top - 1.0, "name full", "█ saturated");
-    chart.beside(bottom, "name above", "▄ above 80 %");
-}
-
-/// Runs of columns of one kind: (first, one past the last).
-fn runs(of_column: &[Breach], what: Breach) -> impl Iterator<Item = (usize, usize)> {
-    let mut column = 0;
-    std::iter::from_fn(move || {
-        let from = column + of_column.get(column..)?.iter().position(|c| *c == what)?;
-        let length = of_column[from..].iter().take_while(|c| **c == what).count();
-        column = from + length;
-        Some((from, column))
-    })
 }
 
 /// Utilisation, with the target and the level.
@@ -354,7 +197,7 @@ pub(super) fn width_of_column(course: &Course) -> String {
     let chart = Chart::new(course);
     let seconds = chart.seconds / real(chart.columns.count);
     if seconds < 120.0 {
-        format!("{} s", plain(seconds))
+        format!("{} s", plain(seconds.round()))
     } else {
         format!("{} min", plain((seconds / 6.0).round() / 10.0))
     }

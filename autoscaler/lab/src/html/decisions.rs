@@ -1,16 +1,32 @@
 //! What was decided, when, and why: marks on the chart, and a list that is also what the pointer reads.
 
-use super::course::{Chart, Panel, place};
+use super::chart::{Chart, Panel, place};
 use super::scale::{moment, whole};
 use super::text::{Escaped, last_part, word};
 use crate::outcome::Change;
 use crate::{Course, Outcome, Trace};
 use std::fmt::Write as _;
 
-/// Bytes that the lists of decisions of a whole report may take, and those of one run at least: a report must stay
-/// small enough to be sent around.
-const LISTS: usize = 1_000_000;
-const LIST: usize = 40_000;
+/// Bytes that the lists of all runs of a report may take, those of all their worst days, and one list at least: a
+/// report must stay small enough to be sent around.
+const OF_RUNS: usize = 750_000;
+const OF_DAYS: usize = 120_000;
+const LEAST: usize = 20_000;
+
+/// How long a list may be, in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Room(usize);
+
+impl Room {
+    /// For the list of a run, of so many.
+    pub fn of_runs(runs: usize) -> Self {
+        Self((OF_RUNS / runs.max(1)).max(LEAST))
+    }
+    /// For that of a day of a run.
+    pub fn of_days(runs: usize) -> Self {
+        Self((OF_DAYS / runs.max(1)).max(LEAST))
+    }
+}
 
 /// Single decisions are marked up to so many; more are counted.
 const MARKED: usize = 150;
@@ -68,17 +84,16 @@ fn bars(chart: &mut Chart<'_>, panel: Panel, kinds: &[Vec<&Change>; 2]) {
 
 /// The list of decisions, and the control that walks through it.
 ///
-/// * `runs`: how many runs of the report have such a list.
-pub(super) fn list(outcome: &Outcome, course: &Course, runs: usize) -> String {
+/// * `id`: that of the chart; `room`: how long the list may be.
+pub(super) fn list(outcome: &Outcome, course: &Course, id: &str, room: Room) -> String {
     let count = course.decisions.len();
     if count == 0 {
         return "<p class=\"note\">No decision: the target never changed.</p>".to_owned();
     }
-    let budget = (LISTS / runs.max(1)).max(LIST);
     let mut items = String::new();
     let mut shown = 0;
     for change in &course.decisions {
-        if items.len() >= budget {
+        if items.len() >= room.0 {
             break;
         }
         let when = moment(course.start.secs() + i64::from(change.at));
@@ -87,7 +102,7 @@ pub(super) fn list(outcome: &Outcome, course: &Course, runs: usize) -> String {
         shown += 1;
     }
     let mut text = format!(
-        r#"<div class="walk" tabindex="0" role="slider" aria-label="Decisions of {} on {}" aria-valuemin="1" aria-valuemax="{shown}" aria-valuenow="1" aria-valuetext="not begun: use the arrow keys">{count} decisions: point at the chart, or come here and press ← and →.</div><details><summary>List of decisions</summary>"#,
+        r#"<div class="walk" tabindex="0" role="slider" aria-label="Decisions of {} on {}" aria-describedby="{id}-title" aria-valuemin="1" aria-valuemax="{shown}" aria-valuenow="1" aria-valuetext="not begun: use the arrow keys">{count} decisions: point at the chart, or come here and press ← and →.</div><details><summary>List of decisions</summary>"#,
         Escaped(&word(&outcome.runner)),
         Escaped(last_part(&outcome.trace)),
     );

@@ -1,6 +1,6 @@
 //! Where capacity came from: a stack of pools over time.
 
-use super::course::{Chart, Panel};
+use super::chart::{Chart, Panel};
 use super::envelope::Columns;
 use super::palette::POOL_COLOURS;
 use super::scale::{Upwards, ticks};
@@ -17,7 +17,7 @@ fn style(pool: usize) -> (usize, usize) {
 }
 
 /// The stack is drawn on columns of this many of the chart's: pools are many, and their means are smooth.
-const COARSER: usize = 2;
+const COARSER: usize = 3;
 
 /// Draws the stack, means by column; nothing in a world without pools.
 pub(super) fn stack(chart: &mut Chart<'_>, panel: Panel, id: &str) {

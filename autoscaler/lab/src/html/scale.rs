@@ -89,7 +89,7 @@ fn time_of_day(time: i64, with_seconds: bool) -> String {
 }
 
 /// Recordings without a date begin at the epoch: what lies in its first years is counted in days.
-fn day(time: i64) -> String {
+pub(super) fn day(time: i64) -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];

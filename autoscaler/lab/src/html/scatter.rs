@@ -1,7 +1,7 @@
 //! Cost against breach: every runner as a mark, the clairvoyant's front as a line.
 
 use super::Front;
-use super::course::place;
+use super::chart::place;
 use super::scale::{real, ticks, whole};
 use super::text::{Escaped, last_part, percent, plain, word};
 use crate::{Outcome, Runner};
@@ -56,10 +56,10 @@ pub(super) fn figure(outcomes: &[&Outcome], front: Option<&Front>, id: &str) -> 
     );
     axes(&mut svg, &plane);
     promise(&mut svg, &plane, first.config.objective_at_most);
-    if let Some(front) = front {
-        clairvoyant(&mut svg, &plane, front, id);
-    }
     let mut labels = Labels::default();
+    if let Some(front) = front {
+        clairvoyant(&mut svg, &plane, front, id, &mut labels);
+    }
     for (x, y) in &points {
         labels.taken.push(Place::around(plane.x(*x), plane.y(*y), 8.0));
     }
@@ -133,7 +133,7 @@ fn promise(svg: &mut String, plane: &Plane, at_most: f64) {
 }
 
 /// The front, as far as it lies on the chart.
-fn clairvoyant(svg: &mut String, plane: &Plane, front: &Front, id: &str) {
+fn clairvoyant(svg: &mut String, plane: &Plane, front: &Front, id: &str, labels: &mut Labels) {
     let mut points: Vec<(f64, f64)> =
         front.points.iter().copied().filter(|(cost, share)| cost.is_finite() && share.is_finite()).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -156,6 +156,12 @@ fn clairvoyant(svg: &mut String, plane: &Plane, front: &Front, id: &str) {
         place(plane.x(x) + 12.0),
         place(plane.y(y) - 4.0)
     );
+    let middle = (plane.x(x) + 62.0, plane.y(y) - 8.0);
+    labels.taken.push(Place {
+        left: middle.0 - 52.0,
+        right: middle.0 + 52.0,
+        ..Place::around(middle.0, middle.1, 8.0)
+    });
 }
 
 /// One runner: a shape of its own, with its name beside it.

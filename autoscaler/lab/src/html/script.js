@@ -13,7 +13,7 @@ for (const figure of document.querySelectorAll('figure.course')) {
   let series;
   let at = -1;
 
-  // A band's path runs along the top and back along the bottom, an area's along its top; level stretches have no
+  // A band's path runs along the top and back along the bottom, an area's and a line's along the top; level stretches have no
   // points between their ends.
   const read = () => [...svg.querySelectorAll('path[data-per]')].map((path) => {
     const { name, unit, base, per } = path.dataset;
@@ -21,9 +21,9 @@ for (const figure of document.querySelectorAll('figure.course')) {
     const along = [[], []];
     let back = 0;
     let last;
-    for (const point of path.getAttribute('d').slice(1, -1).split(' ')) {
+    for (const point of path.getAttribute('d').replace(/[MZ]/g, '').split(' ')) {
       const [x, y] = point.split(',').map(Number);
-      const column = Math.round((x - left) / (right - left) * count - 0.5);
+      const column = Math.round((x - left) / (right - left) * count);
       const value = (Number(base) - y) / Number(per);
       if (last !== undefined && (column < last || along[0].length === count)) back = 1;
       const line = along[back];
@@ -54,7 +54,7 @@ for (const figure of document.querySelectorAll('figure.course')) {
     series.forEach(({ name, unit, count, pool, high, low }, index) => {
       const here = Math.min(count - 1, Math.floor(column * count / columns));
       const beneath = series[index + 1];
-      const from = pool ? high[here] - (beneath ? beneath.high[here] : 0) : low[here];
+      const from = pool ? high[here] - (beneath ? beneath.high[here] : 0) : low[here] ?? high[here];
       const to = pool ? from : high[here];
       const one = short(from, unit) === short(to, unit);
       if (pool ? from >= 0.05 : true) {

@@ -62,6 +62,11 @@ const INTERRUPTED: &[Column] = &[
         cell: |s| s.drained_in_time_ratio.map_or_else(|| "–".to_owned(), percent),
     },
     Column {
+        name: "least serving",
+        means: "The least share of the capacity that was to serve which did",
+        cell: |s| s.lowest_serving_ratio.map_or_else(|| "–".to_owned(), percent),
+    },
+    Column {
         name: "capacity gap",
         means: "Unit-seconds that interruptions left missing",
         cell: |s| s.capacity_gap_unit_seconds.map_or_else(|| "–".to_owned(), |gap| fixed(gap, 0)),
@@ -88,7 +93,10 @@ const ELASTICITY: &[Column] = &[
 /// The tables of one trace.
 pub(super) fn tables(outcomes: &[&Outcome]) -> String {
     let interrupted = outcomes.iter().any(|o| o.scores.interruptions.is_some());
-    let columns: Vec<&Column> = SCORES.iter().chain(INTERRUPTED.iter().filter(|_| interrupted)).collect();
+    // A column that nobody fills says nothing.
+    let filled = |column: &&Column| outcomes.iter().any(|o| (column.cell)(&o.scores) != "–");
+    let columns: Vec<&Column> =
+        SCORES.iter().chain(INTERRUPTED.iter().filter(|_| interrupted)).filter(filled).collect();
     let mut text = table("Scores", &columns, outcomes, true);
     text.push_str("<details><summary>Elasticity metrics</summary>");
     text.push_str(&table("Elasticity", &ELASTICITY.iter().collect::<Vec<_>>(), outcomes, false));

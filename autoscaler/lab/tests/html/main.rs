@@ -190,3 +190,13 @@ fn odd_figures_and_missing_parts_are_no_reason_to_fail() {
     }
     assert!(markup.of_tag("p").any(|p| p.text.starts_with("No decision")));
 }
+
+#[test]
+fn the_worst_day_of_a_long_course_is_shown_closely() {
+    let (outcomes, fronts) = report("a", 9, 2);
+    let page = render(&outcomes, &fronts);
+    let markup = Markup::read(&page);
+    assert_eq!(markup.count("figure", "course"), 4);
+    let days = markup.of_tag("h4").filter(|h4| h4.text.contains(", its worst day: ")).count();
+    assert_eq!(days, 2);
+}
