@@ -355,7 +355,12 @@ fn tune_writes_the_operators_own_file_with_what_is_better() {
 #[test]
 fn tune_says_plainly_when_there_is_nothing_to_gain() {
     let out = done(&["tune", "--trace", "sample:wiki", "--most", "1"]);
-    assert!(out.contains("Stay with what is in force: it is not worth leaving.\nNo other setting"), "{out}");
+    assert!(
+        out.contains(
+            "Stay with what is in force: it is not worth leaving.\nOn the part that was searched on, no other"
+        ),
+        "{out}"
+    );
     assert!(!out.contains("fleet \"web\""), "there is no file to take: {out}");
     let directory = directory();
     let short = file(&directory, "short.csv", "seconds,demand\n0,1\n3600,1\n");

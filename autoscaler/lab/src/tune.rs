@@ -168,7 +168,8 @@ const SHORTEST: u64 = 86_400;
 /// Searches for a better setting.
 ///
 /// * `stop`: set it, and what has been found so far is judged and returned.
-/// * `progress`: told of the runs of each round.
+/// * `progress`: told after every run; the runs in all are as many as there would be if `most` settings were tried, and
+///   then those of the settings that are judged.
 ///
 /// Deterministic, whatever the number of threads. Begins with the setting in force and its neighbours, and goes on
 /// from whatever lies on the front of cost against breach, the one that would be chosen first (a Pareto local search),
@@ -254,9 +255,12 @@ struct Tried<'a> {
 impl Tried<'_> {
     /// Tries settings on the first parts.
     fn round(&mut self, knobs: Vec<Knobs>, stop: &AtomicBool, progress: &(dyn Fn(Progress) + Sync)) {
-        self.seen.extend(knobs.iter().copied());
         let parts: Vec<_> = self.parts.first.iter().map(|(trace, history)| (trace, *history)).collect();
-        let scores = scores(self.search, &parts, &knobs, stop, progress);
+        let before = self.seen.len();
+        let scores = scores(self.search, &parts, &knobs, stop, &|round: Progress| {
+            progress(within(round, before, knobs.len(), self.search.most));
+        });
+        self.seen.extend(knobs.iter().copied());
         for (knobs, score) in knobs.into_iter().zip(scores) {
             if let Some(first) = score {
                 self.found.push(Candidate { knobs, first, rest: None });
@@ -316,6 +320,21 @@ impl Tried<'_> {
         for (candidate, score) in candidates.iter_mut().zip(scores) {
             candidate.rest = score;
         }
+    }
+}
+
+/// How far a whole search is, given how far a round of it is.
+///
+/// * `before`: settings that were tried before the round; `tries`: those in it; `most`: those of the search.
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn within(round: Progress, before: usize, tries: usize, most: usize) -> Progress {
+    let jobs = round.jobs / tries.max(1);
+    let days = round.days / tries.max(1) as f64;
+    Progress {
+        done: round.done + before * jobs,
+        jobs: most * jobs,
+        days_done: round.days_done + before as f64 * days,
+        days: most as f64 * days,
     }
 }
 

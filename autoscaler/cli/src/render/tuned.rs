@@ -5,6 +5,9 @@ use super::outcomes::{clause, percent};
 use crate::out::Paint;
 use autoscaler_lab::tune::{Candidate, Knobs, Score, Stay, Take, Tuned, Verdict, WORTH};
 
+/// Rows of the front that are shown are at least this part of its span apart.
+const APART: f64 = 10.0;
+
 /// The front, the knee, and what is advised.
 pub fn tuned(tuned: &Tuned, paint: Paint) -> String {
     let chosen = match &tuned.verdict {
@@ -24,7 +27,9 @@ pub fn tuned(tuned: &Tuned, paint: Paint) -> String {
     let mut rows = vec![head.into_iter().map(|name| (name.to_owned(), paint.faint(name))).collect()];
     let force = tuned.base.knobs;
     rows.push(row("in force", &tuned.base, force, paint));
-    for (index, candidate) in tuned.front.iter().enumerate() {
+    let shown = shown(tuned);
+    for index in shown.iter().copied() {
+        let candidate = &tuned.front[index];
         let is_chosen = chosen.is_some_and(|chosen| chosen.knobs == candidate.knobs);
         let mark = match (is_chosen, index == tuned.knee) {
             (true, true) => "best, knee",
@@ -34,7 +39,8 @@ pub fn tuned(tuned: &Tuned, paint: Paint) -> String {
         };
         rows.push(row(mark, candidate, force, paint));
     }
-    let off_front = chosen.filter(|chosen| tuned.front.iter().all(|other| other.knobs != chosen.knobs));
+    let off_front =
+        chosen.filter(|chosen| shown.iter().all(|index| tuned.front[*index].knobs != chosen.knobs));
     rows.extend(off_front.map(|chosen| row("best", chosen, force, paint)));
     let advice = advice(tuned);
     let advice = match tuned.verdict {
@@ -45,11 +51,30 @@ pub fn tuned(tuned: &Tuned, paint: Paint) -> String {
         "{}{}\n{advice}\n{}\n",
         Table::numbers(rows, 6).render(),
         paint.faint(format_args!(
-            "{} settings tried on the first part; nothing tried beats the front in both cost and breach",
-            tuned.tried
+            "{} settings tried on the first part; nothing tried beats the front in both cost and breach{}",
+            tuned.tried,
+            match tuned.front.len() - shown.len() {
+                0 => String::new(),
+                more => format!(" ({more} more of it: --format json)"),
+            }
         )),
         reasons(tuned)
     )
+}
+
+/// Which of the front are shown to people: its ends, its knee, and between them what differs enough to be looked at.
+fn shown(tuned: &Tuned) -> Vec<usize> {
+    let cost = |index: usize| tuned.front[index].first.cost_unit_hours;
+    let last = tuned.front.len() - 1;
+    let apart = (cost(last) - cost(0)) / APART;
+    let mut shown: Vec<usize> = Vec::new();
+    for index in 0..=last {
+        let far = |from: usize| cost(index) - cost(from) >= apart;
+        if index == last || index == tuned.knee || shown.last().is_none_or(|from| far(*from)) {
+            shown.push(index);
+        }
+    }
+    shown
 }
 
 fn row(name: &str, candidate: &Candidate, force: Knobs, paint: Paint) -> Vec<(String, String)> {
@@ -110,7 +135,14 @@ pub fn reasons(tuned: &Tuned) -> String {
             compared(tuned, candidate),
         ),
         Verdict::Stay { why: Stay::NothingBetter, .. } => {
-            "No other setting was cheaper and kept the contract on the part that was searched on.".to_owned()
+            let broken = tuned.base.rest.as_ref().filter(|rest| !rest.kept()).map(contract);
+            format!(
+                "On the part that was searched on, no other setting was cheaper and kept the contract with a fifth of\n\
+                 the promise to spare.{}",
+                broken
+                    .map(|broken| format!(" On the rest, what is in force did not keep it ({broken})."))
+                    .unwrap_or_default()
+            )
         }
         Verdict::Stay { candidate, saving, why: Stay::TooLittle } => format!(
             "The best other setting saved {:.1} % on the part that the search had not seen; less than {threshold} % comes\n\
@@ -173,6 +205,22 @@ On the part that the search had not seen it cost 5.0 % less (2 % would have been
 and kept the contract: 100.0 -> 95.0 unit-hours, 0.40% -> 0.50% of the time above 80 %.
 ";
         assert_eq!(tuned(&taken, Paint::default()), expected);
+    }
+
+    #[test]
+    fn of_a_long_front_what_differs_is_shown() {
+        let mut long = with(Verdict::Stay { candidate: None, saving: 0.0, why: Stay::NothingBetter });
+        long.front =
+            (0..100).map(|n| candidate(0.75, 100.0 + f64::from(n), 0.1 - f64::from(n) / 1000.0)).collect();
+        long.knee = 47;
+        assert_eq!(shown(&long), [0, 10, 20, 30, 40, 47, 57, 67, 77, 87, 97, 99]);
+        let text = tuned(&long, Paint::default());
+        assert!(
+            text.contains("breach (88 more of it: --format json)\n") && text.contains("\nknee"),
+            "{text}"
+        );
+        long.base.rest = None;
+        assert!(reasons(&long).ends_with("to spare."), "{}", reasons(&long));
     }
 
     #[test]

@@ -157,6 +157,14 @@ fn a_wasteful_setting_is_found_out_on_any_number_of_threads() {
 }
 
 #[test]
+fn a_round_is_a_part_of_the_whole_search() {
+    // The second round of a search of up to 10 settings: 2 of 3 settings on 4 recordings of 5 days are done.
+    let round = Progress { done: 8, jobs: 12, days_done: 40.0, days: 60.0 };
+    let whole = within(round, 1, 3, 10);
+    assert_eq!(whole, Progress { done: 12, jobs: 40, days_done: 60.0, days: 200.0 });
+}
+
+#[test]
 fn a_search_that_is_stopped_at_once_knows_nothing() {
     assert_eq!(searched(&Policy::default(), 1, true), Err(TuneError::Stopped));
 }
