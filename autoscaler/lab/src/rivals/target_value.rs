@@ -5,7 +5,6 @@ use crate::suite::Controller;
 use crate::suite::fleet::steps;
 use crate::suite::metric::Seen;
 use crate::suite::tally::Rules;
-use std::collections::VecDeque;
 
 /// The timings of Nomad Autoscaler with its target-value strategy.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,13 +33,14 @@ impl TargetValue {
             rules: *self,
             bounds: (rules.min, rules.max),
             late,
-            recent: VecDeque::from(vec![(0.0, 0.0); window + late]),
+            recent: vec![(0.0, 0.0); window + late + 1],
+            place: 0,
             served: 0.0,
             could: 0.0,
             acting: false,
             rest_until: 0,
-            factor: 1.0,
-            need: rules.min,
+            serving: rules.min,
+            target: rules.min,
         }
     }
 }
@@ -51,8 +51,9 @@ pub(crate) struct Evaluator {
     rules: TargetValue,
     bounds: (u32, u32),
     late: usize,
-    /// Work and capacity of recent steps, the newest last; as many as the window is long and late.
-    recent: VecDeque<(f64, f64)>,
+    /// Work and capacity of recent steps, in a ring: as many as the window is long and late, and the newest.
+    recent: Vec<(f64, f64)>,
+    place: usize,
     /// Sums over the window.
     served: f64,
     could: f64,
@@ -60,23 +61,35 @@ pub(crate) struct Evaluator {
     acting: bool,
     /// Nothing is evaluated before the end of this step.
     rest_until: usize,
-    factor: f64,
-    need: u32,
+    /// What was seen last.
+    serving: u32,
+    target: u32,
 }
 
 impl Evaluator {
     /// Moves the window on by a step.
     #[inline]
     fn slide(&mut self, seen: &Seen) {
-        self.recent.push_back((seen.done.served, seen.capacity));
-        if let Some((served, could)) = self.recent.pop_front() {
-            self.served -= served;
-            self.could -= could;
-        }
-        if let Some((served, could)) = self.recent.get(self.recent.len() - 1 - self.late) {
-            self.served += served;
-            self.could += could;
-        }
+        let length = self.recent.len();
+        self.recent[self.place] = (seen.done.served, seen.capacity);
+        let entering = if self.place >= self.late { self.place } else { self.place + length } - self.late;
+        self.place = if self.place + 1 == length { 0 } else { self.place + 1 };
+        let ((came, could_then), (went, could_before)) = (self.recent[entering], self.recent[self.place]);
+        self.served += came - went;
+        self.could += could_then - could_before;
+    }
+
+    /// Metric over target; `None` where nobody served.
+    fn factor(&self) -> Option<f64> {
+        let busy = self.served / (self.could * f64::from(crate::Trace::STEP));
+        (self.could > 0.0).then_some(busy / self.rules.target)
+    }
+
+    /// The count that holds the target by the metric; the one in force where that is near enough.
+    fn wanted(&self) -> u32 {
+        let off = self.factor().filter(|factor| (factor - 1.0).abs() > self.rules.threshold);
+        let count = |factor| units(f64::from(self.serving) * factor).clamp(self.bounds.0, self.bounds.1);
+        off.map_or(self.target, count)
     }
 }
 
@@ -84,14 +97,7 @@ impl Controller for Evaluator {
     #[inline]
     fn decide(&mut self, seen: &Seen) -> u32 {
         self.slide(seen);
-        if self.could <= 0.0 {
-            return seen.target;
-        }
-        let busy = self.served / (self.could * f64::from(crate::Trace::STEP));
-        self.factor = busy / self.rules.target;
-        let steady = (self.factor - 1.0).abs() <= self.rules.threshold;
-        let wanted = units(f64::from(seen.serving) * self.factor).clamp(self.bounds.0, self.bounds.1);
-        self.need = if steady { seen.target } else { wanted };
+        (self.serving, self.target) = (seen.serving, seen.target);
         if seen.pending > 0 {
             return seen.target;
         }
@@ -100,22 +106,23 @@ impl Controller for Evaluator {
             self.acting = false;
             self.rest_until = seen.step - 1 + steps(self.rules.cooldown);
         }
-        if seen.step < self.rest_until || steady || wanted == seen.target {
+        if seen.step < self.rest_until {
             return seen.target;
         }
+        let wanted = self.wanted();
         if wanted > seen.target {
             self.acting = true;
-        } else {
+        } else if wanted < seen.target {
             self.rest_until = seen.step + steps(self.rules.cooldown);
         }
         wanted
     }
 
     fn need(&self) -> u32 {
-        self.need
+        self.wanted()
     }
 
     fn reason(&self) -> String {
-        format!("metric over target is {:.2}", self.factor)
+        format!("metric over target is {:.2}", self.factor().unwrap_or(1.0))
     }
 }
