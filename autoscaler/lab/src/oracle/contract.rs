@@ -3,7 +3,7 @@
 use super::{MINUTE, Program, Row, follow, peak};
 use crate::bench::Bench;
 use crate::number::{length, real, units, wide};
-use crate::suite::tally::{Rules, Tally};
+use crate::suite::tally::Rules;
 use std::collections::VecDeque;
 
 /// The span over which the delay floor's fleet keeps what was needed, in minutes: long enough that what keeps coming
@@ -61,6 +61,7 @@ struct Prices {
 struct Search<'a> {
     bench: &'a Bench<'a>,
     at_most: f64,
+    saturation_allowed: f64,
     /// Units below which each step is above the level, and saturated.
     thresholds: Vec<(u32, u32)>,
 }
@@ -74,7 +75,12 @@ struct Search<'a> {
 pub(crate) fn within_contract(bench: &Bench<'_>, at_most: f64) -> Option<f64> {
     let rules = &bench.rules;
     let threshold = |demand: &f64| (units(demand / rules.above), units(*demand));
-    let search = Search { bench, at_most, thresholds: bench.demand.iter().map(threshold).collect() };
+    let search = Search {
+        bench,
+        at_most,
+        saturation_allowed: bench.saturation_allowed(),
+        thresholds: bench.demand.iter().map(threshold).collect(),
+    };
     let minute = wide(MINUTE) * PARTS;
     let prices = std::iter::once(0).chain((0..LAUNCH_PRICES).map(|doubled| minute << doubled));
     prices.into_iter().find_map(|launch| search.at(launch))
@@ -84,21 +90,31 @@ impl Search<'_> {
     /// The cost at the least price of breach that keeps the objective; `None` where some bound is not kept.
     fn at(&self, launch: u64) -> Option<f64> {
         let most = u64::from(self.bench.rules.max) * PARTS * 20;
-        let breach = least(most, |breach| self.breach_kept(&self.follow(Prices { breach, launch })));
-        let tally = self.follow(Prices { breach, launch });
-        let scores = tally.scores();
-        let kept = self.breach_kept(&tally) && scores.flips_per_day <= self.bench.flips_allowed();
-        let missing = tally.idle_missing(self.bench.mean_allowed());
-        kept.then(|| tally.unit_hours() + missing)
+        let breach = least(most, |breach| self.breach_kept(&self.schedule(Prices { breach, launch })));
+        let units = self.schedule(Prices { breach, launch });
+        if !self.breach_kept(&units) {
+            return None;
+        }
+        let tally = follow(&self.bench.rules, &self.bench.demand, &units);
+        let flips_kept = tally.scores().flips_per_day <= self.bench.flips_allowed();
+        flips_kept.then(|| tally.unit_hours() + tally.idle_missing(self.bench.mean_allowed()))
     }
 
-    fn breach_kept(&self, tally: &Tally) -> bool {
-        let saturated = tally.scores().saturated_ratio;
-        tally.above_ratio() <= self.at_most && saturated <= self.bench.saturation_allowed()
+    /// Whether a schedule keeps what is asked of breach and saturation.
+    fn breach_kept(&self, units: &[u32]) -> bool {
+        let (mut above, mut saturated) = (0_u64, 0_u64);
+        for (minute, units) in self.thresholds.chunks(MINUTE).zip(units) {
+            for (level, whole) in minute {
+                above += u64::from(units < level);
+                saturated += u64::from(units < whole);
+            }
+        }
+        let share = |count| real(count) / length(self.thresholds.len());
+        share(above) <= self.at_most && share(saturated) <= self.saturation_allowed
     }
 
     /// The cheapest schedule under some prices.
-    fn follow(&self, prices: Prices) -> Tally {
+    fn schedule(&self, prices: Prices) -> Vec<u32> {
         let rules = &self.bench.rules;
         let program = Program::priced(rules, PARTS, wide(rules.boot) * PARTS + prices.launch);
         let charge = |row: &mut Row<'_>, number: usize, minute: &[f64]| {
@@ -107,8 +123,7 @@ impl Search<'_> {
                 row.charge_below(*saturated, prices.breach * 4);
             }
         };
-        let (_, units) = program.schedule(&self.bench.demand, charge);
-        follow(rules, &self.bench.demand, &units)
+        program.schedule(&self.bench.demand, charge).1
     }
 }
 

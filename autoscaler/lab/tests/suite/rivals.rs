@@ -65,6 +65,8 @@ fn target_tracking_gives_nothing_back_after_a_scale_out() {
         first_in.at - last_out.at
     };
     assert_eq!((at(Quiet::Cooldown(300)), at(Quiet::Cooldown(600)), at(Quiet::WarmUp(120))), (300, 600, 120));
+    // What ends between two samples ends with the next.
+    assert_eq!(at(Quiet::Cooldown(310)), 360);
 }
 
 #[test]

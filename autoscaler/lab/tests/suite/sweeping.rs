@@ -4,6 +4,7 @@ use crate::traces;
 use autoscaler_core::Policy;
 use autoscaler_lab::sweep::{Job, Progress, add_soft_cost, sweep};
 use autoscaler_lab::{Bench, Runner, Setting, Trace, backtest, compare};
+use fleet::Utilization;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +27,15 @@ fn threads(count: usize) -> NonZeroUsize {
 fn any_number_of_threads_gives_the_same_bytes() {
     let traces: Vec<Trace> = (0..4).map(|seed| traces::wild(seed, 4000)).collect();
     let (policy, setting) = (Policy::default(), Setting { noise: 0.05, seed: 7, ..Setting::default() });
-    let jobs = jobs(&traces, &policy, &setting);
+    let (cooler, slower) = (
+        Policy { target: Utilization::new(0.6), ..policy.clone() },
+        Setting { boot: 180, ..setting.clone() },
+    );
+    let mut jobs = jobs(&traces, &policy, &setting);
+    // Beside each other, and compared with something else each.
+    let others = jobs.clone();
+    jobs.extend(others.iter().map(|job| Job { policy: &cooler, ..*job }));
+    jobs.extend(others.iter().map(|job| Job { setting: &slower, ..*job }));
     let run = |count| {
         let outcomes = sweep(&jobs, threads(count), &AtomicBool::new(false), &|_| {});
         format!("{outcomes:?}")
