@@ -115,6 +115,8 @@ impl Engine {
             // What was recorded before belongs to the state as it was.
             let mut state = held.state.clone();
             state.learned = learned;
+            // With points five minutes apart the next may be long in coming: until then the newest of the past tells.
+            state.latest = state.latest.or_else(|| past.last().copied());
             let checkpoint = Checkpoint { cause: Cause::Backfilled, state };
             held.record(Record::Checkpoint(Box::new(checkpoint)));
             self.make_due(name, now);

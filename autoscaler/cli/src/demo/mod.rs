@@ -108,8 +108,8 @@ impl Args {
             .enable_all()
             .build()
             .or_exit(Exit::TryAgain, "start the runtime")?;
-        runtime.block_on(self.play(scene)).or_exit(Exit::Unavailable, "play the demo")?;
-        Ok(Exit::Success)
+        let complete = runtime.block_on(self.play(scene)).or_exit(Exit::Unavailable, "play the demo")?;
+        Ok(if complete { Exit::Success } else { Exit::Interrupted })
     }
 
     fn scene(&self) -> Result<Scene> {
@@ -131,7 +131,7 @@ impl Args {
         Ok(Scene { title, demand, length, boot: self.boot, seed: self.seed })
     }
 
-    async fn play(&self, scene: Scene) -> Result<()> {
+    async fn play(&self, scene: Scene) -> Result<bool> {
         let home = tempfile::Builder::new()
             .prefix("muster-demo-")
             .tempdir()
@@ -165,7 +165,7 @@ impl Args {
         stage.daemon.stop().await;
         stage.serving.abort();
         play.cloud.stop().await;
-        Ok(())
+        Ok(complete)
     }
 }
 
