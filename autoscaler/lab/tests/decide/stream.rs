@@ -180,3 +180,40 @@ fn a_doomed_instance_goes_before_its_equals() {
     let answers = answers_to(&web(), &lines);
     assert!(ids(&answers[at]).contains(&stays), "{}", answers[at]);
 }
+
+#[test]
+fn what_waits_decides_how_much_is_bought() {
+    let roomy = policies("fleet \"web\" {\n  id = \"fleet-web\"\n  capacity {\n    max = 200\n  }\n}\n");
+    let bought = |load: f64| {
+        let mut lines = settled("web", 4, 0.70);
+        let mut burst = observation(610.0, "web", 4, &herd(4), 1.0);
+        burst["samples"][0]["load"] = json!(load);
+        lines.push(burst);
+        answers_to(&roomy, &lines)[60]["target"].as_u64().expect("a target")
+    };
+    let (little, much) = (bought(1.0), bought(6.0));
+    assert!(much > little, "{much} for a queue, {little} without");
+}
+
+#[test]
+fn an_id_that_comes_back_is_another_instance() {
+    let mut lines = settled("web", 8, 0.20);
+    let at = answers_to(&web(), &lines).iter().position(|a| !ids(a).is_empty()).expect("far too many");
+    lines.truncate(at + 1);
+    let answer = answers_to(&web(), &lines)[at].clone();
+    let (told, target) = (ids(&answer), answer["target"].as_u64().expect("a target"));
+    let target = u32::try_from(target).expect("few");
+    let mut staying = herd(8);
+    staying.retain(|instance| told.iter().all(|id| instance["id"] != **id));
+    let t = |step: u32| lines[at]["t"].as_f64().expect("a time") + f64::from(step) * 10.0;
+    let gone = observation(t(1), "web", target, &staying, 0.7);
+    // It drains, and not because of us: what it weighs is there until it goes.
+    staying.pop();
+    let mut again = herd(8).into_iter().find(|instance| instance["id"] == *told[0]).expect("it was there");
+    again["state"] = json!("draining");
+    staying.push(again);
+    let back = observation(t(2), "web", target, &staying, 0.7);
+    lines.extend([gone, back]);
+    let reason = answers_to(&web(), &lines)[at + 2]["reason"].clone();
+    assert!(!reason.as_str().expect("a text").contains("not there"), "{reason}");
+}
