@@ -138,7 +138,8 @@ fn what_cannot_be_read_is_a_problem_beside_the_others_and_no_fleet_at_all_is_one
     assert_eq!((code, err.as_str()), (78, ""));
     let found = json(&out);
     let problems = found["problems"].as_array().expect("problems");
-    let about = |path: &Path, line: u64| problems.iter().any(|p| p["file"] == text(path) && p["line"] == line);
+    let about =
+        |path: &Path, line: u64| problems.iter().any(|p| p["file"] == text(path) && p["line"] == line);
     assert!(about(&gone, 0) && about(&policy, 2), "{out}");
 
     let pipe = directory.path().join("pipe.hcl");
@@ -153,13 +154,24 @@ fn what_cannot_be_read_is_a_problem_beside_the_others_and_no_fleet_at_all_is_one
     let empty = directory.path().join("empty");
     fs::create_dir(&empty).expect("a directory");
     let state = directory.path().join("state");
-    for arguments in [&["check", text(&empty)][..], &["run", "--policy", text(&empty), "--state", text(&state)]] {
+    for arguments in
+        [&["check", text(&empty)][..], &["run", "--policy", text(&empty), "--state", text(&state)]]
+    {
         let (code, out, err) = run(arguments);
         assert_eq!((code, out.as_str()), (78, ""), "{arguments:?}");
         assert!(err.contains("no fleet is named"), "{err}");
     }
-    let (code, _, err) =
-        run(["run", "--policy", text(&policy), "--state", text(&policy), "--region", "eu-west-1", "--listen", "127.0.0.1:0"]);
+    let (code, _, err) = run([
+        "run",
+        "--policy",
+        text(&policy),
+        "--state",
+        text(&policy),
+        "--region",
+        "eu-west-1",
+        "--listen",
+        "127.0.0.1:0",
+    ]);
     assert_eq!(code, 78, "a file is no state directory: {err}");
 }
 
@@ -303,7 +315,7 @@ fn plan_observes_by_itself_and_leaves_nothing_behind() {
     let (code, out, _) =
         ended(&mut account.autoscaler(&["plan", "--policy", text(&policy), "--format", "json"]));
     assert_eq!(code, 0);
-    let fleets = json(&out);
+    let fleets = &json(&out)["fleets"];
     assert_eq!((&fleets[0]["id"], &fleets[0]["target"]), (&Value::from(FLEET), &Value::from(4)), "{out}");
     assert!(fleets[0]["decided"]["report"].is_object(), "{out}");
 
@@ -313,6 +325,53 @@ fn plan_observes_by_itself_and_leaves_nothing_behind() {
     let (code, out, _) = ended(&mut account.autoscaler(&["plan", "--policy", text(&policy)]));
     assert_eq!(code, 69, "a fleet that is not there cannot be planned for");
     assert!(out.contains("no living fleet is sfr-00000000"), "{out}");
+}
+
+#[test]
+fn a_plan_that_could_not_look_says_why() {
+    let account = Account::open();
+    let (_directory, policy) = home();
+    let secret = |command: &mut Command| _ = command.env("AWS_SECRET_ACCESS_KEY", "another");
+    let nowhere = |command: &mut Command| _ = command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+    let elsewhere = |command: &mut Command| _ = command.env("AWS_REGION", "us-east-2");
+    type Change = fn(&mut Command);
+    let cases: [(Change, i32, &str); 3] =
+        [(secret, 77, "AuthFailure"), (nowhere, 69, "refused"), (elsewhere, 77, "us-east-2")];
+    for (change, expected, cause) in cases {
+        for format in ["text", "json"] {
+            let mut command = account.autoscaler(&["plan", "--policy", text(&policy), "--format", format]);
+            change(&mut command);
+            let (code, out, err) = ended(&mut command);
+            assert_eq!(code, expected, "{cause}: {out}{err}");
+            let told = match format {
+                "json" => json(&out)["failing"][0].to_string(),
+                _ => out.lines().filter(|line| line.starts_with("! describe_fleets in ")).collect(),
+            };
+            assert!(told.contains(cause), "no {cause} in {told}\n{out}{err}");
+        }
+    }
+}
+
+#[test]
+fn the_instance_that_we_run_on_is_learned_from_its_metadata() {
+    let account = Account::open();
+    let (directory, policy) = home();
+    let endpoint =
+        &account.environment.iter().find(|(name, _)| name == "AWS_ENDPOINT_URL").expect("it is told").1;
+    let (_, out, err) =
+        ended(&mut account.autoscaler(&["plan", "--policy", text(&policy), "--format", "json"]));
+    let found = json(&out);
+    let mine = found["fleets"][0]["instances"][0]["id"].as_str().unwrap_or_else(|| panic!("{out}{err}"));
+    let state = directory.path().join("state");
+    let mut command = account.autoscaler(&["run", "--policy", text(&policy), "--state", text(&state)]);
+    command.args(["--listen", "127.0.0.1:0", "--log-format", "json"]);
+    command.env_remove("AWS_EC2_METADATA_DISABLED");
+    command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("{endpoint}/_imds/{mine}"));
+    let mut running = Running::start(&mut command);
+    let told = running.wait_for("which instance it is", |line| {
+        line.contains("learned").then(|| json(line)["instance"].clone())
+    });
+    assert_eq!(told, mine);
 }
 
 #[test]
@@ -356,6 +415,17 @@ fn a_daemon_is_watched_and_ordered_about_and_its_journal_outlives_it() {
     assert_eq!(code, 0, "{err}");
     assert!(out.contains(&format!("step 1: set the target of {FLEET} from 4 to 6")), "{out}");
     assert_eq!(ask(&["explain", "web", "--at", "1h"]).0, 64, "nobody has decided anything then");
+    let (code, _, err) = ask(&["explain", "wbe", "--at", "0s"]);
+    assert_eq!(code, 64);
+    assert!(err.contains("no policy names a fleet wbe"), "{err}");
+    let (code, _, err) = ask(&["override", "web", "--end", "--reason", "x"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("end-override web: in force"), "{err}");
+    let (code, _, err) = ask(&["override", "web", "--end", "--reason", "x"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("there was nothing to end"), "{err}");
+    assert_eq!(ask(&order).0, 0);
+    assert_eq!(ask(&["pause", "web", "--for", "5m", "--reason", &"x".repeat(70_000)]).0, 64, "too large");
 
     let second = account.autoscaler(&[
         "run",
@@ -378,7 +448,18 @@ fn a_daemon_is_watched_and_ordered_about_and_its_journal_outlives_it() {
     let (code, out, err) = read(&["explain"]);
     assert_eq!(code, 0, "{err}");
     assert!(out.starts_with("web at 20"), "{out}");
-    assert_eq!(read(&["status"]).1, out, "the last decision is what is known");
+    let (code, out, err) = read(&["status"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("as the journal in"), "{err}");
+    let row: Vec<&str> = out.lines().nth(1).expect("a row").split_whitespace().collect();
+    assert_eq!((row[0], row[4], row[5]), ("web", "6", "6..20"), "{out}");
+    for words in ["! web: paused by jo, ends in ", "! web: min 6 by jo's override, ends in "] {
+        assert!(out.contains(words), "no {words} in {out}");
+    }
+    let (_, out, _) = read(&["status", "--format", "json"]);
+    assert_eq!(json(&out)["fleets"][0]["bent"]["by"], "jo", "{out}");
+    let (_, out, _) = read(&["status", "web", "--format", "json"]);
+    assert_eq!(json(&out)["pause"]["by"], "jo", "{out}");
     assert_eq!(read(&["explain", "nobody"]).0, 64);
     let (code, out, err) = read(&["replay"]);
     assert_eq!(code, 0, "{out}{err}");

@@ -6,6 +6,7 @@ mod outcomes;
 mod regrets;
 mod status;
 mod table;
+mod trouble;
 mod tuned;
 
 pub use alarm::alarm_text;
@@ -14,6 +15,7 @@ pub use outcomes::{outcomes, outcomes_csv};
 pub use regrets::{OfTrace, Split, compact, regrets, schedules_csv};
 pub use status::{fleet, overview};
 pub use table::Table;
+pub use trouble::troubles;
 pub use tuned::{reasons, tuned};
 
 use fleet::{DurationText, Timestamp};

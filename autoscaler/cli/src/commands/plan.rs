@@ -8,7 +8,7 @@ use crate::out::{self, Format, Terminal};
 use crate::render;
 use autoscaler::{Daemon, DaemonConfig, Handle};
 use autoscaler_engine::{Alarm, FleetStatus, Status};
-use fleet::{DurationText, FleetName, parse_duration};
+use fleet::{DurationText, ErrorClass, FleetName, parse_duration};
 use fleet_clock::SystemClock;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -23,13 +23,14 @@ const CYCLE: Duration = Duration::from_secs(1);
 ///
 /// Runs the daemon's own loop in this process, without a state directory and with every write withheld: fleets and
 /// instances are described, utilisation is read from CloudWatch or Prometheus (agents push to the daemon alone),
-/// and the decision that follows is printed with its arithmetic.
+/// and the decision that follows is printed with its arithmetic. What could not be asked is told with its cause; then
+/// the exit code is 77 where it is not allowed, else 69.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   muster-autoscaler plan --policy web.hcl
   muster-autoscaler plan --policy /etc/muster/policies web --region eu-west-1
-  muster-autoscaler plan --policy web.hcl --format json | jq '.[].decided.plan.actions'")]
+  muster-autoscaler plan --policy web.hcl --format json | jq '.fleets[].decided.plan.actions'")]
 pub struct Args {
     /// Only this fleet.
     fleet: Option<FleetName>,
@@ -61,8 +62,9 @@ impl Args {
             .or_exit(Exit::TryAgain, "start the runtime")?
             .block_on(self.observe())?;
         status.fleets.retain(|fleet| self.fleet.as_ref().is_none_or(|name| fleet.name == *name));
-        print(self.format, &status.fleets, || {
-            let texts: Vec<String> = status.fleets.iter().map(|fleet| text(fleet, terminal)).collect();
+        print(self.format, &status, || {
+            let mut texts: Vec<String> = status.fleets.iter().map(|fleet| text(fleet, terminal)).collect();
+            texts.extend(Some(render::troubles(&status, terminal.paint())).filter(|text| !text.is_empty()));
             texts.join("\n")
         })?;
         Ok(worst(&status))
@@ -132,7 +134,9 @@ fn worst(status: &Status) -> Exit {
     };
     if alarms().any(|alarm| matches!(alarm, Alarm::Panicked { .. } | Alarm::Refused { .. })) {
         Exit::Bug
-    } else if alarms().any(|alarm| matches!(alarm, Alarm::Denied { .. })) {
+    } else if alarms().any(|alarm| matches!(alarm, Alarm::Denied { .. }))
+        || status.failing.iter().any(|failing| failing.class == ErrorClass::Denied)
+    {
         Exit::Denied
     } else if status.fleets.iter().any(|fleet| fleet.seen.is_none()) {
         Exit::Unavailable

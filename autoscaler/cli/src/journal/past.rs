@@ -1,0 +1,130 @@
+//! A fleet's folded records in the shape that a running daemon tells a fleet in.
+
+use autoscaler_core::Hold;
+use autoscaler_engine::{ActiveAlarm, Alarm, Decided, FleetStatus, InstanceStatus, State};
+use fleet::{Backend, FleetId, FleetName, FleetSelector, Timestamp};
+
+/// What a fleet was like at `at`.
+///
+/// * `last`: its last decision.
+pub(super) fn fleet(name: &FleetName, state: &State, last: Option<&Decided>, at: Timestamp) -> FleetStatus {
+    let view = state.fleet.as_ref().map(|seen| &seen.what);
+    let instances = state.instances.values().map(|known| {
+        let member = state.member(known, at);
+        InstanceStatus {
+            id: member.id,
+            pool: member.pool,
+            weight: member.weight,
+            power: member.power,
+            phase: member.phase,
+            since: member.since,
+            health: member.health,
+        }
+    });
+    let id = state.held.clone();
+    FleetStatus {
+        name: name.clone(),
+        region: None,
+        backend: view.map_or_else(|| backend(id.as_ref()), |view| view.backend),
+        // A journal does not hold how a policy names its fleet.
+        selector: FleetSelector::Id(id.clone().unwrap_or_else(|| FleetId::new("not found yet"))),
+        id,
+        state: view.map(|view| view.state),
+        target: view.map(|view| view.target),
+        fulfilled: view.map(|view| view.fulfilled),
+        min: state.policy.capacity.min,
+        max: state.policy.capacity.max,
+        seen: state.fleet.as_ref().map(|seen| seen.at),
+        instances_seen: state.instances_at,
+        instances: instances.collect(),
+        source: state.latest.map(|sample| sample.source),
+        schedules: Vec::new(),
+        pause: state.pause.clone().filter(|pause| pause.until > at),
+        bent: state.bent.clone().filter(|bent| bent.until > at),
+        dry_run: state.policy.dry_run,
+        observe_only: state.policy.observe_only,
+        ceded: state.memory.ceded,
+        writing: None,
+        decided: last.cloned(),
+        alarms: alarms(state, last, at),
+    }
+}
+
+fn backend(id: Option<&FleetId>) -> Backend {
+    match id {
+        Some(id) if id.as_str().starts_with("fleet-") => Backend::Ec2Fleet,
+        _ => Backend::SpotFleet,
+    }
+}
+
+/// What was wrong, as far as records tell: alarms themselves are not recorded, what they follow from partly is.
+fn alarms(state: &State, last: Option<&Decided>, at: Timestamp) -> Vec<ActiveAlarm> {
+    let mut alarms = Vec::new();
+    if state.memory.ceded {
+        let foreign_writes = state.memory.foreign_writes;
+        let since = state.memory.foreign_write_at.unwrap_or(at);
+        alarms.push(ActiveAlarm { since, alarm: Alarm::Ceded { foreign_writes } });
+    }
+    for decided in last {
+        for hold in &decided.report.holds {
+            if let Hold::NotHoldable { why } = hold {
+                alarms.push(ActiveAlarm { since: decided.at, alarm: Alarm::NotHoldable { why: *why } });
+            }
+        }
+    }
+    alarms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use autoscaler_core::{Memory, Pause, Plan, Report, Unholdable};
+    use autoscaler_engine::Override;
+
+    #[test]
+    fn orders_alarms_and_the_last_decision_are_told_as_a_daemon_tells_them() {
+        let at = Timestamp::from_secs(1_800_000_000);
+        let minutes = |number: u32| std::time::Duration::from_secs(60) * number;
+        let pause = |until| Pause { until, by: "jo".into(), reason: "failover".into() };
+        let bent = Override {
+            min: Some(6),
+            max: None,
+            target: None,
+            until: at + minutes(1),
+            by: "ann".into(),
+            reason: "launch".into(),
+        };
+        let mut state = State {
+            held: Some(FleetId::new("fleet-1")),
+            pause: Some(pause(at + minutes(5))),
+            bent: Some(bent.clone()),
+            memory: Memory {
+                ceded: true,
+                foreign_writes: 2,
+                foreign_write_at: Some(at - minutes(9)),
+                ..Memory::default()
+            },
+            ..State::default()
+        };
+        state.policy.capacity.min = 6;
+        let report =
+            Report { holds: vec![Hold::NotHoldable { why: Unholdable::AsksOnce }], ..Report::default() };
+        let last = Decided { at: at - minutes(1), plan: Plan::default(), withheld: None, report };
+        let name = FleetName::new("web");
+        let told = fleet(&name, &state, Some(&last), at);
+        assert_eq!((told.min, told.backend, told.ceded), (6, Backend::Ec2Fleet, true));
+        assert_eq!(
+            (told.pause, told.bent, told.decided),
+            (state.pause.clone(), Some(bent), Some(last.clone()))
+        );
+        assert_eq!(
+            told.alarms,
+            [
+                ActiveAlarm { since: at - minutes(9), alarm: Alarm::Ceded { foreign_writes: 2 } },
+                ActiveAlarm { since: last.at, alarm: Alarm::NotHoldable { why: Unholdable::AsksOnce } },
+            ]
+        );
+        let later = fleet(&name, &state, None, at + minutes(6));
+        assert_eq!((later.pause, later.bent), (None, None), "what has ended is not in force");
+    }
+}
