@@ -18,10 +18,10 @@ mod words;
 pub use checker::{Breach, Budget, Invariant, check};
 pub use memory::{Expected, Memory, Removal, RemovalStep};
 pub use plan::{Action, Plan, Planned};
-pub use planner::{TargetStep, Way, plan, step_target};
+pub use planner::{RESPITE, TargetStep, Way, plan, step_target};
 pub use policy::{
     Capacity, Diversification, Drain, Interruption, Objective, Policy, Rebalance, ScaleIn, ScaleOut, Workload,
 };
 pub use report::{Bound, Decision, Hold, Opinion, Remark, Report, Unholdable};
 pub use sizing::Learned;
-pub use snapshot::{Member, Observed, Pause, Phase, Snapshot};
+pub use snapshot::{FailingRead, Member, Observed, Pause, Phase, Snapshot};

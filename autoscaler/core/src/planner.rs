@@ -9,9 +9,10 @@ mod victims;
 mod wish;
 
 use crate::sizing::{self, Sizing};
-use crate::{Decision, Learned, Memory, Plan, Planned, Policy, Remark, Snapshot};
+use crate::{Decision, FailingRead, Learned, Memory, Plan, Planned, Policy, Remark, Snapshot};
 use draft::Draft;
-use fleet::{CapacityUnits, FleetView, Timestamp};
+use fleet::{CapacityUnits, FleetState, FleetView, Timestamp};
+pub use ground::RESPITE;
 use herd::Herd;
 pub use wish::{TargetStep, Way, step_target};
 
@@ -26,6 +27,7 @@ pub use wish::{TargetStep, Way, step_target};
 pub fn plan(policy: &Policy, seen: &Snapshot, memory: &Memory, learned: &Learned, now: Timestamp) -> Planned {
     let mut draft = Draft::new(policy, seen, memory, now);
     draft.forget_the_future();
+    note_failing(&mut draft);
     let herd = Herd::of(&draft);
     herd::describe(&mut draft, herd.as_ref());
     let Some(ground) = ground::survey(&mut draft) else { return finish(draft) };
@@ -45,6 +47,13 @@ pub fn plan(policy: &Policy, seen: &Snapshot, memory: &Memory, learned: &Learned
         draft.report.decision = Decision::Held;
     }
     finish(draft)
+}
+
+/// Says what could not be asked: first of all remarks, for it explains what else is said.
+fn note_failing(draft: &mut Draft<'_>) {
+    for FailingRead { operation, class } in &draft.seen.failing {
+        draft.remark(Remark::ReadFails { operation: operation.clone(), class: *class });
+    }
 }
 
 /// Asks sizing, and writes its arithmetic down.
@@ -81,6 +90,10 @@ fn note_bounds(draft: &mut Draft<'_>, view: &FleetView, herd: Option<&Herd<'_>>)
     let (min, max) = (draft.policy.capacity.min, draft.policy.capacity.max);
     if !(min..=max).contains(&view.target) {
         draft.remark(Remark::OutOfBounds { target: view.target, min, max });
+    }
+    // What a modification asks for is on its way until it has ended.
+    if view.state == FleetState::Modifying {
+        return;
     }
     let there = herd.map(|h| herd::units(h.alive.iter().copied()).sum());
     let missing = there.map_or(0.0, |there| f64::from(view.target) - there);

@@ -2,7 +2,7 @@
 
 use crate::RemovalStep;
 use crate::sizing::{Expert, Headroom};
-use fleet::{CapacityUnits, InstanceId, Power, Source, Timestamp, Utilization};
+use fleet::{CapacityUnits, ErrorClass, InstanceId, Power, Source, Timestamp, Utilization};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -120,6 +120,37 @@ pub enum Hold {
     },
 }
 
+impl Hold {
+    /// A word for logs.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::FleetUnseen => "fleet_unseen",
+            Self::FleetStale { .. } => "fleet_stale",
+            Self::LookFirst { .. } => "look_first",
+            Self::Modifying { .. } => "modifying",
+            Self::MembersUnseen => "members_unseen",
+            Self::Contradictory { .. } => "contradictory",
+            Self::WriteNotShown { .. } => "write_not_shown",
+            Self::Unsettled { .. } => "unsettled",
+            Self::NoSamples => "no_samples",
+            Self::SamplesStale { .. } => "samples_stale",
+            Self::Paused { .. } => "paused",
+            Self::ObserveOnly => "observe_only",
+            Self::Ceded { .. } => "ceded",
+            Self::ScaleInHeld { .. } => "scale_in_held",
+            Self::ScaleOutHeld { .. } => "scale_out_held",
+            Self::FewReport { .. } => "few_report",
+            Self::ExcessHeld { .. } => "excess_held",
+            Self::ScaleInOff => "scale_in_off",
+            Self::ForeignWrite { .. } => "foreign_write",
+            Self::RemovalsInFlight { .. } => "removals_in_flight",
+            Self::NoVictim => "no_victim",
+            Self::NotHoldable { .. } => "not_holdable",
+            Self::Refused { .. } => "refused",
+        }
+    }
+}
+
 /// Why a fleet cannot be held by us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -229,6 +260,36 @@ pub enum Remark {
     CapacityRebalanceOn,
     /// The policy says to change nothing: what stands here would have been done.
     DryRun,
+    /// A read fails: what it told before is all that is known.
+    ReadFails {
+        /// Which: the metric label.
+        operation: String,
+        /// As what.
+        class: ErrorClass,
+    },
+}
+
+impl Remark {
+    /// A word for logs.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Adopted { .. } => "adopted",
+            Self::OutOfBounds { .. } => "out_of_bounds",
+            Self::WouldTerminate => "would_terminate",
+            Self::ForeignWrite { .. } => "foreign_write",
+            Self::StuckModifying { .. } => "stuck_modifying",
+            Self::WriteLost { .. } => "write_lost",
+            Self::Missing { .. } => "missing",
+            Self::Excess { .. } => "excess",
+            Self::RemovalUndone { .. } => "removal_undone",
+            Self::TerminatedAgain { .. } => "terminated_again",
+            Self::Ends { .. } => "ends",
+            Self::FewFamilies { .. } => "few_families",
+            Self::CapacityRebalanceOn => "capacity_rebalance_on",
+            Self::DryRun => "dry_run",
+            Self::ReadFails { .. } => "read_fails",
+        }
+    }
 }
 
 /// What was decided.
@@ -264,6 +325,27 @@ pub enum Decision {
     },
     /// Not now; the holds say why.
     Held,
+}
+
+impl Decision {
+    /// The metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Steady => "steady",
+            Self::ScaleOut { .. } => "scale_out",
+            Self::ScaleIn { .. } => "scale_in",
+            Self::SetRight { .. } => "set_right",
+            Self::Trim { .. } => "trim",
+            Self::Held => "held",
+        }
+    }
+    /// The target before and after, where it changes.
+    pub const fn step(self) -> Option<(u32, u32)> {
+        match self {
+            Self::ScaleOut { from, to } | Self::ScaleIn { from, to } => Some((from, to)),
+            Self::Steady | Self::SetRight { .. } | Self::Trim { .. } | Self::Held => None,
+        }
+    }
 }
 
 /// One forecaster's opinion.

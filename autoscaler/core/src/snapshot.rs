@@ -1,6 +1,6 @@
 //! What was seen, with ages.
 
-use fleet::{FleetView, Health, InstanceId, Notice, Pool, Power, Sample, Timestamp, Weight};
+use fleet::{ErrorClass, FleetView, Health, InstanceId, Notice, Pool, Power, Sample, Timestamp, Weight};
 use serde::{Deserialize, Serialize};
 
 /// Something that was seen, and when it was asked for: an answer is as old as its question.
@@ -29,6 +29,17 @@ pub struct Snapshot {
     pub pause: Option<Pause>,
     /// Whether Application Auto Scaling has the fleet registered as a target: a second writer.
     pub scalable_target: bool,
+    /// Reads that fail now: what they would tell is older than it should be.
+    pub failing: Vec<FailingRead>,
+}
+
+/// A read that failed when it was last tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailingRead {
+    /// The metric label: `describe_fleets`, `cloudwatch`, …
+    pub operation: String,
+    /// What kind of failure it was.
+    pub class: ErrorClass,
 }
 
 /// An operator's word to leave a fleet alone for a while.

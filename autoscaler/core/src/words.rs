@@ -328,6 +328,9 @@ impl Display for Remark {
                 f.pad("capacity rebalancing is on: EC2 replaces instances beside us")
             }
             Self::DryRun => f.pad("dry run: nothing of this is done"),
+            Self::ReadFails { operation, class } => {
+                write!(f, "{operation} fails ({}): what it told before is all that is known", class.label())
+            }
         }
     }
 }

@@ -48,6 +48,11 @@ impl Alarms {
         Some(AlarmChange { at, fleet: fleet.cloned(), raised: false, alarm: active.alarm })
     }
 
+    /// The facts of an alarm that is the only one of its label, if it is raised.
+    pub fn get(&self, label: &'static str) -> Option<Alarm> {
+        self.active.get(&(label, String::new())).map(|active| active.alarm.clone())
+    }
+
     /// Those that are raised, by label.
     pub fn active(&self) -> Vec<ActiveAlarm> {
         self.active.values().cloned().collect()

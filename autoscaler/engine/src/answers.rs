@@ -33,16 +33,18 @@ impl Engine {
         self.release(id, &call, now);
         match (call.kind.clone(), answer) {
             (CallKind::Fleets, Answer::Fleets(result)) => {
-                if let Some(views) = self.read_ended(&asked, result, now) {
-                    self.fleets_described(&region, &views, call.at, now);
+                match self.read_ended(&asked, result, now) {
+                    Some(views) => self.fleets_described(&region, &views, call.at, now),
+                    None => self.ask_again(&region, &[]),
                 }
                 if self.regions.get(&region).is_some_and(|state| state.look) {
                     self.observe(&region, now);
                 }
             }
             (CallKind::Instances { fleets }, Answer::Instances(result)) => {
-                if let Some(instances) = self.read_ended(&asked, result, now) {
-                    self.instances_described(&fleets, &instances, call.at, now);
+                match self.read_ended(&asked, result, now) {
+                    Some(instances) => self.instances_described(&fleets, &instances, call.at, now),
+                    None => self.ask_again(&region, &fleets),
                 }
             }
             (CallKind::FleetInstances { name }, Answer::FleetInstances(result)) => {
@@ -70,13 +72,13 @@ impl Engine {
                 self.backfill_told(&fleets, series, now);
             }
             (CallKind::Modify { name }, Answer::Modified(result)) => {
-                self.write_ended(&name, Operation::Modify, result, now);
+                self.write_ended(&name, id, Operation::Modify, result, now);
             }
             (CallKind::Terminate { name }, Answer::Terminated(result)) => {
-                self.write_ended(&name, Operation::Terminate, result.map(|_| ()), now);
+                self.write_ended(&name, id, Operation::Terminate, result.map(|_| ()), now);
             }
             (CallKind::Modify { name } | CallKind::Terminate { name }, Answer::NotSent(why)) => {
-                self.write_not_sent(&name, why, now);
+                self.write_not_sent(&name, id, why, now);
             }
             (kind, _) => {
                 let lost = Call::lost(&kind);
@@ -119,6 +121,21 @@ impl Engine {
             if held.instances_call == Some(id) {
                 held.instances_call = None;
             }
+        }
+    }
+
+    /// A describe failed, of a region's fleets or of some fleets' instances: it is due again as soon as it may be
+    /// tried, not only when its time comes round.
+    fn ask_again(&mut self, region: &Region, fleets: &[(FleetName, FleetRef)]) {
+        for (name, _) in fleets {
+            if let Some(held) = self.fleets.get_mut(name) {
+                held.look = true;
+            }
+        }
+        if fleets.is_empty()
+            && let Some(state) = self.regions.get_mut(region)
+        {
+            state.look = true;
         }
     }
 
@@ -196,6 +213,11 @@ impl Engine {
         }
         let delta = FleetDelta::between(held.state.fleet.as_ref().map(|seen| &seen.what), view);
         let changed = delta != FleetDelta::Same;
+        let counts = |seen: &FleetView| (seen.target, seen.fulfilled);
+        let recounts = held.state.fleet.as_ref().is_some_and(|seen| counts(&seen.what) != counts(view));
+        // Instances came or went: those that were seen before this are not all, or too many.
+        let underway = held.instances_call.and_then(|id| self.calls.asked_at(id));
+        let younger = held.state.instances_at.max(underway).is_some_and(|asked| asked >= at);
         let another = held.state.held.as_ref().is_some_and(|id| *id != view.id);
         held.record(Record::Fleet { at, delta });
         if another {
@@ -208,6 +230,7 @@ impl Engine {
         if changed {
             if let Some(held) = self.fleets.get_mut(name) {
                 held.moved = now.monotonic;
+                held.look |= recounts && !younger;
             }
             self.make_due(name, now);
         }

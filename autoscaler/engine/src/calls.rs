@@ -132,6 +132,10 @@ impl Calls {
         self.open.insert(id, call);
         id
     }
+    /// When a call that is under way was begun.
+    pub fn asked_at(&self, id: CallId) -> Option<Timestamp> {
+        self.open.get(&id).map(|call| call.at)
+    }
     /// Takes a call that was answered; `None` for one that was given up.
     pub fn take(&mut self, id: CallId) -> Option<Call> {
         self.open.remove(&id)

@@ -1,13 +1,14 @@
 //! One cycle of one fleet: plan, check, and hand the steps on or say why not.
 
-use crate::held::{Held, WritePhase, Writing};
+use crate::held::{Held, Missing, WritePhase, Writing};
 use crate::state::contained;
 use crate::writes::begins_removal;
 use crate::{Alarm, Cause, Checkpoint, Cycle, Decided, Engine, Now, Planner, Record, State, Withheld};
 use autoscaler_core::{
-    Breach, Budget, Decision, Hold, Memory, Plan, Planned, Remark, Report, Snapshot, check,
+    Breach, Budget, Decision, FailingRead, Hold, Memory, Observed, Plan, Planned, RESPITE, Remark, Report,
+    Snapshot, check,
 };
-use fleet::{CapacityUnits, FleetName, Timestamp};
+use fleet::{ErrorClass, FleetName, FleetState, FleetView, Source, Timestamp};
 use std::time::Duration;
 
 /// Capacity that is missing for so long is worth an alarm.
@@ -51,6 +52,7 @@ impl Engine {
     pub(crate) fn plan_fleet(&mut self, name: &FleetName, now: Now) {
         self.waiting.remove(name);
         self.put_in_force(name, now);
+        self.note_failing(name);
         let planner = self.config.planner;
         let every = self.config.checkpoint_every;
         let Some(held) = self.fleets.get_mut(name) else { return };
@@ -65,6 +67,30 @@ impl Engine {
             Err(message) => self.contain(name, message, now),
         }
         self.write_soon(name, false);
+    }
+
+    /// Records which reads about a fleet fail, where that has changed since its last plan.
+    fn note_failing(&mut self, name: &FleetName) {
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        let state = held.region.as_ref().and_then(|region| self.regions.get(region));
+        let all = state.into_iter().flat_map(|state| &state.failing);
+        let sources = &held.policy.sources;
+        let concerns = |operation: &str, of: &str| match operation {
+            "prometheus" => of == held.name.as_str(),
+            "cloudwatch" => sources.iter().any(|source| source.source() == Source::Cloudwatch),
+            _ => true,
+        };
+        let mut failing: Vec<FailingRead> = all
+            .filter(|((operation, of), _)| concerns(operation, of))
+            .map(|((operation, _), streak)| FailingRead {
+                operation: (*operation).to_owned(),
+                class: without_time(streak.error.class()),
+            })
+            .collect();
+        failing.dedup();
+        if failing != held.state.failing {
+            held.record(Record::Failing(failing));
+        }
     }
 
     /// The planner panicked: the fleet is left as it is, the others go on.
@@ -214,7 +240,7 @@ impl Engine {
         match withheld {
             Some(why) => *self.metrics.withheld.entry(why.label()).or_default() += 1,
             None if plan.actions.is_empty() => {}
-            None => *self.metrics.decisions.entry(decision_label(report.decision)).or_default() += 1,
+            None => *self.metrics.decisions.entry(report.decision.label()).or_default() += 1,
         }
     }
 
@@ -225,25 +251,33 @@ impl Engine {
             Remark::Missing { units } => Some(*units),
             _ => None,
         });
-        if missing.is_some() {
-            held.missing.get_or_insert((now.wall, now.monotonic));
-        } else {
-            held.missing = None;
-            held.history.clear();
+        match missing {
+            Some(units) => {
+                let began = Missing { units, since: now.wall, began: now.monotonic };
+                held.missing.get_or_insert(began).units = units;
+            }
+            // Nobody can tell while it modifies, or is not seen.
+            None if is_moving(held, report) => {}
+            None => {
+                held.missing = None;
+                held.history.clear();
+            }
         }
-        let late = held.missing.filter(|(_, began)| now.monotonic.saturating_sub(*began) >= LATE_ALARM);
+        let late = held.missing.filter(|m| now.monotonic.saturating_sub(m.began) >= LATE_ALARM);
         let history = held.history.clone();
         let quiet = held.quiet_since.filter(|since| now.monotonic.saturating_sub(*since) >= QUIET_ALARM);
         let last_sample = held.state.latest.map(|latest| latest.end);
+        let foreign = foreign_write(held, report, now.wall);
         let alarms = [
             (
                 "capacity_late",
-                late.map(|(since, _)| Alarm::CapacityLate {
-                    missing: missing.unwrap_or(CapacityUnits::ZERO),
+                late.map(|Missing { units, since, .. }| Alarm::CapacityLate {
+                    missing: units,
                     since,
                     history,
                 }),
             ),
+            ("foreign_write", foreign),
             ("no_samples", quiet.map(|_| Alarm::NoSamples { since: last_sample })),
             (
                 "not_holdable",
@@ -302,6 +336,35 @@ impl Held {
     }
 }
 
+/// Whether a report cannot say what is missing: the fleet is being modified, or has not been seen for long.
+fn is_moving(held: &Held, report: &Report) -> bool {
+    let modifying = |seen: &Observed<FleetView>| seen.what.state == FleetState::Modifying;
+    report.target.is_none() || held.state.fleet.as_ref().is_some_and(modifying)
+}
+
+/// The alarm of a foreign write, from when it is seen until what was set may be lowered again. From the second one
+/// on the fleet is ceded, which is another alarm.
+fn foreign_write(held: &Held, report: &Report, now: Timestamp) -> Option<Alarm> {
+    let memory = &held.state.memory;
+    let lasts = memory.foreign_write_at.is_some_and(|at| now.since(at) < RESPITE);
+    if memory.ceded || !lasts {
+        return None;
+    }
+    let seen_now = report.remarks.iter().find_map(|remark| match *remark {
+        Remark::ForeignWrite { was, found, count: _ } => Some(Alarm::ForeignWrite { was, found, at: now }),
+        _ => None,
+    });
+    seen_now.or_else(|| held.alarms.get("foreign_write"))
+}
+
+/// What kind of failure it was; when to come back differs each time, and says nothing more.
+const fn without_time(class: ErrorClass) -> ErrorClass {
+    match class {
+        ErrorClass::Throttled { .. } => ErrorClass::Throttled { retry_after: None },
+        other => other,
+    }
+}
+
 /// The metric label, and the id that people know.
 fn invariant_label(breach: &Breach) -> &'static str {
     use autoscaler_core::Invariant;
@@ -314,17 +377,5 @@ fn invariant_label(breach: &Breach) -> &'static str {
         Invariant::Modify => "MODIFY",
         Invariant::Spread => "SPREAD",
         Invariant::Pace => "PACE",
-    }
-}
-
-/// The metric label.
-const fn decision_label(decision: Decision) -> &'static str {
-    match decision {
-        Decision::Steady => "steady",
-        Decision::ScaleOut { .. } => "scale_out",
-        Decision::ScaleIn { .. } => "scale_in",
-        Decision::SetRight { .. } => "set_right",
-        Decision::Trim { .. } => "trim",
-        Decision::Held => "held",
     }
 }

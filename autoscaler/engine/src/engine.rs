@@ -2,7 +2,7 @@
 
 use crate::alarms::Alarms;
 use crate::calls::{Call, Calls};
-use crate::held::Held;
+use crate::held::{Held, KnownOf, Missing};
 use crate::journal::Journal;
 use crate::region::RegionState;
 use crate::stop::Stopping;
@@ -24,8 +24,8 @@ pub struct Engine {
     pub(crate) metrics: EngineMetrics,
     pub(crate) fleets: BTreeMap<FleetName, Held>,
     pub(crate) regions: BTreeMap<Region, RegionState>,
-    /// What the journal held of fleets that no policy has named yet.
-    pub(crate) restored: BTreeMap<FleetName, State>,
+    /// What is known of fleets that no policy names: what the journal held, and what was let go.
+    pub(crate) known: BTreeMap<FleetName, KnownOf>,
     /// Whose instance is whose.
     pub(crate) owners: BTreeMap<InstanceId, FleetName>,
     /// Instances that spoke and that no describe has shown, and when that was first noticed.
@@ -73,7 +73,7 @@ impl Engine {
             metrics: EngineMetrics::default(),
             fleets: BTreeMap::new(),
             regions: BTreeMap::new(),
-            restored: states,
+            known: states.into_iter().map(|(name, state)| (name, KnownOf::journaled(state))).collect(),
             owners: BTreeMap::new(),
             strangers: BTreeMap::new(),
             calls: Calls::default(),
@@ -208,10 +208,14 @@ impl Engine {
             held.agents.clear();
             held.told.clear();
             held.in_force = None;
-            if let Some((since, _)) = &mut held.missing {
+            if let Some(Missing { since, .. }) = &mut held.missing {
                 *since = Timestamp::from_millis(since.millis().saturating_add(by_ms));
             }
             held.record(Record::ClockJumped { by_ms });
+        }
+        for KnownOf { state, gap, .. } in self.known.values_mut() {
+            *gap = true;
+            state.apply(&Record::ClockJumped { by_ms });
         }
     }
 

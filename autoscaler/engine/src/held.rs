@@ -3,10 +3,13 @@
 use crate::alarms::Alarms;
 use crate::region::Streak;
 use crate::windows::Windows;
-use crate::{BatchId, CallId, Decided, Operation, Record, State};
+use crate::{BatchId, CallId, Decided, Known, Operation, Record, State};
 use autoscaler_core::{Action, Phase};
 use autoscaler_policy::{FleetPolicy, SourcePolicy};
-use fleet::{ErrorClass, FleetName, FleetRef, FleetState, InstanceId, Region, Source, Timestamp};
+use fleet::{
+    CapacityUnits, ErrorClass, FleetName, FleetRef, FleetState, InstanceId, InstanceState, Region, Source,
+    Timestamp,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -18,6 +21,25 @@ const GIVE_UP_HASTE: Duration = Duration::from_secs(600);
 const SHOWS_WITHIN: Duration = Duration::from_secs(120);
 /// An instance that is leaving (stopping, say) for longer than this moves no more.
 const LEAVES_FOR: Duration = Duration::from_secs(600);
+
+/// Weights are decimal fractions: sums of them are compared with this much leeway.
+const UNIT_LEEWAY: f64 = 1e-6;
+
+/// What is known of a fleet that no policy names, should one name it again.
+#[derive(Debug)]
+pub(crate) struct KnownOf {
+    pub state: State,
+    pub backfill: Backfill,
+    /// Whether the journal may hold less than this.
+    pub gap: bool,
+}
+
+impl KnownOf {
+    /// What the records in a journal fold to.
+    pub fn journaled(state: State) -> Self {
+        Self { state, backfill: Backfill::Done, gap: false }
+    }
+}
 
 /// A fleet that a policy names.
 #[derive(Debug)]
@@ -62,13 +84,22 @@ pub(crate) struct Held {
     pub prometheus_asked: Option<Duration>,
     /// When it was first planned for, or last told by any source.
     pub quiet_since: Option<Duration>,
-    pub missing: Option<(Timestamp, Duration)>,
+    pub missing: Option<Missing>,
     pub history_asked: Option<Duration>,
     pub history: Vec<String>,
     pub backfill: Backfill,
     pub alarms: Alarms,
     pub decisions: VecDeque<Decided>,
     pub last: Option<Decided>,
+}
+
+/// Capacity that was asked for and is not there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Missing {
+    pub units: CapacityUnits,
+    pub since: Timestamp,
+    /// The same on the monotonic clock.
+    pub began: Duration,
 }
 
 /// What is known of an agent.
@@ -189,6 +220,7 @@ impl Held {
         let unsettled = unshown || view.state == FleetState::Modifying;
         let moves = unsettled
             || view.fulfilled.get() < f64::from(view.target)
+            || self.counts_unseen()
             || !self.state.memory.removals.is_empty()
             || self.state.instances.values().any(|known| {
                 known.missing_since.is_some()
@@ -208,6 +240,16 @@ impl Held {
         } else {
             Pace::Moving
         }
+    }
+
+    /// Whether the fleet counts more than the instances that are known: some have not been seen.
+    fn counts_unseen(&self) -> bool {
+        let Some(seen) = &self.state.fleet else { return false };
+        let lives =
+            |known: &&Known| matches!(known.seen.state, InstanceState::Pending | InstanceState::Running);
+        let living = self.state.instances.values().filter(lives);
+        let weights: f64 = living.map(|known| self.state.weight(known).get()).sum();
+        seen.what.fulfilled.get() > weights + UNIT_LEEWAY
     }
 
     /// When a source last told something new, if that is not long ago.

@@ -1,7 +1,7 @@
 //! What is asked of the cloud, and when: as often as its answers can have changed.
 
 use crate::calls::{Call, CallKind};
-use crate::held::Pace;
+use crate::held::{Missing, Pace};
 use crate::{CallId, Effect, Engine, Now, Read};
 use autoscaler_policy::SourcePolicy;
 use fleet::{Backend, FleetName, FleetRef, Region};
@@ -205,7 +205,7 @@ impl Engine {
             .iter()
             .filter_map(|name| {
                 let held = self.fleets.get(name)?;
-                let (since, began) = held.missing?;
+                let Missing { since, began, .. } = held.missing?;
                 let late = now.monotonic.saturating_sub(began) >= LATE_AFTER;
                 let due = self.is_due(held.history_asked, HISTORY_EVERY, now);
                 (late && due).then_some((name.clone(), held.fleet_ref()?, since))

@@ -1,11 +1,11 @@
 //! Policies: which fleets are held, and what is in force for each at the moment.
 
 use crate::answers::about;
-use crate::held::Held;
-use crate::{Alarm, Cause, Effect, Engine, Now, Override, Record};
+use crate::held::{Held, KnownOf};
+use crate::{Alarm, Cause, Effect, Engine, FleetDelta, Now, Override, Record, State};
 use autoscaler_core::Policy;
 use autoscaler_policy::FleetPolicy;
-use fleet::{FleetName, Region};
+use fleet::{FleetName, FleetSelector, FleetView, Region};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -56,18 +56,25 @@ impl Engine {
     fn begin(&mut self, policy: FleetPolicy, now: Now) {
         let region = policy.region.clone().or_else(|| self.config.region.clone());
         let name = policy.name.clone();
-        let restored = self.restored.remove(&name);
-        let known = restored.is_some();
-        let mut held = Held::new(policy, region.clone(), restored.unwrap_or_default());
-        held.backfill =
-            if known { held.backfill } else { crate::backfill::wanted(&held, self.config.backfill) };
+        let known = self.known.remove(&name);
+        let (state, backfill, gap) = match known {
+            Some(KnownOf { state, backfill, gap }) => (state, Some(backfill), gap),
+            None => (State::default(), None, true),
+        };
+        let mut held = Held::new(policy, region.clone(), state);
+        held.backfill = backfill.unwrap_or_else(|| crate::backfill::wanted(&held, self.config.backfill));
+        if gap {
+            held.push_checkpoint(Cause::Gap);
+        }
+        // Orders, and what was learned, are about the service, whichever fleet carries it. A plan for a fleet that
+        // the policy may not mean any more is not made: what is remembered of that one waits for a describe.
+        if held.state.fleet.as_ref().is_some_and(|seen| !is_meant(&held.policy, &seen.what)) {
+            held.record(Record::Fleet { at: now.wall, delta: FleetDelta::Lost });
+        }
         held.moved = now.monotonic;
         held.next_checkpoint = now.monotonic + first_checkpoint(&name, self.config.checkpoint_every);
         for id in held.state.instances.keys() {
             self.owners.insert(id.clone(), name.clone());
-        }
-        if !known {
-            held.push_checkpoint(Cause::Gap);
         }
         self.fleets.insert(name.clone(), held);
         match region {
@@ -84,9 +91,16 @@ impl Engine {
     }
 
     /// A fleet is nobody's business any more. A write that is under way is not waited for: what it does was meant.
+    ///
+    /// What is known of it is kept: a policy file that is replaced is away for a moment, and an operator's pause, a
+    /// removal that has begun and what was learned must outlast that.
     fn let_go(&mut self, name: &FleetName, now: Now) {
+        self.write_soon(name, false);
         self.hand_out_records(now);
         let Some(mut held) = self.fleets.remove(name) else { return };
+        let backfill = std::mem::take(&mut held.backfill);
+        let known = KnownOf { state: std::mem::take(&mut held.state), backfill, gap: true };
+        self.known.insert(name.clone(), known);
         let cleared = held.alarms.clear_all(Some(name), now.wall);
         self.out.extend(cleared.into_iter().map(Effect::Alarm));
         self.waiting.remove(name);
@@ -151,6 +165,15 @@ impl Engine {
 /// Whether two policies of one name are about the same fleet.
 fn is_same_fleet(a: &FleetPolicy, b: &FleetPolicy) -> bool {
     (&a.region, a.backend, &a.selector) == (&b.region, b.backend, &b.selector)
+}
+
+/// Whether a fleet can be the one that a policy means.
+fn is_meant(policy: &FleetPolicy, view: &FleetView) -> bool {
+    let named = match &policy.selector {
+        FleetSelector::Id(id) => view.id == *id,
+        FleetSelector::Tag { key, value } => view.tags.get(key) == Some(value),
+    };
+    named && view.backend == policy.backend
 }
 
 /// Bends a policy as an operator ordered. Where the bounds have come to contradict each other since then, the

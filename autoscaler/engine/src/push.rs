@@ -21,6 +21,8 @@ const STRANGERS: usize = 1000;
 const STRANGER_AGAIN: Duration = Duration::from_secs(600);
 /// Strangers make us look at most this often.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// More batches than this are not lost between two that come: a month's, at one every three seconds.
+const MOST_LOST: u64 = 1_000_000;
 /// Load per core beyond this is another thing than load per core.
 const MOST_LOAD: f64 = 10_000.0;
 
@@ -81,12 +83,15 @@ impl Engine {
         let agent = held.agents.get(instance).copied();
         if let Some(agent) = agent {
             // Smaller numbers are an agent that began anew, unless it has nothing new to say.
-            let anew = *sequence < agent.sequence && newest.is_some_and(|newest| newest > agent.last_end);
+            let told = newest.is_some_and(|newest| newest > newest_known(agent.last_end, newest, now.wall));
+            let anew = *sequence < agent.sequence && told;
             if *sequence <= agent.sequence && !anew {
                 return Err(Rejection::Duplicate { sequence: *sequence });
             }
-            if !anew {
-                self.metrics.batches_lost += sequence - agent.sequence - 1;
+            // No agent loses so many: one that leaps further has begun anew, too.
+            let lost = sequence.saturating_sub(agent.sequence).saturating_sub(1);
+            if lost <= MOST_LOST {
+                self.metrics.batches_lost = self.metrics.batches_lost.saturating_add(lost);
             }
         }
         let accepted = self.take_samples(&name, instance, *sequence, samples, now);
@@ -113,6 +118,7 @@ impl Engine {
         let mut accepted = 0;
         for sample in samples {
             let ahead = sample.end_ms > now.wall + AHEAD;
+            last_end = newest_known(last_end, sample.end_ms, now.wall);
             let usable = sample.end_ms > last_end && now.wall.since(sample.end_ms) <= TOO_OLD;
             last_end = last_end.max(sample.end_ms);
             // A node that is told to go serves no more: what it says is not the fleet's utilisation.
@@ -225,6 +231,14 @@ impl Engine {
             self.observe(region, now);
         }
     }
+}
+
+/// The end of the newest sample that an agent need not tell again, as a sample that ends at `end` has to see it.
+///
+/// A clock that ran ahead and was set right begins afresh: what it told of the future has not been told.
+fn newest_known(last_end: Timestamp, end: Timestamp, now: Timestamp) -> Timestamp {
+    let set_right = last_end > now + AHEAD && end <= now + AHEAD;
+    if set_right { Timestamp::from_millis(i64::MIN) } else { last_end }
 }
 
 /// The metric label.

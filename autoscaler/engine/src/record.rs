@@ -3,7 +3,7 @@
 //! All of it survives `postcard`: no untagged, flattened or skipped fields.
 
 use crate::{Command, CompactSample, NotSent, State};
-use autoscaler_core::{Action, Memory, Plan, Policy};
+use autoscaler_core::{Action, FailingRead, Memory, Plan, Policy};
 use fleet::{
     Activity, CapacityUnits, ErrorClass, ExcessCapacity, FleetName, FleetState, FleetView, Health,
     InstanceId, InstanceState, Notice, Pool, Timestamp, Utilization,
@@ -92,6 +92,8 @@ pub enum Record {
     },
     /// All that went before, taken together.
     Checkpoint(Box<Checkpoint>),
+    /// The reads that fail now, where they are others than before; none: all of them work again.
+    Failing(Vec<FailingRead>),
 }
 
 /// The mark of one plan.

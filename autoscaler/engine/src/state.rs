@@ -8,7 +8,7 @@ use crate::{
     Command, CompactSample, Cycle, FleetDelta, InstanceSeen, Operation, Order, Outcome, Override, Record,
 };
 use autoscaler_core::{
-    Learned, Member, Memory, Observed, Pause, Phase, Policy, Removal, RemovalStep, Snapshot,
+    FailingRead, Learned, Member, Memory, Observed, Pause, Phase, Policy, Removal, RemovalStep, Snapshot,
 };
 use fleet::{
     ErrorClass, FleetId, FleetView, InstanceId, InstanceState, Notice, Power, Source, Timestamp, Weight,
@@ -61,6 +61,8 @@ pub struct State {
     pub bent: Option<Override>,
     /// Whether Application Auto Scaling scales it, too.
     pub scalable_target: bool,
+    /// Reads about it that fail.
+    pub failing: Vec<FailingRead>,
     /// What served lately: what samples that come late are paired with.
     pub timeline: Timeline,
 }
@@ -93,6 +95,7 @@ impl State {
             Record::Samples(samples) => self.apply_samples(samples),
             Record::Notice(notice) => self.apply_notice(notice),
             Record::ScalableTarget(is) => self.scalable_target = *is,
+            Record::Failing(reads) => self.failing.clone_from(reads),
             Record::Operator { at, command } => self.apply_operator(*at, command),
             Record::ClockJumped { by_ms } => self.apply_jump(*by_ms),
             Record::Cycle(cycle) => {
@@ -160,6 +163,7 @@ impl State {
             notices: self.notices.clone(),
             pause: self.pause.clone().filter(|pause| pause.until > now),
             scalable_target: self.scalable_target,
+            failing: self.failing.clone(),
         }
     }
 
@@ -293,6 +297,11 @@ impl State {
                     self.instances.clear();
                     self.instances_at = None;
                     self.notices.clear();
+                    // Nor does what the other one did say how busy this one is.
+                    self.fresh.clear();
+                    self.latest = None;
+                    self.pushed = None;
+                    self.scalable_target = false;
                     self.timeline = Timeline::default();
                 }
                 self.held = Some(view.id.clone());

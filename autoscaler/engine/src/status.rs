@@ -192,6 +192,16 @@ pub enum Alarm {
         /// Why not.
         why: autoscaler_core::Unholdable,
     },
+    /// Somebody else wrote to the fleet, for the first time: what they set stands for a while. A second time, and
+    /// the fleet is theirs.
+    ForeignWrite {
+        /// The target that we had left.
+        was: u32,
+        /// The target that was found.
+        found: u32,
+        /// When.
+        at: Timestamp,
+    },
     /// Somebody else writes to the fleet: hands off until an operator resumes.
     Ceded {
         /// How often they were seen.
@@ -277,6 +287,7 @@ impl Alarm {
             Self::FleetAmbiguous { .. } => "fleet_ambiguous",
             Self::FleetHeldTwice { .. } => "fleet_held_twice",
             Self::NotHoldable { .. } => "not_holdable",
+            Self::ForeignWrite { .. } => "foreign_write",
             Self::Ceded { .. } => "ceded",
             Self::CapacityLate { .. } => "capacity_late",
             Self::StuckModifying { .. } => "stuck_modifying",
@@ -291,13 +302,18 @@ impl Alarm {
             Self::PoliciesRejected { .. } => "policies_rejected",
         }
     }
+    /// Whether an operator need not act: it was coped with, and they should know.
+    pub const fn is_warning(&self) -> bool {
+        matches!(self, Self::ForeignWrite { .. })
+    }
     /// Every label there is.
-    pub const LABELS: [&'static str; 17] = [
+    pub const LABELS: [&'static str; 18] = [
         "no_region",
         "fleet_not_found",
         "fleet_ambiguous",
         "fleet_held_twice",
         "not_holdable",
+        "foreign_write",
         "ceded",
         "capacity_late",
         "stuck_modifying",

@@ -4,7 +4,8 @@ use crate::calls::{Call, CallKind};
 use crate::held::{Backoff, WritePhase};
 use crate::region::{RegionState, Streak, write_pause};
 use crate::{
-    Alarm, BatchId, CallCount, Effect, Engine, NotSent, Now, Operation, Outcome, Permit, Record, Write,
+    Alarm, BatchId, CallCount, CallId, Effect, Engine, NotSent, Now, Operation, Outcome, Permit, Record,
+    Write,
 };
 use autoscaler_core::{Action, Memory, Plan};
 use fleet::{ApiError, ErrorClass, FleetName};
@@ -69,16 +70,27 @@ impl Engine {
     pub(crate) fn write_ended(
         &mut self,
         name: &FleetName,
+        call: CallId,
         operation: Operation,
         result: Result<(), ApiError>,
         now: Now,
     ) {
         let class = result.as_ref().err().map_or("ok", |error| error.class().label());
         *self.metrics.calls.entry(CallCount { operation: operation.label(), class }).or_default() += 1;
+        if !self.is_under_way(name, call) {
+            return;
+        }
         match result {
             Ok(()) => self.write_done(name, operation, now),
             Err(error) => self.write_failed(name, operation, &error, now),
         }
+    }
+
+    /// Whether a call is the one that a plan waits for. A fleet that was let go and taken back does not wait for
+    /// what it began before.
+    fn is_under_way(&self, name: &FleetName, call: CallId) -> bool {
+        let writing = self.fleets.get(name).and_then(|held| held.writing.as_ref());
+        writing.is_some_and(|writing| writing.phase == WritePhase::Sent(call))
     }
 
     fn write_done(&mut self, name: &FleetName, operation: Operation, now: Now) {
@@ -126,7 +138,10 @@ impl Engine {
     }
 
     /// A step was not begun: nothing happened.
-    pub(crate) fn write_not_sent(&mut self, name: &FleetName, why: NotSent, now: Now) {
+    pub(crate) fn write_not_sent(&mut self, name: &FleetName, call: CallId, why: NotSent, now: Now) {
+        if !self.is_under_way(name, call) {
+            return;
+        }
         self.call_off(name, &Outcome::NotSent(why), now);
         self.after_write(name, now);
     }

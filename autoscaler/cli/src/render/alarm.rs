@@ -15,6 +15,9 @@ pub fn alarm_text(alarm: &Alarm) -> String {
         }
         Alarm::FleetHeldTwice { by } => format!("the policy of {by} holds the same fleet"),
         Alarm::NotHoldable { why } => format!("the fleet cannot be held: {}", unholdable(*why)),
+        Alarm::ForeignWrite { was, found, at } => format!(
+            "somebody else set the target from {was} to {found} at {at}: it stands for a while; once more, and the fleet is left to them"
+        ),
         Alarm::Ceded { foreign_writes } => format!(
             "somebody else writes to the fleet (seen {foreign_writes} times): hands off until `resume`"
         ),

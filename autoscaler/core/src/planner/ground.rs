@@ -6,8 +6,8 @@ use fleet::ports::Change;
 use fleet::{Backend, ExcessCapacity, FleetKind, FleetState, FleetView, Timestamp};
 use std::time::Duration;
 
-/// Beyond this nothing is known of a fleet any more. Steady fleets are described every two minutes: this is two
-/// describes lost and a bit.
+/// Beyond this nothing is known of a fleet any more. Steady fleets are described every three minutes, and a
+/// describe that fails is tried again within half a minute: this is four in a row that failed.
 pub(super) const FLEET_STALE: Duration = Duration::from_secs(300);
 /// A write needs a younger look than this: long enough for a call that is retried, short enough that nobody
 /// else's write goes unseen for long.
@@ -17,7 +17,7 @@ pub(super) const LOOK_BEFORE_WRITE: Duration = Duration::from_secs(30);
 pub(super) const LAG: Duration = Duration::from_secs(90);
 /// What somebody else set is not lowered for this long: they had a reason, and may be about to give it to us as
 /// an override.
-pub(super) const RESPITE: Duration = Duration::from_secs(900);
+pub const RESPITE: Duration = Duration::from_secs(900);
 /// A modification that takes longer than this is worth a word; EC2's usually take seconds.
 const MODIFYING_LONG: Duration = Duration::from_secs(20 * 60);
 /// A fleet that ends by itself is announced this long before.

@@ -30,20 +30,19 @@ pub(super) fn carry_on(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&
     if due.is_empty() || !fresh(draft, ground, herd) {
         return;
     }
-    let told = |m: &&Member| {
-        draft.memory.removals.get(&m.id).is_some_and(|r| r.step == RemovalStep::Terminating)
-            && !due.iter().any(|d| d.id == m.id)
-    };
-    let mut beyond = beyond_target(ground, units(herd.alive.iter().copied().filter(|m| !told(m))));
+    // Whoever was told may go at any moment, told again or not: they are nobody's reserve.
+    let mut beyond = beyond_target(ground, units(herd.kept(draft)));
     let mut victims = Vec::new();
     for member in due {
+        let told = draft.memory.removals.get(&member.id).is_some_and(|r| r.step == RemovalStep::Terminating);
+        let takes = if told { 0.0 } else { member.weight.get() };
         let spare = beyond.of_mut(member.pool.market);
-        if member.protected || member.weight.get() > *spare + LEEWAY {
+        if member.protected || takes > *spare + LEEWAY {
             draft.memory.removals.remove(&member.id);
             draft.remark(Remark::RemovalUndone { instance: member.id.clone() });
             continue;
         }
-        *spare -= member.weight.get();
+        *spare -= takes;
         victims.push(member);
     }
     terminate(draft, ground, &victims);

@@ -2,7 +2,8 @@
 
 use crate::support::scene::{NOON, POOLS, Scene, member, seconds};
 use autoscaler_core::{
-    Action, Bound, Decision, Hold, Learned, Pause, Phase, Plan, Remark, RemovalStep, Unholdable,
+    Action, Bound, Decision, FailingRead, Hold, Learned, Pause, Phase, Plan, Planned, Remark, RemovalStep,
+    Unholdable,
 };
 use fleet::ports::Change;
 use fleet::{
@@ -245,6 +246,32 @@ fn the_target_does_not_climb_because_capacity_never_comes() {
         assert!(planned.report.remarks.contains(&Remark::Missing { units: CapacityUnits::new(12.0) }));
         scene.remember(&planned);
     }
+}
+
+#[test]
+fn what_a_modification_asks_for_is_not_missing_before_it_has_ended() {
+    let mut scene = Scene::of(4, 12);
+    let planned = scene.plan();
+    scene.remember(&planned);
+    scene.view().target = 16;
+    scene = scene.later(10);
+    let missing =
+        |planned: &Planned| planned.report.remarks.iter().any(|r| matches!(r, Remark::Missing { .. }));
+    scene.view().state = FleetState::Modifying;
+    assert!(!missing(&scene.plan()));
+    scene.view().state = FleetState::Active;
+    assert!(missing(&scene.plan()));
+}
+
+#[test]
+fn a_read_that_fails_is_told_whatever_else_is_known() {
+    let mut scene = Scene::of(4, 3);
+    let class = fleet::ErrorClass::Throttled { retry_after: None };
+    scene.seen.failing = vec![FailingRead { operation: "describe_instances".to_owned(), class }];
+    let told = "remark: describe_instances fails (throttled): what it told before is all that is known";
+    assert!(scene.plan().report.to_string().contains(told), "{}", scene.plan().report);
+    scene.seen.fleet = None;
+    assert!(scene.plan().report.to_string().contains(told), "{}", scene.plan().report);
 }
 
 #[test]

@@ -119,6 +119,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
                 .collect(),
             pause: None,
             scalable_target: scalable == 0,
+            failing: Vec::new(),
         },
     )
 }

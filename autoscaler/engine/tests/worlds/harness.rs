@@ -66,7 +66,7 @@ pub struct Harness {
     booted: Timestamp,
     wake: Option<Timestamp>,
     restart_at: Option<Timestamp>,
-    answers: BTreeMap<(Timestamp, u64), (CallId, Answer)>,
+    answers: BTreeMap<(Timestamp, u64), (CallId, Answer, Timestamp)>,
     number: u64,
     heard: Timestamp,
     sequences: BTreeMap<InstanceId, u64>,
@@ -205,7 +205,8 @@ impl Harness {
             self.happen(Event::Recorded { batch, result });
         }
         while let Some(entry) = self.answers.first_entry().filter(|entry| entry.key().0 <= next) {
-            let (call, answer) = entry.remove();
+            let (call, answer, asked) = entry.remove();
+            self.truth.answered(&answer, asked);
             self.happen(Event::Answered { call, answer });
         }
         if self.heard + secs(11) <= next {
@@ -244,6 +245,7 @@ impl Harness {
             Effect::Write { call, write, permit, region: _ } => {
                 let monotonic = now.since(self.booted);
                 assert!(monotonic <= permit.not_after, "a write was handed out with its permit run out");
+                self.truth.clock_is_wrong = self.wall_off != 0;
                 self.truth.judge(&self.world, &self.policies, &write);
                 let (answer, latency) = self.write(write);
                 self.answer_later(call, answer, latency);
@@ -260,7 +262,8 @@ impl Harness {
             tamper(&mut answer);
         }
         self.number += 1;
-        self.answers.insert((self.world.now() + LATENCY + latency, self.number), (call, answer));
+        self.answers
+            .insert((self.world.now() + LATENCY + latency, self.number), (call, answer, self.world.now()));
     }
 
     fn read(&mut self, read: Read) -> (Answer, Duration) {
@@ -273,6 +276,7 @@ impl Harness {
 
     /// The process dies: what it knew is gone, what it began goes on.
     pub fn die(&mut self) {
+        self.conclude_process();
         self.engine = None;
         self.wake = None;
         self.answers.clear();
@@ -293,6 +297,11 @@ impl Harness {
         }
         // A wall clock may be right again after a boot, or wrong in another way; monotonic time begins anew.
         self.engine = Some(Engine::new(self.config.clone(), self.disk.entries()));
+        self.happen(Event::PoliciesLoaded(self.policies.clone()));
+    }
+
+    /// The policies are read again.
+    pub fn reload(&mut self) {
         self.happen(Event::PoliciesLoaded(self.policies.clone()));
     }
 
@@ -320,6 +329,9 @@ impl Harness {
         let sequence = self.sequences.entry(instance.clone()).or_default();
         let batch = SampleBatch { version: 1, instance: instance.clone(), sequence: *sequence, samples };
         *sequence += 1;
+        if let Some(newest) = batch.samples.iter().map(|sample| sample.end_ms).max() {
+            self.truth.heard(instance, newest.min(self.world.now()));
+        }
         let Some(peer) = self.world.private_address(instance) else { return };
         let Some(engine) = &mut self.engine else { return };
         let (_, effects) = engine.accept_samples(peer, &batch, now);
@@ -389,11 +401,23 @@ impl Harness {
     /// complaints, and the journal replays.
     pub fn conclude(&mut self) {
         self.truth.assert_clean();
+        self.conclude_process();
+        self.conclude_replay();
+    }
+
+    /// What must hold at the end of every process, that which dies included.
+    fn conclude_process(&self) {
         if let Some(engine) = &self.engine {
             let metrics = engine.metrics();
-            assert!(metrics.breaches.is_empty(), "the checker refused: {:?}", metrics.breaches);
+            let how = self.alarms.iter().filter(|change| change.alarm.label() == "refused");
+            let how: Vec<_> = how.collect();
+            assert!(metrics.breaches.is_empty(), "the checker refused: {:?} {how:?}", metrics.breaches);
             assert_eq!(metrics.panics, 0);
         }
+    }
+
+    /// The journal comes to the same plans again.
+    pub fn conclude_replay(&self) {
         let replayed = self.replayed();
         let first = replayed.divergences.first();
         assert!(first.is_none(), "{} divergences, first {first:?}", replayed.divergences.len());

@@ -1,6 +1,7 @@
 //! The engine against the simulated world: one loop of virtual time, every fault, and the world's own truth as the
 //! judge.
 
+mod agents;
 mod chance;
 mod crashes;
 mod disk;
@@ -8,8 +9,10 @@ mod faults;
 mod harness;
 mod metrics;
 mod operators;
+mod reloads;
 mod scale;
 mod seeds;
 mod shell;
+mod sight;
 mod steady;
 mod truth;

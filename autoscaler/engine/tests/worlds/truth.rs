@@ -1,10 +1,11 @@
 //! The judge: knows the world as it really is, and nothing of how the engine works.
 
-use autoscaler_engine::Write;
+use autoscaler_engine::{Answer, Write};
 use autoscaler_policy::FleetPolicy;
-use fleet::{FleetRef, FleetSelector, FleetState, InstanceId, Market, Timestamp};
+use fleet::{Family, FleetRef, FleetSelector, FleetState, InstanceId, Market, Pool, Timestamp};
 use fleet_sim::{InstancePhase, InstanceTruth, World};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// What has been done so far, and what was wrong about it.
 #[derive(Debug, Default)]
@@ -22,8 +23,27 @@ pub struct Truth {
     /// Until when a write may have been forgotten: a process died that could not journal it. A second one is then
     /// refused by EC2, and does no harm.
     pub forgotten_until: Option<Timestamp>,
+    /// When writes to each fleet were sent, within the last minute.
+    writes: BTreeMap<String, VecDeque<Timestamp>>,
+    /// When each fleet's target was last lowered by us.
+    lowered: BTreeMap<String, Timestamp>,
+    /// The end of the newest sample that each agent has told, and of the newest that any metrics service has, with
+    /// its period.
+    told: BTreeMap<InstanceId, Timestamp>,
+    told_by_service: Option<(Timestamp, Duration)>,
+    /// When the newest describes that were answered were begun: of fleets, of instances.
+    described: [Option<Timestamp>; 2],
+    /// Whether the wall clock shows another time than the world's.
+    pub clock_is_wrong: bool,
     complaints: Vec<String>,
 }
+
+/// Writes to one fleet in a minute.
+const WRITES_A_MINUTE: usize = 6;
+/// A look that something is given back upon is not older, on its way to the call included.
+const LOOK: Duration = Duration::from_secs(35);
+/// From so many instances up the spread is watched.
+const SPREAD_FROM: usize = 4;
 
 fn policy_of<'a>(policies: &'a [FleetPolicy], fleet: &FleetRef) -> Option<&'a FleetPolicy> {
     policies.iter().find(|policy| policy.selector == FleetSelector::Id(fleet.id.clone()))
@@ -36,8 +56,19 @@ fn is_alive(instance: &InstanceTruth) -> bool {
 impl Truth {
     /// Judges a write at the moment in which it is sent.
     pub fn judge(&mut self, world: &World, policies: &[FleetPolicy], write: &Write) {
+        let (Write::Modify { fleet, .. } | Write::Terminate { fleet, .. }) = write;
+        self.judge_pace(world, fleet);
         match write {
             Write::Modify { fleet, change } => {
+                let max = policy_of(policies, fleet).map_or(0, |policy| policy.base.capacity.max);
+                let now = world.truth(&fleet.id).map_or(0, |truth| truth.target);
+                if change.target < now {
+                    self.lowered.insert(fleet.id.as_str().to_owned(), world.now());
+                    // What lies beyond the bounds comes down whatever is known.
+                    if now <= self.bounds.map_or(max, |(_, max)| max) {
+                        self.judge_data(world, fleet);
+                    }
+                }
                 self.modifications.push((fleet.id.as_str().to_owned(), change.target));
                 match policy_of(policies, fleet) {
                     None => self.complain(world, &format!("modified {}, which nobody gave us", fleet.id)),
@@ -58,6 +89,12 @@ impl Truth {
             }
             Write::Terminate { fleet, instances } => {
                 self.termination_calls += 1;
+                self.judge_spread(world, policies, fleet, instances);
+                let lowered = self.lowered.get(fleet.id.as_str());
+                let follows = lowered.is_some_and(|at| world.now().since(*at) < Duration::from_secs(1800));
+                if !follows && !instances.iter().all(|id| self.terminations.contains_key(id)) {
+                    self.judge_data(world, fleet);
+                }
                 for instance in instances {
                     *self.terminations.entry(instance.clone()).or_default() += 1;
                 }
@@ -89,6 +126,117 @@ impl Truth {
         }
     }
 
+    /// PACE: not more than so many writes to one fleet in a minute.
+    fn judge_pace(&mut self, world: &World, fleet: &FleetRef) {
+        let now = world.now();
+        let writes = self.writes.entry(fleet.id.as_str().to_owned()).or_default();
+        writes.push_back(now);
+        while writes.front().is_some_and(|at| now.since(*at) >= Duration::from_secs(60)) {
+            writes.pop_front();
+        }
+        let count = writes.len();
+        if count > WRITES_A_MINUTE {
+            self.complain(world, &format!("PACE: {count} writes to {} within a minute", fleet.id));
+        }
+    }
+
+    /// An agent has told of so long.
+    pub fn heard(&mut self, instance: &InstanceId, end: Timestamp) {
+        let newest = self.told.entry(instance.clone()).or_insert(end);
+        *newest = end.max(*newest);
+    }
+
+    /// A call was answered that was begun at `at`.
+    pub fn answered(&mut self, answer: &Answer, at: Timestamp) {
+        match answer {
+            Answer::Fleets(Ok(_)) => self.described[0] = Some(at),
+            Answer::Instances(Ok(_)) => self.described[1] = Some(at),
+            Answer::Metrics(Ok(series)) => {
+                for series in series {
+                    let Some(period) = series.period else { continue };
+                    let end = series.points.last().map(|(start, _)| *start + period);
+                    let newest = end.map(|end| (end, period));
+                    self.told_by_service = self.told_by_service.max(newest);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// DATA: nothing is given back where nobody has told how busy the fleet is, or nobody has looked at it.
+    fn judge_data(&mut self, world: &World, fleet: &FleetRef) {
+        // With a wrong wall clock nobody knows how old a sample is.
+        if self.clock_is_wrong {
+            return;
+        }
+        let now = world.now();
+        let members = world.instance_truths(&fleet.id);
+        let told = members.iter().filter_map(|member| self.told.get(&member.id)).max();
+        let minute = Duration::from_secs(60);
+        let by_agents = told.is_some_and(|end| now.since(*end) <= minute + Duration::from_secs(35));
+        let by_service =
+            self.told_by_service.is_some_and(|(end, period)| now.since(end) <= minute + period * 3);
+        if !by_agents && !by_service {
+            let (told, by) =
+                (told.map(|end| now.since(*end)), self.told_by_service.map(|(end, p)| (now.since(end), p)));
+            self.complain(
+                world,
+                &format!("DATA: {} shrinks, its load was told {told:?} ago, by services {by:?}", fleet.id),
+            );
+        }
+        for (what, at) in ["fleets", "instances"].into_iter().zip(self.described) {
+            let age = at.map(|at| now.since(at));
+            if age.is_none_or(|age| age > LOOK) {
+                self.complain(world, &format!("DATA: {} shrinks, {what} were seen {age:?} ago", fleet.id));
+            }
+        }
+    }
+
+    /// SPREAD: no family is given up where another instance could have gone, and no pool comes to hold much
+    /// more than it may.
+    fn judge_spread(
+        &mut self,
+        world: &World,
+        policies: &[FleetPolicy],
+        fleet: &FleetRef,
+        instances: &[InstanceId],
+    ) {
+        let Some(policy) = policy_of(policies, fleet) else { return };
+        let rule = policy.base.diversification;
+        let members = world.instance_truths(&fleet.id);
+        let alive: Vec<_> = members.iter().filter(|member| is_alive(member)).collect();
+        let told_before = |member: &&&InstanceTruth| self.terminations.contains_key(&member.id);
+        let were: Vec<&InstanceTruth> = alive.iter().filter(|m| !told_before(m)).copied().collect();
+        let are: Vec<&InstanceTruth> = were.iter().filter(|m| !instances.contains(&m.id)).copied().collect();
+        if are.len() < SPREAD_FROM || are.len() == were.len() {
+            return;
+        }
+        let (before, after) = (Spread::of(&were), Spread::of(&are));
+        let wanted = usize::try_from(rule.families).unwrap_or(usize::MAX).min(before.families);
+        // Another one in a victim's place, no heavier, would have saved the family.
+        let saves = |victim: &InstanceTruth, other: &InstanceTruth| {
+            let fits = other.weight <= victim.weight && other.pool.market == victim.pool.market;
+            let stay = |member: &&&InstanceTruth| member.id != other.id;
+            let instead: Vec<&InstanceTruth> = are.iter().filter(stay).copied().chain([victim]).collect();
+            fits && Spread::of(&instead).families > after.families
+        };
+        let victims = were.iter().filter(|member| instances.contains(&member.id));
+        let avoidable = || victims.clone().any(|victim| are.iter().any(|other| saves(victim, other)));
+        if after.families < wanted && avoidable() {
+            let (had, has) = (before.families, after.families);
+            self.complain(world, &format!("SPREAD: {} had {had} families and has {has}", fleet.id));
+        }
+        // Whole instances only: one more than its share.
+        let allowed = rule.max_pool_share.max(before.largest) + after.one;
+        if after.largest > allowed {
+            let (largest, id) = (after.largest, &fleet.id);
+            self.complain(
+                world,
+                &format!("SPREAD: a pool of {id} holds {largest} of it, of at most {allowed}"),
+            );
+        }
+    }
+
     /// Looks at the world after every step.
     pub fn watch(&mut self, world: &World, policies: &[FleetPolicy]) {
         for fleet in world.fleets() {
@@ -117,9 +265,32 @@ impl Truth {
     }
 }
 
+/// How instances are spread.
+struct Spread {
+    families: usize,
+    /// The share of the largest pool, by weight.
+    largest: f64,
+    /// The share of the heaviest instance.
+    one: f64,
+}
+
+impl Spread {
+    fn of(members: &[&InstanceTruth]) -> Self {
+        let mut pools: BTreeMap<&Pool, f64> = BTreeMap::new();
+        for member in members {
+            *pools.entry(&member.pool).or_default() += member.weight.get();
+        }
+        let families: BTreeSet<Family> = pools.keys().map(|pool| Family::of(&pool.instance_type)).collect();
+        let total: f64 = pools.values().sum();
+        let largest = pools.values().copied().fold(0.0, f64::max) / total;
+        let one = members.iter().map(|member| member.weight.get()).fold(0.0, f64::max) / total;
+        Self { families: families.len(), largest, one }
+    }
+}
+
 /// The state of a fleet as it really is: describes may lag.
 fn state_of(world: &World, fleet: &FleetRef) -> Option<FleetState> {
     let mut now = world.clone();
-    now.set_describe_lag(std::time::Duration::ZERO);
+    now.set_describe_lag(Duration::ZERO);
     now.shown_fleets(fleet.backend).into_iter().find(|view| view.id == fleet.id).map(|view| view.state)
 }
