@@ -116,6 +116,9 @@ fn json_is_an_object_a_trace_and_runner_in_their_order() {
         let number = |name: &str| outcome[name].as_f64().unwrap_or_else(|| panic!("no {name} in {outcome}"));
         let ratio = number("cost_unit_hours") / number("oracle_unit_hours");
         assert!((ratio - number("cost_ratio")).abs() < 1e-12, "{outcome}");
+        assert!(
+            outcome.get("soft_cost_ratio").is_some_and(|soft| soft.is_null() || soft.as_f64() > Some(0.0))
+        );
         assert_eq!(
             outcome["contract_kept"],
             outcome["contract_broken"].as_array().is_some_and(Vec::is_empty)
@@ -168,6 +171,11 @@ fn a_trace_may_be_fed_and_a_history_is_not_scored() {
     let outcome = &json(&out)[0];
     assert_eq!((&outcome["trace"], &outcome["seconds"]["scored"]), (&"-".into(), &86_400.into()));
     assert_eq!(outcome["seconds"]["simulated"], 172_800);
+    assert_eq!(err, "", "it ends as the trace begins");
+    let (code, _, err) =
+        run(["backtest", "--trace", "sample:nasa", "--history", "sample:nasa", "--runner", "hpa"]);
+    assert_eq!(code, 0);
+    assert!(err.contains("sample:nasa does not end before sample:nasa begins; it is taken as"), "{err}");
 }
 
 #[test]
@@ -203,6 +211,28 @@ fn cloudwatchs_own_answer_is_a_trace() {
         ),
         "{err}"
     );
+}
+
+#[test]
+fn recorded_pools_take_instances_back() {
+    let directory = directory();
+    // Six hours without a single instance, six hours with all.
+    let ticks: Vec<&str> = (0..288).map(|tick| if (tick / 36) % 2 == 0 { "4" } else { "0" }).collect();
+    let recorded = format!("{{\"metadata\": {{\"gap_seconds\": 600}}, \"data\": [{}]}}", ticks.join(","));
+    let pool = file(&directory, "eu-west-1a_m5.json", recorded);
+    let always =
+        file(&directory, "eu-west-1b_m5.json", "{\"metadata\": {\"gap_seconds\": 600}, \"data\": [4]}");
+    let with = |pools: &[&str]| {
+        let fixed =
+            ["backtest", "--runner", "muster", "--interruptions", "stress", "--format", "json", "--spot"];
+        json(&done(&[&fixed, pools].concat()))[0].clone()
+    };
+    assert!(with(&[&pool, &always])["interruptions"].as_u64() > Some(0));
+    assert_eq!(with(&[&always])["interruptions"], 0);
+    let bad = file(&directory, "bad.json", "[]");
+    let (code, _, err) = run(["backtest", "--interruptions", "stress", "--spot", &bad]);
+    assert_eq!(code, 65);
+    assert!(err.contains("bad.json"), "{err}");
 }
 
 #[test]

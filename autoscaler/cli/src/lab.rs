@@ -2,6 +2,7 @@
 
 mod names;
 mod policy;
+mod pools;
 mod sample;
 mod traces;
 mod watch;
@@ -11,7 +12,7 @@ pub use policy::Chosen;
 pub use watch::Watch;
 
 use crate::exit::{Exit, Failure};
-use crate::out::Terminal;
+use crate::out::{self, Terminal};
 use autoscaler_lab::{Channel, Interruptions, Setting, Trace};
 use clap::ValueEnum;
 use fleet::{FleetName, parse_duration};
@@ -80,7 +81,18 @@ impl Load {
             names.iter().map(|name| traces::open(name, self.fleet.as_ref())).collect()
         };
         let traces = if self.traces.is_empty() { vec![sample::default()?] } else { read(&self.traces)? };
-        Ok(Loaded { traces, histories: read(&self.histories)?, chosen })
+        let loaded = Loaded { traces, histories: read(&self.histories)?, chosen };
+        for (index, trace) in loaded.traces.iter().enumerate() {
+            if let Some(history) =
+                loaded.history(index).filter(|before| before.at(before.demand.len()) > trace.start)
+            {
+                out::say(format_args!(
+                    "{} does not end before {} begins; it is taken as what came right before it",
+                    history.name, trace.name
+                ));
+            }
+        }
+        Ok(loaded)
     }
 }
 
@@ -103,6 +115,10 @@ pub struct World {
     /// What AWS takes back: nothing, what each pool's Spot Advisor band says, or what a bad day takes.
     #[arg(long, value_name = "HOW", default_value = "none", value_parser = names::interruptions())]
     interruptions: Interruptions,
+    /// Recordings of spot pools for `stress`, in place of made-up ones: {"metadata": {"gap_seconds": N}, "data":
+    /// [instances that could be had, one figure a tick]}, plain or gzip; the zone is the file's name up to its first `_`.
+    #[arg(long = "spot", value_name = "FILE", num_args = 1.., action = clap::ArgAction::Append)]
+    pools: Vec<PathBuf>,
     /// Let boots, drains and fulfilment vary by chance.
     #[arg(long)]
     stochastic: bool,
@@ -116,16 +132,16 @@ pub struct World {
 
 impl World {
     /// The world's rules, for a policy.
-    pub fn setting(&self, chosen: &Chosen) -> Setting {
-        Setting {
+    pub fn setting(&self, chosen: &Chosen) -> Result<Setting, Failure> {
+        Ok(Setting {
             boot: self.boot.map_or_else(|| whole_steps(chosen.policy.boot), seconds),
             metric: self.metric,
             interruptions: self.interruptions,
             stochastic: self.stochastic,
             noise: self.noise,
             seed: self.seed,
-            ..Setting::default()
-        }
+            market: pools::market(&self.pools)?,
+        })
     }
 }
 

@@ -94,6 +94,9 @@ pub enum TraceProblem {
 /// The longest line that is read: a file that is no text must not fill the memory.
 const LONGEST_LINE: u64 = 4096;
 
+/// How UTF-8 text from some systems begins.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// The last time that counts as one: some days of the year 9999 as seconds of the epoch.
 const LATEST: Duration = Duration::from_secs(253_402_207_200);
 
@@ -190,11 +193,10 @@ impl<R: BufRead> TraceRows<R> {
                 return Ok(false);
             }
             self.number += 1;
-            let line = text(&self.buffer)?;
             if self.buffer.len() as u64 >= LONGEST_LINE && !self.buffer.ends_with(b"\n") {
-                return Err(TraceProblem::Long { line: shortened(line) });
+                return Err(TraceProblem::Long { line: shortened(text(&self.buffer)?) });
             }
-            if !line.is_empty() {
+            if !self.buffer.strip_prefix(MARK).unwrap_or(&self.buffer).trim_ascii().is_empty() {
                 return Ok(true);
             }
         }

@@ -5,7 +5,7 @@ use crate::lab::{Format, Load, Loaded, Watch, Who, Work, World, runners};
 use crate::out::{self, Terminal};
 use crate::render;
 use autoscaler_lab::html::{self, Front};
-use autoscaler_lab::sweep::{Job, sweep};
+use autoscaler_lab::sweep::{Job, add_soft_cost, sweep};
 use autoscaler_lab::{Setting, Trace, oracle};
 use std::path::PathBuf;
 
@@ -28,6 +28,7 @@ Examples:
   muster-autoscaler backtest --trace june.csv.gz --history may.csv.gz --runner all --boot 180s
   muster-autoscaler backtest --trace cpu.json --metric push --html report.html
   muster-autoscaler backtest --trace /var/lib/muster --fleet web --interruptions stress --stochastic
+  muster-autoscaler backtest --interruptions stress --spot recorded/us-east-1*.json.gz
   muster-autoscaler backtest --trace *.csv --format json | jq -r '.[] | [.trace, .runner, .cost_ratio, .breach80_ratio] | @tsv'
 
 How to get one's own load into such a file, and what every field means: docs/backtest.md")]
@@ -54,7 +55,7 @@ impl Args {
     /// Runs the backtests.
     pub fn run(self, terminal: Terminal) -> Outcome {
         let loaded = self.load.read(terminal)?;
-        let setting = self.world.setting(&loaded.chosen);
+        let setting = self.world.setting(&loaded.chosen)?;
         let watch = Watch::begin()?;
         let outcomes = self.outcomes(&loaded, &setting, &watch);
         watch.end();
@@ -100,7 +101,13 @@ impl Args {
             })
             .collect();
         let progress = |progress| watch.progress(progress);
-        sweep(&jobs, self.work.threads(), watch.stop(), &progress).into_iter().flatten().collect()
+        let threads = self.work.threads();
+        let mut outcomes = sweep(&jobs, threads, watch.stop(), &progress);
+        // The table does not show it, and it takes longer than everything else.
+        if self.format != Format::Table || self.html.is_some() {
+            add_soft_cost(&jobs, &mut outcomes, threads, watch.stop());
+        }
+        outcomes.into_iter().flatten().collect()
     }
 }
 

@@ -38,7 +38,7 @@ impl Args {
     /// Shows it.
     pub fn run(self, terminal: Terminal) -> Outcome {
         let loaded = self.load.read(terminal)?;
-        let setting = self.world.setting(&loaded.chosen);
+        let setting = self.world.setting(&loaded.chosen)?;
         let watch = Watch::begin()?;
         let runners = Who::named(&self.runners);
         let mut all = Vec::new();

@@ -88,7 +88,7 @@ impl Args {
     }
 
     fn search(&self, loaded: &Loaded, watch: &Watch) -> Result<Tuned, Failure> {
-        let setting = self.world.setting(&loaded.chosen);
+        let setting = self.world.setting(&loaded.chosen)?;
         let histories: Vec<Option<&Trace>> =
             (0..loaded.traces.len()).map(|index| loaded.history(index)).collect();
         let search = Search {
