@@ -2,7 +2,7 @@
 //!
 //! Options: `push`, `1m` (the default), `5m`; `--hours N` for the first hours alone; `--boot SECONDS`; `--pool SEED`
 //! for services made from a seed (and, with files, the recordings shuffled, reversed and warped), `--days N` of them;
-//! `--noise PERCENT`; `--objective PERMILLE`; `--short` for the summary alone; `-v` for every action.
+//! `--constant PERCENT` for loads that stay within so much of their level; `--noise PERCENT`; `--objective PERMILLE`; `--short` for the summary alone; `-v` for every action.
 #![allow(
     clippy::print_stdout,
     clippy::cast_precision_loss,
@@ -31,6 +31,7 @@ struct Options {
     seconds: u32,
     pool: Option<u64>,
     days: usize,
+    constant: f64,
     noise: f64,
     verbose: bool,
     short: bool,
@@ -46,6 +47,7 @@ impl Options {
             seconds: u32::MAX,
             pool: None,
             days: 10,
+            constant: 0.0,
             noise: 0.0,
             verbose: false,
             short: false,
@@ -67,6 +69,7 @@ impl Options {
                 }
                 "--pool" => options.pool = Some(u64::from(number())),
                 "--days" => options.days = number() as usize,
+                "--constant" => options.constant = f64::from(number()) / 100.0,
                 "--noise" => options.noise = f64::from(number()) / 100.0,
                 "--objective" => options.policy.objective.at_most = f64::from(number()) / 1000.0,
                 "--short" => options.short = true,
@@ -106,6 +109,9 @@ impl Options {
 
 fn main() {
     let options = Options::read();
+    if options.constant > 0.0 {
+        return hold_still(&options);
+    }
     let mut loads = options.loads();
     if options.noise > 0.0 {
         for (number, (_, demand)) in loads.iter_mut().enumerate() {
@@ -127,6 +133,35 @@ fn main() {
         sum.add(&options.policy, name, &s, &options);
     }
     sum.print(on_cpu() - begun);
+}
+
+/// Holds loads that stay where they are for 26 h, and shows what moved after the first two.
+fn hold_still(options: &Options) {
+    let steps = 26 * 360;
+    let units = [1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 11.0, 15.0];
+    for memory in [0.0, 5.0, 30.0, 120.0] {
+        let (mut runs, mut moved, mut most, mut broken) = (0, 0, 0, 0);
+        for (number, units) in units.into_iter().enumerate() {
+            // On the brink between two sizes, at the target and at the level, and in between.
+            for part in [0.745, 0.75, 0.755, 0.78, 0.8, 0.66] {
+                for seed in [1, 2] {
+                    let seed = seed + 10 * number as u64;
+                    let demand = services::constant(units * part, options.constant, memory, seed, steps);
+                    let s = world::hold(options.world, &options.policy, &mut Learned::default(), &demand);
+                    let late: Vec<_> = s.actions.iter().filter(|(at, ..)| *at >= 7200).collect();
+                    (runs, moved, most) =
+                        (runs + 1, moved + usize::from(!late.is_empty()), late.len().max(most));
+                    broken += usize::from(s.breach80 > options.policy.objective.at_most);
+                    if !late.is_empty() && !options.short {
+                        println!("  {units} x {part}, memory {memory} min, seed {seed}: {late:?}");
+                    }
+                }
+            }
+        }
+        println!(
+            "memory {memory} min: {moved} of {runs} moved, at most {most} times; {broken} broke the promise"
+        );
+    }
 }
 
 /// Seconds that this process has been on a CPU: others may be busy beside it.

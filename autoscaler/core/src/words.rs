@@ -183,6 +183,7 @@ impl Display for Situation {
             Self::Surprised => return f.pad("far more came than was forecast, and it goes on rising"),
             Self::Saturated => return f.pad("saturated"),
             Self::SaturatedByLoad => return f.pad("saturated; what waits is known"),
+            Self::AtRest => return f.pad("at rest, so that the fleet is left alone"),
         };
         let restless = match number / 3 {
             0 => "calmer than usual",

@@ -41,6 +41,8 @@ pub enum Situation {
     Saturated,
     /// Saturated, and what waits is known.
     SaturatedByLoad,
+    /// Where it has been for hours.
+    AtRest,
 }
 
 impl Situation {
@@ -122,7 +124,7 @@ impl Errors {
 
     /// Learns how the forecast that came due has come out.
     ///
-    /// * `ratio`: what came over what was forecast; `off`: the difference as a share of the size of demand.
+    /// * `ratio`: what came over what was forecast, both on top of the usual demand; `off`: the difference as a share of the size of demand.
     pub fn learn(&mut self, tempo: &Tempo, ratio: f64, off: f64) {
         let context = self.contexts[(self.ticks + 1 + RECENT - tempo.lead) % RECENT];
         let bin = bin_of(ratio);
@@ -131,7 +133,7 @@ impl Errors {
             Situation::Surprised => self.surprised.add(bin, tempo.weight, RARE_KEEP),
             Situation::Saturated => return self.saturated.add(bin, tempo.weight, RARE_KEEP),
             Situation::SaturatedByLoad => return self.by_load.add(bin, tempo.weight, RARE_KEEP),
-            Situation::Usual | Situation::Ordinary(_) => {
+            Situation::Usual | Situation::Ordinary(_) | Situation::AtRest => {
                 let all = self.all.tails();
                 let here = self.here(context.situation, &all);
                 let keeps = (tempo.keep.phase, tempo.keep.day);
@@ -202,7 +204,7 @@ impl Errors {
             Situation::Surprised => self.surprised.tails(),
             Situation::Saturated => self.saturated.tails(),
             Situation::SaturatedByLoad => self.by_load.tails(),
-            Situation::Usual | Situation::Ordinary(_) => {
+            Situation::Usual | Situation::Ordinary(_) | Situation::AtRest => {
                 self.ordinary[number(situation)].backed_by(SHRINK, all)
             }
         }

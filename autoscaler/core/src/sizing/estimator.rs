@@ -13,6 +13,11 @@ const WAITING: f64 = 0.6;
 /// The most that load per core is believed: queues grow far beyond what new capacity would have to do.
 const LOAD_BELIEVED: f64 = 8.0;
 
+/// From this share on a CPU was busy all the time: less of a mean hides idle moments.
+const FULL: f64 = 0.995;
+/// Demand over power that saturation is taken to prove: just more than there was.
+const HIDDEN: f64 = 1.001;
+
 /// Demand of one sample's period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Estimate {
@@ -20,10 +25,24 @@ pub(super) struct Estimate {
     pub demand: f64,
     /// What was busy, in power: no more than there was.
     pub served: f64,
+    /// What there was to be busy, in power.
+    pub power: f64,
     /// Whether `demand` is a lower bound (or, by load, a guess).
     pub saturated: bool,
     /// Whether load per core told more than utilisation could.
     pub by_load: bool,
+}
+
+impl Estimate {
+    /// Demand as the fleets on paper meet it: one that is no larger than what was saturated would have been, too.
+    pub fn at_least(&self) -> f64 {
+        if self.is_full() { self.demand.max(self.power * HIDDEN) } else { self.demand }
+    }
+
+    /// Whether all that there was has been busy all the time.
+    pub fn is_full(&self) -> bool {
+        self.served >= self.power * FULL
+    }
 }
 
 /// Estimates the demand of a sample's period: utilisation x the power that produced it.
@@ -45,7 +64,7 @@ pub(super) fn estimate(sample: &Sample) -> Option<Estimate> {
         || (busy >= BUSY && shows(sample.saturation.psi, WAITING));
     let load = sample.saturation.load_per_core.filter(|l| saturated && l.is_finite());
     let by_load = load.unwrap_or(0.0).min(LOAD_BELIEVED) * power;
-    Some(Estimate { demand: served.max(by_load), served, saturated, by_load: by_load > served })
+    Some(Estimate { demand: served.max(by_load), served, power, saturated, by_load: by_load > served })
 }
 
 #[cfg(test)]

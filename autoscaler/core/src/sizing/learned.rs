@@ -3,12 +3,14 @@
 use super::errors::{Errors, Situation};
 use super::estimator::{Estimate, estimate};
 use super::forecaster::{ALL, Forecast, Forecaster};
+use super::grain::Grain;
 use super::history::History;
-use super::prices::{Full, Ladder, Wood};
+use super::prices::{Ladder, Wood};
 use super::promise::{BAND, Promise, WorkingPoint};
+use super::rest::{Rest, Settled};
 use super::rises::Rises;
 use super::tempo::{Delays, LEAD_MAX, RECENT, Tempo};
-use super::trials::{PATIENCES, Rules, Trials};
+use super::trials::{Rules, Trials, WARINESS};
 use super::{Headroom, Sizing};
 use crate::number::{few_units, real, units};
 use crate::{Member, Memory, Opinion, Phase, Policy, Snapshot};
@@ -45,7 +47,8 @@ pub struct Learned {
     usual_demand: f64,
     /// The forecast without its jitter: mean utilisation is a matter of ten minutes, not of one.
     steady: f64,
-    full: Full,
+    grain: Grain,
+    rest: Rest,
     promise: Promise,
     working_point: WorkingPoint,
     /// What the newest tick led to.
@@ -61,6 +64,7 @@ struct Part {
     millis: f64,
     demand: f64,
     served: f64,
+    power: f64,
     saturated: bool,
     by_load: bool,
 }
@@ -91,7 +95,8 @@ impl Default for Learned {
             trials: Trials::default(),
             usual_demand: 0.0,
             steady: 0.0,
-            full: Full::default(),
+            grain: Grain::default(),
+            rest: Rest::default(),
             promise: Promise::default(),
             working_point: WorkingPoint::default(),
             outcome: Outcome::default(),
@@ -178,7 +183,10 @@ impl Learned {
         let Outcome { estimate, forecast, situation } = &self.outcome;
         // Learned in units of then, asked for in units of now.
         let scale = self.power_per_unit / power_per_unit.get().max(f64::MIN_POSITIVE);
-        let (least, most) = self.trials.decision();
+        let settled = self.settled(policy);
+        let (least, most) =
+            settled.map_or_else(|| self.trials.decision(), |Settled { least, most }| (least, most));
+        let situation = settled.map_or(*situation, |_| Situation::AtRest);
         let held = self.held_need(policy).min(least);
         let buy = units(held * scale);
         let needed = least * scale;
@@ -197,15 +205,21 @@ impl Learned {
             horizon: self.tempo.horizon,
             headroom: Headroom {
                 share: share.max(0.0),
-                situation: *situation,
+                situation,
                 tried: self.trials.tried(&self.tempo),
-                seen: self.promise.broken(&self.tempo),
+                seen: self.promise.seen(&self.tempo).breach,
             },
             needed: CapacityUnits::new(needed),
             buy,
             keep: units(most * scale).max(buy),
             followed: self.followed_since.map_or(Duration::ZERO, |since| now.since(since)),
         })
+    }
+
+    /// The sizes between which a load at rest leaves the fleet alone, as long as the promise is kept by it.
+    fn settled(&self, policy: &Policy) -> Option<Settled> {
+        let kept = self.promise.seen(&self.tempo).breach < policy.objective.at_most / 2.0;
+        self.rest.settled(policy, self.power_per_unit).filter(|_| kept)
     }
 
     /// The need that has lasted for `scale_out.hold`.
@@ -234,6 +248,8 @@ impl Learned {
         self.tick = now.millis().div_euclid(self.tempo.tick.max(1));
         self.part = Part::default();
         self.forecaster.restart();
+        self.grain.skip();
+        self.rest.forget();
         self.errors.skip(RECENT);
         self.rises.skip(RECENT);
     }
@@ -271,13 +287,15 @@ impl Learned {
         part.millis += real(period);
         part.demand += estimate.demand * real(period);
         part.served += estimate.served * real(period);
+        part.power += estimate.power * real(period);
         part.saturated |= estimate.saturated;
         part.by_load |= estimate.by_load;
         if sample.end.millis() < number * tick {
             return None;
         }
-        let Part { millis, demand, served, saturated, by_load } = std::mem::take(part);
-        let mean = Estimate { demand: demand / millis, served: served / millis, saturated, by_load };
+        let Part { millis, demand, served, power, saturated, by_load } = std::mem::take(part);
+        let (demand, served, power) = (demand / millis, served / millis, power / millis);
+        let mean = Estimate { demand, served, power, saturated, by_load };
         Some((number, mean))
     }
 
@@ -291,12 +309,15 @@ impl Learned {
             return;
         }
         self.forecaster.skip(missing);
+        if missing > 0 {
+            self.grain.skip();
+        }
         self.errors.skip(missing);
         self.rises.skip(missing);
         self.trials.skip(missing);
     }
 
-    /// One tick: learn from what came, forecast, price, decide.
+    /// One tick: learn from what came, forecast, decide.
     fn step(&mut self, policy: &Policy, end: Timestamp, estimate: Estimate) {
         let tempo = &self.tempo;
         let unit = self.power_per_unit;
@@ -306,15 +327,34 @@ impl Learned {
         }
         self.usual_demand = demand + (self.usual_demand - demand) * tempo.keep.day;
         let rules = self.rules(policy);
-        self.trials.account(tempo, &rules, demand / unit);
+        let hidden = self.grain.deviation(tempo);
+        let spread = self.grain.spread(tempo, demand);
+        self.trials.account(tempo, &rules, estimate.at_least().max(demand) / unit, spread / unit);
+        self.grain.see(demand);
+        self.rest.see(tempo, demand, hidden);
         let origin = self.forecaster.learn(tempo, &self.history, end, demand);
         let mut surprise = 0.0;
         if let Some(origin) = origin {
             let forecast = f64::from(origin.forecast).max(f64::MIN_POSITIVE);
             surprise = (demand - forecast) / f64::from(origin.scale).max(f64::MIN_POSITIVE);
-            self.errors.learn(tempo, demand / forecast, surprise);
+            // What comes on top of a load has a size of its own, and is no share of what there was.
+            let base = self.usual_demand;
+            self.errors.learn(tempo, (demand + base) / (forecast + base), surprise);
         }
         let forecast = self.forecaster.forecast(tempo, &self.history, end, surprise);
+        self.decide(policy, &rules, end, estimate, forecast);
+    }
+
+    /// Prices what may come, and lets every setting decide.
+    fn decide(
+        &mut self,
+        policy: &Policy,
+        rules: &Rules,
+        end: Timestamp,
+        estimate: Estimate,
+        forecast: Forecast,
+    ) {
+        let (tempo, unit, level) = (&self.tempo, self.power_per_unit, rules.level);
         let (context, outlook) = self.errors.outlook(tempo, end, &estimate, &forecast);
         self.rises.learn(tempo, forecast.demand, context.situation);
         self.steady = if self.steady <= 0.0 {
@@ -322,28 +362,28 @@ impl Learned {
         } else {
             forecast.demand + (self.steady - forecast.demand) * tempo.keep.mean
         };
-        let level = rules.level;
         // What is certain: what is served now, at the level; what is forecast, at the working point.
-        let point = self.working_point.get(policy);
+        let at_most = self.grain.level_for_means(tempo, level, policy.objective.at_most);
+        let point = self.working_point.get(policy, at_most);
         let steady = self.steady.min(forecast.demand) / point / unit;
         let floor = (estimate.served / level / unit).max(steady / (1.0 + BAND));
-        let wood = Wood {
+        let ladder = Ladder::of(&Wood {
             forecast: (forecast.demand / unit).max(LEAST_UNITS),
+            base: self.usual_demand / unit,
             outlook: &outlook,
             floor,
             keep_floor: floor.max(steady).max(forecast.lately / point / unit),
             min: f64::from(policy.capacity.min),
             max: rules.max,
             level,
-        };
-        self.full.set(level);
-        let ladder = Ladder::of(&wood, &self.full);
-        let risks = PATIENCES.map(|p| p.rise_risk);
+        });
+        let risks = WARINESS.map(|w| w.rise_risk);
         let rises = self.rises.exceeded(context.situation, &risks);
-        self.trials.decide(tempo, &rules, &ladder, &rises, context.situation.is_urgent());
-        self.trials.choose(tempo, &rules, self.promise.broken(tempo));
+        self.trials.decide(tempo, rules, &ladder, &rises, context.situation.is_urgent());
+        self.trials.choose(tempo, rules, self.promise.seen(tempo));
         let (need, _) = self.trials.decision();
-        self.working_point.see(tempo, policy, self.steady.min(forecast.demand) / unit, need);
+        let sized = self.steady.min(forecast.demand) / unit;
+        self.working_point.see(tempo, policy, at_most, sized, need);
         self.needs_at = (self.needs_at + 1) % self.needs.len();
         self.needs[self.needs_at] = few_units(need);
         self.outcome = Outcome { estimate, forecast, situation: context.situation };

@@ -5,7 +5,9 @@
 //! * `history`, `tempo`: what was it when, and how far ahead must a decision look?
 //! * `forecaster` (with `regression`): where will demand be then?
 //! * `errors` (with `ratios`, `phases`): how far may it come out above that, in this situation?
+//! * `grain`: how much do the means of samples hide?
 //! * `prices`, `rises`: what does each size of the fleet cost, its risk included, now and in the minutes after?
+//! * `rest`: does load stay where it is, so that the fleet is best left alone?
 //! * `trials`: which price of breach and which patience keep the promise most cheaply?
 //!
 //! Nothing here allocates once [`Learned`] exists.
@@ -13,6 +15,7 @@
 mod errors;
 mod estimator;
 mod forecaster;
+mod grain;
 mod history;
 mod learned;
 mod phases;
@@ -20,6 +23,7 @@ mod prices;
 mod promise;
 mod ratios;
 mod regression;
+mod rest;
 mod rises;
 mod tempo;
 mod trials;

@@ -2,14 +2,15 @@
 
 use super::errors::Outlook;
 use super::ratios::{BINS, DOWN, EDGES, Tails, UP, into, tail_above};
-use crate::number::{short, whole};
-use serde::{Deserialize, Serialize};
+use crate::number::whole;
 
 /// Prices of breach that are tried: what a minute above the level counts for, in multiples of a minute of the
 /// whole fleet. Below the first, breach is cheaper than any capacity; at the last, one minute a week is dear.
-pub(super) const PRICES: [f64; 7] = [1.1, 2.42, 5.3, 11.7, 25.8, 56.7, 125.0];
-/// Saturation counts on top of breach, and so many times as much: the contract allows a third of it.
-const SATURATION: f64 = 3.0;
+pub(super) const PRICES: [f64; 13] =
+    [1.1, 1.63, 2.42, 3.58, 5.3, 7.85, 11.7, 17.3, 25.8, 38.0, 56.7, 84.0, 125.0];
+/// Saturation counts on top of breach, and so many times as much: more would buy the far end of the tail for services
+/// whose breach is the tighter bound.
+const SATURATION: f64 = 1.0;
 /// There is a rung for each upward edge of the distributions, and the lowest.
 const RUNGS: usize = UP + 2;
 
@@ -25,6 +26,8 @@ pub(super) struct Ladder {
 pub(super) struct Wood<'a> {
     /// Demand that is forecast, in units.
     pub forecast: f64,
+    /// What is added to demand and forecast before they are compared, in units.
+    pub base: f64,
     /// What may come over it.
     pub outlook: &'a Outlook,
     /// The least units, whatever the risk: what demand needs now, and at the target.
@@ -39,13 +42,35 @@ pub(super) struct Wood<'a> {
 }
 
 impl Wood<'_> {
+    /// The size at which the level is reached when demand comes out at an edge.
+    fn units(&self, edge: f64) -> f64 {
+        ((self.forecast + self.base) * edge - self.base) / self.level
+    }
+
+    /// What would have to come, over what is forecast, to reach an amount.
+    fn ratio(&self, demand: f64) -> f64 {
+        (demand + self.base) / (self.forecast + self.base)
+    }
+
+    /// The risks of the sizes at the upward edges.
+    fn risks(&self, tails: &Tails) -> Risks {
+        let mut risks = [0.0; UP + 1];
+        let mut bin = DOWN;
+        for ((risk, tail), edge) in risks.iter_mut().zip(&tails[DOWN..]).zip(&EDGES[DOWN..]) {
+            let share = into(self.ratio(self.units(*edge)), &mut bin);
+            let (low, high) = (tails[bin.min(BINS)], tails[(bin + 1).min(BINS)]);
+            *risk = tail + SATURATION * (low + (high - low) * share);
+        }
+        risks
+    }
+
     /// The risk of a size.
     fn risk(&self, tails: &Tails, risks: &Risks, units: f64) -> f64 {
-        let ratio = units / self.forecast * self.level;
+        let ratio = self.ratio(units * self.level);
         if ratio >= 1.0 {
             return risk_between(risks, 0, ratio);
         }
-        tail_above(tails, ratio) + SATURATION * tail_above(tails, ratio / self.level)
+        tail_above(tails, ratio) + SATURATION * tail_above(tails, self.ratio(units))
     }
 }
 
@@ -59,7 +84,7 @@ fn risk_between(risks: &Risks, edge: usize, ratio: f64) -> f64 {
     risks[low] + (risks[(low + 1).min(UP)] - risks[low]) * share
 }
 
-/// Sizes, ascending, each with its risk of breach and thrice that of saturation.
+/// Sizes, ascending, each with its risk of breach and that of saturation.
 struct Rungs {
     count: usize,
     units: [f64; RUNGS],
@@ -69,42 +94,11 @@ struct Rungs {
 /// The risk of the sizes at which the level is reached when demand comes out at one of the upward edges.
 type Risks = [f64; UP + 1];
 
-/// Where those sizes are saturated: bins, and how far into them. Follows from the level alone.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Full {
-    level: f64,
-    at: Vec<(u8, f32)>,
-}
-
-impl Full {
-    /// Makes them for another level.
-    pub fn set(&mut self, level: f64) {
-        if self.level == level {
-            return;
-        }
-        let mut bin = 0;
-        let at = |edge: &f64| {
-            let share = into(edge / level, &mut bin);
-            (u8::try_from(bin).unwrap_or(u8::MAX), short(share))
-        };
-        *self = Self { level, at: EDGES[DOWN..].iter().map(at).collect() };
-    }
-
-    fn risks(&self, tails: &Tails) -> Risks {
-        let mut risks = [0.0; UP + 1];
-        for ((risk, tail), (bin, share)) in risks.iter_mut().zip(&tails[DOWN..]).zip(&self.at) {
-            let (low, high) = (tails[usize::from(*bin).min(BINS)], tails[usize::from(*bin + 1).min(BINS)]);
-            *risk = tail + SATURATION * (low + (high - low) * f64::from(*share));
-        }
-        risks
-    }
-}
-
 impl Ladder {
     /// Sizes from the floor up to where no ratio on record would breach. O(bins).
-    pub fn of(wood: &Wood<'_>, full: &Full) -> Self {
-        let then = full.risks(&wood.outlook.then);
-        let soon = wood.outlook.soon.as_ref().map(|tails| full.risks(tails));
+    pub fn of(wood: &Wood<'_>) -> Self {
+        let then = wood.risks(&wood.outlook.then);
+        let soon = wood.outlook.soon.as_ref().map(|tails| wood.risks(tails));
         Self { then: Rungs::whole(wood, &then), soon: Rungs::parts(wood, &soon.unwrap_or(then)) }
     }
 
@@ -138,16 +132,15 @@ impl Rungs {
     fn whole(wood: &Wood<'_>, risks: &Risks) -> Self {
         let mut rungs = Self::NONE;
         let lowest = whole(wood.floor).clamp(wood.min, wood.max);
-        let size = wood.forecast / wood.level;
         rungs.push(lowest, wood.risk(&wood.outlook.then, risks, lowest));
         let mut last = lowest;
         for (k, edge) in EDGES[DOWN..].iter().enumerate() {
-            let units = whole(size * edge).min(wood.max);
+            let units = whole(wood.units(*edge)).min(wood.max);
             if units <= last {
                 continue;
             }
             last = units;
-            let risk = risk_between(risks, k, units / size);
+            let risk = risk_between(risks, k, wood.ratio(units * wood.level));
             rungs.push(units, risk);
             // More would cost more for nothing.
             if units >= wood.max || risk <= 0.0 {
@@ -161,11 +154,10 @@ impl Rungs {
     fn parts(wood: &Wood<'_>, risks: &Risks) -> Self {
         let mut rungs = Self::NONE;
         let lowest = wood.keep_floor.clamp(wood.min, wood.max);
-        let size = wood.forecast / wood.level;
         let tails = wood.outlook.soon.as_ref().unwrap_or(&wood.outlook.then);
         rungs.push(lowest, wood.risk(tails, risks, lowest));
         for (edge, risk) in EDGES[DOWN..].iter().zip(risks) {
-            let units = size * edge;
+            let units = wood.units(*edge);
             if units >= wood.max {
                 if lowest < wood.max {
                     rungs.push(wood.max, wood.risk(tails, risks, wood.max));
@@ -244,12 +236,8 @@ mod tests {
         }
         let outlook = Outlook { then: ratios.tails(), soon: None };
         let floor = forecast / 0.9;
-        let wood = Wood { forecast, outlook: &outlook, floor, keep_floor: floor, min: 1.0, max, level: 0.8 };
-        {
-            let mut full = Full::default();
-            full.set(0.8);
-            Ladder::of(&wood, &full)
-        }
+        let (base, keep_floor, min, level) = (0.5, floor, 1.0, 0.8);
+        Ladder::of(&Wood { forecast, base, outlook: &outlook, floor, keep_floor, min, max, level })
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::estimator::Estimate;
 use super::tempo::Tempo;
 use crate::Policy;
-use crate::number::real;
+use crate::number::{real, whole};
 use fleet::Sample;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,16 @@ pub(super) struct Promise {
     /// Ticks, and those of them above the level.
     ticks: f64,
     above: f64,
+    saturated: f64,
+}
+
+/// Shares of time as they really were.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// Above the level.
+    pub breach: f64,
+    /// Saturated.
+    pub saturated: f64,
 }
 
 impl Promise {
@@ -38,13 +48,17 @@ impl Promise {
     pub fn see(&mut self, tempo: &Tempo, policy: &Policy, sample: &Sample, estimate: &Estimate) {
         let power = sample.power.get();
         let above = estimate.demand > policy.objective.above.get() * power;
-        self.ticks = self.ticks * tempo.keep.promise + 1.0;
-        self.above = self.above * tempo.keep.promise + f64::from(u8::from(above));
+        for (count, seen) in
+            [(&mut self.ticks, true), (&mut self.above, above), (&mut self.saturated, estimate.is_full())]
+        {
+            *count = *count * tempo.keep.promise + f64::from(u8::from(seen));
+        }
     }
 
-    /// The share of time above the level, over what is remembered and half a day of grace.
-    pub fn broken(&self, tempo: &Tempo) -> f64 {
-        self.above / (self.ticks + GRACE_MILLIS / real(tempo.tick.max(1)))
+    /// The shares of time over what is remembered and half a day of grace.
+    pub fn seen(&self, tempo: &Tempo) -> Seen {
+        let ticks = self.ticks + GRACE_MILLIS / real(tempo.tick.max(1));
+        Seen { breach: self.above / ticks, saturated: self.saturated / ticks }
     }
 }
 
@@ -69,15 +83,18 @@ impl Default for WorkingPoint {
 
 impl WorkingPoint {
     /// The point in use.
-    pub fn get(&self, policy: &Policy) -> f64 {
-        point(policy, self.chosen)
+    ///
+    /// * `at_most`: where what means hide breaks the promise.
+    pub fn get(&self, policy: &Policy, at_most: f64) -> f64 {
+        point(policy, self.chosen).min(at_most)
     }
 
     /// Takes a tick in.
     ///
     /// * `forecast`: demand that is sized for, in units; `need`: the units that it came to.
-    pub fn see(&mut self, tempo: &Tempo, policy: &Policy, forecast: f64, need: f64) {
-        let units = |index: usize| (forecast / point(policy, index) / (1.0 + BAND / 2.0) - 1e-6).ceil();
+    pub fn see(&mut self, tempo: &Tempo, policy: &Policy, at_most: f64, forecast: f64, need: f64) {
+        let units =
+            |index: usize| whole(forecast / point(policy, index).min(at_most) / (1.0 + BAND / 2.0) - 1e-6);
         // Where risk asks for more than the working point does, it does so at any of them.
         let risk = if need > units(self.chosen) { need } else { 0.0 };
         let least = f64::from(policy.capacity.min);

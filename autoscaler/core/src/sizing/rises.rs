@@ -85,7 +85,7 @@ impl Rises {
 
 fn number(situation: Situation) -> u8 {
     match situation {
-        Situation::Usual => 4,
+        Situation::Usual | Situation::AtRest => 4,
         Situation::Ordinary(number) => number.min(8),
         Situation::Surprised | Situation::Saturated | Situation::SaturatedByLoad => NONE,
     }

@@ -5,23 +5,28 @@
 //! counted as if it had been in charge.
 
 use super::prices::{Ladder, PRICES};
+use super::promise::Seen;
 use super::tempo::{RECENT, Tempo};
-use crate::number::{few_units, real, short, whole};
+use crate::number::{few_units, real, short, signed, whole};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// Ways of giving back that are tried with each price, from rash to patient.
-pub(super) const PATIENCES: [Patience; 5] = [
-    Patience { saving: 2.0, rise_risk: 2.0, gain: 0.0 },
-    Patience { saving: 4.0, rise_risk: 0.5, gain: 0.25 },
-    Patience { saving: 10.0, rise_risk: 0.25, gain: 1.0 },
-    Patience { saving: 20.0, rise_risk: 0.1, gain: 2.0 },
-    Patience { saving: 30.0, rise_risk: 0.04, gain: 4.0 },
+/// Savings that must have been missed before anything is given back, in unit-minutes, as they are tried with each
+/// price: from what a launch and a drain cost to what a quarter of an hour of two idle units does.
+pub(super) const PATIENCES: [f64; 3] = [1.0, 5.0, 20.0];
+/// The more of the allowed flip-flops have been made, the warier a fleet is of another; at all of them, as wary as can
+/// be.
+pub(super) const WARINESS: [Wary; 5] = [
+    Wary { rise_risk: 2.0, gain: 0.0 },
+    Wary { rise_risk: 0.5, gain: 0.25 },
+    Wary { rise_risk: 0.25, gain: 1.0 },
+    Wary { rise_risk: 0.1, gain: 2.0 },
+    Wary { rise_risk: 0.04, gain: 4.0 },
 ];
 /// How many settings are tried.
 pub(super) const TRIALS: usize = PRICES.len() * PATIENCES.len();
 /// The setting to begin with: dear enough to be safe on what nothing is known of.
-const FIRST: usize = PATIENCES.len() + 1;
+const FIRST: usize = 2 * PATIENCES.len() + 1;
 /// Days of experience that are assumed before there is any: the dearer, the better.
 const ASSUMED: f64 = 0.15;
 /// Breach and saturation in these days, at a price of one: the share falls with the price.
@@ -29,12 +34,18 @@ const ASSUMED_BREACH: f64 = 0.02;
 const ASSUMED_SATURATED: f64 = 0.005;
 /// Spans that the hold is divided into, and one more that is under way.
 const PEAKS: usize = 5;
-/// Saturation that the contract allows, as a share of time, less a margin for what has not come yet.
-const SATURATED: f64 = 0.003 * 0.75;
+/// Saturation that the contract allows, as a share of time.
+const SATURATED: f64 = 0.003;
+/// So much of it is aimed at.
+const AIM_SATURATED: f64 = 0.9;
+/// However much breach, or saturation, was seen: at least this share of what is allowed is aimed at. Saturation may be
+/// such as no setting prevents, because launches take their time.
+const LEAST_OF_BREACH: f64 = 0.4;
+const LEAST_OF_SATURATED: f64 = 0.7;
 /// Flip-flops a day that the contract allows are 12; the margin is for the live fleet, which is not alone.
 const FLIPS: f64 = 9.0;
-/// What a flip-flop costs beside its units, in unit-minutes: a node drained for nothing.
-const FLIP_COST: f64 = 200.0;
+/// What a flip-flop costs beside its units, in unit-minutes: a node drained and another made ready for nothing.
+const FLIP_COST: f64 = 20.0;
 /// The least price of breach while the fleet is surprised or saturated: there it is never sat out.
 const URGENT: f64 = 12.0;
 /// So much of the objective's breach is aimed at: the rest is for what the distributions do not know yet.
@@ -43,12 +54,10 @@ const AIM: f64 = 0.85;
 const LOOKED_OVER_MILLIS: i64 = 600_000;
 const DAY_MILLIS: f64 = 86_400_000.0;
 
-/// When capacity is given back.
+/// How wary a fleet is of flip-flops.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    /// Savings that must have been missed, in unit-minutes: what a launch and a drain cost, and more.
-    saving: f64,
-    /// The risk that is taken that the coming minutes need it again.
+pub(super) struct Wary {
+    /// The risk that is taken that the coming minutes need again what is given back.
     pub rise_risk: f64,
     /// Shortly after a release, nothing is bought for a smaller gain than this, in units.
     gain: f64,
@@ -147,7 +156,7 @@ fn row(tick: usize) -> Range<usize> {
 
 impl Trials {
     /// Counts how each setting fared in the tick whose demand has become known, in units.
-    pub fn account(&mut self, tempo: &Tempo, rules: &Rules, demand: f64) {
+    pub fn account(&mut self, tempo: &Tempo, rules: &Rules, demand: f64, spread: f64) {
         if self.ticks <= tempo.lead {
             return;
         }
@@ -161,15 +170,18 @@ impl Trials {
             }
         }
         let keep = short(tempo.keep.trials);
-        let (breach, saturation) = (short(demand / rules.level), short(demand));
+        let thirds = [demand - spread, demand, demand + spread];
         let fared = &mut self.fared;
         fared.ticks = fared.ticks * keep + 1.0;
         for (cost, target) in fared.cost.iter_mut().zip(row_ago(1)) {
             *cost = *cost * keep + f32::from(*target);
         }
-        for (count, limit) in [(&mut fared.breach, breach), (&mut fared.saturated, saturation)] {
+        for (count, level) in [(&mut fared.breach, rules.level), (&mut fared.saturated, 1.0)] {
+            let limits = thirds.map(|demand| short(demand / level));
             for (count, serving) in count.iter_mut().zip(&serving) {
-                *count = *count * keep + if limit > f32::from(*serving) { 1.0 } else { 0.0 };
+                let serving = f32::from(*serving);
+                let over = limits.iter().map(|limit| if *limit > serving { 1.0 / 3.0 } else { 0.0 });
+                *count = *count * keep + over.sum::<f32>();
             }
         }
         fared.flips.iter_mut().for_each(|flips| *flips *= keep);
@@ -177,14 +189,14 @@ impl Trials {
 
     /// Lets every setting decide upon what may come. O(settings x lead).
     ///
-    /// * `rises`: how far needs may rise in the coming minutes, by patience.
+    /// * `rises`: how far needs may rise in the coming minutes, by wariness.
     /// * `urgent`: whether breach is dear just now, whatever the setting.
     pub fn decide(
         &mut self,
         tempo: &Tempo,
         rules: &Rules,
         ladder: &Ladder,
-        rises: &[f64; PATIENCES.len()],
+        rises: &[f64; WARINESS.len()],
         urgent: bool,
     ) {
         self.ticks += 1;
@@ -204,26 +216,34 @@ impl Trials {
         }
         let (needs, soon) = (ladder.cheapest(&prices), ladder.cheapest_soon(&prices));
         let mut risks = Risks { ladder, units: u16::MAX, risk: 0.0 };
+        // Flip-flops of a fleet, as steps of wariness.
+        let days = (f64::from(self.fared.ticks) * real(tempo.tick) / DAY_MILLIS) + ASSUMED;
+        let steps = short(real(signed(WARINESS.len() - 1)) / (FLIPS * days));
         for (number, (need, least)) in needs.into_iter().enumerate() {
             self.needs[number] = few_units(need);
             let asks = Asks { need: self.needs[number], least, price: prices[number] };
-            let of_price = number * PATIENCES.len();
-            for (k, (patience, rise)) in PATIENCES.iter().zip(rises).enumerate() {
-                let keep = few_units(whole(soon[number].0 * rise).clamp(need, rules.max.max(need)));
-                let peak = &mut self.peaks[self.span * TRIALS + of_price + k];
-                *peak = if turns { keep } else { keep.max(*peak) };
-                self.decide_one(of_price + k, &now, &asks, patience, &mut risks);
+            for (k, patience) in PATIENCES.into_iter().enumerate() {
+                let fleet = number * PATIENCES.len() + k;
+                let step = usize::from(few_units(f64::from(self.fared.flips[fleet] * steps)));
+                let wary = step.min(WARINESS.len() - 1);
+                let keep = whole(soon[number].0 * rises[wary]).clamp(need, rules.max.max(need));
+                let peak = &mut self.peaks[self.span * TRIALS + fleet];
+                *peak = if turns { few_units(keep) } else { few_units(keep).max(*peak) };
+                self.decide_one(fleet, &now, &asks, (patience, WARINESS[wary].gain), &mut risks);
             }
         }
     }
 
     /// Sets one setting's target of this tick.
+    ///
+    /// * `patience`: savings that must have been missed before anything is given back; `least_gain`: what is gained
+    ///   at least by what is bought shortly after a release.
     fn decide_one(
         &mut self,
         number: usize,
         now: &Now,
         asks: &Asks,
-        patience: &Patience,
+        (patience, least_gain): (f64, f64),
         risks: &mut Risks<'_>,
     ) {
         let target = &mut self.targets[row(self.ticks).start + number];
@@ -233,7 +253,7 @@ impl Trials {
         if need >= before {
             (self.missed[number], self.surplus[number]) = (0.0, 0);
             let lately = usize::from(*gave_back) <= now.flip && before > 0;
-            if need > before && (!lately || asks.gain(before, risks) >= patience.gain) {
+            if need > before && (!lately || asks.gain(before, risks) >= least_gain) {
                 *target = need;
                 if lately {
                     self.fared.flips[number] += 1.0;
@@ -245,7 +265,7 @@ impl Trials {
         let surplus = self.surplus[number].saturating_add(1);
         let missed = self.missed[number] + short(asks.gain(before, risks).clamp(0.0, 1e6)) * now.minutes;
         (self.missed[number], self.surplus[number]) = (missed, surplus);
-        if usize::from(surplus) < now.hold || f64::from(missed) <= patience.saving {
+        if usize::from(surplus) < now.hold || f64::from(missed) <= patience {
             return;
         }
         let peak_ago = |ago: usize| self.peaks[(self.span + PEAKS - ago) % PEAKS * TRIALS + number];
@@ -260,14 +280,19 @@ impl Trials {
     /// Looks the choice of setting over: the cheapest of those that keep the promise, else the one that comes
     /// nearest to it.
     ///
-    /// * `seen`: the share of time above the level as it really was: more of it than promised asks for better
-    ///   than promised now.
-    pub fn choose(&mut self, tempo: &Tempo, rules: &Rules, seen: f64) {
+    /// * `seen`: the promise as it was really kept: more breach than promised asks for better than promised now.
+    pub fn choose(&mut self, tempo: &Tempo, rules: &Rules, seen: Seen) {
         self.looked_over += tempo.tick;
         let per_day = DAY_MILLIS / real(tempo.tick);
         let at_most = rules.at_most.max(1e-6);
-        let correction = (1.0 + (0.8 * at_most - seen) / at_most).clamp(0.4, 1.3);
-        let aim = Aim { breach: at_most * AIM * correction, assumed: ASSUMED * per_day, per_day };
+        let breach = corrected(at_most, seen.breach, LEAST_OF_BREACH);
+        let saturated = corrected(SATURATED, seen.saturated, LEAST_OF_SATURATED);
+        let aim = Aim {
+            breach: breach * AIM,
+            saturated: saturated * AIM_SATURATED,
+            assumed: ASSUMED * per_day,
+            per_day,
+        };
         let excess = |number: usize| aim.excess(&self.fared, number);
         if self.looked_over < LOOKED_OVER_MILLIS && excess(self.chosen) <= 1.0 {
             return;
@@ -304,7 +329,7 @@ impl Trials {
         let days = short(f64::from(fared.ticks) * real(tempo.tick) / DAY_MILLIS);
         Tried {
             price: short(PRICES[self.chosen / PATIENCES.len()]),
-            patience: short(PATIENCES[self.chosen % PATIENCES.len()].saving),
+            patience: short(PATIENCES[self.chosen % PATIENCES.len()]),
             days,
             breach: fared.breach[chosen] / ticks,
             saturated: fared.saturated[chosen] / ticks,
@@ -326,6 +351,11 @@ impl Trials {
             *units = few_units((f64::from(*units) * by).ceil());
         }
     }
+}
+
+/// What is aimed at, so that what was really seen comes to what is allowed; at least a share of it.
+fn corrected(allowed: f64, seen: f64, least: f64) -> f64 {
+    allowed * (1.0 + (0.8 * allowed - seen) / allowed).clamp(least, 1.3)
 }
 
 /// What all trials share in one tick.
@@ -371,6 +401,7 @@ impl Risks<'_> {
 /// What a setting must reach.
 struct Aim {
     breach: f64,
+    saturated: f64,
     /// Ticks of experience that are assumed before there is any.
     assumed: f64,
     per_day: f64,
@@ -385,7 +416,7 @@ impl Aim {
             (f64::from(seen) + self.assumed * (at_price_one / price).min(1.0)) / ticks
         };
         let breach = share(fared.breach[number], ASSUMED_BREACH) / self.breach;
-        let saturated = share(fared.saturated[number], ASSUMED_SATURATED) / SATURATED;
+        let saturated = share(fared.saturated[number], ASSUMED_SATURATED) / self.saturated;
         let flips = f64::from(fared.flips[number]) / (ticks / self.per_day) / FLIPS;
         breach.max(saturated).max(flips)
     }

@@ -111,6 +111,17 @@ pub fn warped(minutes: &[f64], speed: f64, swing: f64) -> Vec<f64> {
     scaled((0..count).map(|k| at(k).max(0.0).powf(swing)).collect())
 }
 
+/// A level that stays where it is, by 10 s steps: within `spread` of it, jumping at random (`memory` 0) or wandering
+/// slowly (`memory` in minutes).
+pub fn constant(level: f64, spread: f64, memory: f64, seed: u64, steps: usize) -> Vec<f64> {
+    let mut chance = Chance::new(seed);
+    if memory <= 0.0 {
+        return (0..steps).map(|_| level * (1.0 + spread * (2.0 * chance.share() - 1.0))).collect();
+    }
+    let slow = wander(&mut chance, steps, 0.5, memory * 6.0);
+    slow.iter().map(|w| level * (1.0 + spread * w.clamp(-1.0, 1.0))).collect()
+}
+
 /// Noise that remembers itself for some minutes.
 fn wander(chance: &mut Chance, minutes: usize, deviation: f64, memory: f64) -> Vec<f64> {
     let keep = (-1.0 / memory).exp();
