@@ -6,7 +6,7 @@
 //! * [`outcome`]: what came out: scores, and on demand the whole course of the run.
 //! * [`rivals`]: what others do.
 //! * [`oracle`], [`regret`]: what could have been had at best, and what the rest is lost to.
-//! * [`sweep`], [`compare`]: many runs at once, and policies side by side.
+//! * [`sweep`], [`compare`], [`shuffle`]: many runs at once, policies side by side, and whether it was luck.
 //! * [`tune`]: is there a better setting for one's own load?
 //! * [`market`]: where spot capacity comes from, and what AWS takes back.
 //! * [`html`]: the same to look at, in one file.
@@ -26,6 +26,7 @@ pub mod outcome;
 pub mod regret;
 pub mod rivals;
 pub mod setting;
+pub mod shuffle;
 pub mod suite;
 pub mod sweep;
 pub mod trace;

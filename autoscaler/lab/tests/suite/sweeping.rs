@@ -3,7 +3,7 @@
 use crate::traces;
 use autoscaler_core::Policy;
 use autoscaler_lab::sweep::{Job, Progress, add_soft_cost, sweep};
-use autoscaler_lab::{Bench, Runner, Setting, Trace, backtest, compare};
+use autoscaler_lab::{Bench, Runner, Setting, Trace, backtest, compare, shuffle};
 use fleet::Utilization;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
@@ -117,4 +117,39 @@ fn the_soft_optimum_is_found_once_for_all_runners_of_a_trace() {
         let soft = Bench::new(job.trace, &policy, &setting).soft_unit_hours(0.01).expect("can be kept");
         assert_eq!(scores.soft_cost_ratio, Some(scores.cost_unit_hours / soft));
     }
+}
+
+#[test]
+fn a_shuffle_has_the_same_days_in_another_order() {
+    let mut trace = traces::of((0..8640 * 5 + 100).map(f64::from).collect());
+    trace.name = "counting".to_owned();
+    let shuffled = shuffle::by_days(&trace, 3);
+    assert_eq!(shuffled, shuffle::by_days(&trace, 3));
+    assert_ne!(shuffled.demand, trace.demand);
+    assert_ne!(shuffled.demand, shuffle::by_days(&trace, 4).demand);
+    assert_eq!(shuffled.demand[8640 * 5..], trace.demand[8640 * 5..], "what is left of a day stays");
+    let days = |trace: &Trace| {
+        let mut days: Vec<Vec<f64>> = trace.demand.chunks(8640).map(<[f64]>::to_vec).collect();
+        days.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        days
+    };
+    assert_eq!(days(&shuffled), days(&trace));
+    let orders: std::collections::BTreeSet<Vec<u64>> = (0..500)
+        .map(|seed| shuffle::by_days(&trace, seed).demand.chunks(8640).map(|day| day[0] as u64).collect())
+        .collect();
+    assert!(orders.len() > 110, "of 120 orders {} came", orders.len());
+}
+
+#[test]
+fn shuffles_are_all_counted() {
+    let (trace, policy) = (traces::sample("nasa"), Policy::default());
+    let go = AtomicBool::new(false);
+    let of = |target| {
+        let policy = Policy { target: Utilization::new(target), ..policy.clone() };
+        shuffle::against_tracking(&trace, &policy, &Setting::default(), 19, threads(2), &go, &|_| {})
+    };
+    let found = of(0.75);
+    assert_eq!((found.shuffles, found.worse_in_both), (19, 0), "{found:?}");
+    go.store(true, Ordering::Relaxed);
+    assert_eq!(of(0.75).shuffles, 0);
 }
