@@ -14,6 +14,9 @@ use std::time::Duration;
 /// How long work takes before anything is said of it, and between two words: a line that flickers helps nobody.
 const QUIET: Duration = Duration::from_millis(200);
 
+/// How long a line of progress is, with the blanks that wipe out the one before: not every terminal knows escapes.
+const WIDTH: usize = 70;
+
 /// Watches over work: tells a terminal how far it is, and stops it at Ctrl-C.
 pub struct Watch {
     clock: SystemClock,
@@ -81,13 +84,13 @@ impl Watch {
             return;
         }
         self.said.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        out::say_as_is(&format!("\r{}\u{1b}[K", line(progress, since(self.begun))));
+        out::say_as_is(&format!("\r{:WIDTH$}", line(progress, since(self.begun))));
     }
 
     /// Says no more: the line is cleared for whatever comes next.
     pub fn end(&self) {
         if self.terminal && self.said.load(Ordering::Relaxed) > 0 {
-            out::say_as_is("\r\u{1b}[K");
+            out::say_as_is(&format!("\r{:WIDTH$}\r", ""));
         }
     }
 

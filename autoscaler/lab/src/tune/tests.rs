@@ -157,6 +157,35 @@ fn a_wasteful_setting_is_found_out_on_any_number_of_threads() {
 }
 
 #[test]
+fn whoever_just_kept_the_promise_where_it_was_chosen_is_not_chosen() {
+    let policy = Policy::default();
+    let search = Search {
+        traces: &[],
+        histories: &[],
+        policy: &policy,
+        setting: &Setting::default(),
+        share: 0.5,
+        most: 10,
+        threads: NonZeroUsize::MIN,
+    };
+    let parts = Parts { first: Vec::new(), rest: Vec::new() };
+    let chosen = |found: &[Candidate]| {
+        let tried = Tried { search: &search, parts: &parts, found: found.to_vec(), seen: BTreeSet::new() };
+        tried.chosen().map(|candidate| candidate.first.cost_unit_hours)
+    };
+    let with = |first: Score| candidate(0.7, first, Score::default());
+    let (close, safe) = (with(score(80.0, 0.0095)), with(score(90.0, 0.005)));
+    assert_eq!(chosen(&[with(score(100.0, 0.0095)), close.clone(), safe.clone()]), Some(90.0));
+    assert_eq!(
+        chosen(&[with(score(85.0, 0.0095)), close, safe.clone()]),
+        Some(85.0),
+        "what is in force may stay"
+    );
+    assert_eq!(chosen(&[with(broken(50.0)), safe]), Some(90.0));
+    assert_eq!(chosen(&[with(broken(50.0))]), None);
+}
+
+#[test]
 fn a_round_is_a_part_of_the_whole_search() {
     // The second round of a search of up to 10 settings: 2 of 3 settings on 4 recordings of 5 days are done.
     let round = Progress { done: 8, jobs: 12, days_done: 40.0, days: 60.0 };
