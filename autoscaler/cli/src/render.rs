@@ -1,6 +1,5 @@
 //! Text for people, made of what the daemon says.
 
-mod alarm;
 mod decision;
 mod outcomes;
 mod regrets;
@@ -9,7 +8,7 @@ mod table;
 mod trouble;
 mod tuned;
 
-pub use alarm::alarm_text;
+pub use autoscaler::alarm_text;
 pub use decision::decision;
 pub use outcomes::{outcomes, outcomes_csv};
 pub use regrets::{OfTrace, Split, compact, regrets, schedules_csv};

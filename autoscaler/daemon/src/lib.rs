@@ -10,6 +10,7 @@
 //!
 //! No AWS in here: ports come through [`Connect`].
 
+mod alarm;
 mod config;
 mod daemon;
 mod effects;
@@ -27,6 +28,7 @@ mod runtime;
 mod signals;
 pub mod tls;
 
+pub use alarm::alarm_text;
 pub use config::{Connect, DaemonConfig, Everywhere, RegionPorts, StartError};
 pub use daemon::Daemon;
 pub use handle::{Handle, ReloadError, explain};

@@ -75,7 +75,8 @@ impl Runtime {
             Ok(()) => Ended::Stopped,
             Err(_) => Ended::CutOff,
         };
-        tracing::info!(?ended, calls = self.calls.len(), "stopped");
+        let in_time = ended == Ended::Stopped;
+        tracing::info!(in_time, calls = self.calls.len(), "stopped");
         ended
     }
 
@@ -153,7 +154,7 @@ impl Runtime {
                 return effects;
             }
             Ask::Operate { command, reply } => {
-                tracing::info!(?command, "received an order");
+                Logbook::order(&command);
                 let (answer, effects) = self.engine.operate(command, now);
                 match answer {
                     Ok(batch) => self.ordered.entry(batch).or_default().push(reply),
@@ -175,7 +176,7 @@ impl Runtime {
         match effect {
             Effect::Read { call, region, read } => self.calls.read(call, region, read),
             Effect::Write { call, region, write, permit } => {
-                tracing::info!(%region, ?write, "began a write");
+                Logbook::write(&region, &write);
                 self.calls.write(call, region, write, permit);
             }
             Effect::Record { batch, durable, entries } => {

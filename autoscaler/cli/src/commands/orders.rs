@@ -93,7 +93,7 @@ impl Pause {
     pub fn run(self) -> Outcome {
         let Operator { reason, by, .. } = self.operator.clone();
         let order = PauseOrder { lasts: exact(self.lasts), by, reason };
-        give(self.which.fleet, "pause", &order, &self.operator, &self.address)
+        give(self.which.fleet.as_ref(), "pause", &order, &self.operator, &self.address)
     }
 }
 
@@ -101,7 +101,7 @@ impl Resume {
     /// Gives the order.
     pub fn run(self) -> Outcome {
         let Operator { reason, by, .. } = self.operator.clone();
-        give(self.which.fleet, "resume", &ResumeOrder { by, reason }, &self.operator, &self.address)
+        give(self.which.fleet.as_ref(), "resume", &ResumeOrder { by, reason }, &self.operator, &self.address)
     }
 }
 
@@ -111,7 +111,7 @@ impl Override {
         let Operator { reason, by, .. } = self.operator.clone();
         let Some(lasts) = self.lasts else {
             let order = ResumeOrder { by, reason };
-            return give(Some(self.fleet), "end-override", &order, &self.operator, &self.address);
+            return give(Some(&self.fleet), "end-override", &order, &self.operator, &self.address);
         };
         let order = OverrideOrder {
             min: self.min,
@@ -121,7 +121,7 @@ impl Override {
             by,
             reason,
         };
-        give(Some(self.fleet), "override", &order, &self.operator, &self.address)
+        give(Some(&self.fleet), "override", &order, &self.operator, &self.address)
     }
 }
 
@@ -132,14 +132,14 @@ fn exact(duration: Duration) -> String {
 
 /// Gives an order for one fleet, or for all; says when it ends.
 fn give(
-    fleet: Option<FleetName>,
+    fleet: Option<&FleetName>,
     order: &str,
     body: &impl Serialize,
     operator: &Operator,
     address: &Address,
 ) -> Outcome {
     let daemon = Daemon::new(address, operator.token_file.as_ref())?;
-    let path = match &fleet {
+    let path = match fleet {
         Some(name) => vec!["v1", "fleets", name.as_str(), order],
         None => vec!["v1", "all", order],
     };

@@ -133,9 +133,10 @@ impl Args {
             return self.own_instance.clone();
         }
         let found = self.place.own_instance(&self.metadata).await;
-        match &found {
-            Some(instance) => tracing::info!(%instance, "learned which instance this process runs on"),
-            None => tracing::info!("learned of no instance that this process runs on"),
+        if let Some(instance) = &found {
+            tracing::info!(%instance, "learned which instance this process runs on");
+        } else {
+            tracing::info!("learned of no instance that this process runs on");
         }
         found
     }

@@ -65,7 +65,7 @@ fn alarms(state: &State, last: Option<&Decided>, at: Timestamp) -> Vec<ActiveAla
         let since = state.memory.foreign_write_at.unwrap_or(at);
         alarms.push(ActiveAlarm { since, alarm: Alarm::Ceded { foreign_writes } });
     }
-    for decided in last {
+    if let Some(decided) = last {
         for hold in &decided.report.holds {
             if let Hold::NotHoldable { why } = hold {
                 alarms.push(ActiveAlarm { since: decided.at, alarm: Alarm::NotHoldable { why: *why } });

@@ -1,4 +1,4 @@
-//! Alarms in words.
+//! Alarms in words: what the log and the commands say.
 
 use autoscaler_core::Unholdable;
 use autoscaler_engine::Alarm;
