@@ -161,13 +161,15 @@ fn a_cpu_goes_with_the_last_number_of_instances_before_it() {
     let json = |counts: &str| {
         format!(
             r#"{{"MetricDataResults": [
-                {{"Id": "cpu", "Timestamps": [1000, 1060.0, 1120], "Values": [80, 80, 80]}},
+                {{"Id": "cpu", "Timestamps": [4000, 4060.0, 4120], "Values": [80, 80, 80]}},
                 {{"Id": "instances", "Label": "", "Timestamps": [{counts}], "Values": [10]}}]}}"#
         )
     };
-    let trace = read(json("400").as_bytes()).expect("a trace");
+    let trace = read(json("3400").as_bytes()).expect("a trace");
     assert!(trace.demand.iter().all(|demand| *demand == 8.0), "{trace:?}");
-    let error = refused(json("1100").as_bytes());
+    let hour_old = read(json("460").as_bytes()).expect("a trace");
+    assert_eq!(hour_old.seconds(), 120, "the third is a minute too late for it");
+    let error = refused(json("4100").as_bytes());
     assert!(error.starts_with("load: only 1 of 3 values of `cpu` have a value of `instances`"), "{error}");
 }
 
