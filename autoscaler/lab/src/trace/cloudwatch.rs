@@ -144,7 +144,12 @@ type Values = Vec<(Timestamp, f64)>;
 
 /// Reads answers of `get-metric-data`, one after the other, and makes demand of the CPU and the number of instances.
 pub(super) fn read(name: &str, reader: impl BufRead) -> Result<Recording, TraceError> {
-    let mut all = series(name, reader)?;
+    read_within(name, reader, LARGEST_MIB)
+}
+
+/// The same with another limit on how much is read.
+pub(super) fn read_within(name: &str, reader: impl BufRead, mebibytes: u64) -> Result<Recording, TraceError> {
+    let mut all = series(name, reader, mebibytes)?;
     let found: Vec<Series> = all.keys().cloned().collect();
     let cpu = choose(name, Role::Cpu, &found, &found)?;
     let others: Vec<Series> =
@@ -166,14 +171,18 @@ pub(super) fn read(name: &str, reader: impl BufRead) -> Result<Recording, TraceE
 }
 
 /// All series, those that come in several parts put together.
-fn series(name: &str, mut reader: impl BufRead) -> Result<BTreeMap<Series, Values>, TraceError> {
+fn series(
+    name: &str,
+    mut reader: impl BufRead,
+    mebibytes: u64,
+) -> Result<BTreeMap<Series, Values>, TraceError> {
     let mut mark = [0; 3];
     let marked = reader.fill_buf().is_ok_and(|head| head.starts_with(b"\xef\xbb\xbf"));
     if marked {
         // It is in the buffer; a reader that fails now fails again below.
         let _ = reader.read_exact(&mut mark);
     }
-    let mut text = reader.take(LARGEST_MIB << 20);
+    let mut text = reader.take(mebibytes << 20);
     let mut all: BTreeMap<Series, Values> = BTreeMap::new();
     let mut failure = None;
     for answer in serde_json::Deserializer::from_reader(&mut text).into_iter::<Answer>() {
@@ -200,9 +209,7 @@ fn series(name: &str, mut reader: impl BufRead) -> Result<BTreeMap<Series, Value
     }
     match failure {
         None => Ok(all),
-        Some(_) if text.limit() == 0 => {
-            Err(TraceError::JsonTooLarge { file: name.to_owned(), mebibytes: LARGEST_MIB })
-        }
+        Some(_) if text.limit() == 0 => Err(TraceError::JsonTooLarge { file: name.to_owned(), mebibytes }),
         Some(error) => Err(TraceError::Json {
             file: name.to_owned(),
             line: error.line(),
@@ -272,7 +279,7 @@ fn paired(cpus: &[(Timestamp, f64)], counts: &[(Timestamp, f64)]) -> Values {
         }
         let last = next.checked_sub(1).and_then(|index| counts.get(index));
         if let Some((_, count)) = last.filter(|(counted, _)| at.since(*counted) <= OLDEST_COUNT) {
-            demand.push((*at, cpu.min(100.0) / 100.0 * count));
+            demand.push((*at, cpu / 100.0 * count));
         }
     }
     demand

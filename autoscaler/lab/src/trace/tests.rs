@@ -2,7 +2,7 @@ use super::*;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
-use std::io::{BufReader, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 
 fn read(bytes: &[u8]) -> Result<Trace, String> {
     Trace::read("load", bytes).map_err(|error| error.to_string())
@@ -244,6 +244,13 @@ fn what_is_missing_in_cloudwatchs_answer_is_named() {
         let error = refused(json.as_bytes());
         assert!(error.starts_with(expected), "{error:?} does not begin with {expected:?}");
     }
+}
+
+#[test]
+fn json_without_an_end_is_stopped() {
+    let endless = BufReader::new(b"{\"MetricDataResults\": \"".chain(std::io::repeat(b'x')));
+    let error = cloudwatch::read_within("load", endless, 1).expect_err("endless").to_string();
+    assert!(error.starts_with("load: more than 1 MiB of JSON; ask CloudWatch for longer periods"), "{error}");
 }
 
 #[test]
