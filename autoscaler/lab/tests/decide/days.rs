@@ -2,8 +2,11 @@
 
 use crate::support::web;
 use crate::world::{Manners, Tally, World, ends};
+use autoscaler_core::Policy;
 use autoscaler_lab::decide::drive;
+use autoscaler_lab::{Runner, Setting, Trace, backtest};
 use flate2::read::GzDecoder;
+use fleet::Timestamp;
 use std::cell::RefCell;
 use std::io::Read;
 use std::path::Path;
@@ -50,5 +53,20 @@ fn a_day_of_load_is_held_by_a_stranger_who_follows_the_answers() {
         assert!((0.40..=0.76).contains(&mean), "{sample}: {mean} busy");
         assert_eq!(tally.dropped, 0.0, "{sample}");
         assert!(tally.removed >= 3 && tally.changes <= 120, "{sample}: {tally:?}");
+    }
+}
+
+#[test]
+fn a_strangers_day_comes_out_like_a_backtest() {
+    for sample in ["taxi", "wiki", "elb"] {
+        let tally = hold(sample, Manners { sample_steps: 6, drain: 0.0 });
+        let trace = Trace { name: sample.to_owned(), start: Timestamp::EPOCH, demand: day(sample) };
+        let (policy, setting) = (Policy::default(), Setting::default());
+        let outcome = backtest(&trace, None, Runner::Muster, &policy, &setting, true);
+        let course = outcome.course.expect("it was asked for");
+        let after_two_hours = &course.capacity[720..];
+        let served: f64 = after_two_hours.iter().map(|units| f64::from(*units) * 10.0).sum();
+        let ratio = tally.capacity / served;
+        assert!((ratio - 1.0).abs() < 0.001, "{sample}: {ratio} of the capacity of a backtest");
     }
 }
