@@ -5,6 +5,7 @@
 use autoscaler_core::Policy;
 use autoscaler_lab::sweep::{Job, add_soft_cost};
 use autoscaler_lab::{Outcome, Runner, Setting, Trace, compare};
+use serde::Serialize;
 use std::fs::File;
 use std::io::BufReader;
 use std::num::NonZeroUsize;
@@ -47,12 +48,12 @@ fn main() {
     println!("|---|---|---|---|---|---|---|---|---|---|");
     for outcome in outcomes.iter().flatten() {
         let s = &outcome.scores;
-        let broken: Vec<String> = s.contract_broken.iter().map(|clause| format!("{clause:?}")).collect();
+        let broken: Vec<String> = s.contract_broken.iter().map(name).collect();
         println!(
-            "| {} | {} | {:?} | {:.3} | {} | {:.2} % | {:.2} % | {:.1} % | {:.1} | {} |",
+            "| {} | {} | {} | {:.3} | {} | {:.2} % | {:.2} % | {:.1} % | {:.1} | {} |",
             outcome.config.setting.boot,
             outcome.trace,
-            outcome.runner,
+            name(&outcome.runner),
             s.cost_ratio,
             s.soft_cost_ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.3}")),
             s.breach80_ratio * 100.0,
@@ -67,23 +68,31 @@ fn main() {
     );
     for entry in &table.at_equal_breach {
         let ratio = entry.ratio.map_or("never so little breach".to_owned(), |ratio| format!("{ratio:.3}"));
-        println!("| {} | {} | {:?} | {ratio} |", entry.boot, entry.trace, entry.rival);
+        println!("| {} | {} | {} | {ratio} |", entry.boot, entry.trace, name(&entry.rival));
     }
     for mean in &table.means {
         println!(
-            "| {} | geometric mean of {} | {:?} | {:.3} |",
-            mean.boot, mean.traces, mean.rival, mean.ratio
+            "| {} | geometric mean of {} | {} | {:.3} |",
+            mean.boot,
+            mean.traces,
+            name(&mean.rival),
+            mean.ratio
         );
     }
     println!("\n| runner | days/s on one core |\n|---|---|");
     for speed in &table.speeds {
-        println!("| {:?} | {:.0} |", speed.runner, speed.days_per_second);
+        println!("| {} | {:.0} |", name(&speed.runner), speed.days_per_second);
     }
+}
+
+/// What JSON calls it.
+fn name(what: &impl Serialize) -> String {
+    serde_json::to_value(what).ok().and_then(|value| value.as_str().map(str::to_owned)).expect("a word")
 }
 
 /// A trace, called by its file's name.
 fn read(file: &str) -> Trace {
     let reader = BufReader::new(File::open(file).expect("a file"));
-    let name = file.rsplit('/').next().and_then(|name| name.split('.').next()).unwrap_or(file);
-    Trace::read(name, reader).expect("a trace")
+    let stem = file.rsplit('/').next().and_then(|name| name.split('.').next()).unwrap_or(file);
+    Trace::read(stem, reader).expect("a trace")
 }
