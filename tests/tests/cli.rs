@@ -208,11 +208,13 @@ fn explain_policy_says_where_every_value_comes_from() {
     assert_eq!(line(&day, "fleet.web.capacity.min"), "fleet.web.capacity.min 6 schedule office");
 
     let (_, out, _) = run(["explain-policy", text(&policy), "--format", "json"]);
-    assert!(
-        json(&out)
-            .as_array()
-            .is_some_and(|values| values.iter().any(|v| v["path"] == "fleet.web.target.cpu"))
-    );
+    let values = json(&out);
+    let origin = |path: &str| {
+        let listed = values.as_array().and_then(|values| values.iter().find(|value| value["path"] == path));
+        listed.unwrap_or_else(|| panic!("no {path} in:\n{out}"))["origin"].clone()
+    };
+    assert_eq!(origin("fleet.web.target.cpu"), serde_json::json!({"from": "default"}));
+    assert_eq!(origin("fleet.web.id"), serde_json::json!({"from": "file", "file": text(&policy), "line": 2}));
     assert_eq!(run(["explain-policy", text(&policy), "--fleet", "nobody"]).0, 64);
 }
 

@@ -35,7 +35,7 @@ pub struct PolicySet {
 
 /// Where an effective value comes from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "from", rename_all = "snake_case")]
 pub enum Origin {
     /// Nobody said otherwise.
     Default,
