@@ -1,7 +1,8 @@
 //! Every removal ends with exactly one instance less, or with its victim kept.
 
 use crate::support::ec2::{Ec2, Fate};
-use autoscaler_core::{Action, Phase, Remark, RemovalStep};
+use crate::support::scene::{Scene, seconds};
+use autoscaler_core::{Action, Member, Phase, Planned, Remark, Removal, RemovalStep};
 use fleet::ExcessCapacity;
 
 /// A fleet of 12 where 8 are needed, run until nothing moves.
@@ -179,6 +180,24 @@ fn a_victim_that_does_not_listen_is_told_again() {
     }
     assert!(told_again);
     ends_with_exactly(&mut ec2, 8);
+}
+
+#[test]
+fn whoever_was_told_is_nobodys_reserve_when_others_are_told_again() {
+    let mut scene = Scene::of(10, 4);
+    let since = scene.now - seconds(100);
+    let told: Vec<Member> = scene.members()[..3].to_vec();
+    for Member { id, weight, .. } in told {
+        let removal = Removal { step: RemovalStep::Terminating, since, weight };
+        scene.memory.removals.insert(id, removal);
+    }
+    // Whether the three go, nobody knows; without them one is missing.
+    scene.view().target = 8;
+    scene.memory.expected = None;
+    let Planned { plan, report, .. } = scene.plan();
+    assert!(plan.actions.iter().all(|action| matches!(action, Action::Modify { .. })), "{report}");
+    let undone = report.remarks.iter().filter(|remark| matches!(remark, Remark::RemovalUndone { .. }));
+    assert_eq!(undone.count(), 3, "{report}");
 }
 
 #[test]

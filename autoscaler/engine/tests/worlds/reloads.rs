@@ -125,12 +125,16 @@ fn a_policy_that_names_the_same_fleet_by_tag_goes_on_where_it_was() {
 
 #[test]
 fn nothing_is_written_to_a_fleet_that_the_policy_does_not_mean_any_more() {
-    let mut harness = Harness::new(world(vec![tagged(), fleet(4, Demand::constant(2.5))]), 1);
+    let mut spec = world(vec![tagged(), fleet(4, Demand::constant(2.5))]);
+    spec.timing.modifying = Duration::ZERO;
+    let mut harness = Harness::new(spec, 1);
     let other = harness.id(1);
     harness.policies.truncate(1);
     harness.run_until(minutes(10));
-    harness.order(0, Order::Pause { lasts: secs(1) }).expect("it may be paused");
+    // What is written is looked at: the picture is young enough to write upon.
+    harness.order(0, raise_min(harness.truth_of(0).target + 1)).expect("it is sensible");
     harness.run_until(minutes(10) + secs(2));
+    harness.order(0, Order::EndOverride).expect("it may end");
     let before = harness.truth.modifications.len();
     // No describe tells for a while which fleet the other one is.
     let slow = Effect::Slow { action: None, latency: secs(25) };
