@@ -200,7 +200,7 @@ fn a_day_is_decided_as_the_whole_planner_decides_it() {
         let course =
             backtest(&trace, None, Runner::Muster, &policy, &setting, true).course.expect("asked for");
         let ours: Vec<_> = course.decisions.iter().map(|c| (c.at, c.from, c.to)).collect();
-        assert!(ours.len() > 3, "{name}: {ours:?}");
+        assert!(!ours.is_empty(), "{name}");
         assert_eq!(ours, by_the_planner(&trace, &policy, &setting), "{name}");
     }
 }
