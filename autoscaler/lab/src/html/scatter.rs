@@ -56,18 +56,16 @@ pub(super) fn figure(outcomes: &[&Outcome], front: Option<&Front>, id: &str) -> 
     );
     axes(&mut svg, &plane);
     promise(&mut svg, &plane, first.config.objective_at_most);
+    let along = front.map_or_else(Vec::new, |front| clairvoyant(&mut svg, &plane, front, id));
     let mut labels = Labels::default();
-    if let Some(front) = front {
-        clairvoyant(&mut svg, &plane, front, id, &mut labels);
-    }
-    for (x, y) in &points {
-        labels.taken.push(Place::around(plane.x(*x), plane.y(*y), 8.0));
-    }
+    labels.taken.extend(along.iter().map(|(x, y)| Place::around(*x, *y, 3.0)));
+    labels.taken.extend(points.iter().map(|(x, y)| Place::around(plane.x(*x), plane.y(*y), 8.0)));
     for (outcome, (cost, share)) in outcomes.iter().zip(&points) {
         if cost.is_finite() && share.is_finite() {
             mark(&mut svg, outcome, plane.x(*cost), plane.y(*share), &mut labels);
         }
     }
+    name_front(&mut svg, &along, &labels);
     svg.push_str("</svg></figure>");
     svg
 }
@@ -133,35 +131,48 @@ fn promise(svg: &mut String, plane: &Plane, at_most: f64) {
 }
 
 /// The front, as far as it lies on the chart.
-fn clairvoyant(svg: &mut String, plane: &Plane, front: &Front, id: &str, labels: &mut Labels) {
+///
+/// * returns: places along it, close to each other.
+fn clairvoyant(svg: &mut String, plane: &Plane, front: &Front, id: &str) -> Vec<(f64, f64)> {
+    const BETWEEN: usize = 12;
     let mut points: Vec<(f64, f64)> =
         front.points.iter().copied().filter(|(cost, share)| cost.is_finite() && share.is_finite()).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let Some(last) = points.last().copied() else { return };
-    let path: Vec<String> = points
-        .iter()
-        .map(|(cost, share)| format!("{} {}", place(plane.x(*cost)), place(plane.y(*share))))
-        .collect();
-    let on_chart = points
-        .iter()
-        .copied()
-        .find(|(cost, share)| plane.x(*cost) >= LEFT && plane.y(*share) >= TOP && *cost <= plane.to);
-    let (x, y) = on_chart.unwrap_or(last);
+    if points.is_empty() {
+        return Vec::new();
+    }
+    let places: Vec<(f64, f64)> =
+        points.iter().map(|(cost, share)| (plane.x(*cost), plane.y(*share))).collect();
+    let path: Vec<String> = places.iter().map(|(x, y)| format!("{} {}", place(*x), place(*y))).collect();
     let _ = write!(
         svg,
-        r#"<clipPath id="{id}-clip"><rect x="{LEFT}" y="{TOP}" width="{}" height="{}"/></clipPath><path class="front" clip-path="url(#{id}-clip)" d="M{}"/><text class="name capacity" x="{}" y="{}">clairvoyant's front</text>"#,
+        r#"<clipPath id="{id}-clip"><rect x="{LEFT}" y="{TOP}" width="{}" height="{}"/></clipPath><path class="front" clip-path="url(#{id}-clip)" d="M{}"/>"#,
         RIGHT - LEFT,
         BOTTOM - TOP,
-        path.join("L"),
-        place(plane.x(x) + 12.0),
-        place(plane.y(y) - 4.0)
+        path.join("L")
     );
-    let middle = (plane.x(x) + 62.0, plane.y(y) - 8.0);
-    labels.taken.push(Place {
-        left: middle.0 - 52.0,
-        right: middle.0 + 52.0,
-        ..Place::around(middle.0, middle.1, 8.0)
+    let along = places.windows(2).flat_map(|pair| {
+        let ((x, y), (to_x, to_y)) = (pair[0], pair[1]);
+        (0..=BETWEEN).map(move |i| {
+            let share = real(i) / real(BETWEEN);
+            (x + (to_x - x) * share, y + (to_y - y) * share)
+        })
     });
+    along.filter(|(x, y)| (LEFT..=RIGHT).contains(x) && (TOP..=BOTTOM).contains(y)).collect()
+}
+
+/// Names the front where there is most room along it.
+fn name_front(svg: &mut String, along: &[(f64, f64)], labels: &Labels) {
+    const NAME: &str = "clairvoyant's front";
+    let spots = along.iter().map(|(x, y)| labels.best(*x, *y, NAME));
+    let Some((_, _, (x, y, anchor))) = spots.min_by(|a, b| a.0.total_cmp(&b.0)) else { return };
+    let _ = write!(
+        svg,
+        r#"<text class="name capacity {anchor}" x="{}" y="{}" dy=".32em">{}</text>"#,
+        place(x),
+        place(y),
+        Escaped(NAME)
+    );
 }
 
 /// One runner: a shape of its own, with its name beside it.
@@ -217,6 +228,9 @@ impl Place {
     }
 }
 
+/// Where a name stands, and which end of it is there.
+type Spot = (f64, f64, &'static str);
+
 /// Where names stand, so that they overlap neither marks nor each other.
 #[derive(Default)]
 struct Labels {
@@ -224,8 +238,17 @@ struct Labels {
 }
 
 impl Labels {
-    /// * returns: place and anchor of the name of the mark at (x, y).
-    fn place(&mut self, x: f64, y: f64, name: &str) -> (f64, f64, &'static str) {
+    /// Takes the best place for the name of the mark at (x, y).
+    ///
+    /// * returns: the place, and the anchor.
+    fn place(&mut self, x: f64, y: f64, name: &str) -> Spot {
+        let (_, place, spot) = self.best(x, y, name);
+        self.taken.push(place);
+        spot
+    }
+
+    /// * returns: how bad the best place is, what it covers, and where it is.
+    fn best(&self, x: f64, y: f64, name: &str) -> (f64, Place, Spot) {
         let wide = real(name.chars().count()) * 7.4;
         let spots = [
             (13.0, 0.0, "start"),
@@ -239,7 +262,7 @@ impl Labels {
             (13.0, -28.0, "start"),
             (13.0, 28.0, "start"),
         ];
-        let spot = |(dx, dy, anchor): (f64, f64, &'static str)| {
+        let judged = spots.map(|(dx, dy, anchor)| {
             let (tx, ty) = (x + dx, y + dy);
             let left = match anchor {
                 "start" => tx,
@@ -247,16 +270,15 @@ impl Labels {
                 _ => tx - wide / 2.0,
             };
             let place = Place { left, right: left + wide, top: ty - 8.0, bottom: ty + 8.0 };
-            let outside = (LEFT - place.left).max(0.0)
-                + (place.right - RIGHT).max(0.0)
-                + (place.bottom - BOTTOM).max(0.0)
-                + (TOP - 8.0 - place.top).max(0.0);
-            let bad = self.taken.iter().map(|taken| taken.overlap(&place)).sum::<f64>() + outside * 20.0;
-            (bad, place, (tx, ty, anchor))
-        };
-        let best = spots.into_iter().map(spot).min_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((_, place, at)) = best else { return (x, y, "start") };
-        self.taken.push(place);
-        at
+            let beyond = [LEFT - left, place.right - RIGHT, place.bottom - BOTTOM, TOP - 8.0 - place.top];
+            let outside: f64 = beyond.iter().map(|beyond| beyond.max(0.0)).sum();
+            let covered: f64 = self.taken.iter().map(|taken| taken.overlap(&place)).sum();
+            (covered + outside * 20.0, place, (tx, ty, anchor))
+        });
+        judged.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((
+            f64::INFINITY,
+            Place::around(x, y, 0.0),
+            (x, y, "start"),
+        ))
     }
 }

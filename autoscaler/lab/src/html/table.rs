@@ -108,6 +108,11 @@ fn table(caption: &str, columns: &[&Column], outcomes: &[&Outcome], verdicts: bo
     let mut text = format!(
         r#"<div class="wide" tabindex="0" role="region" aria-label="{caption}"><table><caption>{caption}</caption><thead><tr><th scope="col">runner</th>"#
     );
+    if verdicts {
+        text.push_str(
+            r#"<th scope="col" class="words">contract</th><th scope="col" class="words">beaten in both by</th>"#,
+        );
+    }
     for column in columns {
         let _ = write!(
             text,
@@ -115,9 +120,6 @@ fn table(caption: &str, columns: &[&Column], outcomes: &[&Outcome], verdicts: bo
             Escaped(column.means),
             Escaped(column.name)
         );
-    }
-    if verdicts {
-        text.push_str(r#"<th scope="col" class="words">contract</th><th scope="col" class="words">beaten in both by</th>"#);
     }
     text.push_str("</tr></thead><tbody>");
     for outcome in outcomes {
@@ -128,16 +130,12 @@ fn table(caption: &str, columns: &[&Column], outcomes: &[&Outcome], verdicts: bo
             shape(outcome.runner, 0.0, 0.0),
             Escaped(&word(&outcome.runner))
         );
+        if verdicts {
+            let (contract, beaten) = (contract(&outcome.scores), beaten_by(outcome, outcomes));
+            let _ = write!(text, "{contract}<td class=\"words\">{beaten}</td>");
+        }
         for column in columns {
             let _ = write!(text, "<td>{}</td>", Escaped(&(column.cell)(&outcome.scores)));
-        }
-        if verdicts {
-            let _ = write!(
-                text,
-                "{}<td class=\"words\">{}</td>",
-                contract(&outcome.scores),
-                beaten_by(outcome, outcomes)
-            );
         }
         text.push_str("</tr>");
     }
