@@ -56,6 +56,8 @@ pub struct Score {
     pub cost_unit_hours: f64,
     /// Share of the time with demand above 0.8 of the capacity in service.
     pub breach80_ratio: f64,
+    /// The same on the recording that has the most of it.
+    pub worst_breach80_ratio: f64,
     /// Share of the time with demand above the capacity in service.
     pub saturated_ratio: f64,
     /// Scale-ins followed by a scale-out within boot + 5 min.
@@ -282,7 +284,7 @@ impl Tried<'_> {
         let spare = TO_SPARE * self.search.policy.objective.at_most;
         // The setting in force was tried first, and needs nothing to spare: nobody has chosen it on this part.
         let safe = |(index, candidate): &(usize, &Candidate)| {
-            candidate.first.kept() && (*index == 0 || candidate.first.breach80_ratio <= spare)
+            candidate.first.kept() && (*index == 0 || candidate.first.worst_breach80_ratio <= spare)
         };
         let cost = |candidate: &Candidate| candidate.first.cost_unit_hours;
         // Of equals the one that was found first, which is nearer to what is in force.
@@ -379,6 +381,7 @@ fn together(outcomes: &[&Outcome], policy: &Policy) -> Score {
         let scores = &outcome.scores;
         score.cost_unit_hours += scores.cost_unit_hours;
         score.breach80_ratio += share * scores.breach80_ratio;
+        score.worst_breach80_ratio = score.worst_breach80_ratio.max(scores.breach80_ratio);
         score.saturated_ratio += share * scores.saturated_ratio;
         score.flips_per_day += share * scores.flips_per_day;
         score.mean_utilization += share * scores.mean_utilization;
