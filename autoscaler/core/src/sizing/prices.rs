@@ -55,9 +55,12 @@ impl Wood<'_> {
     /// The risks of the sizes at the upward edges.
     fn risks(&self, tails: &Tails) -> Risks {
         let mut risks = [0.0; UP + 1];
+        // The ratio of saturation is a straight line over the edges: two points of it are enough.
+        let full = |edge: f64| self.ratio(self.units(edge));
+        let (from, slope) = (full(1.0), full(2.0) - full(1.0));
         let mut bin = DOWN;
         for ((risk, tail), edge) in risks.iter_mut().zip(&tails[DOWN..]).zip(&EDGES[DOWN..]) {
-            let share = into(self.ratio(self.units(*edge)), &mut bin);
+            let share = into(from + slope * (edge - 1.0), &mut bin);
             let (low, high) = (tails[bin.min(BINS)], tails[(bin + 1).min(BINS)]);
             *risk = tail + SATURATION * (low + (high - low) * share);
         }

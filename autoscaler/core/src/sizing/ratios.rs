@@ -25,6 +25,10 @@ pub(super) static EDGES: LazyLock<[f64; BINS + 1]> = LazyLock::new(|| {
     std::array::from_fn(|k| if k >= DOWN { side(k - DOWN, UP).exp() } else { (-side(DOWN - k, DOWN)).exp() })
 });
 
+/// What makes a distance within a bin a share of it.
+static NARROW: LazyLock<[f64; BINS]> =
+    LazyLock::new(|| std::array::from_fn(|bin| 1.0 / (EDGES[bin + 1] - EDGES[bin])));
+
 /// The bin that a ratio falls into; the outermost for what lies beyond.
 pub(super) fn bin_of(ratio: f64) -> usize {
     EDGES.partition_point(|edge| *edge <= ratio).saturating_sub(1).min(BINS - 1)
@@ -108,8 +112,7 @@ pub(super) fn into(ratio: f64, bin: &mut usize) -> f64 {
     if *bin >= BINS {
         return 0.0;
     }
-    let (low, high) = (edges[*bin], edges[*bin + 1]);
-    ((ratio - low) / (high - low)).clamp(0.0, 1.0)
+    ((ratio - edges[*bin]) * NARROW[*bin]).clamp(0.0, 1.0)
 }
 
 /// The share of ratios above `ratio`, linear between the edges.

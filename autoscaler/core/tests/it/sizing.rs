@@ -1,6 +1,7 @@
 //! Sizing against recorded load: the promises of the defaults, on samples that ship with the project.
 
 use crate::support::scene::{NOON, sample, seconds};
+use crate::support::services;
 use crate::support::trace::Trace;
 use crate::support::world::{self, Channel, Scores, World};
 use autoscaler_core::sizing::size;
@@ -26,11 +27,6 @@ fn noise(seed: u64) -> impl FnMut() -> f64 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f64 / f64::from(1_u32 << 23) - 1.0
     }
-}
-
-fn constant(level: f64, spread: f64, seed: u64) -> Vec<f64> {
-    let mut noise = noise(seed);
-    (0..26 * 360).map(|_| level * (1.0 + spread * noise())).collect()
 }
 
 /// Actions after two hours of settling.
@@ -68,16 +64,62 @@ fn two_days_of_every_sample_are_held_on_slow_metrics_from_nothing() {
 }
 
 #[test]
-fn a_load_that_stays_where_it_is_moves_next_to_nothing() {
-    for (spread, calm, most) in [(0.0, 20, 0), (0.05, 15, 5), (0.10, 12, 12)] {
-        let mut unmoved = 0;
-        for seed in 1..=20_u32 {
-            let level = f64::from(seed) * 2.0 / 3.0 + 0.17;
-            let actions = settled(&hold(Channel::Push, &constant(level, spread, u64::from(seed))));
-            assert!(actions.len() <= most, "{level} +-{spread}: {actions:?}");
-            unmoved += usize::from(actions.is_empty());
+fn a_load_that_stays_where_it_is_leaves_the_fleet_alone() {
+    for channel in [Channel::Push, Channel::Cloudwatch1m] {
+        // (spread, memory in minutes, how many of 20 may move, how often at most)
+        for (spread, memory, moving, most) in
+            [(0.0, 0.0, 0, 0), (0.05, 0.0, 2, 1), (0.10, 0.0, 7, 2), (0.05, 5.0, 4, 3), (0.05, 30.0, 6, 3)]
+        {
+            let mut moved = 0;
+            for seed in 1..=20_u32 {
+                let level = f64::from(seed) * 2.0 / 3.0 + 0.17;
+                let demand = services::constant(level, spread, memory, u64::from(seed), 26 * 360);
+                let actions = settled(&hold(channel, &demand));
+                assert!(actions.len() <= most, "{channel:?} {level} +-{spread} {memory}: {actions:?}");
+                moved += usize::from(!actions.is_empty());
+            }
+            assert!(moved <= moving, "{channel:?} +-{spread} {memory}: {moved} of 20 levels moved");
         }
-        assert!(unmoved >= calm, "+-{spread}: only {unmoved} of 20 levels were left alone");
+    }
+}
+
+#[test]
+fn a_day_that_rests_at_night_rises_in_time_in_the_morning() {
+    let at = |step: u32| {
+        let minute = f64::from(step) / 6.0 % 1440.0;
+        // Six hours at rest, then twice as much within a quarter of an hour.
+        3.0 * (1.0 + ((minute - 700.0) / 15.0).clamp(0.0, 1.0) - ((minute - 1100.0) / 60.0).clamp(0.0, 1.0))
+    };
+    let demand: Vec<f64> = (0..3 * 8640).map(at).collect();
+    for channel in [Channel::Push, Channel::Cloudwatch1m] {
+        let scores = hold(channel, &demand);
+        assert!(scores.breach80 <= 0.01, "{channel:?}: {}", scores.breach80);
+        assert!(scores.over_oracle <= 1.10, "{channel:?}: {}", scores.over_oracle);
+    }
+}
+
+#[test]
+fn noise_that_a_minutes_mean_hides_does_not_break_the_promise() {
+    for name in ["wiki", "taxi", "flash"] {
+        let mut chance = services::Chance::new(5);
+        let noisy = |d: &f64| d * (0.05 * chance.normal()).exp();
+        let demand: Vec<f64> = recorded(name, 3 * DAY).iter().map(noisy).collect();
+        let scores = hold(Channel::Cloudwatch1m, &demand);
+        assert!(scores.breach80 <= 0.01, "{name}: {}", scores.breach80);
+    }
+}
+
+#[test]
+fn a_generous_objective_is_not_spent_in_saturation() {
+    let mut policy = Policy::default();
+    policy.objective.at_most = 0.05;
+    let world = World { channel: Channel::Cloudwatch1m, ..World::default() };
+    for kind in ["bursts", "restless", "shots"] {
+        let (_, make) = services::KINDS.into_iter().find(|(name, _)| *name == kind).expect("a kind");
+        let demand = services::by_steps(&services::service(make, 2, 5));
+        let scores = world::hold(world, &policy, &mut Learned::default(), &demand);
+        assert!(scores.saturated <= 0.0055, "{kind}: saturated for {}", scores.saturated);
+        assert!(scores.breach80 <= 0.05, "{kind}: {}", scores.breach80);
     }
 }
 
