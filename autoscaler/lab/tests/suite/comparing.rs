@@ -76,6 +76,11 @@ fn what_nobody_can_foresee_breaks_no_contract() {
         let minutes = floor * 1440.0;
         assert!((minutes - f64::from(boot) / 60.0 - 2.0).abs() <= 1.0, "{boot}: {minutes}");
     }
+    // One that jumps every ten minutes surprises once.
+    let jumps: Vec<(u32, f64)> = (0..72).flat_map(|n| [(n * 1200, 3.0), (n * 1200 + 600, 12.0)]).collect();
+    let setting = Setting::default();
+    let jumpy = traces::stairs(&jumps, 86_400);
+    assert!(Bench::new(&jumpy, &policy, &setting).delay_floor() * 1440.0 <= 5.0);
     let same = traces::of(vec![3.0; 8640]);
     assert_eq!(Bench::new(&same, &policy, &Setting::default()).delay_floor(), 0.0);
 }
@@ -114,6 +119,7 @@ fn regret_is_put_down_to_what_causes_it() {
     let trace = traces::sample("nasa");
     let of = |policy: &Policy, setting: &Setting| regret(&trace, None, Runner::Muster, policy, setting);
     let base = of(&Policy::default(), &Setting::default());
+    assert!(base.delay_unit_hours > 0.01 * base.oracle_unit_hours, "falls show late: {base:?}");
     let mut patient = Policy::default();
     patient.scale_in.hold = Duration::from_secs(3600);
     assert!(of(&patient, &Setting::default()).hold_down_unit_hours > base.hold_down_unit_hours);
