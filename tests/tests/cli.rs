@@ -331,12 +331,12 @@ fn plan_observes_by_itself_and_leaves_nothing_behind() {
 
 #[test]
 fn a_plan_that_could_not_look_says_why() {
+    type Change = fn(&mut Command);
     let account = Account::open();
     let (_directory, policy) = home();
     let secret = |command: &mut Command| _ = command.env("AWS_SECRET_ACCESS_KEY", "another");
     let nowhere = |command: &mut Command| _ = command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
     let elsewhere = |command: &mut Command| _ = command.env("AWS_REGION", "us-east-2");
-    type Change = fn(&mut Command);
     let cases: [(Change, i32, &str); 3] =
         [(secret, 77, "AuthFailure"), (nowhere, 69, "refused"), (elsewhere, 77, "us-east-2")];
     for (change, expected, cause) in cases {

@@ -137,6 +137,7 @@ fn status() -> Status {
         at,
         fleets: vec![web],
         alarms: Vec::new(),
+        failing: Vec::new(),
         policies: PolicyStatus::default(),
         journal: JournalStatus::default(),
         dry_run: false,
