@@ -216,6 +216,7 @@ impl Summary {
             self.broken.push(format!("{name} ({})", broken.join(", ")));
         }
         if options.verbose {
+            println!("  {:.1} minutes above the level", s.above.len() as f64 / 6.0);
             for (at, from, to) in &s.actions {
                 println!("  {at:>8} {from} -> {to}");
             }

@@ -80,7 +80,7 @@ impl Phases {
     pub fn apply(&self, phase: u8, over: usize, all: &Tails, here: &Tails) -> Tails {
         let mut factors = [0.0_f64; STEPS];
         for minute in 0..=over {
-            let tails = self.tails((usize::from(phase) + minute) % MINUTES, all);
+            let tails = self.tails((usize::from(phase) + minute) % MINUTES, 0, all);
             for (factor, (step, tail)) in factors.iter_mut().zip(tails.iter().enumerate()) {
                 let whole = all[DOWN + step * PAIR].max(1e-9);
                 *factor = factor.max(tail / whole);
@@ -99,14 +99,16 @@ impl Phases {
 
     /// The share of ratios at or above each step at one minute of the hour, with what is known of its twin half
     /// an hour away and of the whole where it has not been seen often.
-    fn tails(&self, minute: usize, all: &Tails) -> [f64; STEPS] {
+    ///
+    /// * `lowest`: steps below it are not asked for, and stay 0.
+    fn tails(&self, minute: usize, lowest: usize, all: &Tails) -> [f64; STEPS] {
         let twin = (minute + MINUTES / 2) % MINUTES;
         let total = |m: usize| f64::from(self.totals[m]);
         let (of_own, of_both) =
             (1.0 / (total(minute) + SHRINK), 1.0 / (total(minute) + total(twin) + SHRINK));
         let (mut own, mut both) = (0.0, 0.0);
         let mut tails = [0.0; STEPS];
-        for step in (0..STEPS).rev() {
+        for step in (lowest..STEPS).rev() {
             own += f64::from(self.counts[minute * STEPS + step]);
             both += f64::from(self.counts[twin * STEPS + step]);
             let whole = all[DOWN + step * PAIR];
@@ -118,7 +120,7 @@ impl Phases {
 
     /// Compares how well jumps were foretold without and with phases.
     fn judge(&mut self, phase: u8, step: Option<usize>, keep: f64, all: &Tails, here: &Tails) {
-        let tails = self.tails(usize::from(phase), all);
+        let tails = self.tails(usize::from(phase), JUMPS[0], all);
         let likelihood = |share: f64, jumped: bool| {
             let share = share.clamp(1e-4, 1.0 - 1e-4);
             if jumped { share.ln() } else { (1.0 - share).ln() }

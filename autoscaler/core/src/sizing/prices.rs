@@ -102,7 +102,10 @@ impl Ladder {
     pub fn of(wood: &Wood<'_>) -> Self {
         let then = wood.risks(&wood.outlook.then);
         let soon = wood.outlook.soon.as_ref().map(|tails| wood.risks(tails));
-        Self { then: Rungs::whole(wood, &then), soon: Rungs::parts(wood, &soon.unwrap_or(then)) }
+        let mut ladder = Self { then: Rungs::NONE, soon: Rungs::NONE };
+        ladder.then.whole(wood, &then);
+        ladder.soon.parts(wood, soon.as_ref().unwrap_or(&then));
+        ladder
     }
 
     /// The cheapest whole size at each price of breach (ascending), and what it comes to; the smaller of equals.
@@ -132,10 +135,9 @@ impl Rungs {
     }
 
     /// Sizes rounded up.
-    fn whole(wood: &Wood<'_>, risks: &Risks) -> Self {
-        let mut rungs = Self::NONE;
+    fn whole(&mut self, wood: &Wood<'_>, risks: &Risks) {
         let lowest = whole(wood.floor).clamp(wood.min, wood.max);
-        rungs.push(lowest, wood.risk(&wood.outlook.then, risks, lowest));
+        self.push(lowest, wood.risk(&wood.outlook.then, risks, lowest));
         let mut last = lowest;
         for (k, edge) in EDGES[DOWN..].iter().enumerate() {
             let units = whole(wood.units(*edge)).min(wood.max);
@@ -144,37 +146,34 @@ impl Rungs {
             }
             last = units;
             let risk = risk_between(risks, k, wood.ratio(units * wood.level));
-            rungs.push(units, risk);
+            self.push(units, risk);
             // More would cost more for nothing.
             if units >= wood.max || risk <= 0.0 {
                 break;
             }
         }
-        rungs
     }
 
     /// Sizes as they are.
-    fn parts(wood: &Wood<'_>, risks: &Risks) -> Self {
-        let mut rungs = Self::NONE;
+    fn parts(&mut self, wood: &Wood<'_>, risks: &Risks) {
         let lowest = wood.keep_floor.clamp(wood.min, wood.max);
         let tails = wood.outlook.soon.as_ref().unwrap_or(&wood.outlook.then);
-        rungs.push(lowest, wood.risk(tails, risks, lowest));
+        self.push(lowest, wood.risk(tails, risks, lowest));
         for (edge, risk) in EDGES[DOWN..].iter().zip(risks) {
             let units = wood.units(*edge);
             if units >= wood.max {
                 if lowest < wood.max {
-                    rungs.push(wood.max, wood.risk(tails, risks, wood.max));
+                    self.push(wood.max, wood.risk(tails, risks, wood.max));
                 }
                 break;
             }
             if units > lowest {
-                rungs.push(units, *risk);
+                self.push(units, *risk);
             }
             if *risk <= 0.0 {
                 break;
             }
         }
-        rungs
     }
 
     /// O(rungs + prices): the dearer breach is, the higher the cheapest rung, and only those on the lower convex
