@@ -49,7 +49,7 @@ const FLIP_COST: f64 = 20.0;
 /// The least price of breach while the fleet is surprised or saturated: there it is never sat out.
 const URGENT: f64 = 12.0;
 /// So much of the objective's breach is aimed at: the rest is for what the distributions do not know yet.
-const AIM: f64 = 0.85;
+const AIM: f64 = 0.8;
 /// The setting in use is looked over so often, and at once when it no longer keeps the promise.
 const LOOKED_OVER_MILLIS: i64 = 600_000;
 const DAY_MILLIS: f64 = 86_400_000.0;
