@@ -155,7 +155,6 @@ fn traces_are_read_from_beside_the_file_also_when_compressed() {
 fn the_reference_is_what_the_table_says() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/world-reference.md");
     let written = std::fs::read_to_string(path).expect("the document");
-    let regenerate =
-        "docs/world-reference.md is not what the table says; cargo run -p fleet-cloud --example world_reference";
+    let regenerate = "docs/world-reference.md is not what the table says; cargo run -p fleet-cloud --example world_reference";
     assert_eq!(written, reference_markdown(), "{regenerate}");
 }
