@@ -366,7 +366,12 @@ impl Learned {
         let at_most = self.grain.level_for_means(tempo, level, policy.objective.at_most);
         let point = self.working_point.get(policy, at_most);
         let steady = self.steady.min(forecast.demand) / point / unit;
-        let floor = (estimate.served / level / unit).max(steady / (1.0 + BAND));
+        let mut floor = (estimate.served / level / unit).max(steady / (1.0 + BAND));
+        if context.situation.is_urgent() {
+            // Whether the rest of a jump is worth its price is no question while the fleet is behind: at least what is
+            // forecast is bought, however few the sizes are that `max` leaves to choose from.
+            floor = floor.max(forecast.demand / level / unit);
+        }
         let ladder = Ladder::of(&Wood {
             forecast: (forecast.demand / unit).max(LEAST_UNITS),
             base: self.usual_demand / unit,

@@ -146,6 +146,41 @@ fn a_fourfold_step_needs_one_action() {
     }
 }
 
+/// What is bought when ten minutes of 2.8 units on four instances end in ten seconds with this load on each core.
+fn bought_at(load_per_core: f64, max: u32) -> u32 {
+    let mut policy = Policy::default();
+    policy.capacity.max = max;
+    let mut learned = Learned::default();
+    let mut at = |second: u32, busy: f64, load: Option<f64>| {
+        let end = NOON + seconds(u64::from(second));
+        let saturation = fleet::Saturation { load_per_core: load, ..fleet::Saturation::default() };
+        let sample = Sample {
+            source: Source::Push,
+            end,
+            period: seconds(10),
+            utilization: fleet::Utilization::new(busy),
+            power: Power::new(4.0),
+            instances: 4,
+            saturation,
+        };
+        learned.observe(&policy, &sample);
+        end
+    };
+    (1..=60).for_each(|step| _ = at(step * 10, 0.7, Some(0.7)));
+    let now = at(610, 1.0, Some(load_per_core));
+    size(&policy, &learned, Power::new(1.0), now).expect("there are samples").buy
+}
+
+#[test]
+fn a_jump_buys_what_is_forecast_however_little_max_leaves_to_choose_from() {
+    for (load, least) in [(3.0, 12), (3.6, 15), (5.0, 20)] {
+        for max in [20, 30, 60, 200] {
+            let bought = bought_at(load, max);
+            assert!(bought >= least.min(max), "load {load}, max {max}: {bought}");
+        }
+    }
+}
+
 #[test]
 fn what_is_learned_stays_small_however_much_there_is_to_learn() {
     let policy = Policy::default();
