@@ -159,7 +159,7 @@ impl Display for Headroom {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { share, situation, tried, seen } = self;
         write!(f, "{} above the forecast before the level is reached ({situation})", Percent(*share))?;
-        write!(f, "\nsetting: {tried}; seen above it {}", Percent(*seen))
+        write!(f, "\nsetting: {tried}; it really was above it for {}", Percent(*seen))
     }
 }
 
@@ -167,11 +167,13 @@ impl Display for Tried {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { price, patience, days, breach, saturated, flips_per_day } = self;
         let share = |share: f32| Percent(f64::from(share));
-        write!(f, "a minute above the level is priced as {price} of the whole fleet, ")?;
-        write!(f, "capacity is given back once {patience} unit-minutes were missed: ")?;
-        write!(f, "on {days:.1} days of demand that would have been above the level {} ", share(*breach))?;
-        write!(f, "and saturated {} of the time, ", share(*saturated))?;
-        write!(f, "with {flips_per_day:.1} flip-flops a day")
+        write!(f, "a minute above the level counts as {price} minutes of the whole fleet, and ")?;
+        write!(f, "what is superfluous is given back after {patience} unit-minutes; ")?;
+        if *days < 1.0 {
+            return f.write_str("not tried on a whole day of demand yet");
+        }
+        write!(f, "on {days:.1} days of demand it would have been above the level for {}, ", share(*breach))?;
+        write!(f, "saturated for {}, with {flips_per_day:.1} flip-flops a day", share(*saturated))
     }
 }
 
