@@ -85,7 +85,7 @@ fn killed_after_each_step_of_a_removal_it_ends_with_exactly_what_was_planned() {
         });
         patience.await.expect("the removals come to their end");
     });
-    carried_out(&mut running, "terminate");
+    running.wait_for("a decision", |line| line.contains("\"decided to").then_some(()));
     running.signal("TERM");
     assert!(running.end().0.success());
 
