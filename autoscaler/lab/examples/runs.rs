@@ -11,18 +11,6 @@ use std::io::BufReader;
 use std::sync::Arc;
 use std::time::Instant;
 
-const RUNNERS: [Runner; 9] = [
-    Runner::Muster,
-    Runner::AwsTt,
-    Runner::AwsTt5m,
-    Runner::AwsTt10s,
-    Runner::AwsAsgTt,
-    Runner::NomadTv,
-    Runner::Hpa,
-    Runner::StaticPeak,
-    Runner::Lag,
-];
-
 /// A pool's recording, and its zone: what its file is called up to the first underscore.
 fn recording(file: &str) -> (String, Recorded) {
     let reader = BufReader::new(File::open(file).expect("a recording"));
@@ -87,7 +75,7 @@ fn main() {
                 of(r.hold_down_unit_hours),
             );
         }
-        for runner in RUNNERS {
+        for runner in Runner::ALL {
             let begun = Instant::now();
             let s = bench.run(None, runner, &policy, false).scores;
             let took = begun.elapsed().as_secs_f64();

@@ -12,18 +12,6 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-const RUNNERS: [Runner; 9] = [
-    Runner::Muster,
-    Runner::AwsTt,
-    Runner::AwsTt5m,
-    Runner::AwsTt10s,
-    Runner::AwsAsgTt,
-    Runner::NomadTv,
-    Runner::Hpa,
-    Runner::StaticPeak,
-    Runner::Lag,
-];
-
 fn main() {
     let traces: Vec<(Trace, Option<Trace>)> =
         std::env::args().skip(1).map(|file| (read(&file), None)).collect();
@@ -31,13 +19,13 @@ fn main() {
     let (policy, go, begun) = (Policy::default(), AtomicBool::new(false), Instant::now());
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let clock = || begun.elapsed();
-    let mut table = compare::table(&traces, &RUNNERS, &policy, &settings, threads, &go, &|_| {}, &clock);
+    let mut table = compare::table(&traces, &Runner::ALL, &policy, &settings, threads, &go, &|_| {}, &clock);
     let jobs: Vec<Job<'_>> = settings
         .iter()
         .flat_map(|setting| traces.iter().map(move |(trace, _)| (setting, trace)))
         .flat_map(|(setting, trace)| {
             let policy = &policy;
-            RUNNERS.map(|runner| Job { trace, history: None, runner, policy, setting, course: false })
+            Runner::ALL.map(|runner| Job { trace, history: None, runner, policy, setting, course: false })
         })
         .collect();
     let mut outcomes: Vec<Option<Outcome>> = table.outcomes.drain(..).map(Some).collect();

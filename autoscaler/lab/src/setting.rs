@@ -64,6 +64,21 @@ pub enum Runner {
     Lag,
 }
 
+impl Runner {
+    /// Everybody, ours first.
+    pub const ALL: [Self; 9] = [
+        Self::Muster,
+        Self::AwsTt,
+        Self::AwsTt5m,
+        Self::AwsTt10s,
+        Self::AwsAsgTt,
+        Self::NomadTv,
+        Self::Hpa,
+        Self::StaticPeak,
+        Self::Lag,
+    ];
+}
+
 /// A world's rules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -6,18 +6,6 @@ use autoscaler_lab::outcome::Change;
 use autoscaler_lab::{Course, Outcome, Runner, Setting, Trace, backtest};
 use proptest::prelude::*;
 
-const RUNNERS: [Runner; 9] = [
-    Runner::Muster,
-    Runner::AwsTt,
-    Runner::AwsTt5m,
-    Runner::AwsTt10s,
-    Runner::AwsAsgTt,
-    Runner::NomadTv,
-    Runner::Hpa,
-    Runner::StaticPeak,
-    Runner::Lag,
-];
-
 /// An instance with a life of its own, in seconds from the start of the trace.
 struct Instance {
     asked: i64,
@@ -85,7 +73,7 @@ proptest! {
     fn work_and_unit_hours_are_conserved(seed in 0..1000_u64, boot in 0..20_u32) {
         let (trace, policy) = (traces::wild(seed, 2000), Policy::default());
         let setting = Setting { boot: boot * 10, ..Setting::default() };
-        for runner in RUNNERS {
+        for runner in Runner::ALL {
             check(&trace, &backtest(&trace, None, runner, &policy, &setting, true), setting.boot);
         }
     }
