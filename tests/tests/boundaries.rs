@@ -15,6 +15,7 @@ const PURE: &[&str] = &[
     "autoscaler-policy",
     "autoscaler-engine",
     "autoscaler-lab",
+    "autoscaler-leader",
     "muster-hcl",
 ];
 
@@ -45,6 +46,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("autoscaler-policy", &["autoscaler-core", "fleet", "muster-hcl"]),
     ("autoscaler-engine", &["autoscaler-core", "autoscaler-policy", "fleet"]),
     ("autoscaler-lab", &["autoscaler-core", "autoscaler-policy", "fleet", "fleet-sim"]),
+    ("autoscaler-leader", &["fleet"]),
+    ("autoscaler-consul", &["autoscaler-leader", "fleet"]),
     ("autoscaler-journal", &["autoscaler-core", "autoscaler-engine", "fleet"]),
     (
         "autoscaler",

@@ -1,0 +1,1 @@
+//! Who leads when several autoscalers run, without I/O.
