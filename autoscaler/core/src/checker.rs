@@ -72,6 +72,10 @@ pub fn check(
                 court.modification(*from, *change);
             }
             Action::Terminate { instances, .. } => court.terminations(instances, modifies > 0),
+            Action::Cordon { .. }
+            | Action::Drain { .. }
+            | Action::Restore { .. }
+            | Action::ScaleGroup { .. } => {}
         }
     }
     if modifies > 1 {

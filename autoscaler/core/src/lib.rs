@@ -16,12 +16,18 @@ mod snapshot;
 mod words;
 
 pub use checker::{Breach, Budget, Invariant, check};
-pub use memory::{Expected, Memory, Removal, RemovalStep};
-pub use plan::{Action, Plan, Planned};
+pub use memory::{
+    Expected, Fallback, Memory, PoolMemory, Removal, RemovalStep, Replacement, ReplacementCause,
+    ReplacementStep,
+};
+pub use plan::{Action, DrainCause, Plan, Planned};
 pub use planner::{RESPITE, TargetStep, Way, plan, step_target};
 pub use policy::{
-    Capacity, Diversification, Drain, Interruption, Objective, Policy, Rebalance, ScaleIn, ScaleOut, Workload,
+    Capacity, Diversification, Drain, DrainBy, Interruption, Objective, OnDemand, Policy, Rebalance, ScaleIn,
+    ScaleOut, ScaledGroup, Workload,
 };
 pub use report::{Bound, Decision, Hold, Opinion, Remark, Report, Unholdable};
 pub use sizing::Learned;
-pub use snapshot::{FailingRead, Member, Observed, Pause, Phase, Snapshot};
+pub use snapshot::{
+    FailingRead, GroupCount, Member, Observed, Pause, Phase, PoolTrouble, Snapshot, TroubleKind,
+};

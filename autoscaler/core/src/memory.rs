@@ -1,7 +1,7 @@
 //! What is remembered from cycle to cycle, and survives a crash: small, and journaled.
 
 use fleet::ports::Change;
-use fleet::{InstanceId, Timestamp, Weight};
+use fleet::{InstanceId, Market, NoticeKind, Pool, Timestamp, Weight};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -28,6 +28,19 @@ pub struct Memory {
     pub last_scale_in: Option<Timestamp>,
     /// Since when more has been running than is asked for, without a break and without a removal under way.
     pub excess_since: Option<Timestamp>,
+    /// Replacements under way, by the instance that is to be replaced.
+    pub replacements: BTreeMap<InstanceId, Replacement>,
+    /// Instances that were replaced, and when that was done with: heard of again, they are not replaced again. Kept
+    /// for an hour.
+    pub replaced: BTreeMap<InstanceId, Timestamp>,
+    /// What is held against pools, with the time that it was last brought up to date: it decays.
+    pub pools: Vec<PoolMemory>,
+    /// Since when spot capacity that was asked for has not come.
+    pub spot_short_since: Option<Timestamp>,
+    /// On-demand capacity that stands in for spot.
+    pub fallback: Option<Fallback>,
+    /// When instances were last replaced for the sake of the spread, within the last hour.
+    pub repairs: Vec<Timestamp>,
 }
 
 impl Memory {
@@ -88,6 +101,74 @@ pub struct Removal {
     pub since: Timestamp,
     /// What the victim counts for in the target.
     pub weight: Weight,
+    /// Until when its work may take to leave; for one that AWS takes, until when it has.
+    pub deadline: Option<Timestamp>,
+}
+
+/// One replacement: ask for capacity in its place, let that serve, then let the old one go as a [`Removal`].
+///
+/// In the ledger from the first word of its going to its removal; what becomes of each step is written down in
+/// docs/removals.md.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Replacement {
+    /// Why.
+    pub cause: ReplacementCause,
+    /// The step that is under way.
+    pub step: ReplacementStep,
+    /// Since when.
+    pub since: Timestamp,
+    /// What it counts for in the target.
+    pub weight: Weight,
+    /// Whose part of the target that is.
+    pub market: Market,
+    /// When it goes, whatever we do.
+    pub deadline: Option<Timestamp>,
+}
+
+/// Why an instance is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplacementCause {
+    /// AWS announced it.
+    Notice(NoticeKind),
+    /// The fleet has drifted out of its spread.
+    Spread,
+}
+
+/// The steps of a replacement, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplacementStep {
+    /// There is no room to ask for more yet (`max + surge`); those with the earliest deadline come first.
+    Waiting,
+    /// The target has been raised by its weight, or is being raised.
+    Raised,
+    /// The fleet buys one by itself, because it does not count the old one any more: the target stays.
+    BoughtByFleet,
+}
+
+/// What is held against a pool: counts that halve with every `interruption.avoid_pool`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolMemory {
+    /// Which pool.
+    pub pool: Pool,
+    /// How often it took instances back, decayed up to `at`.
+    pub interrupted: f64,
+    /// How often it had nothing to give, or could not launch, decayed up to `at`.
+    pub refused: f64,
+    /// When the counts were last brought up to date.
+    pub at: Timestamp,
+}
+
+/// On-demand capacity that stands in for spot capacity which did not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fallback {
+    /// Units by which the on-demand part of the target was raised.
+    pub units: u32,
+    /// Since when.
+    pub since: Timestamp,
+    /// When spot was last asked for again in its place.
+    pub tried: Option<Timestamp>,
 }
 
 /// The steps of a removal, in order. Each is journaled before it is begun; none is skipped, but a victim beyond

@@ -34,6 +34,8 @@ pub struct Policy {
     pub drain: Drain,
     /// What is done about interruptions.
     pub interruption: Interruption,
+    /// On-demand capacity in place of spot capacity that does not come.
+    pub on_demand: OnDemand,
 }
 
 /// How small and how large a fleet may be, in its own units.
@@ -85,6 +87,9 @@ pub struct Diversification {
     pub families: u32,
     /// The largest share of the fleet that one pool should hold, 0..=1; judged from 4 instances up.
     pub max_pool_share: f64,
+    /// How many instances an hour may be replaced to bring a fleet back that AWS let drift out of these bounds; 0:
+    /// none, only victims are chosen by it.
+    pub repairs_per_hour: u32,
 }
 
 /// How load gets onto new nodes.
@@ -95,21 +100,51 @@ pub enum Workload {
     Unknown,
     /// A Nomad system job runs on every node.
     System,
-    /// Service groups whose count muster scales with the fleet, as `job/group`.
-    Service(Vec<String>),
+    /// Service groups whose count muster scales with the fleet.
+    Service(Vec<ScaledGroup>),
     /// Workers that fetch their work themselves.
     Spreads,
+}
+
+/// A service group that grows and shrinks with its fleet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ScaledGroup {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its job's id.
+    pub job: String,
+    /// Its name.
+    pub group: String,
+    /// Allocations for each unit of the fleet that serves. At least 1.
+    pub per_unit: u32,
 }
 
 /// How a node is emptied before it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
+    /// Who empties a node.
+    pub by: DrainBy,
     /// The longest that work may take to leave on a scale-in.
     pub deadline: Duration,
     /// Time kept back before an interruption's deadline.
     pub margin: Duration,
     /// Whether system jobs stay until the node goes.
     pub ignore_system_jobs: bool,
+    /// Whether a node with batch work on it may be given back: `false` waits until it has ended. Interruptions do not
+    /// ask.
+    pub interrupt_batch: bool,
+}
+
+/// Who empties a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrainBy {
+    /// Nobody: work is told by the instance's own shutdown.
+    Nobody,
+    /// Nomad.
+    Nomad,
+    /// A command or webhook of the operator's.
+    Hook,
 }
 
 /// What is done about a rebalance recommendation.
@@ -131,8 +166,19 @@ pub struct Interruption {
     pub replace: bool,
     /// What is done about a rebalance recommendation.
     pub rebalance: Rebalance,
-    /// How long a pool that interrupted or had nothing to give is avoided.
+    /// How long a pool that interrupted or had nothing to give is avoided: the half-life of that memory.
     pub avoid_pool: Duration,
+}
+
+/// On-demand capacity in place of spot capacity that does not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnDemand {
+    /// The most units of it beyond the fleet's own on-demand part; 0: never.
+    pub fallback: u32,
+    /// How long no spot pool must have delivered what was asked for, with the objective at risk.
+    pub after: Duration,
+    /// How long it is kept before spot is tried again.
+    pub keep: Duration,
 }
 
 impl Default for Policy {
@@ -149,19 +195,26 @@ impl Default for Policy {
             },
             scale_out: ScaleOut { max_step: None, hold: Duration::ZERO },
             scale_in: ScaleIn { enabled: true, max_step: None, hold: Duration::from_secs(120) },
-            diversification: Diversification { families: 2, max_pool_share: 0.6 },
+            diversification: Diversification { families: 2, max_pool_share: 0.6, repairs_per_hour: 0 },
             power: BTreeMap::new(),
             boot: Duration::from_secs(120),
             workload: Workload::Unknown,
             drain: Drain {
+                by: DrainBy::Nobody,
                 deadline: Duration::from_secs(300),
                 margin: Duration::from_secs(15),
                 ignore_system_jobs: true,
+                interrupt_batch: true,
             },
             interruption: Interruption {
                 replace: true,
                 rebalance: Rebalance::Cordon,
                 avoid_pool: Duration::from_secs(1800),
+            },
+            on_demand: OnDemand {
+                fallback: 0,
+                after: Duration::from_secs(300),
+                keep: Duration::from_secs(1800),
             },
         }
     }

@@ -1,6 +1,9 @@
 //! What was seen, with ages.
 
-use fleet::{ErrorClass, FleetView, Health, InstanceId, Notice, Pool, Power, Sample, Timestamp, Weight};
+use fleet::{
+    ErrorClass, FleetView, Health, InstanceId, NodeView, Notice, Pool, Power, Resources, Sample, Timestamp,
+    UsdPerHour, Weight,
+};
 use serde::{Deserialize, Serialize};
 
 /// Something that was seen, and when it was asked for: an answer is as old as its question.
@@ -31,6 +34,54 @@ pub struct Snapshot {
     pub scalable_target: bool,
     /// Reads that fail now: what they would tell is older than it should be.
     pub failing: Vec<FailingRead>,
+    /// The nodes of its instances; `None` without Nomad, or until it has answered.
+    pub nodes: Option<Observed<Vec<NodeView>>>,
+    /// What Nomad could not place for want of room, all blocked evaluations that could run here together.
+    pub blocked: Resources,
+    /// The service groups that are scaled along, as they are now.
+    pub groups: Vec<GroupCount>,
+    /// Instances whose drain hook has said that they are empty.
+    pub emptied: Vec<InstanceId>,
+    /// What pools failed to give, or took back, since the cycle before.
+    pub troubles: Vec<PoolTrouble>,
+    /// What pools cost now, where that is known.
+    pub prices: Vec<(Pool, UsdPerHour)>,
+}
+
+/// How many allocations a service group is asked to have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupCount {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its job's id.
+    pub job: String,
+    /// Its name.
+    pub group: String,
+    /// Its count.
+    pub count: u32,
+}
+
+/// Something that a pool did, and that speaks against it for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolTrouble {
+    /// Which pool.
+    pub pool: Pool,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub kind: TroubleKind,
+}
+
+/// What can speak against a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TroubleKind {
+    /// It took an instance back.
+    Interrupted,
+    /// It had nothing to give (`InsufficientInstanceCapacity` and its kin).
+    NoCapacity,
+    /// A launch in it failed otherwise.
+    LaunchFailed,
 }
 
 /// A read that failed when it was last tried.

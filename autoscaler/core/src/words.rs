@@ -350,7 +350,11 @@ impl Display for RemovalStep {
 
 impl Display for Removal {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { step, since, weight } = self;
-        write!(f, "{step} (weight {weight}, since {since})")
+        let Self { step, since, weight, deadline } = self;
+        write!(f, "{step} (weight {weight}, since {since}")?;
+        match deadline {
+            Some(deadline) => write!(f, ", until {deadline})"),
+            None => f.write_str(")"),
+        }
     }
 }

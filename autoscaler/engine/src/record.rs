@@ -163,6 +163,14 @@ pub enum Operation {
     Modify,
     /// Terminates instances.
     Terminate,
+    /// Makes a node ineligible.
+    Cordon,
+    /// Empties a node.
+    Drain,
+    /// Takes a drain or a cordon back.
+    Restore,
+    /// Sets a service group's count.
+    ScaleGroup,
 }
 
 impl Operation {
@@ -171,6 +179,10 @@ impl Operation {
         match action {
             Action::Modify { .. } => Self::Modify,
             Action::Terminate { .. } => Self::Terminate,
+            Action::Cordon { .. } => Self::Cordon,
+            Action::Drain { .. } => Self::Drain,
+            Action::Restore { .. } => Self::Restore,
+            Action::ScaleGroup { .. } => Self::ScaleGroup,
         }
     }
     /// The metric label.
@@ -178,6 +190,10 @@ impl Operation {
         match self {
             Self::Modify => "modify",
             Self::Terminate => "terminate",
+            Self::Cordon => "cordon",
+            Self::Drain => "drain",
+            Self::Restore => "restore",
+            Self::ScaleGroup => "scale_group",
         }
     }
 }

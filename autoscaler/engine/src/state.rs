@@ -164,6 +164,7 @@ impl State {
             pause: self.pause.clone().filter(|pause| pause.until > now),
             scalable_target: self.scalable_target,
             failing: self.failing.clone(),
+            ..Snapshot::default()
         }
     }
 
@@ -414,6 +415,7 @@ impl State {
             match operation {
                 Operation::Modify => self.memory.modify_refused(),
                 Operation::Terminate => self.terminate_refused(),
+                Operation::Cordon | Operation::Drain | Operation::Restore | Operation::ScaleGroup => {}
             }
         }
     }
@@ -492,14 +494,33 @@ fn shift_memory(memory: &mut Memory, shift: impl Fn(&mut Timestamp)) {
         last_scale_out,
         last_scale_in,
         excess_since,
+        replacements,
+        replaced,
+        pools,
+        spot_short_since,
+        fallback,
+        repairs,
     } = memory;
     if let Some(expected) = expected {
         expected.written.iter_mut().for_each(&shift);
     }
     for removal in removals.values_mut() {
         shift(&mut removal.since);
+        removal.deadline.iter_mut().for_each(&shift);
     }
-    for at in [foreign_write_at, modifying_since, last_scale_out, last_scale_in, excess_since] {
+    for replacement in replacements.values_mut() {
+        shift(&mut replacement.since);
+        replacement.deadline.iter_mut().for_each(&shift);
+    }
+    replaced.values_mut().chain(repairs).for_each(&shift);
+    pools.iter_mut().for_each(|pool| shift(&mut pool.at));
+    if let Some(fallback) = fallback {
+        shift(&mut fallback.since);
+        fallback.tried.iter_mut().for_each(&shift);
+    }
+    for at in
+        [foreign_write_at, modifying_since, last_scale_out, last_scale_in, excess_since, spot_short_since]
+    {
         at.iter_mut().for_each(&shift);
     }
 }

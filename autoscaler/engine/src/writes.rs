@@ -17,6 +17,10 @@ pub(crate) fn begins_removal(before: &Memory, plan: &Plan) -> bool {
     plan.actions.iter().any(|action| match action {
         Action::Modify { from, change, .. } => change.target < *from,
         Action::Terminate { instances, .. } => instances.iter().any(|id| !before.removals.contains_key(id)),
+        // All of these can be taken back.
+        Action::Cordon { .. } | Action::Drain { .. } | Action::Restore { .. } | Action::ScaleGroup { .. } => {
+            false
+        }
     })
 }
 
@@ -58,6 +62,10 @@ impl Engine {
                 let write = Write::Terminate { fleet: fleet.clone(), instances: instances.clone() };
                 (CallKind::Terminate { name: name.clone() }, write)
             }
+            Action::Cordon { .. }
+            | Action::Drain { .. }
+            | Action::Restore { .. }
+            | Action::ScaleGroup { .. } => return,
         };
         let call = self.calls.open(Call { region: region.clone(), kind, at: now.wall, begun: now.monotonic });
         writing.phase = WritePhase::Sent(call);

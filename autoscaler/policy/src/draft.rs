@@ -2,7 +2,7 @@
 
 use crate::model::{CloudwatchMetric, CloudwatchPolicy, PrometheusPolicy, SourcePolicy};
 use crate::{FleetPolicy, Schedule};
-use autoscaler_core::{Policy, Workload};
+use autoscaler_core::{Policy, ScaledGroup, Workload};
 use fleet::{Backend, FleetSelector, Source, Utilization};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -72,6 +72,12 @@ pub(crate) struct ScheduleDraft {
     pub(crate) lasts: Duration,
     pub(crate) min: Option<u32>,
     pub(crate) target: Option<Utilization>,
+}
+
+/// A group as a file names it: `JOB/GROUP`, which has been checked by then.
+fn scaled_group(text: &str) -> ScaledGroup {
+    let (job, group) = text.split_once('/').unwrap_or((text, text));
+    ScaledGroup { namespace: "default".to_owned(), job: job.to_owned(), group: group.to_owned(), per_unit: 1 }
 }
 
 impl ScheduleDraft {
@@ -161,7 +167,9 @@ impl WorkloadDraft {
     fn policy(&self) -> Workload {
         match self.kind {
             Some("system") => Workload::System,
-            Some("service") => Workload::Service(self.groups.clone()),
+            Some("service") => {
+                Workload::Service(self.groups.iter().map(|group| scaled_group(group)).collect())
+            }
             Some(_) => Workload::Spreads,
             None => Workload::Unknown,
         }
@@ -228,7 +236,9 @@ impl From<&Workload> for WorkloadDraft {
         let (kind, groups) = match workload {
             Workload::Unknown => (None, Vec::new()),
             Workload::System => (Some("system"), Vec::new()),
-            Workload::Service(groups) => (Some("service"), groups.clone()),
+            Workload::Service(groups) => {
+                (Some("service"), groups.iter().map(|g| format!("{}/{}", g.job, g.group)).collect())
+            }
             Workload::Spreads => (Some("spreads"), Vec::new()),
         };
         Self { kind, groups }

@@ -1,7 +1,8 @@
 //! What policies mean, what they cost to load, and that documentation and code say the same.
 
 use autoscaler_core::{
-    Capacity, Diversification, Drain, Interruption, Objective, Policy, Rebalance, ScaleIn, ScaleOut, Workload,
+    Capacity, Diversification, Drain, Interruption, Objective, Policy, Rebalance, ScaleIn, ScaleOut,
+    ScaledGroup, Workload,
 };
 use autoscaler_policy::{
     CloudwatchMetric, CloudwatchPolicy, Explained, File, FleetPolicy, Origin, PolicySet, PrometheusPolicy,
@@ -78,8 +79,12 @@ fn what_the_example_file_shows_behind_its_signs_is_right_too() {
     let fleet = one(&text);
     assert_eq!(fleet.selector, FleetSelector::Tag { key: "service".into(), value: "web".into() });
     assert_eq!(fleet.sources.len(), 3);
-    assert_eq!(fleet.base.workload, Workload::Service(vec!["web/frontend".into()]));
+    assert_eq!(fleet.base.workload, Workload::Service(vec![group("web", "frontend")]));
     assert_eq!(fleet.base.scale_in.max_step, Some(2));
+}
+
+fn group(job: &str, name: &str) -> ScaledGroup {
+    ScaledGroup { namespace: "default".into(), job: job.into(), group: name.into(), per_unit: 1 }
 }
 
 #[test]
@@ -181,12 +186,13 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
         objective: Objective { above, at_most, over },
         scale_out: ScaleOut { max_step: largest_out, hold: hold_out },
         scale_in: ScaleIn { enabled, max_step: largest_in, hold: hold_in },
-        diversification: Diversification { families, max_pool_share },
+        diversification: Diversification { families, max_pool_share, repairs_per_hour: _ },
         power,
         boot,
         workload,
-        drain: Drain { deadline, margin, ignore_system_jobs },
+        drain: Drain { by: _, deadline, margin, ignore_system_jobs, interrupt_batch: _ },
         interruption: Interruption { replace, rebalance, avoid_pool },
+        on_demand: _,
     } = fleet.base.clone();
     let seconds = Duration::from_secs;
     assert!(observe_only && dry_run && !enabled && !ignore_system_jobs && !replace);
@@ -196,7 +202,7 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
     assert_eq!((over, hold_out, hold_in, boot), (seconds(86_400), seconds(10), seconds(600), seconds(180)));
     assert_eq!((deadline, margin, avoid_pool), (seconds(600), seconds(20), seconds(3600)));
     assert_eq!(power, [("m5.large".into(), Power::new(2.0)), ("c5.large".into(), Power::new(2.5))].into());
-    assert_eq!(workload, Workload::Service(vec!["web/frontend".into(), "web/worker".into()]));
+    assert_eq!(workload, Workload::Service(vec![group("web", "frontend"), group("web", "worker")]));
     assert_eq!(rebalance, Rebalance::Replace);
 
     assert_eq!(fleet.region, Some("eu-west-1".into()));

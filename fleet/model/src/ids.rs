@@ -68,3 +68,7 @@ name!(
     /// An instance type, such as `m5.large`.
     InstanceType
 );
+name!(
+    /// Nomad's id of a client node.
+    NodeId
+);

@@ -7,6 +7,7 @@
 mod error;
 mod ids;
 mod instance;
+mod node;
 mod notice;
 mod pool;
 pub mod ports;
@@ -17,8 +18,9 @@ mod view;
 pub mod wire;
 
 pub use error::{ApiError, ErrorClass};
-pub use ids::{FleetId, FleetName, InstanceId, InstanceType, Region, Zone};
+pub use ids::{FleetId, FleetName, InstanceId, InstanceType, NodeId, Region, Zone};
 pub use instance::{Health, Instance, InstanceState};
+pub use node::{NodeView, Resources, Work, WorkKind};
 pub use notice::{Notice, NoticeKind, NoticeSource};
 pub use pool::{Family, Market, Offering, Pool, vcpus_by_size};
 pub use sample::{Sample, Saturation, Source};

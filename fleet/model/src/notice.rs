@@ -13,6 +13,9 @@ pub enum NoticeKind {
     RebalanceRecommendation,
     /// Maintenance: reboot, stop or retirement.
     ScheduledEvent,
+    /// The fleet itself gives the instance back, because its target was lowered without NoTermination
+    /// (`termination_notified`): its victims hear a spot interruption, too, and nobody is to replace them.
+    FleetScaleIn,
 }
 
 /// Where a notice was heard.

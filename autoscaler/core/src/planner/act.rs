@@ -122,7 +122,8 @@ fn lower(draft: &mut Draft<'_>, ground: Ground<'_>, target: u32, on_demand_targe
 /// Enters victims into the ledger. Nothing asks their work to leave yet, so that the step before passes at once.
 fn remember_victims(draft: &mut Draft<'_>, victims: &[&Member]) {
     for victim in victims {
-        let removal = Removal { step: RemovalStep::Lowering, since: draft.now, weight: victim.weight };
+        let removal =
+            Removal { step: RemovalStep::Lowering, since: draft.now, weight: victim.weight, deadline: None };
         draft.memory.removals.insert(victim.id.clone(), removal);
     }
 }

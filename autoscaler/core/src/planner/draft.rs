@@ -46,17 +46,32 @@ impl<'a> Draft<'a> {
             last_scale_out,
             last_scale_in,
             excess_since,
+            replacements,
+            replaced,
+            pools,
+            spot_short_since,
+            fallback,
+            repairs,
             foreign_writes: _,
             ceded: _,
         } = &mut self.memory;
         if let Some(expected) = expected {
             bring_back(&mut expected.written);
         }
-        [foreign_write_at, modifying_since, last_scale_out, last_scale_in, excess_since]
+        [foreign_write_at, modifying_since, last_scale_out, last_scale_in, excess_since, spot_short_since]
             .into_iter()
             .for_each(bring_back);
         for removal in removals.values_mut() {
             removal.since = removal.since.min(now);
+        }
+        for replacement in replacements.values_mut() {
+            replacement.since = replacement.since.min(now);
+        }
+        let stamps = replaced.values_mut().chain(repairs).chain(pools.iter_mut().map(|pool| &mut pool.at));
+        stamps.for_each(|at| *at = (*at).min(now));
+        if let Some(fallback) = fallback {
+            fallback.since = fallback.since.min(now);
+            fallback.tried = fallback.tried.map(|tried| tried.min(now));
         }
     }
 

@@ -54,7 +54,12 @@ pub(super) fn terminate(draft: &mut Draft<'_>, ground: Ground<'_>, victims: &[&M
         return;
     }
     for victim in victims {
-        let removal = Removal { step: RemovalStep::Terminating, since: draft.now, weight: victim.weight };
+        let removal = Removal {
+            step: RemovalStep::Terminating,
+            since: draft.now,
+            weight: victim.weight,
+            deadline: None,
+        };
         let before = draft.memory.removals.insert(victim.id.clone(), removal);
         if before.is_some_and(|r| r.step == RemovalStep::Terminating) {
             draft.remark(Remark::TerminatedAgain { instance: victim.id.clone() });

@@ -31,7 +31,7 @@ fn terminate(scene: &mut Scene, ids: &[&str]) -> Action {
 fn with_removals(memory: &Memory, step: RemovalStep, ids: &[&str]) -> Memory {
     let mut memory = memory.clone();
     for id in ids {
-        let removal = Removal { step, since: NOON, weight: Weight::new(1.0) };
+        let removal = Removal { step, since: NOON, weight: Weight::new(1.0), deadline: None };
         memory.removals.insert(InstanceId::from(*id), removal);
     }
     memory

@@ -13,7 +13,7 @@ use fleet::{
 fn target_of(plan: &Plan) -> Option<u32> {
     plan.actions.iter().find_map(|action| match action {
         Action::Modify { change, .. } => Some(change.target),
-        Action::Terminate { .. } => None,
+        _ => None,
     })
 }
 

@@ -119,7 +119,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
                 .collect(),
             pause: None,
             scalable_target: scalable == 0,
-            failing: Vec::new(),
+            ..Snapshot::default()
         },
     )
 }
@@ -127,8 +127,12 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
 fn memory() -> impl Strategy<Value = Memory> {
     let step =
         prop_oneof![Just(RemovalStep::Draining), Just(RemovalStep::Lowering), Just(RemovalStep::Terminating)];
-    let removal =
-        (step, time(), weight()).prop_map(|(step, since, w)| Removal { step, since, weight: Weight::new(w) });
+    let removal = (step, time(), weight()).prop_map(|(step, since, w)| Removal {
+        step,
+        since,
+        weight: Weight::new(w),
+        deadline: None,
+    });
     let removals = btree_map((0_usize..40).prop_map(|n| InstanceId::new(format!("i-{n:04}"))), removal, 0..4);
     let change =
         (0_u32..30, 0_u32..8).prop_map(|(target, on_demand_target)| Change { target, on_demand_target });
@@ -319,7 +323,7 @@ fn more_demand_never_asks_for_less() {
         let planned = Scene::of(count, demand).plan();
         planned.plan.actions.iter().find_map(|a| match a {
             Action::Modify { change, .. } => Some(change.target),
-            Action::Terminate { .. } => None,
+            _ => None,
         })
     };
     for count in [1, 4, 8, 15, 20] {

@@ -46,6 +46,10 @@ impl FleetCounts {
                 std::cmp::Ordering::Equal => self.set_right += 1,
             },
             Action::Terminate { instances, .. } => self.terminated += instances.len() as u64,
+            Action::Cordon { .. }
+            | Action::Drain { .. }
+            | Action::Restore { .. }
+            | Action::ScaleGroup { .. } => {}
         }
     }
 }

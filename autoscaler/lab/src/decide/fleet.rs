@@ -178,6 +178,11 @@ impl Driver<'_> {
                     self.told.extend(instances.iter().cloned());
                     self.remove.extend(instances);
                 }
+                // Nobody empties nodes here.
+                Action::Cordon { .. }
+                | Action::Drain { .. }
+                | Action::Restore { .. }
+                | Action::ScaleGroup { .. } => {}
             }
         }
         self.target

@@ -104,6 +104,7 @@ impl Cloud {
                     Action::Terminate { instances, .. } => {
                         self.members.retain(|m| !instances.contains(&m.id));
                     }
+                    other => unreachable!("nobody empties nodes here: {other:?}"),
                 }
             }
         }

@@ -142,6 +142,7 @@ impl Ec2 {
                 self.alive.retain(|m| !instances.contains(&m.id));
                 self.terminated.extend(instances.iter().cloned());
             }
+            other => unreachable!("nobody empties nodes here: {other:?}"),
         }
     }
 

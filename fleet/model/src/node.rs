@@ -1,0 +1,83 @@
+//! A Nomad client node and the work on it, as far as it matters for letting the node go.
+
+use crate::{InstanceId, NodeId};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A node, as one look at Nomad showed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Nomad's id of the node.
+    pub id: NodeId,
+    /// The instance that it runs on (`unique.platform.aws.instance-id`).
+    pub instance: InstanceId,
+    /// Whether Nomad's status of it is `ready`.
+    pub ready: bool,
+    /// Whether new work may be placed on it.
+    pub eligible: bool,
+    /// Whether a drain is under way.
+    pub draining: bool,
+    /// What allocations may use of it: its resources less what is reserved.
+    pub capacity: Resources,
+    /// What runs on it or is about to, an allocation each.
+    pub work: Vec<Work>,
+}
+
+/// What work needs, or a node has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Resources {
+    /// MHz, all cores together.
+    pub cpu_mhz: u64,
+    /// MiB.
+    pub memory_mib: u64,
+}
+
+/// One allocation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Work {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its job's id.
+    pub job: String,
+    /// Its task group.
+    pub group: String,
+    /// What kind of job it belongs to.
+    pub kind: WorkKind,
+    /// Its job's priority, 1 to 100.
+    pub priority: u32,
+    /// What it has reserved.
+    pub needs: Resources,
+    /// Static ports that it holds: at most one node can hold each of them once.
+    pub ports: Vec<u16>,
+    /// How long it may take to end once it is told to: the longest `shutdown_delay` and `kill_timeout` of its tasks.
+    pub grace: Duration,
+}
+
+/// Nomad's types of jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkKind {
+    /// Runs until it is stopped; moves when its node is drained.
+    Service,
+    /// Runs to its end; a drain waits for that up to its deadline.
+    Batch,
+    /// Runs on every node.
+    System,
+    /// Runs to its end on every node.
+    Sysbatch,
+}
+
+impl NodeView {
+    /// The allocations that a drain moves: all but those of system jobs, where these are left alone.
+    pub fn movable(&self, ignore_system_jobs: bool) -> impl Iterator<Item = &Work> {
+        self.work.iter().filter(move |work| {
+            !(ignore_system_jobs && matches!(work.kind, WorkKind::System | WorkKind::Sysbatch))
+        })
+    }
+
+    /// How long what runs here may take to end once it is told to: the longest of all. Groups that move one by
+    /// one (`max_parallel = 1`) are told one by one; what is told last at the drain's deadline is what counts.
+    pub fn grace(&self, ignore_system_jobs: bool) -> Duration {
+        self.movable(ignore_system_jobs).map(|work| work.grace).max().unwrap_or_default()
+    }
+}
