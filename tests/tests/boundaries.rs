@@ -49,6 +49,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("autoscaler-leader", &["fleet"]),
     ("autoscaler-consul", &["autoscaler-leader", "fleet"]),
     ("autoscaler-journal", &["autoscaler-core", "autoscaler-engine", "fleet"]),
+    ("autoscaler-nomad", &["fleet"]),
     (
         "autoscaler",
         &[
@@ -77,6 +78,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("tests", &[]),
+    ("muster-test-servers", &[]),
 ];
 
 /// Who may name the AWS SDK.

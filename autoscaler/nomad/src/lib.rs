@@ -1,0 +1,1 @@
+//! Nomad, as far as an autoscaler needs it.

@@ -1,0 +1,137 @@
+//! Real Consul: one server that keeps its state on disk, so that it can be restarted.
+
+use crate::agent::Agent;
+use crate::ground::{Ground, address, port, program, uuid};
+use crate::http::{Answer, request};
+use serde_json::{Value, json};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// What to start.
+#[derive(Clone, Debug, Default)]
+pub struct ConsulOptions {
+    /// Whether access control is on, denying by default; [`Consul::token`] is then the one that may do everything.
+    pub acl: bool,
+}
+
+/// A running server, which is an agent as well. Dropped, it ends. Start several for several.
+#[derive(Debug)]
+pub struct Consul {
+    // Before the ground: the agent ends first.
+    agent: Agent,
+    http: SocketAddr,
+    token: Option<String>,
+    ground: Ground,
+}
+
+impl Consul {
+    /// Starts a server, and waits until it leads and its own node is in the catalogue.
+    pub fn start(options: &ConsulOptions) -> Self {
+        let ground = Ground::new();
+        let http = port();
+        let token = options.acl.then(uuid);
+        let file = ground.path().join("consul.json");
+        let configuration = configuration(ground.path(), http, token.as_deref());
+        std::fs::write(&file, configuration.to_string()).expect("a configuration");
+        let arguments = vec!["agent".to_owned(), format!("-config-file={}", file.display())];
+        let agent = Agent::start(program("consul"), arguments, Vec::new(), ground.path());
+        let mut consul = Self { agent, http, token, ground };
+        consul.wait_for_leader();
+        consul
+    }
+
+    /// Where it answers: `http://…`.
+    pub fn address(&self) -> String {
+        format!("http://{}", self.http)
+    }
+    /// The token that may do everything; `None` without access control.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+    /// A directory that ends with it, for a test's own files.
+    pub fn directory(&self) -> &Path {
+        self.ground.path()
+    }
+
+    /// Asks it, with the token that may do everything.
+    pub fn try_call(&self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
+        let token = self.token.as_deref().unwrap_or_default();
+        request(self.http, method, path, &[("X-Consul-Token", token)], body)
+    }
+    /// As [`Consul::try_call`]; panics unless the answer is a success, and gives its JSON.
+    pub fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = self.try_call(method, path, &body);
+        let answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        answer.must_be_success();
+        answer.json()
+    }
+    /// A new token with these ACL rules, in HCL: its secret. With access control only.
+    pub fn new_token(&self, rules: &str) -> String {
+        let policy = self.call("PUT", "/v1/acl/policy", &json!({ "Name": uuid(), "Rules": rules }));
+        let token = self.call("PUT", "/v1/acl/token", &json!({ "Policies": [{ "ID": policy["ID"] }] }));
+        token["SecretID"].as_str().expect("a token has a secret").to_owned()
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        self.agent.kill();
+    }
+    /// Starts it again on what it has on disk, and waits until it leads.
+    pub fn start_again(&mut self) {
+        self.agent.start_again();
+        self.wait_for_leader();
+    }
+    /// Starts it again, without waiting for anything.
+    pub fn start_again_at_once(&mut self) {
+        self.agent.start_again();
+    }
+    /// Sends it a signal by its name: `STOP` freezes it, `CONT` wakes it.
+    pub fn signal(&self, signal: &str) {
+        self.agent.signal(signal);
+    }
+
+    fn wait_for_leader(&mut self) {
+        let (http, token) = (self.http, self.token.clone().unwrap_or_default());
+        self.agent.wait_for("a leader", || {
+            let answer = request(http, "GET", "/v1/catalog/nodes", &[("X-Consul-Token", &token)], "").ok()?;
+            // A node of its own in the catalogue: sessions can be bound to it.
+            (answer.status == 200 && answer.body.contains("\"Node\"")).then_some(())
+        });
+    }
+}
+
+fn configuration(directory: &Path, http: SocketAddr, token: Option<&str>) -> Value {
+    let address = address().to_string();
+    let mut configuration = json!({
+        "node_name": "consul",
+        "data_dir": directory.join("data"),
+        "server": true,
+        "bootstrap_expect": 1,
+        "bind_addr": address,
+        "client_addr": address,
+        "advertise_addr": address,
+        "disable_update_check": true,
+        "log_level": "INFO",
+        "performance": { "raft_multiplier": 1 },
+        "ports": {
+            "http": http.port(),
+            "server": port().port(),
+            "serf_lan": port().port(),
+            "serf_wan": port().port(),
+            "dns": -1,
+            "grpc": -1,
+            "grpc_tls": -1
+        },
+        "ui_config": { "enabled": false }
+    });
+    if let Some(token) = token {
+        configuration["acl"] = json!({
+            "enabled": true,
+            "default_policy": "deny",
+            "tokens": { "initial_management": token, "agent": token }
+        });
+    }
+    configuration
+}

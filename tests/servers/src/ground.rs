@@ -1,0 +1,103 @@
+//! Where servers live: a directory, an address, and a watcher that leaves nothing behind.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// The directory of the programs, found or built on the first call.
+///
+/// Panics with how to get it where one cannot be had.
+pub(crate) fn program(name: &str) -> PathBuf {
+    static DIRECTORIES: OnceLock<std::sync::Mutex<std::collections::BTreeMap<String, PathBuf>>> =
+        OnceLock::new();
+    let mut known = DIRECTORIES.get_or_init(Default::default).lock().expect("no other test panicked in here");
+    let directory = known.entry(name.to_owned()).or_insert_with(|| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tools/hashicorp");
+        let output = Command::new(script).arg(name).output();
+        let output = output.unwrap_or_else(|error| panic!("cannot run {script}: {error}"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name} is missing, run tests/run setup first: {}", said.trim());
+        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+    });
+    directory.join(name)
+}
+
+/// An address that no other living process of this machine uses: made of the process's id.
+pub(crate) fn address() -> Ipv4Addr {
+    // Ids have 22 bits at most; 127.64.0.0/10 has as many.
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 | (high & 63), middle, low)
+}
+
+/// A port on [`address`] that was not given out before. Below those that the kernel hands to callers.
+pub(crate) fn port() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(10_000);
+    SocketAddr::from((address(), NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// A secret in the form that Nomad and Consul ask for.
+pub(crate) fn uuid() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/uuid").expect("Linux gives ids");
+    text.trim().to_owned()
+}
+
+/// Ends every process whose working directory is beneath `$1`, then removes that, once its input is closed: by a
+/// drop, or by the end of the test's process, however it comes. Tasks that a killed agent leaves are among them.
+const WATCHER: &str = r#"
+cat >/dev/null
+while :; do
+    found=
+    for place in /proc/[0-9]*/cwd; do
+        case "$(readlink "$place" 2>/dev/null)" in
+        "$1" | "$1"/*)
+            id=${place#/proc/}
+            kill -9 "${id%/cwd}" 2>/dev/null && found=1
+            ;;
+        esac
+    done
+    [ -n "$found" ] || break
+    sleep 0.02
+done
+awk -v place="$1/" 'index($2, place) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mount; do
+    umount -l "$mount"
+done
+rm -rf "$1"
+"#;
+
+/// A directory under which everything ends with this value.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    directory: PathBuf,
+    watcher: Child,
+}
+
+impl Ground {
+    pub(crate) fn new() -> Self {
+        let directory =
+            tempfile::Builder::new().prefix("muster-servers-").tempdir().expect("a directory").keep();
+        let directory = directory.canonicalize().expect("it is there");
+        let watcher = Command::new("sh")
+            .args(["-c", WATCHER, "watcher"])
+            .arg(&directory)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell");
+        Self { directory, watcher }
+    }
+    pub(crate) fn path(&self) -> &Path {
+        &self.directory
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        drop(self.watcher.stdin.take());
+        // What it could not remove is in a temporary directory.
+        let _ = self.watcher.wait();
+    }
+}

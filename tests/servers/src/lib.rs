@@ -1,0 +1,19 @@
+//! Real Nomad and Consul for tests: found or built by `tests/tools/hashicorp`, started on loopback, gone with the
+//! test.
+//!
+//! Each test process has an address of its own beneath 127.0.0.0/8, so that two never meet on a port. What is
+//! started lives beneath one directory; a watcher ends all of it when the test lets go, or dies in any way.
+//! Whatever goes wrong in here fails the test that asked, in words.
+#![expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test that asked, in words")]
+
+mod agent;
+mod consul;
+mod ground;
+mod http;
+mod metadata;
+mod nomad;
+
+pub use agent::wait_for;
+pub use consul::{Consul, ConsulOptions};
+pub use http::Answer;
+pub use nomad::{Nomad, NomadClient, NomadOptions, NomadTls};

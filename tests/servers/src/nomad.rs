@@ -1,0 +1,384 @@
+//! Real Nomad: one server and clients, each a process of its own.
+
+use crate::agent::Agent;
+use crate::ground::{Ground, address, port, program, uuid};
+use crate::http::{Answer, request};
+use crate::{metadata, wait_for};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What to start.
+#[derive(Clone, Debug, Default)]
+pub struct NomadOptions {
+    /// The clients, in order.
+    pub clients: Vec<NomadClient>,
+    /// Whether access control is on; [`Nomad::token`] is then the one that may do everything.
+    pub acl: bool,
+    /// Whether its HTTP is HTTPS and asks for clients' certificates; see [`Nomad::tls`]. Without clients only.
+    pub tls: bool,
+}
+
+/// A client to start: 2,000 MHz and 1,024 MiB, whatever the machine has, with `raw_exec`.
+#[derive(Clone, Debug, Default)]
+pub struct NomadClient {
+    /// Its name.
+    pub name: String,
+    /// The EC2 instance that it finds itself on, if any.
+    pub instance_id: Option<String>,
+    /// Its class.
+    pub class: Option<String>,
+    /// Its pool; `default` if `None`.
+    pub pool: Option<String>,
+}
+
+/// The files of TLS, as PEM.
+#[derive(Clone, Debug)]
+pub struct NomadTls {
+    /// Who signed all of them.
+    pub ca: PathBuf,
+    /// A client's certificate.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The name in the server's certificate.
+    pub server_name: String,
+}
+
+/// A running cluster. Dropped, all of it ends, with everything that it runs.
+#[derive(Debug)]
+pub struct Nomad {
+    // Before the ground: agents end first.
+    server: Agent,
+    clients: Vec<Agent>,
+    http: SocketAddr,
+    rpc: SocketAddr,
+    options: NomadOptions,
+    token: Option<String>,
+    tls: Option<NomadTls>,
+    ground: Ground,
+}
+
+impl Nomad {
+    /// Starts a server and the clients, and waits until the clients are ready.
+    pub fn start(options: NomadOptions) -> Self {
+        let ground = Ground::new();
+        let (http, rpc) = (port(), port());
+        let tls = options.tls.then(|| certificates(ground.path()));
+        let directory = directory(&ground, "server");
+        let configuration = server_configuration(&directory, http, rpc, &options, tls.as_ref());
+        let server = agent(&directory, &configuration, Vec::new());
+        let mut nomad = Self { server, clients: Vec::new(), http, rpc, options, token: None, tls, ground };
+        nomad.wait_for_leader();
+        if nomad.options.acl {
+            let token = uuid();
+            let body = json!({ "BootstrapSecret": token }).to_string();
+            nomad.server.wait_for("access control", || {
+                let answer = request(http, "POST", "/v1/acl/bootstrap", &[], &body).ok()?;
+                (answer.status == 200).then_some(())
+            });
+            nomad.token = Some(token);
+        }
+        for number in 0..nomad.options.clients.len() {
+            let client = nomad.client(number);
+            nomad.clients.push(client);
+        }
+        for client in nomad.options.clients.clone() {
+            nomad.wait_for_ready(&client.name);
+        }
+        nomad
+    }
+
+    /// Where the server answers: `http://…`, or `https://…` with TLS.
+    pub fn address(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.http)
+    }
+    /// The token that may do everything; `None` without access control.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+    /// The files of TLS; `None` without.
+    pub const fn tls(&self) -> Option<&NomadTls> {
+        self.tls.as_ref()
+    }
+    /// A directory that ends with the cluster, for a test's own files.
+    pub fn directory(&self) -> &Path {
+        self.ground.path()
+    }
+    /// Where a client keeps its own things: `alloc/ID/TASK/secrets` among them.
+    pub fn client_directory(&self, name: &str) -> PathBuf {
+        self.ground.path().join(name).join("data")
+    }
+
+    /// Asks the server, with the token that may do everything. Not with TLS.
+    pub fn try_call(&self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
+        let token = self.token.as_deref().unwrap_or_default();
+        request(self.http, method, path, &[("X-Nomad-Token", token)], body)
+    }
+    /// As [`Nomad::try_call`]; panics unless the answer is a success, and gives its JSON.
+    pub fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = self.try_call(method, path, &body);
+        let answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        answer.must_be_success();
+        answer.json()
+    }
+    /// Registers a job given in JSON (the inner object, with `ID`), and gives the answer.
+    pub fn register(&self, job: &Value) -> Value {
+        self.call("POST", "/v1/jobs", &json!({ "Job": job }))
+    }
+    /// Stops a job and forgets it.
+    pub fn purge(&self, job: &str) {
+        self.call("DELETE", &format!("/v1/job/{job}?purge=true"), &Value::Null);
+    }
+    /// A new token with these ACL rules, in HCL: its secret.
+    pub fn new_token(&self, rules: &str) -> String {
+        let name = uuid();
+        let answer = self.try_call(
+            "POST",
+            &format!("/v1/acl/policy/{name}"),
+            &json!({ "Name": name, "Rules": rules }).to_string(),
+        );
+        answer.expect("the server answers").must_be_success();
+        let token = json!({ "Name": name, "Type": "client", "Policies": [name] });
+        let token = self.call("POST", "/v1/acl/token", &token);
+        token["SecretID"].as_str().expect("a token has a secret").to_owned()
+    }
+    /// The id of the ready node of this name; panics when there is none.
+    pub fn node_id(&self, name: &str) -> String {
+        self.ready(name).unwrap_or_else(|| panic!("no ready node {name}"))
+    }
+
+    /// Kills the server.
+    pub fn kill_server(&mut self) {
+        self.server.kill();
+    }
+    /// Starts the server again on what it has on disk, and waits until it leads.
+    pub fn start_server(&mut self) {
+        self.server.start_again();
+        self.wait_for_leader();
+    }
+    /// Starts the server again, without waiting for anything.
+    pub fn start_server_at_once(&mut self) {
+        self.server.start_again();
+    }
+    /// Sends a signal to the server by its name.
+    pub fn signal_server(&self, signal: &str) {
+        self.server.signal(signal);
+    }
+    /// Kills a client; its tasks go on.
+    pub fn kill_client(&mut self, name: &str) {
+        let number = self.number(name);
+        self.clients[number].kill();
+    }
+    /// Starts a killed client again on what it has on disk, and waits until it is ready.
+    pub fn start_client(&mut self, name: &str) {
+        let number = self.number(name);
+        self.clients[number].start_again();
+        self.wait_for_ready(name);
+    }
+    /// Adds a client, and waits until it is ready.
+    pub fn add_client(&mut self, client: NomadClient) {
+        let name = client.name.clone();
+        self.options.clients.push(client);
+        let client = self.client(self.options.clients.len() - 1);
+        self.clients.push(client);
+        self.wait_for_ready(&name);
+    }
+    /// Sends a signal to a client by its name.
+    pub fn signal_client(&self, name: &str, signal: &str) {
+        self.clients[self.number(name)].signal(signal);
+    }
+
+    fn number(&self, name: &str) -> usize {
+        let found = self.options.clients.iter().position(|client| client.name == name);
+        found.unwrap_or_else(|| panic!("no client {name}"))
+    }
+
+    fn client(&self, number: usize) -> Agent {
+        let client = &self.options.clients[number];
+        let directory = directory(&self.ground, &client.name);
+        let mut environment = vec![("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned())];
+        if let Some(instance) = &client.instance_id {
+            let at = port();
+            metadata::serve(at, instance);
+            environment = vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), format!("http://{at}"))];
+        }
+        let configuration = client_configuration(&directory, self.rpc, number, client, self.options.acl);
+        agent(&directory, &configuration, environment)
+    }
+
+    fn wait_for_leader(&mut self) {
+        let http = self.http;
+        // With TLS nothing is said here: whoever speaks TLS waits by itself.
+        if self.tls.is_none() {
+            self.server.wait_for("a leader", || {
+                let answer = request(http, "GET", "/v1/status/leader", &[], "").ok()?;
+                (answer.status == 200 && answer.body.len() > 4).then_some(())
+            });
+        }
+    }
+
+    fn ready(&self, name: &str) -> Option<String> {
+        let answer = self.try_call("GET", "/v1/nodes", "").ok()?;
+        let nodes = (answer.status == 200).then(|| answer.json())?;
+        let healthy = |node: &&Value| node["Drivers"]["raw_exec"]["Healthy"] == true;
+        let named = |node: &&Value| node["Name"] == name && node["Status"] == "ready";
+        let found = nodes.as_array()?.iter().filter(named).find(healthy)?;
+        found["ID"].as_str().map(str::to_owned)
+    }
+
+    fn wait_for_ready(&self, name: &str) {
+        wait_for(&format!("node {name} to be ready"), || self.ready(name));
+    }
+}
+
+fn directory(ground: &Ground, name: &str) -> PathBuf {
+    let directory = ground.path().join(name);
+    std::fs::create_dir_all(&directory).expect("a directory");
+    directory
+}
+
+fn agent(directory: &Path, configuration: &str, environment: Vec<(String, String)>) -> Agent {
+    let file = directory.join("nomad.hcl");
+    std::fs::write(&file, configuration).expect("a configuration");
+    let arguments = vec!["agent".to_owned(), format!("-config={}", file.display())];
+    Agent::start(program("nomad"), arguments, environment, directory)
+}
+
+fn common(name: &str, directory: &Path, http: SocketAddr, rpc: SocketAddr, acl: bool) -> String {
+    let address = address();
+    let (data, serf) = (directory.join("data").display().to_string(), port().port());
+    let (http, rpc) = (http.port(), rpc.port());
+    format!(
+        r#"
+name = "{name}"
+data_dir = "{data}"
+plugin_dir = "{data}"
+bind_addr = "{address}"
+disable_update_check = true
+log_level = "INFO"
+ports {{
+  http = {http}
+  rpc = {rpc}
+  serf = {serf}
+}}
+advertise {{
+  http = "{address}"
+  rpc = "{address}"
+  serf = "{address}"
+}}
+acl {{
+  enabled = {acl}
+}}
+consul {{
+  auto_advertise = false
+  client_auto_join = false
+  server_auto_join = false
+}}
+"#
+    )
+}
+
+fn server_configuration(
+    directory: &Path,
+    http: SocketAddr,
+    rpc: SocketAddr,
+    options: &NomadOptions,
+    tls: Option<&NomadTls>,
+) -> String {
+    let mut text = common("server", directory, http, rpc, options.acl);
+    text.push_str(
+        r"
+server {
+  enabled = true
+  bootstrap_expect = 1
+  raft_multiplier = 1
+}
+",
+    );
+    if let Some(NomadTls { ca, .. }) = tls {
+        let place = ca.parent().expect("it is in a directory").display();
+        write!(
+            text,
+            r#"
+tls {{
+  http = true
+  ca_file = "{place}/nomad-agent-ca.pem"
+  cert_file = "{place}/global-server-nomad.pem"
+  key_file = "{place}/global-server-nomad-key.pem"
+  verify_https_client = true
+}}
+"#
+        )
+        .expect("text");
+    }
+    text
+}
+
+fn client_configuration(
+    directory: &Path,
+    server: SocketAddr,
+    number: usize,
+    client: &NomadClient,
+    acl: bool,
+) -> String {
+    let mut text = common(&client.name, directory, port(), port(), acl);
+    let class = client.class.as_deref().unwrap_or_default();
+    let pool = client.pool.as_deref().unwrap_or("default");
+    // All clients are on one address: each has its own part of the ports that tasks are given.
+    let first = 20_000 + 500 * number;
+    let last = first + 499;
+    write!(
+        text,
+        r#"
+client {{
+  enabled = true
+  servers = ["{server}"]
+  node_class = "{class}"
+  node_pool = "{pool}"
+  network_interface = "lo"
+  cpu_total_compute = 2000
+  memory_total_mb = 1024
+  min_dynamic_port = {first}
+  max_dynamic_port = {last}
+  options {{
+    "driver.allowlist" = "raw_exec"
+    "fingerprint.denylist" = "consul,vault,env_gce,env_azure,env_digitalocean,bridge,cni"
+  }}
+}}
+plugin "raw_exec" {{
+  config {{
+    enabled = true
+  }}
+}}
+"#
+    )
+    .expect("text");
+    text
+}
+
+/// A CA, the server's certificate and a client's, made by Nomad's own commands.
+fn certificates(ground: &Path) -> NomadTls {
+    let place = ground.join("tls");
+    std::fs::create_dir_all(&place).expect("a directory");
+    for arguments in [
+        &["tls", "ca", "create"][..],
+        &["tls", "cert", "create", "-server"],
+        &["tls", "cert", "create", "-cli"],
+    ] {
+        let output = Command::new(program("nomad")).args(arguments).current_dir(&place).output();
+        let output = output.expect("nomad runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    NomadTls {
+        ca: place.join("nomad-agent-ca.pem"),
+        cert: place.join("global-cli-nomad.pem"),
+        key: place.join("global-cli-nomad-key.pem"),
+        server_name: "server.global.nomad".to_owned(),
+    }
+}
