@@ -11,6 +11,7 @@ use std::process::Command;
 const PURE: &[&str] = &[
     "fleet",
     "fleet-sim",
+    "fleet-identity",
     "autoscaler-core",
     "autoscaler-policy",
     "autoscaler-engine",
@@ -41,6 +42,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("fleet-sim", &["fleet"]),
     ("fleet-cloud", &["fleet", "fleet-clock", "fleet-sim", "muster-hcl"]),
     ("fleet-aws", &["fleet", "fleet-clock"]),
+    ("fleet-identity", &["fleet"]),
     ("muster-hcl", &["fleet"]),
     ("autoscaler-core", &["fleet"]),
     ("autoscaler-policy", &["autoscaler-core", "fleet", "muster-hcl"]),
@@ -59,6 +61,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "autoscaler-policy",
             "fleet",
             "fleet-clock",
+            "fleet-identity",
         ],
     ),
     (
