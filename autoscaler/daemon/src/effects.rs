@@ -318,7 +318,7 @@ mod tests {
     use fleet::ports::{Change, Cloud, MetricQuery, Metrics, Series};
     use fleet::{
         Backend, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId, InstanceState,
-        InstanceType, Offering, Timestamp,
+        InstanceType, Notice, Offering, Timestamp,
     };
     use fleet_clock::SteppedClock;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -368,6 +368,9 @@ mod tests {
             self.when_told()
         }
         fn spot_prices<'a>(&'a self, _: &'a [InstanceType]) -> PortAnswer<'a, Vec<Offering>> {
+            self.when_told()
+        }
+        fn marks(&self) -> PortAnswer<'_, Vec<Notice>> {
             self.when_told()
         }
     }

@@ -16,6 +16,8 @@ pub(crate) enum Action {
     DescribeInstances,
     TerminateInstances,
     DescribeSpotPriceHistory,
+    DescribeSpotInstanceRequests,
+    DescribeInstanceStatus,
     DescribeSubnets,
     DescribeLaunchTemplateVersions,
     GetMetricData,
@@ -68,7 +70,7 @@ const fn write(action: Action, name: &'static str, rate: (u32, u32), use_: [&'st
 /// `DescribeFleetHistory`: it is taken to be as scarce as its Spot Fleet sibling. CloudWatch's rate:
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html>. Application Auto
 /// Scaling publishes none: what is used here is far below anything that was seen to be refused.
-pub(crate) const ACTIONS: [Facts; 15] = [
+pub(crate) const ACTIONS: [Facts; 17] = [
     read(
         Action::DescribeSpotFleetRequests,
         "DescribeSpotFleetRequests",
@@ -134,6 +136,18 @@ pub(crate) const ACTIONS: [Facts; 15] = [
         "DescribeSpotPriceHistory",
         (100, 20),
         ["spot_prices", "know what each pool costs"],
+    ),
+    read(
+        Action::DescribeSpotInstanceRequests,
+        "DescribeSpotInstanceRequests",
+        (100, 20),
+        ["marks", "learn of interruptions that neither queue nor agent told of"],
+    ),
+    read(
+        Action::DescribeInstanceStatus,
+        "DescribeInstanceStatus",
+        (100, 20),
+        ["marks", "learn of scheduled events: reboots, stops and retirements"],
     ),
     read(
         Action::DescribeSubnets,

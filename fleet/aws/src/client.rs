@@ -7,7 +7,7 @@ use crate::governor::{Governor, Toll};
 use crate::launch::Known;
 use crate::transport::Transport;
 use crate::whole::WholeXml;
-use crate::{cloudwatch, ec2_fleet, history, instances, prices, scalable, spot_fleet};
+use crate::{cloudwatch, ec2_fleet, history, instances, marks, prices, scalable, spot_fleet};
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_applicationautoscaling as autoscaling;
 use aws_sdk_cloudwatch as cloudwatch_sdk;
@@ -22,7 +22,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use fleet::ports::{Answer, Change, Clock, Cloud, MetricQuery, Metrics, Series};
 use fleet::{
     ApiError, Backend, ErrorClass, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId,
-    InstanceState, InstanceType, Offering, Region, Timestamp,
+    InstanceState, InstanceType, Notice, Offering, Region, Timestamp,
 };
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -243,6 +243,9 @@ impl Cloud for Aws {
     }
     fn spot_prices<'a>(&'a self, types: &'a [InstanceType]) -> Answer<'a, Vec<Offering>> {
         Box::pin(prices::spot(&self.region, types))
+    }
+    fn marks(&self) -> Answer<'_, Vec<Notice>> {
+        Box::pin(marks::read(&self.region))
     }
 }
 

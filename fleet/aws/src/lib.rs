@@ -10,6 +10,7 @@ mod governor;
 mod history;
 mod instances;
 mod launch;
+mod marks;
 mod metadata;
 mod prices;
 mod region;

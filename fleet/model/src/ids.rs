@@ -72,3 +72,7 @@ name!(
     /// Nomad's id of a client node.
     NodeId
 );
+name!(
+    /// A queue's id of a message: the same each time that the message is delivered.
+    MessageId
+);

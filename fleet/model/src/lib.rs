@@ -18,10 +18,10 @@ mod view;
 pub mod wire;
 
 pub use error::{ApiError, ErrorClass};
-pub use ids::{FleetId, FleetName, InstanceId, InstanceType, NodeId, Region, Zone};
+pub use ids::{FleetId, FleetName, InstanceId, InstanceType, MessageId, NodeId, Region, Zone};
 pub use instance::{Health, Instance, InstanceState};
 pub use node::{NodeView, Resources, Work, WorkKind};
-pub use notice::{Notice, NoticeKind, NoticeSource};
+pub use notice::{News, Notice, NoticeKind, NoticeSource};
 pub use pool::{Family, Market, Offering, Pool, vcpus_by_size};
 pub use sample::{Sample, Saturation, Source};
 pub use units::{

@@ -1,6 +1,6 @@
 //! Word from AWS that an instance is about to go.
 
-use crate::{InstanceId, Timestamp};
+use crate::{FleetId, InstanceId, InstanceState, InstanceType, Timestamp, Zone};
 use serde::{Deserialize, Serialize};
 
 /// What AWS announces.
@@ -44,4 +44,79 @@ pub struct Notice {
     pub at: Timestamp,
     /// When the instance goes; `None` where there is no deadline.
     pub deadline: Option<Timestamp>,
+}
+
+/// What one message of AWS says, in the model's words. A message may say several things, or nothing that
+/// matters here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum News {
+    /// An instance is about to go.
+    Notice(Notice),
+    /// An instance has entered a state.
+    State {
+        /// Whom it concerns.
+        instance: InstanceId,
+        /// Its state.
+        state: InstanceState,
+        /// When it was entered.
+        at: Timestamp,
+    },
+    /// A fleet has launched an instance.
+    Launched {
+        /// Which fleet.
+        fleet: FleetId,
+        /// Which instance.
+        instance: InstanceId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A fleet has changed (its state, its target), or says that something is wrong with it: worth a look.
+    FleetChanged {
+        /// Which fleet.
+        fleet: FleetId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A pool had nothing to give to a fleet.
+    NoCapacity {
+        /// Which fleet.
+        fleet: FleetId,
+        /// The type asked for, where AWS says.
+        instance_type: Option<InstanceType>,
+        /// The zone asked for, where AWS says.
+        zone: Option<Zone>,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl News {
+    /// The instance that it is about; `None` where it is about a fleet alone.
+    pub const fn instance(&self) -> Option<&InstanceId> {
+        match self {
+            Self::Notice(notice) => Some(&notice.instance),
+            Self::State { instance, .. } | Self::Launched { instance, .. } => Some(instance),
+            Self::FleetChanged { .. } | Self::NoCapacity { .. } => None,
+        }
+    }
+    /// The fleet that it names; instances' news do not always name theirs.
+    pub const fn fleet(&self) -> Option<&FleetId> {
+        match self {
+            Self::Launched { fleet, .. }
+            | Self::FleetChanged { fleet, .. }
+            | Self::NoCapacity { fleet, .. } => Some(fleet),
+            Self::Notice(_) | Self::State { .. } => None,
+        }
+    }
+    /// When it happened, as far as the source says.
+    pub const fn at(&self) -> Timestamp {
+        match self {
+            Self::Notice(notice) => notice.at,
+            Self::State { at, .. }
+            | Self::Launched { at, .. }
+            | Self::FleetChanged { at, .. }
+            | Self::NoCapacity { at, .. } => *at,
+        }
+    }
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     ApiError, Backend, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId, InstanceState,
-    InstanceType, Offering, Timestamp, Utilization,
+    InstanceType, MessageId, Notice, Offering, Timestamp, Utilization,
 };
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -59,6 +59,65 @@ pub trait Cloud: Send + Sync {
 
     /// Spot prices of these types now, a pool each. A read.
     fn spot_prices<'a>(&'a self, types: &'a [InstanceType]) -> Answer<'a, Vec<Offering>>;
+
+    /// What EC2 itself says about instances that are to go or were taken back: spot requests marked for
+    /// interruption or ended by EC2, and scheduled events that lie ahead. Of the whole region, strangers too: who
+    /// asks knows which are theirs. Two paged calls. A read.
+    ///
+    /// A spot request does not say who wanted the end: a fleet's own scale-in looks like an interruption.
+    fn marks(&self) -> Answer<'_, Vec<Notice>>;
+}
+
+/// The most messages of one [`Queue::receive`] and the most receipts of one [`Queue::delete`].
+pub const MESSAGES_AT_ONCE: usize = 10;
+
+/// What a delivery of a message is deleted by. Another one each time that the message is delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Receipt(pub String);
+
+/// A message, as one receive delivered it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The same each time that it is delivered.
+    pub id: MessageId,
+    /// What this delivery is deleted by.
+    pub receipt: Receipt,
+    /// What was sent; at most 1 MiB, by the queue's own limit.
+    pub body: String,
+    /// When it was sent to the queue, by the queue's clock.
+    pub sent: Timestamp,
+    /// How often it was delivered, this time included; 1 or more.
+    pub deliveries: u32,
+}
+
+/// How much waits in a queue. Approximate: the service counts over many hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Waiting to be received.
+    pub visible: u64,
+    /// Received, and neither deleted nor visible again.
+    pub in_flight: u64,
+}
+
+/// A queue of messages that are delivered at least once, in any order.
+///
+/// Implementations bound every call in time and keep to their call budget (PACE).
+pub trait Queue: Send + Sync {
+    /// Receives up to [`MESSAGES_AT_ONCE`] messages; waits for a first one up to `wait` (0 to 20 s).
+    ///
+    /// What was received is hidden from everybody for `visibility` (0 s to 12 h), then delivered again unless it
+    /// was deleted. Safe to repeat: what an answer that was lost delivered comes again after that time.
+    fn receive(&self, wait: Duration, visibility: Duration) -> Answer<'_, Vec<Message>>;
+
+    /// Deletes up to [`MESSAGES_AT_ONCE`] deliveries.
+    ///
+    /// * returns: those that were not deleted, in the order of `receipts`; their messages come again.
+    ///
+    /// Idempotent. `Unclear`: may have happened; what was not deleted comes again.
+    fn delete<'a>(&'a self, receipts: &'a [Receipt]) -> Answer<'a, Vec<Receipt>>;
+
+    /// How much waits. A read.
+    fn depth(&self) -> Answer<'_, Depth>;
 }
 
 /// What to ask a metrics service for.

@@ -41,6 +41,10 @@ impl Action {
     pub const TERMINATE_INSTANCES: Self = Self("TerminateInstances");
     /// `DescribeSpotPriceHistory`
     pub const DESCRIBE_SPOT_PRICE_HISTORY: Self = Self("DescribeSpotPriceHistory");
+    /// `DescribeSpotInstanceRequests`
+    pub const DESCRIBE_SPOT_INSTANCE_REQUESTS: Self = Self("DescribeSpotInstanceRequests");
+    /// `DescribeInstanceStatus`
+    pub const DESCRIBE_INSTANCE_STATUS: Self = Self("DescribeInstanceStatus");
     /// `CreateTags`
     pub const CREATE_TAGS: Self = Self("CreateTags");
     /// `DescribeScalableTargets` (Application Auto Scaling)
@@ -91,7 +95,7 @@ impl CallCounts {
 /// calls. Other actions are not limited here.
 ///
 /// <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>
-const RATES: [(&str, i64, i64); 16] = [
+const RATES: [(&str, i64, i64); 18] = [
     ("CancelSpotFleetRequests", 100, 5),
     ("CreateFleet", 50, 5),
     ("CreateTags", 100, 10),
@@ -99,10 +103,12 @@ const RATES: [(&str, i64, i64); 16] = [
     ("DescribeFleetHistory", 100, 20),
     ("DescribeFleetInstances", 100, 20),
     ("DescribeFleets", 100, 20),
+    ("DescribeInstanceStatus", 100, 20),
     ("DescribeInstances", 100, 20),
     ("DescribeSpotFleetInstances", 100, 5),
     ("DescribeSpotFleetRequestHistory", 100, 5),
     ("DescribeSpotFleetRequests", 50, 3),
+    ("DescribeSpotInstanceRequests", 100, 20),
     ("DescribeSpotPriceHistory", 100, 20),
     ("ModifyFleet", 50, 5),
     ("ModifySpotFleetRequest", 50, 5),

@@ -106,7 +106,7 @@ impl World {
     }
 
     /// A call from its beginning to its end: admitted, answered, and the answer perhaps lost.
-    fn call<T>(
+    pub(crate) fn call<T>(
         &mut self,
         caller: &str,
         action: Action,
@@ -131,7 +131,7 @@ impl World {
     }
 
     /// The time that describes show.
-    fn shown(&self) -> Timestamp {
+    pub(crate) fn shown(&self) -> Timestamp {
         self.now - self.spec.timing.describe_lag
     }
 

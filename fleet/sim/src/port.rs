@@ -7,7 +7,7 @@ use crate::world::World;
 use fleet::ports::{Answer, Change, Cloud, MetricQuery, Metrics, Series};
 use fleet::{
     ApiError, Backend, ExcessCapacity, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId,
-    InstanceState, InstanceType, Offering, Timestamp, Utilization,
+    InstanceState, InstanceType, Notice, Offering, Timestamp, Utilization,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -100,6 +100,10 @@ impl Cloud for SimCloud {
 
     fn spot_prices<'a>(&'a self, types: &'a [InstanceType]) -> Answer<'a, Vec<Offering>> {
         ready(self.world().spot_prices(&self.caller, types))
+    }
+
+    fn marks(&self) -> Answer<'_, Vec<Notice>> {
+        ready(self.world().marks(&self.caller))
     }
 }
 

@@ -5,7 +5,7 @@ use fleet::ports::{Answer, Change, Clock, Cloud, MetricQuery, Metrics, Series};
 use fleet::wire::{AgentSample, SampleBatch, VERSION};
 use fleet::{
     Backend, FleetId, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId, InstanceState,
-    InstanceType, Offering, Region, Timestamp,
+    InstanceType, Notice, Offering, Region, Timestamp,
 };
 use fleet_clock::SteppedClock;
 use fleet_sim::port::SimCloud;
@@ -279,6 +279,9 @@ impl Cloud for Paced {
     }
     fn spot_prices<'a>(&'a self, types: &'a [InstanceType]) -> Answer<'a, Vec<Offering>> {
         self.paced(|cloud| cloud.spot_prices(types))
+    }
+    fn marks(&self) -> Answer<'_, Vec<Notice>> {
+        self.paced(|cloud| cloud.marks())
     }
 }
 
