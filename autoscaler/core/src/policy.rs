@@ -168,6 +168,8 @@ pub struct Interruption {
     pub rebalance: Rebalance,
     /// How long a pool that interrupted or had nothing to give is avoided: the half-life of that memory.
     pub avoid_pool: Duration,
+    /// How often EC2 itself is asked which instances are marked or have maintenance ahead: what nobody else told.
+    pub poll: Duration,
 }
 
 /// On-demand capacity in place of spot capacity that does not come.
@@ -210,6 +212,7 @@ impl Default for Policy {
                 replace: true,
                 rebalance: Rebalance::Cordon,
                 avoid_pool: Duration::from_secs(1800),
+                poll: Duration::from_secs(900),
             },
             on_demand: OnDemand {
                 fallback: 0,

@@ -181,6 +181,11 @@ fleet "web" {
     # The largest share of the fleet that one pool (an instance type in a zone) should hold. Judged
     # from 4 instances up. Takes a share from "5%" to "100%".
     max_pool_share = "60%"
+
+    # How many instances an hour may be replaced to bring a fleet back that AWS let drift out of
+    # these bounds. 0: none; victims are chosen by them all the same. Takes a whole number from 0 to
+    # 60.
+    repairs_per_hour = 0
   }
 
   # How load gets onto new nodes: more of them help only if it does.
@@ -193,10 +198,21 @@ fleet "web" {
     # The groups that are scaled with the fleet; for `service` alone. Unset: none. Takes a list of
     # groups as "JOB/GROUP", such as ["web/frontend"].
     # groups = ["web/frontend"]
+
+    # How many allocations of each group there are for each unit of the fleet that serves; for
+    # `service` alone. Takes a whole number from 1 to 1000.
+    per_unit = 1
+
+    # The Nomad namespace of the groups. Takes a namespace such as "default".
+    namespace = "default"
   }
 
   # How a node is emptied before it goes.
   drain {
+    # Who empties a node: `nomad` drains it, `hook` runs what the `drain_hook` block says, `nobody`
+    # leaves it to the instance's own shutdown. Takes "nobody", "nomad" or "hook".
+    by = "nobody"
+
     # The longest that work may take to leave a node that is given back. Takes a duration from "0s"
     # to "1d".
     deadline = "5m"
@@ -207,6 +223,10 @@ fleet "web" {
 
     # Whether system jobs stay until the node goes. Takes `true` or `false`.
     ignore_system_jobs = true
+
+    # Whether a node on which batch jobs run may be given back; `false` waits until they have ended.
+    # Interruptions do not ask. Takes `true` or `false`.
+    interrupt_batch = true
   }
 
   # What is done about interruptions.
@@ -218,8 +238,45 @@ fleet "web" {
     # `replace` a replacement before the notice comes. Takes "ignore", "cordon" or "replace".
     rebalance = "cordon"
 
-    # How long a pool that interrupted, or had nothing to give, is avoided. Takes a duration from
-    # "0s" to "1d".
+    # How long a pool that interrupted, or had nothing to give, is avoided: what is held against it
+    # halves in this time. Takes a duration from "0s" to "1d".
     avoid_pool = "30m"
+
+    # How often EC2 itself is asked which instances are marked for interruption or have maintenance
+    # ahead. A safety net: agents and the queue are quicker. Where there is neither, make it short.
+    # Takes a duration from "10s" to "1d".
+    poll = "15m"
+  }
+
+  # What empties a node where `drain.by` is `hook`: a program, or an address.
+  # drain_hook {
+  #   # A program with its arguments; no shell is between. It learns the instance, the deadline and
+  #   # the cause from MUSTER_INSTANCE, MUSTER_DEADLINE and MUSTER_CAUSE. When it exits with 0 the
+  #   # node is empty. Unset: none. Takes a list of a program by its absolute path, then its
+  #   # arguments, such as ["/usr/local/bin/empty-node", "--wait"].
+  #   # command = ["/usr/local/bin/empty-node", "--wait"]
+  #
+  #   # An address that is sent the same as JSON by POST. 200 says that the node is empty, 202 that it
+  #   # is not yet and must be asked again. Unset: none. Takes an address such as
+  #   # "https://drain.example/v1/empty".
+  #   # url = "https://drain.example/v1/empty"
+  #
+  #   # A file that holds a bearer token for `url`. Read again when it changes; never logged. Unset:
+  #   # no token. Takes an absolute path such as "/run/secrets/drain".
+  #   # token_file = "/run/secrets/drain"
+  # }
+
+  # On-demand capacity in place of spot capacity that does not come.
+  on_demand {
+    # The most units of on-demand capacity that stand in for spot, beyond the fleet's own on-demand
+    # part. 0: none. Takes a whole number from 0 to 10000.
+    fallback = 0
+
+    # How long no spot pool must have given what was asked for, with the objective at risk. Takes a
+    # duration from "1m" to "1d".
+    after = "5m"
+
+    # How long it is kept before spot is tried again. Takes a duration from "1m" to "1d".
+    keep = "30m"
   }
 }

@@ -1,6 +1,6 @@
 //! What a file says of a fleet before it is known to make sense.
 
-use crate::model::{CloudwatchMetric, CloudwatchPolicy, PrometheusPolicy, SourcePolicy};
+use crate::model::{CloudwatchMetric, CloudwatchPolicy, DrainHook, PrometheusPolicy, SourcePolicy};
 use crate::{FleetPolicy, Schedule};
 use autoscaler_core::{Policy, ScaledGroup, Workload};
 use fleet::{Backend, FleetSelector, Source, Utilization};
@@ -27,6 +27,7 @@ pub(crate) struct Draft {
     pub(crate) cloudwatch: CloudwatchDraft,
     pub(crate) prometheus: PrometheusDraft,
     pub(crate) base: Policy,
+    pub(crate) hook: Option<HookDraft>,
     pub(crate) workload: WorkloadDraft,
     pub(crate) schedules: Vec<ScheduleDraft>,
 }
@@ -59,9 +60,24 @@ pub(crate) struct PrometheusDraft {
 }
 
 #[derive(Clone, Debug, Default)]
+pub(crate) struct HookDraft {
+    pub(crate) command: Vec<String>,
+    pub(crate) url: String,
+    pub(crate) token_file: Option<String>,
+}
+
+#[derive(Clone, Debug)]
 pub(crate) struct WorkloadDraft {
     pub(crate) kind: Option<&'static str>,
     pub(crate) groups: Vec<String>,
+    pub(crate) namespace: String,
+    pub(crate) per_unit: u32,
+}
+
+impl Default for WorkloadDraft {
+    fn default() -> Self {
+        Self { kind: None, groups: Vec::new(), namespace: "default".to_owned(), per_unit: 1 }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -72,12 +88,6 @@ pub(crate) struct ScheduleDraft {
     pub(crate) lasts: Duration,
     pub(crate) min: Option<u32>,
     pub(crate) target: Option<Utilization>,
-}
-
-/// A group as a file names it: `JOB/GROUP`, which has been checked by then.
-fn scaled_group(text: &str) -> ScaledGroup {
-    let (job, group) = text.split_once('/').unwrap_or((text, text));
-    ScaledGroup { namespace: "default".to_owned(), job: job.to_owned(), group: group.to_owned(), per_unit: 1 }
 }
 
 impl ScheduleDraft {
@@ -157,6 +167,7 @@ impl Draft {
         } else {
             self.sources.iter().map(source).collect()
         };
+        policy.drain_hook = self.hook.as_ref().and_then(HookDraft::policy);
         policy.base = Policy { workload: self.workload.policy(), ..self.base };
         policy.schedules = self.schedules.iter().filter_map(ScheduleDraft::policy).collect();
         policy
@@ -168,10 +179,42 @@ impl WorkloadDraft {
         match self.kind {
             Some("system") => Workload::System,
             Some("service") => {
-                Workload::Service(self.groups.iter().map(|group| scaled_group(group)).collect())
+                Workload::Service(self.groups.iter().map(|group| self.scaled_group(group)).collect())
             }
             Some(_) => Workload::Spreads,
             None => Workload::Unknown,
+        }
+    }
+
+    /// A group as a file names it: `JOB/GROUP`, which has been checked by then. Job ids may hold slashes themselves.
+    fn scaled_group(&self, text: &str) -> ScaledGroup {
+        let (job, group) = text.rsplit_once('/').unwrap_or((text, text));
+        ScaledGroup {
+            namespace: self.namespace.clone(),
+            job: job.to_owned(),
+            group: group.to_owned(),
+            per_unit: self.per_unit,
+        }
+    }
+}
+
+impl HookDraft {
+    fn policy(&self) -> Option<DrainHook> {
+        let Self { command, url, token_file } = self;
+        if !command.is_empty() {
+            return Some(DrainHook::Command(command.clone()));
+        }
+        (!url.is_empty()).then(|| DrainHook::Webhook { url: url.clone(), token_file: token_file.clone() })
+    }
+}
+
+impl From<&DrainHook> for HookDraft {
+    fn from(hook: &DrainHook) -> Self {
+        match hook {
+            DrainHook::Command(command) => Self { command: command.clone(), ..Self::default() },
+            DrainHook::Webhook { url, token_file } => {
+                Self { url: url.clone(), token_file: token_file.clone(), ..Self::default() }
+            }
         }
     }
 }
@@ -186,7 +229,8 @@ impl ScheduleDraft {
 impl From<&FleetPolicy> for Draft {
     /// What a file would have to say for this policy.
     fn from(policy: &FleetPolicy) -> Self {
-        let FleetPolicy { name, region, backend, selector, sources, base, schedules, origins: _ } = policy;
+        let FleetPolicy { name, region, backend, selector, sources, base, drain_hook, schedules, origins: _ } =
+            policy;
         let mut draft = Self::named(name.as_str());
         match selector {
             FleetSelector::Id(id) => draft.id = Some(id.as_str().to_owned()),
@@ -209,6 +253,7 @@ impl From<&FleetPolicy> for Draft {
         }
         draft.workload = (&base.workload).into();
         draft.base = base.clone();
+        draft.hook = drain_hook.as_ref().map(HookDraft::from);
         draft.schedules = schedules.iter().map(ScheduleDraft::from).collect();
         draft
     }
@@ -233,15 +278,21 @@ impl From<&CloudwatchPolicy> for CloudwatchDraft {
 
 impl From<&Workload> for WorkloadDraft {
     fn from(workload: &Workload) -> Self {
-        let (kind, groups) = match workload {
-            Workload::Unknown => (None, Vec::new()),
-            Workload::System => (Some("system"), Vec::new()),
+        let of_kind = |kind| Self { kind, ..Self::default() };
+        match workload {
+            Workload::Unknown => of_kind(None),
+            Workload::System => of_kind(Some("system")),
+            Workload::Spreads => of_kind(Some("spreads")),
             Workload::Service(groups) => {
-                (Some("service"), groups.iter().map(|g| format!("{}/{}", g.job, g.group)).collect())
+                let usual = Self::default();
+                Self {
+                    kind: Some("service"),
+                    groups: groups.iter().map(|g| format!("{}/{}", g.job, g.group)).collect(),
+                    namespace: groups.first().map_or(usual.namespace, |g| g.namespace.clone()),
+                    per_unit: groups.first().map_or(usual.per_unit, |g| g.per_unit),
+                }
             }
-            Workload::Spreads => (Some("spreads"), Vec::new()),
-        };
-        Self { kind, groups }
+        }
     }
 }
 

@@ -24,6 +24,8 @@ pub struct FleetPolicy {
     pub sources: Vec<SourcePolicy>,
     /// What is wanted while no schedule is active.
     pub base: Policy,
+    /// What empties nodes where `base.drain.by` is a hook.
+    pub drain_hook: Option<DrainHook>,
     /// What is wanted at certain hours, as the file lists them.
     pub schedules: Vec<Schedule>,
     /// Where values come from, by dotted path; what is not in here is a default.
@@ -44,6 +46,7 @@ impl FleetPolicy {
             selector: FleetSelector::Id(id),
             sources: default_sources(backend),
             base: Policy::default(),
+            drain_hook: None,
             schedules: Vec::new(),
             origins: BTreeMap::new(),
         }
@@ -155,6 +158,22 @@ pub enum CloudwatchMetric {
         statistic: String,
         /// Names and values.
         dimensions: BTreeMap<String, String>,
+    },
+}
+
+/// What empties a node where Nomad does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrainHook {
+    /// A program with its arguments. The instance, the deadline and the cause come in its environment
+    /// (`MUSTER_INSTANCE`, `MUSTER_DEADLINE`, `MUSTER_CAUSE`); its exit with 0 says that the node is empty.
+    Command(Vec<String>),
+    /// An address that is sent the same as JSON; 200 says that the node is empty, 202 that it must be asked again.
+    Webhook {
+        /// The address.
+        url: String,
+        /// A file that holds a bearer token, read again when it changes.
+        token_file: Option<String>,
     },
 }
 

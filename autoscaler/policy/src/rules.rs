@@ -1,6 +1,7 @@
 //! Rules between fields: what each may say for itself, but not together.
 
 use crate::draft::{Draft, ScheduleDraft};
+use autoscaler_core::DrainBy;
 use fleet::Backend;
 use muster_hcl::{Place, Places, Problem, Problems, duration_text, share_text};
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ impl Rules<'_> {
         self.objective();
         self.cloudwatch();
         self.workload();
+        self.drain();
         for schedule in &self.fleet.schedules {
             self.schedule(schedule);
         }
@@ -158,6 +160,36 @@ impl Rules<'_> {
                 self.error(&["workload.groups"], &message, "nothing, or `kind = \"service\"`");
             }
             _ => {}
+        }
+    }
+
+    fn drain(&mut self) {
+        if !self.sound(&["drain.by", "drain_hook"]) {
+            return;
+        }
+        let by_hook = self.fleet.base.drain.by == DrainBy::Hook;
+        match (&self.fleet.hook, by_hook) {
+            (None, true) => {
+                self.error(&["drain.by"], "says `hook`, and no hook is given", "a `drain_hook` block");
+            }
+            (Some(_), false) => {
+                self.error(
+                    &["drain_hook"],
+                    "is not what empties nodes here",
+                    "`by = \"hook\"` in the `drain` block",
+                );
+            }
+            (Some(hook), true) => match (hook.command.is_empty(), hook.url.is_empty()) {
+                (true, true) => self.error(&["drain_hook"], "does nothing", "`command` or `url`"),
+                (false, false) => {
+                    self.error(&["drain_hook.url"], "stands beside `command`", "either `command` or `url`");
+                }
+                (false, true) if hook.token_file.is_some() => {
+                    self.error(&["drain_hook.token_file"], "is for `url` alone", "nothing, or `url`");
+                }
+                _ => {}
+            },
+            (None, false) => {}
         }
     }
 

@@ -5,10 +5,11 @@
 mod schedule;
 mod sources;
 
-use crate::draft::{Draft, FileDraft, TagDraft, WorkloadDraft};
+use crate::draft::{Draft, FileDraft, HookDraft, TagDraft, WorkloadDraft};
 use crate::texts;
 use autoscaler_core::{
-    Capacity, Diversification, Drain, Interruption, Objective, Policy, Rebalance, ScaleIn, ScaleOut,
+    Capacity, Diversification, Drain, DrainBy, Interruption, Objective, OnDemand, Policy, Rebalance, ScaleIn,
+    ScaleOut,
 };
 use fleet::{Backend, Power, Utilization};
 use muster_hcl::{Field, Repeated, Section, Table};
@@ -206,6 +207,16 @@ pub(crate) static FLEET_TABLE: Table<Draft> = Table {
             open: |f| &mut f.base.interruption,
             default: || Policy::default().interruption,
         },
+        &DRAIN_HOOK,
+        &Section {
+            name: "on_demand",
+            label: None,
+            docs: "On-demand capacity in place of spot capacity that does not come.",
+            table: &ON_DEMAND,
+            get: |f: &Draft| Some(&f.base.on_demand),
+            open: |f| &mut f.base.on_demand,
+            default: || Policy::default().on_demand,
+        },
     ],
 };
 
@@ -374,6 +385,14 @@ static DIVERSIFICATION: Table<Diversification> = Table {
             |d: &Diversification| Some(d.max_pool_share),
             |d, v| d.max_pool_share = v,
         ),
+        Field::whole(
+            "repairs_per_hour",
+            "How many instances an hour may be replaced to bring a fleet back that AWS let drift out of these bounds. \
+             0: none; victims are chosen by them all the same.",
+            (0, 60),
+            |d: &Diversification| Some(d.repairs_per_hour),
+            |d, v| d.repairs_per_hour = v,
+        ),
     ],
     blocks: &[],
 };
@@ -408,12 +427,46 @@ static WORKLOAD: Table<WorkloadDraft> = Table {
         )
         .unset("none")
         .example("[\"web/frontend\"]"),
+        Field::<WorkloadDraft>::whole(
+            "per_unit",
+            "How many allocations of each group there are for each unit of the fleet that serves; for `service` alone.",
+            (1, 1000),
+            |w| Some(w.per_unit),
+            |w, v| w.per_unit = v,
+        ),
+        Field::<WorkloadDraft>::text(
+            "namespace",
+            "The Nomad namespace of the groups.",
+            "a namespace such as \"default\"",
+            |w| Some(w.namespace.clone()),
+            |w, text| texts::into(&mut w.namespace, text, 128),
+        ),
     ],
     blocks: &[],
 };
 
 static DRAIN: Table<Drain> = Table {
     fields: &[
+        Field::choice(
+            "by",
+            "Who empties a node: `nomad` drains it, `hook` runs what the `drain_hook` block says, `nobody` leaves it \
+             to the instance's own shutdown.",
+            &["nobody", "nomad", "hook"],
+            |d: &Drain| {
+                Some(match d.by {
+                    DrainBy::Nobody => "nobody",
+                    DrainBy::Nomad => "nomad",
+                    DrainBy::Hook => "hook",
+                })
+            },
+            |d, word| {
+                d.by = match word {
+                    "nomad" => DrainBy::Nomad,
+                    "hook" => DrainBy::Hook,
+                    _ => DrainBy::Nobody,
+                };
+            },
+        ),
         Field::duration(
             "deadline",
             "The longest that work may take to leave a node that is given back.",
@@ -434,6 +487,93 @@ static DRAIN: Table<Drain> = Table {
             "Whether system jobs stay until the node goes.",
             |d: &Drain| Some(d.ignore_system_jobs),
             |d, v| d.ignore_system_jobs = v,
+        ),
+        Field::flag(
+            "interrupt_batch",
+            "Whether a node on which batch jobs run may be given back; `false` waits until they have ended. \
+             Interruptions do not ask.",
+            |d: &Drain| Some(d.interrupt_batch),
+            |d, v| d.interrupt_batch = v,
+        ),
+    ],
+    blocks: &[],
+};
+
+static DRAIN_HOOK: Section<Draft, HookDraft> = Section {
+    name: "drain_hook",
+    label: None,
+    docs: "What empties a node where `drain.by` is `hook`: a program, or an address.",
+    table: &Table {
+        fields: &[
+            Field::<HookDraft>::texts(
+                "command",
+                "A program with its arguments; no shell is between. It learns the instance, the deadline and the \
+                 cause from MUSTER_INSTANCE, MUSTER_DEADLINE and MUSTER_CAUSE. When it exits with 0 the node is empty.",
+                "a program by its absolute path, then its arguments, such as [\"/usr/local/bin/empty-node\", \"--wait\"]",
+                |h| h.command.clone(),
+                |h, text| {
+                    h.command.push(text.to_owned());
+                    if h.command.len() == 1 { texts::absolute_path(text) } else { Ok(()) }
+                },
+            )
+            .unset("none")
+            .example("[\"/usr/local/bin/empty-node\", \"--wait\"]"),
+            Field::<HookDraft>::text(
+                "url",
+                "An address that is sent the same as JSON by POST. 200 says that the node is empty, 202 that it is not \
+                 yet and must be asked again.",
+                "an address such as \"https://drain.example/v1/empty\"",
+                |h| Some(h.url.clone()).filter(|url| !url.is_empty()),
+                |h, text| {
+                    text.clone_into(&mut h.url);
+                    texts::address(text)
+                },
+            )
+            .unset("none")
+            .example("\"https://drain.example/v1/empty\""),
+            Field::<HookDraft>::text(
+                "token_file",
+                "A file that holds a bearer token for `url`. Read again when it changes; never logged.",
+                "an absolute path such as \"/run/secrets/drain\"",
+                |h| h.token_file.clone(),
+                |h, text| {
+                    h.token_file = Some(text.to_owned());
+                    texts::absolute_path(text)
+                },
+            )
+            .unset("no token")
+            .example("\"/run/secrets/drain\""),
+        ],
+        blocks: &[],
+    },
+    get: |f| f.hook.as_ref(),
+    open: |f| f.hook.get_or_insert_default(),
+    default: HookDraft::default,
+};
+
+static ON_DEMAND: Table<OnDemand> = Table {
+    fields: &[
+        Field::whole(
+            "fallback",
+            "The most units of on-demand capacity that stand in for spot, beyond the fleet's own on-demand part. 0: \
+             none.",
+            (0, MOST_UNITS),
+            |o: &OnDemand| Some(o.fallback),
+            |o, v| o.fallback = v,
+        ),
+        Field::duration(
+            "after",
+            "How long no spot pool must have given what was asked for, with the objective at risk.",
+            (Duration::from_secs(60), DAY),
+            |o: &OnDemand| Some(o.after),
+            |o, v| o.after = v,
+        ),
+        Field::duration(
+            "keep",
+            "How long it is kept before spot is tried again.",
+            (Duration::from_secs(60), DAY),
+            |o: &OnDemand| Some(o.keep),
+            |o, v| o.keep = v,
         ),
     ],
     blocks: &[],
@@ -469,10 +609,19 @@ static INTERRUPTION: Table<Interruption> = Table {
         ),
         Field::duration(
             "avoid_pool",
-            "How long a pool that interrupted, or had nothing to give, is avoided.",
+            "How long a pool that interrupted, or had nothing to give, is avoided: what is held against it halves in \
+             this time.",
             (Duration::ZERO, DAY),
             |i: &Interruption| Some(i.avoid_pool),
             |i, v| i.avoid_pool = v,
+        ),
+        Field::duration(
+            "poll",
+            "How often EC2 itself is asked which instances are marked for interruption or have maintenance ahead. A \
+             safety net: agents and the queue are quicker. Where there is neither, make it short.",
+            (Duration::from_secs(10), DAY),
+            |i: &Interruption| Some(i.poll),
+            |i, v| i.poll = v,
         ),
     ],
     blocks: &[],

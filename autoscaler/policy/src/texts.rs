@@ -91,7 +91,7 @@ pub(crate) fn absolute_path(text: &str) -> Checked {
 }
 
 pub(crate) fn group(text: &str) -> Checked {
-    let fine = text.split_once('/').is_some_and(|(job, group)| !job.is_empty() && !group.is_empty());
+    let fine = text.rsplit_once('/').is_some_and(|(job, group)| !job.is_empty() && !group.is_empty());
     must(fine && !text.contains(char::is_whitespace), "is not a job and its group")
 }
 

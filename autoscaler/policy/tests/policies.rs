@@ -1,12 +1,12 @@
 //! What policies mean, what they cost to load, and that documentation and code say the same.
 
 use autoscaler_core::{
-    Capacity, Diversification, Drain, Interruption, Objective, Policy, Rebalance, ScaleIn, ScaleOut,
-    ScaledGroup, Workload,
+    Capacity, Diversification, Drain, DrainBy, Interruption, Objective, OnDemand, Policy, Rebalance, ScaleIn,
+    ScaleOut, ScaledGroup, Workload,
 };
 use autoscaler_policy::{
-    CloudwatchMetric, CloudwatchPolicy, Explained, File, FleetPolicy, Origin, PolicySet, PrometheusPolicy,
-    SourcePolicy, example_file, explain, load, reference_markdown,
+    CloudwatchMetric, CloudwatchPolicy, DrainHook, Explained, File, FleetPolicy, Origin, PolicySet,
+    PrometheusPolicy, SourcePolicy, example_file, explain, load, reference_markdown,
 };
 use fleet::{Backend, FleetSelector, Power, Timestamp, Utilization};
 use std::path::Path;
@@ -74,8 +74,10 @@ fn what_the_example_file_shows_behind_its_signs_is_right_too() {
         }
     }
     // What would say the same thing twice.
-    lines.retain(|line| !line.starts_with("  id = ") && !line.contains(" by = "));
-    let text = lines.join("\n");
+    lines
+        .retain(|line| !line.starts_with("  id = ") && !line.contains(" by = ") && !line.contains(" url = "));
+    lines.retain(|line| !line.contains("token_file = \"/run/secrets/drain\""));
+    let text = lines.join("\n").replace("  drain {\n", "  drain {\n    by = \"hook\"\n");
     let fleet = one(&text);
     assert_eq!(fleet.selector, FleetSelector::Tag { key: "service".into(), value: "web".into() });
     assert_eq!(fleet.sources.len(), 3);
@@ -156,20 +158,35 @@ fleet "web" {
   diversification {
     families       = 3
     max_pool_share = "40%"
+    repairs_per_hour = 2
   }
   workload {
     kind   = "service"
     groups = ["web/frontend", "web/worker"]
+    per_unit = 2
+    namespace = "apps"
   }
   drain {
     deadline           = "10m"
     margin             = "20s"
     ignore_system_jobs = false
+    by                 = "hook"
+    interrupt_batch    = false
+  }
+  drain_hook {
+    url        = "https://drain.example/v1/empty"
+    token_file = "/run/drain"
   }
   interruption {
     replace    = false
     rebalance  = "replace"
     avoid_pool = "1h"
+    poll       = "30s"
+  }
+  on_demand {
+    fallback = 3
+    after    = "10m"
+    keep     = "1h"
   }
 }
 "#;
@@ -186,13 +203,13 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
         objective: Objective { above, at_most, over },
         scale_out: ScaleOut { max_step: largest_out, hold: hold_out },
         scale_in: ScaleIn { enabled, max_step: largest_in, hold: hold_in },
-        diversification: Diversification { families, max_pool_share, repairs_per_hour: _ },
+        diversification: Diversification { families, max_pool_share, repairs_per_hour },
         power,
         boot,
         workload,
-        drain: Drain { by: _, deadline, margin, ignore_system_jobs, interrupt_batch: _ },
-        interruption: Interruption { replace, rebalance, avoid_pool },
-        on_demand: _,
+        drain: Drain { by, deadline, margin, ignore_system_jobs, interrupt_batch },
+        interruption: Interruption { replace, rebalance, avoid_pool, poll },
+        on_demand: OnDemand { fallback, after, keep },
     } = fleet.base.clone();
     let seconds = Duration::from_secs;
     assert!(observe_only && dry_run && !enabled && !ignore_system_jobs && !replace);
@@ -202,7 +219,12 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
     assert_eq!((over, hold_out, hold_in, boot), (seconds(86_400), seconds(10), seconds(600), seconds(180)));
     assert_eq!((deadline, margin, avoid_pool), (seconds(600), seconds(20), seconds(3600)));
     assert_eq!(power, [("m5.large".into(), Power::new(2.0)), ("c5.large".into(), Power::new(2.5))].into());
-    assert_eq!(workload, Workload::Service(vec![group("web", "frontend"), group("web", "worker")]));
+    let of_apps = |name| ScaledGroup { namespace: "apps".into(), per_unit: 2, ..group("web", name) };
+    assert_eq!(workload, Workload::Service(vec![of_apps("frontend"), of_apps("worker")]));
+    assert_eq!((by, interrupt_batch, poll, repairs_per_hour), (DrainBy::Hook, false, seconds(30), 2));
+    assert_eq!((fallback, after, keep), (3, seconds(600), seconds(3600)));
+    let (url, token_file) = ("https://drain.example/v1/empty".into(), Some("/run/drain".into()));
+    assert_eq!(fleet.drain_hook, Some(DrainHook::Webhook { url, token_file }));
     assert_eq!(rebalance, Rebalance::Replace);
 
     assert_eq!(fleet.region, Some("eu-west-1".into()));
@@ -254,7 +276,7 @@ fn every_value_is_explained_with_its_origin() {
         find(&at_night, "fleet.web.power"),
         ("{ \"c5.large\" = 2.5, \"m5.large\" = 2 }".into(), file(8))
     );
-    let unset = ["fleet.web.id", "fleet.web.source.cloudwatch.by"];
+    let unset = ["fleet.web.id", "fleet.web.source.cloudwatch.by", "fleet.web.drain_hook.command"];
     assert!(
         at_night.iter().all(|e| e.origin != Origin::Default || unset.contains(&e.path.as_str())),
         "{at_night:#?}"

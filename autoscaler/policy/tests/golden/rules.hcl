@@ -48,3 +48,37 @@ fleet "batch" {
 
 fleet "queue" {
 }
+
+fleet "emptied" {
+  id = "sfr-12a34b55-67cd-8ef9-ba9b-9208dd6d8ff2"
+  workload {
+    kind = "spreads"
+  }
+  drain {
+    by = "hook"
+  }
+}
+
+fleet "hooked" {
+  id = "sfr-12a34b55-67cd-8ef9-ba9b-9208dd6d8ff3"
+  workload {
+    kind = "spreads"
+  }
+  drain {
+    by = "hook"
+  }
+  drain_hook {
+    command    = ["/usr/local/bin/empty-node"]
+    token_file = "/run/secrets/drain"
+  }
+}
+
+fleet "unhooked" {
+  id = "sfr-12a34b55-67cd-8ef9-ba9b-9208dd6d8ff4"
+  workload {
+    kind = "spreads"
+  }
+  drain_hook {
+    url = "https://drain.example/v1/empty"
+  }
+}
