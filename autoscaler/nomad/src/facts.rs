@@ -1,0 +1,239 @@
+//! What Nomad's answers come to, as plain values, and what follows from them. Pure: no I/O, no clock.
+//!
+//! Everything here can be kept in a journal: no value leans on how it is encoded.
+
+mod departure;
+mod fit;
+mod read;
+
+pub use departure::{DrainDeadline, SlowGroup, drain_deadline, latest_deadline};
+pub use fit::{Fit, Misfit, Move, Stuck, fits};
+pub(crate) use read::named;
+pub use read::{alloc, blocked, group_counts, node};
+
+use fleet::{InstanceId, NodeId, NodeView, Resources, Timestamp, Work, WorkKind};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// The attribute in which Nomad's fingerprint keeps the EC2 instance.
+pub const INSTANCE_ATTRIBUTE: &str = "unique.platform.aws.instance-id";
+
+/// A client node and what is on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFact {
+    /// Nomad's id of it.
+    pub id: NodeId,
+    /// The EC2 instance that it found itself on; `None` where it found none.
+    pub instance: Option<InstanceId>,
+    /// Its name.
+    pub name: String,
+    /// Its pool.
+    pub pool: String,
+    /// Its class; empty for none.
+    pub class: String,
+    /// Its datacenter.
+    pub datacenter: String,
+    /// Nomad's word for how it is.
+    pub status: NodeStatus,
+    /// Whether new work may be placed on it.
+    pub eligible: bool,
+    /// The drain that is under way.
+    pub drain: Option<DrainFact>,
+    /// What was last said of a drain of it, under way or over.
+    pub last_drain: Option<LastDrainFact>,
+    /// What allocations may use of it: its resources less what is reserved.
+    pub capacity: Resources,
+    /// MiB of disk that allocations may use.
+    pub disk_mib: u64,
+    /// Ports that no allocation may have.
+    pub reserved_ports: BTreeSet<u16>,
+    /// What constraints name of it (`${attr.kernel.name}`), with its value; absent where it has none.
+    pub properties: BTreeMap<String, String>,
+    /// What is on it, by id: ended allocations are not among it.
+    pub allocs: Vec<AllocFact>,
+}
+
+/// How a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeStatus {
+    /// It registers.
+    Initializing,
+    /// It takes work.
+    Ready,
+    /// It missed its heartbeats: Nomad takes its work to be lost.
+    Down,
+    /// It missed its heartbeats, and its work may come back with it.
+    Disconnected,
+    /// A word that is not known here.
+    Other,
+}
+
+/// A drain under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainFact {
+    /// When what is left is told to stop; `None`: never.
+    pub deadline: Option<Timestamp>,
+    /// Whether system jobs stay.
+    pub ignores_system_jobs: bool,
+}
+
+/// What a node keeps of its last drain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastDrainFact {
+    /// `draining`, `complete` or `canceled`.
+    pub status: String,
+    /// What whoever began it wrote down: [`crate::Drain::reason`] among it, where that was us.
+    pub meta: BTreeMap<String, String>,
+}
+
+/// An allocation that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AllocFact {
+    /// Nomad's id of it.
+    pub id: String,
+    /// What it is, needs and takes to end.
+    pub work: Work,
+    /// Whether Nomad wants it to run; otherwise it is on its way out.
+    pub wanted: bool,
+    /// Whether its client says that it runs; otherwise it is about to, or nobody knows.
+    pub running: bool,
+    /// MiB of disk that it has reserved.
+    pub disk_mib: u64,
+    /// Whether it has devices (GPUs) reserved.
+    pub devices: bool,
+    /// Where its job may run: names with `*` in them.
+    pub datacenters: Vec<String>,
+    /// What its job, group and tasks ask of a node.
+    pub constraints: Vec<ConstraintFact>,
+    /// How many of its group a drain moves at a time.
+    pub max_parallel: u32,
+    /// How long a moved one has to be healthy before the next is moved.
+    pub min_healthy_time: Duration,
+}
+
+/// A constraint, in Nomad's words.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ConstraintFact {
+    /// `${attr.kernel.name}`, or a literal.
+    pub left: String,
+    /// `=`, `version`, `distinct_hosts`, …
+    pub operand: String,
+    /// As `left`.
+    pub right: String,
+}
+
+/// Placements that Nomad cannot make.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BlockedFact {
+    /// The job's namespace.
+    pub namespace: String,
+    /// The job.
+    pub job: String,
+    /// The group.
+    pub group: String,
+    /// How many of it wait, at least 1.
+    pub placements: u32,
+    /// What each of them asks for; `None` where the job is gone.
+    pub needs: Option<Resources>,
+    /// What nodes ran out of: `memory`, `cpu`, … Empty where more nodes of the kind would not help: constraints
+    /// that none meets, or a quota.
+    pub exhausted: BTreeSet<String>,
+}
+
+/// How many of a group there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GroupCount {
+    /// Wanted.
+    pub desired: u32,
+    /// Placed on a node.
+    pub placed: u32,
+    /// Running.
+    pub running: u32,
+    /// Running and found healthy by their deployment.
+    pub healthy: u32,
+}
+
+/// Which node an instance is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// No node that is not down.
+    None,
+    /// This one.
+    One(&'a NodeFact),
+    /// Several that are not down, by id: a copied `data_dir` or a forged attribute. None of them is to be touched
+    /// before somebody has looked.
+    Several(Vec<&'a NodeFact>),
+}
+
+/// Nodes that claim to be the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Twins {
+    /// On the same instance.
+    Instance(InstanceId, Vec<NodeId>),
+    /// Of the same name, on different instances or none. Harmless to us, who go by instance; a nuisance to people.
+    Name(String, Vec<NodeId>),
+}
+
+/// Finds the node of an instance among those that are not down.
+pub fn find<'a>(nodes: &'a [NodeFact], instance: &InstanceId) -> Found<'a> {
+    let living = nodes.iter().filter(|node| node.status != NodeStatus::Down);
+    let mut found: Vec<_> = living.filter(|node| node.instance.as_ref() == Some(instance)).collect();
+    found.sort_by(|one, other| one.id.cmp(&other.id));
+    match found[..] {
+        [] => Found::None,
+        [node] => Found::One(node),
+        _ => Found::Several(found),
+    }
+}
+
+/// Nodes, not down, that claim the same instance or have the same name; those of one instance only once. In order.
+pub fn twins(nodes: &[NodeFact]) -> Vec<Twins> {
+    let mut by_instance: BTreeMap<&InstanceId, BTreeSet<&NodeId>> = BTreeMap::new();
+    let mut by_name: BTreeMap<&str, BTreeSet<&NodeId>> = BTreeMap::new();
+    for node in nodes.iter().filter(|node| node.status != NodeStatus::Down) {
+        if let Some(instance) = &node.instance {
+            by_instance.entry(instance).or_default().insert(&node.id);
+        }
+        by_name.entry(&node.name).or_default().insert(&node.id);
+    }
+    let owned = |ids: BTreeSet<&NodeId>| ids.into_iter().cloned().collect::<Vec<_>>();
+    let mut twins: Vec<Twins> = Vec::new();
+    by_name.retain(|_, ids| ids.len() > 1 && !by_instance.values().any(|same| same == ids));
+    by_instance.retain(|_, ids| ids.len() > 1);
+    twins
+        .extend(by_instance.into_iter().map(|(instance, ids)| Twins::Instance(instance.clone(), owned(ids))));
+    twins.extend(by_name.into_iter().map(|(name, ids)| Twins::Name(name.to_owned(), owned(ids))));
+    twins
+}
+
+impl NodeFact {
+    /// The planner's view of it; `None` where it is on no instance.
+    pub fn view(&self) -> Option<NodeView> {
+        Some(NodeView {
+            id: self.id.clone(),
+            instance: self.instance.clone()?,
+            ready: self.status == NodeStatus::Ready,
+            eligible: self.eligible,
+            draining: self.drain.is_some(),
+            capacity: self.capacity,
+            work: self.allocs.iter().map(|alloc| alloc.work.clone()).collect(),
+        })
+    }
+
+    /// Whether new work can be placed on it.
+    pub fn takes_work(&self) -> bool {
+        self.status == NodeStatus::Ready && self.eligible && self.drain.is_none()
+    }
+
+    /// What a drain moves or ends, and what has not ended yet.
+    ///
+    /// A drain is over for Nomad as soon as everything was told to stop at the deadline; what is still here then
+    /// has its `kill_timeout` left. The node is empty when this is.
+    pub fn movable(&self, ignore_system_jobs: bool) -> impl Iterator<Item = &AllocFact> {
+        self.allocs.iter().filter(move |alloc| {
+            !(ignore_system_jobs && matches!(alloc.work.kind, WorkKind::System | WorkKind::Sysbatch))
+        })
+    }
+}

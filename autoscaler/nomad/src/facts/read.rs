@@ -1,0 +1,208 @@
+//! Answers to facts.
+
+use super::{
+    AllocFact, BlockedFact, ConstraintFact, DrainFact, GroupCount, INSTANCE_ATTRIBUTE, LastDrainFact,
+    NodeFact, NodeStatus,
+};
+use crate::wire;
+use fleet::{InstanceId, NodeId, Resources, Timestamp, Work, WorkKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A node with what is on it, in any order.
+pub fn node(node: &wire::Node, mut allocs: Vec<AllocFact>, named: &BTreeSet<String>) -> NodeFact {
+    allocs.sort();
+    let instance = node.attributes.get(INSTANCE_ATTRIBUTE).filter(|text| !text.is_empty());
+    let (all, reserved) = (&node.node_resources, &node.reserved_resources);
+    let left = |all: i64, reserved: i64| u64::try_from(all.saturating_sub(reserved)).unwrap_or_default();
+    let value = |target: &String| Some((target.clone(), property(node, target)?));
+    NodeFact {
+        id: NodeId::from(&*node.id),
+        instance: instance.map(|text| InstanceId::from(&**text)),
+        name: node.name.clone(),
+        pool: node.node_pool.clone(),
+        class: node.node_class.clone(),
+        datacenter: node.datacenter.clone(),
+        status: match &*node.status {
+            "initializing" => NodeStatus::Initializing,
+            "ready" => NodeStatus::Ready,
+            "down" => NodeStatus::Down,
+            "disconnected" => NodeStatus::Disconnected,
+            _ => NodeStatus::Other,
+        },
+        eligible: node.scheduling_eligibility == "eligible",
+        drain: node.drain_strategy.as_ref().map(|drain| DrainFact {
+            // Go's zero time, in the year 1, says that there is none.
+            deadline: Timestamp::parse(&drain.force_deadline).ok().filter(|at| *at > Timestamp::EPOCH),
+            ignores_system_jobs: drain.ignore_system_jobs,
+        }),
+        last_drain: node
+            .last_drain
+            .as_ref()
+            .map(|last| LastDrainFact { status: last.status.clone(), meta: last.meta.clone() }),
+        capacity: Resources {
+            cpu_mhz: left(all.cpu.cpu_shares, reserved.cpu.cpu_shares),
+            memory_mib: left(all.memory.memory_mb, reserved.memory.memory_mb),
+        },
+        disk_mib: left(all.disk.disk_mb, reserved.disk.disk_mb),
+        reserved_ports: reserved.networks.as_ref().map(|networks| ports(&networks.0)).unwrap_or_default(),
+        properties: named.iter().filter_map(value).collect(),
+        allocs,
+    }
+}
+
+/// An allocation with the version of its job that it runs. `None`: it has ended, or its job has no such group.
+pub fn alloc(alloc: &wire::Alloc, job: &wire::Job) -> Option<AllocFact> {
+    if matches!(&*alloc.client_status, "complete" | "failed" | "lost") {
+        return None;
+    }
+    let group = job.task_groups.iter().find(|group| group.name == alloc.task_group)?;
+    let tasks = || alloc.allocated_resources.tasks.values();
+    let total = |part: fn(&wire::AllocatedTask) -> i64| {
+        tasks().map(|task| u64::try_from(part(task)).unwrap_or_default()).fold(0, u64::saturating_add)
+    };
+    let networks = group.tasks.iter().flat_map(|task| &task.resources.networks).chain(&group.networks);
+    let ports: BTreeSet<u16> =
+        networks.flat_map(|network| &network.reserved_ports).map(|port| port.value).collect();
+    let asked = group.tasks.iter().flat_map(|task| &task.constraints);
+    let asked = job.constraints.iter().chain(&group.constraints).chain(asked);
+    let migrate = group.migrate.unwrap_or(wire::Migrate { max_parallel: 1, min_healthy_time: 0 });
+    Some(AllocFact {
+        id: alloc.id.clone(),
+        work: Work {
+            namespace: alloc.namespace.clone(),
+            job: alloc.job_id.clone(),
+            group: alloc.task_group.clone(),
+            kind: kind(&job.kind),
+            priority: job.priority,
+            needs: Resources {
+                cpu_mhz: total(|task| task.cpu.cpu_shares),
+                memory_mib: total(|task| task.memory.memory_mb),
+            },
+            ports: ports.into_iter().filter(|port| *port > 0).collect(),
+            grace: grace(group),
+        },
+        wanted: alloc.desired_status == "run",
+        running: alloc.client_status == "running",
+        disk_mib: u64::try_from(alloc.allocated_resources.shared.disk_mb).unwrap_or_default(),
+        devices: tasks().any(|task| !task.devices.is_empty()),
+        datacenters: job.datacenters.clone(),
+        constraints: asked.map(constraint).collect(),
+        max_parallel: migrate.max_parallel,
+        min_healthy_time: nanos(migrate.min_healthy_time),
+    })
+}
+
+/// What blocked evaluations ask for, a fact a group, in order. `jobs`: by namespace and id.
+///
+/// A job has one blocked evaluation at most; where there are more all the same, the larger count holds.
+pub fn blocked(
+    evaluations: &[wire::Evaluation],
+    jobs: &BTreeMap<(String, String), wire::Job>,
+) -> Vec<BlockedFact> {
+    let mut found: BTreeMap<(&str, &str, &str), BlockedFact> = BTreeMap::new();
+    for evaluation in evaluations.iter().filter(|evaluation| evaluation.status == "blocked") {
+        let job = jobs.get(&(evaluation.namespace.clone(), evaluation.job_id.clone()));
+        for (name, failed) in &evaluation.failed {
+            let group = job.and_then(|job| job.task_groups.iter().find(|group| group.name == *name));
+            let quota = !evaluation.quota_limit_reached.is_empty();
+            let helped = failed.nodes_exhausted > 0 && !quota;
+            let fact = BlockedFact {
+                namespace: evaluation.namespace.clone(),
+                job: evaluation.job_id.clone(),
+                group: name.clone(),
+                placements: failed.coalesced_failures.saturating_add(1),
+                needs: group.map(asked),
+                exhausted: if helped {
+                    failed.dimension_exhausted.keys().cloned().collect()
+                } else {
+                    BTreeSet::new()
+                },
+            };
+            let key = (&*evaluation.namespace, &*evaluation.job_id, &**name);
+            let known = found.entry(key).or_insert_with(|| fact.clone());
+            if known.placements < fact.placements {
+                *known = fact;
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
+/// How many there are of each group of a job.
+pub fn group_counts(status: &wire::ScaleStatus) -> BTreeMap<String, GroupCount> {
+    let count = |group: &wire::GroupScale| GroupCount {
+        desired: group.desired,
+        placed: group.placed,
+        running: group.running,
+        healthy: group.healthy,
+    };
+    status.task_groups.iter().map(|(name, group)| (name.clone(), count(group))).collect()
+}
+
+/// What constraints name of nodes: `${…}`, each once.
+pub(crate) fn named<'a>(allocs: impl IntoIterator<Item = &'a AllocFact>) -> BTreeSet<String> {
+    let constraints = allocs.into_iter().flat_map(|alloc| &alloc.constraints);
+    let sides = constraints.flat_map(|constraint| [&constraint.left, &constraint.right]);
+    sides.filter(|side| side.starts_with("${")).cloned().collect()
+}
+
+/// The value of `${…}` on a node, as Nomad interpolates it in constraints.
+fn property(node: &wire::Node, target: &str) -> Option<String> {
+    let inner = target.strip_prefix("${")?.strip_suffix('}')?;
+    match inner {
+        "node.unique.id" => Some(node.id.clone()),
+        "node.unique.name" => Some(node.name.clone()),
+        "node.datacenter" => Some(node.datacenter.clone()),
+        "node.class" => Some(node.node_class.clone()),
+        "node.pool" => Some(node.node_pool.clone()),
+        _ => {
+            let attribute = inner.strip_prefix("attr.").and_then(|name| node.attributes.get(name));
+            attribute.or_else(|| node.meta.get(inner.strip_prefix("meta.")?)).cloned()
+        }
+    }
+}
+
+fn kind(text: &str) -> WorkKind {
+    match text {
+        "batch" => WorkKind::Batch,
+        "system" => WorkKind::System,
+        "sysbatch" => WorkKind::Sysbatch,
+        _ => WorkKind::Service,
+    }
+}
+
+fn constraint(wire: &wire::Constraint) -> ConstraintFact {
+    let wire::Constraint { left, operand, right } = wire.clone();
+    ConstraintFact { left, operand, right }
+}
+
+/// How long one of a group takes to end once it is told to; see [`NodeFact::grace`].
+fn grace(group: &wire::TaskGroup) -> Duration {
+    let one = |task: &wire::Task| nanos(task.shutdown_delay).saturating_add(nanos(task.kill_timeout));
+    let longest = |leader: bool| group.tasks.iter().filter(|task| task.leader == leader).map(one).max();
+    let delay = nanos(group.shutdown_delay.unwrap_or_default());
+    [longest(true), longest(false)].into_iter().flatten().fold(delay, Duration::saturating_add)
+}
+
+/// What one of a group asks for.
+fn asked(group: &wire::TaskGroup) -> Resources {
+    let total = |part: fn(&wire::TaskResources) -> i64| {
+        let parts = group.tasks.iter().map(|task| u64::try_from(part(&task.resources)).unwrap_or_default());
+        parts.fold(0, u64::saturating_add)
+    };
+    Resources { cpu_mhz: total(|task| task.cpu), memory_mib: total(|task| task.memory_mb) }
+}
+
+fn nanos(nanos: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or_default())
+}
+
+/// Nomad's list of ports: `22,80,8000-8100`. What is no port is left out.
+fn ports(text: &str) -> BTreeSet<u16> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.trim().parse::<u16>().ok()?..=last.trim().parse().ok()?)
+    };
+    text.split(',').filter_map(range).flatten().collect()
+}

@@ -1,0 +1,215 @@
+//! What is read of Nomad.
+
+use crate::client::{Nomad, Request};
+use crate::error::NomadError;
+use crate::facts::{self, AllocFact, BlockedFact, GroupCount, NodeFact};
+use crate::wire;
+use fleet::{ErrorClass, InstanceId, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+/// Jobs of blocked evaluations that are asked about at one look; what the rest ask for stays open.
+const MAX_BLOCKED_JOBS: usize = 50;
+/// Allocations that have not ended.
+const LIVING: &str = r#"ClientStatus == "pending" or ClientStatus == "running" or ClientStatus == "unknown""#;
+
+/// What does not change: a node until its index moves, a version of a job ever.
+#[derive(Debug, Default)]
+pub(crate) struct Cache {
+    nodes: BTreeMap<String, Arc<wire::Node>>,
+    jobs: BTreeMap<JobVersion, Arc<wire::Job>>,
+}
+
+/// Namespace, id, version.
+type JobVersion = (String, String, u64);
+
+impl Nomad {
+    /// The nodes of the fleet's pool and class, in all states, without what is on them; by id.
+    ///
+    /// A read. One call, and one more for each node that changed since it was last seen: a quiet cluster costs
+    /// one. The token needs `node:read`.
+    pub async fn nodes(&self) -> Result<Vec<NodeFact>, NomadError> {
+        let nodes = self.wire_nodes().await?;
+        Ok(nodes.iter().map(|node| facts::node(node, Vec::new(), &BTreeSet::new())).collect())
+    }
+
+    /// The nodes of the fleet's pool and class with what is on them, by id: enough to say what fits where.
+    ///
+    /// A read. As [`Nomad::nodes`], one call more for each 1,000 allocations, and one for each version of a job
+    /// that was not seen before. The token needs `node:read`, and `read-job` on the namespaces. Work in
+    /// namespaces that are not asked about is not seen: it seems to take no room.
+    pub async fn survey(&self) -> Result<Vec<NodeFact>, NomadError> {
+        let nodes = self.wire_nodes().await?;
+        let ids: BTreeSet<&str> = nodes.iter().map(|node| &*node.id).collect();
+        let mut allocs: Vec<wire::Alloc> = Vec::new();
+        for namespace in self.namespaces() {
+            let query = [
+                ("namespace", namespace),
+                ("resources", "true"),
+                ("task_states", "false"),
+                ("filter", LIVING),
+            ];
+            let request = Request::read("list allocations", &["allocations"], &query);
+            allocs.extend(self.list(&request).await?);
+        }
+        allocs.retain(|alloc| ids.contains(&*alloc.node_id));
+        let jobs = self.jobs_of(&allocs).await?;
+        let mut by_node: BTreeMap<&str, Vec<AllocFact>> = BTreeMap::new();
+        for alloc in &allocs {
+            let fact = jobs.get(&version(alloc)).and_then(|job| facts::alloc(alloc, job));
+            by_node.entry(&alloc.node_id).or_default().extend(fact);
+        }
+        let named = facts::named(by_node.values().flatten());
+        let fact =
+            |node: &Arc<wire::Node>| facts::node(node, by_node.remove(&*node.id).unwrap_or_default(), &named);
+        Ok(nodes.iter().map(fact).collect())
+    }
+
+    /// One node with all on it that the token may see, as it is now: nothing that was known before is used.
+    ///
+    /// A read, of two calls. `NotFound`: there is no such node.
+    pub async fn node(&self, id: &NodeId) -> Result<NodeFact, NomadError> {
+        let node: wire::Node = self.ask(&Request::read("read node", &["node", id.as_str()], &[])).await?;
+        let path = ["node", id.as_str(), "allocations"];
+        let allocs: Option<Vec<wire::Alloc>> =
+            self.ask(&Request::read("list allocations of node", &path, &[])).await?;
+        let allocs: Vec<AllocFact> =
+            allocs.iter().flatten().filter_map(|alloc| facts::alloc(alloc, alloc.job.as_ref()?)).collect();
+        let named = facts::named(&allocs);
+        Ok(facts::node(&node, allocs, &named))
+    }
+
+    /// As [`Nomad::node`], and sure to be on this instance.
+    ///
+    /// `Conflict`: it is on another, or on none, as far as its attributes tell.
+    pub async fn verified_node(&self, id: &NodeId, instance: &InstanceId) -> Result<NodeFact, NomadError> {
+        let node = self.node(id).await?;
+        if node.instance.as_ref() == Some(instance) {
+            Ok(node)
+        } else {
+            let (wanted, found) = (instance.clone(), node.instance);
+            Err(NomadError::OtherInstance { node: id.clone(), wanted, found })
+        }
+    }
+
+    /// Placements that Nomad cannot make, a fact a group, in order.
+    ///
+    /// A read, of one call a namespace and one a job that is blocked. Jobs come and go in between: what one asks
+    /// for stays open then.
+    pub async fn blocked(&self) -> Result<Vec<BlockedFact>, NomadError> {
+        let mut evaluations: Vec<wire::Evaluation> = Vec::new();
+        for namespace in self.namespaces() {
+            let query = [("namespace", namespace), ("status", "blocked")];
+            evaluations
+                .extend(self.list(&Request::read("list evaluations", &["evaluations"], &query)).await?);
+        }
+        let mut jobs = BTreeMap::new();
+        for evaluation in &evaluations {
+            let key = (evaluation.namespace.clone(), evaluation.job_id.clone());
+            if jobs.len() >= MAX_BLOCKED_JOBS || jobs.contains_key(&key) {
+                continue;
+            }
+            let (namespace, id) = &key;
+            let query = [("namespace", &**namespace)];
+            match self.ask::<wire::Job>(&Request::read("read job", &["job", id], &query)).await {
+                Ok(job) if !job.stop => drop(jobs.insert(key, job)),
+                Ok(_) => {}
+                Err(error) if error.class() == ErrorClass::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(facts::blocked(&evaluations, &jobs))
+    }
+
+    /// How many there are of each group of a job.
+    ///
+    /// A read. `NotFound`: there is no such job. The token needs `read-job-scaling` or `read-job`.
+    pub async fn group_counts(
+        &self,
+        namespace: &str,
+        job: &str,
+    ) -> Result<BTreeMap<String, GroupCount>, NomadError> {
+        let query = [("namespace", namespace)];
+        let path = ["job", job, "scale"];
+        let request = Request::read("read job scale", &path, &query);
+        Ok(facts::group_counts(&self.ask::<wire::ScaleStatus>(&request).await?))
+    }
+
+    /// Every node of the fleet, whole: asked for where it changed since it was last seen.
+    async fn wire_nodes(&self) -> Result<Vec<Arc<wire::Node>>, NomadError> {
+        let options = &self.shared.options;
+        let stubs: Vec<wire::NodeStub> = self.list(&Request::read("list nodes", &["nodes"], &[])).await?;
+        let ours = |wanted: &Option<String>, is: &String| wanted.as_ref().is_none_or(|wanted| wanted == is);
+        let ours = |stub: &wire::NodeStub| {
+            ours(&options.node_pool, &stub.node_pool) && ours(&options.node_class, &stub.node_class)
+        };
+        let mut nodes = BTreeMap::new();
+        for stub in stubs.into_iter().filter(ours) {
+            let known = self.cache().nodes.get(&stub.id).cloned();
+            let known =
+                known.filter(|node| node.modify_index == stub.modify_index && node.status == stub.status);
+            let node = match known {
+                Some(node) => node,
+                None => match self.ask(&Request::read("read node", &["node", &stub.id], &[])).await {
+                    Ok(node) => Arc::new(node),
+                    // It was purged since it was listed.
+                    Err(error) if error.class() == ErrorClass::NotFound => continue,
+                    Err(error) => return Err(error),
+                },
+            };
+            nodes.insert(stub.id, node);
+        }
+        self.cache().nodes.clone_from(&nodes);
+        Ok(nodes.into_values().collect())
+    }
+
+    /// The versions of jobs that these allocations run: asked for where they were not seen before.
+    async fn jobs_of(
+        &self,
+        allocs: &[wire::Alloc],
+    ) -> Result<BTreeMap<JobVersion, Arc<wire::Job>>, NomadError> {
+        let mut jobs = BTreeMap::new();
+        for alloc in allocs {
+            let key = version(alloc);
+            if jobs.contains_key(&key) {
+                continue;
+            }
+            let known = self.cache().jobs.get(&key).cloned();
+            let job = match known {
+                Some(job) => Some(job),
+                None => self.job_of(alloc).await?.map(Arc::new),
+            };
+            if let Some(job) = job {
+                jobs.insert(key, job);
+            }
+        }
+        self.cache().jobs.clone_from(&jobs);
+        Ok(jobs)
+    }
+
+    /// The job as an allocation carries it: the version that it runs, not the newest.
+    async fn job_of(&self, alloc: &wire::Alloc) -> Result<Option<wire::Job>, NomadError> {
+        let path = ["allocation", &*alloc.id];
+        let request = Request::read("read allocation", &path, &[]);
+        match self.ask::<wire::Alloc>(&request).await {
+            Ok(alloc) => Ok(alloc.job),
+            Err(error) if error.class() == ErrorClass::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn namespaces(&self) -> impl Iterator<Item = &str> {
+        let named = &self.shared.options.namespaces;
+        let all = named.is_empty().then_some("*");
+        all.into_iter().chain(named.iter().map(|name| &**name))
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        // A panic elsewhere leaves nothing half done in here.
+        self.shared.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn version(alloc: &wire::Alloc) -> JobVersion {
+    (alloc.namespace.clone(), alloc.job_id.clone(), alloc.job_version.unwrap_or_default())
+}
