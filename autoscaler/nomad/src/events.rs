@@ -147,6 +147,10 @@ impl Follower {
             // It would come again: skipped, and made up for by looking at everything.
             self.index = 0;
         }
+        self.rest();
+    }
+
+    fn rest(&mut self) {
         self.stream = None;
         self.line.clear();
         self.resume = Some(self.clock.monotonic() + self.pause);
@@ -173,9 +177,9 @@ impl Follower {
         let chunk = stream.chunk().await;
         let chunk = chunk.map_err(|error| NomadError::Cut { call: CALL, source: error.without_url() })?;
         let Some(mut rest) = chunk.as_deref() else {
-            self.stream = None;
             // It ended as it should: the server stops. What was missed is made up for at the next beginning.
-            return Ok(self.resume = Some(self.clock.monotonic() + self.pause));
+            self.rest();
+            return Ok(());
         };
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             self.extend(&rest[..end])?;

@@ -36,16 +36,18 @@ pub struct Node {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) datacenter: String,
-    pub(crate) node_pool: String,
-    pub(crate) node_class: String,
+    #[serde(rename = "NodePool")]
+    pub(crate) pool: String,
+    #[serde(rename = "NodeClass")]
+    pub(crate) class: String,
     pub(crate) status: String,
     pub(crate) scheduling_eligibility: String,
     #[serde(deserialize_with = "nullable")]
     pub(crate) attributes: BTreeMap<String, String>,
     #[serde(deserialize_with = "nullable")]
     pub(crate) meta: BTreeMap<String, String>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) node_resources: NodeResources,
+    #[serde(rename = "NodeResources", deserialize_with = "nullable")]
+    pub(crate) resources: NodeResources,
     #[serde(deserialize_with = "nullable")]
     pub(crate) reserved_resources: NodeResources,
     pub(crate) drain_strategy: Option<DrainStrategy>,

@@ -13,15 +13,15 @@ use std::time::Duration;
 pub fn node(node: &wire::Node, mut allocs: Vec<AllocFact>, named: &BTreeSet<String>) -> NodeFact {
     allocs.sort();
     let instance = node.attributes.get(INSTANCE_ATTRIBUTE).filter(|text| !text.is_empty());
-    let (all, reserved) = (&node.node_resources, &node.reserved_resources);
+    let (all, reserved) = (&node.resources, &node.reserved_resources);
     let left = |all: i64, reserved: i64| u64::try_from(all.saturating_sub(reserved)).unwrap_or_default();
     let value = |target: &String| Some((target.clone(), property(node, target)?));
     NodeFact {
         id: NodeId::from(&*node.id),
         instance: instance.map(|text| InstanceId::from(&**text)),
         name: node.name.clone(),
-        pool: node.node_pool.clone(),
-        class: node.node_class.clone(),
+        pool: node.pool.clone(),
+        class: node.class.clone(),
         datacenter: node.datacenter.clone(),
         status: match &*node.status {
             "initializing" => NodeStatus::Initializing,
@@ -154,8 +154,8 @@ fn property(node: &wire::Node, target: &str) -> Option<String> {
         "node.unique.id" => Some(node.id.clone()),
         "node.unique.name" => Some(node.name.clone()),
         "node.datacenter" => Some(node.datacenter.clone()),
-        "node.class" => Some(node.node_class.clone()),
-        "node.pool" => Some(node.node_pool.clone()),
+        "node.class" => Some(node.class.clone()),
+        "node.pool" => Some(node.pool.clone()),
         _ => {
             let attribute = inner.strip_prefix("attr.").and_then(|name| node.attributes.get(name));
             attribute.or_else(|| node.meta.get(inner.strip_prefix("meta.")?)).cloned()

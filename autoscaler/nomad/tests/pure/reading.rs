@@ -1,0 +1,163 @@
+//! From Nomad's JSON to facts.
+
+use crate::{alloc, node, seconds};
+use autoscaler_nomad::facts::{self, DrainFact, Found, NodeFact, NodeStatus, Twins, find, twins};
+use autoscaler_nomad::wire;
+use fleet::{InstanceId, NodeId, Resources, Timestamp, WorkKind};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).expect("it is Nomad's JSON")
+}
+
+fn a_node() -> Value {
+    json!({
+        "ID": "8c1a", "Name": "one", "Datacenter": "dc1", "NodePool": "spot", "NodeClass": "", "Status": "ready",
+        "SchedulingEligibility": "ineligible", "ModifyIndex": 7, "Meta": null,
+        "Attributes": { "unique.platform.aws.instance-id": "i-0123", "kernel.name": "linux" },
+        "NodeResources": {
+            "Cpu": { "CpuShares": 4000 }, "Memory": { "MemoryMB": 2048 }, "Disk": { "DiskMB": 5000 },
+            "Networks": [{ "Device": "lo" }]
+        },
+        "ReservedResources": {
+            "Cpu": { "CpuShares": 500 }, "Memory": { "MemoryMB": 48 }, "Disk": { "DiskMB": 0 },
+            "Networks": { "ReservedHostPorts": "22,8000-8002" }
+        },
+        "DrainStrategy": {
+            "Deadline": 90_000_000_000_i64, "IgnoreSystemJobs": true,
+            "ForceDeadline": "2026-03-01T00:01:30Z", "StartedAt": "2026-03-01T00:00:00Z"
+        },
+        "LastDrain": { "Status": "draining", "Meta": { "by": "muster", "reason": "spot-interruption" } }
+    })
+}
+
+fn a_job() -> Value {
+    let second = 1_000_000_000_i64;
+    json!({
+        "ID": "shop", "Namespace": "default", "Type": "service", "Priority": 70, "Version": 3,
+        "Datacenters": ["*"], "Constraints": [{ "LTarget": "${attr.kernel.name}", "Operand": "=", "RTarget": "linux" }],
+        "TaskGroups": [{
+            "Name": "web", "Count": 2, "ShutdownDelay": 5 * second, "Constraints": null,
+            "Migrate": { "MaxParallel": 2, "MinHealthyTime": 10 * second },
+            "Networks": [{ "ReservedPorts": [{ "Label": "http", "Value": 8080 }], "DynamicPorts": null }],
+            "Tasks": [
+                { "Name": "main", "Leader": true, "ShutdownDelay": 0, "KillTimeout": 30 * second },
+                { "Name": "log", "Leader": false, "ShutdownDelay": second, "KillTimeout": 4 * second },
+                { "Name": "proxy", "Leader": false, "ShutdownDelay": 0, "KillTimeout": 2 * second }
+            ]
+        }]
+    })
+}
+
+fn an_alloc() -> Value {
+    json!({
+        "ID": "f00d", "NodeID": "8c1a", "Namespace": "default", "JobID": "shop", "TaskGroup": "web",
+        "DesiredStatus": "run", "ClientStatus": "running",
+        "AllocatedResources": {
+            "Shared": { "DiskMB": 300 },
+            "Tasks": {
+                "main": { "Cpu": { "CpuShares": 500 }, "Memory": { "MemoryMB": 256 }, "Devices": null },
+                "log": { "Cpu": { "CpuShares": 100 }, "Memory": { "MemoryMB": 64 } }
+            }
+        }
+    })
+}
+
+#[test]
+fn a_node_is_read_with_what_is_left_of_it() {
+    let named = BTreeSet::from(["${attr.kernel.name}".to_owned(), "${meta.rack}".to_owned()]);
+    let node = facts::node(&read(a_node()), Vec::new(), &named);
+    assert_eq!(node.instance, Some(InstanceId::from("i-0123")));
+    assert_eq!((node.status, node.eligible), (NodeStatus::Ready, false));
+    assert_eq!(node.capacity, Resources { cpu_mhz: 3500, memory_mib: 2000 });
+    assert_eq!(node.reserved_ports, BTreeSet::from([22, 8000, 8001, 8002]));
+    let properties = BTreeMap::from([("${attr.kernel.name}".to_owned(), "linux".to_owned())]);
+    assert_eq!(node.properties, properties);
+    let deadline = Timestamp::parse("2026-03-01T00:01:30Z").ok();
+    assert_eq!(node.drain, Some(DrainFact { deadline, ignores_system_jobs: true }));
+    assert_eq!(node.last_drain.expect("it had one").meta["reason"], "spot-interruption");
+}
+
+#[test]
+fn gos_zero_time_is_no_deadline() {
+    let mut node = a_node();
+    node["DrainStrategy"]["ForceDeadline"] = json!("0001-01-01T00:00:00Z");
+    let drain = facts::node(&read(node), Vec::new(), &BTreeSet::new()).drain;
+    assert_eq!(drain.expect("it drains").deadline, None);
+}
+
+#[test]
+fn an_allocation_is_read_with_its_job() {
+    let fact = facts::alloc(&read(an_alloc()), &read(a_job())).expect("it runs");
+    assert_eq!(fact.work.needs, Resources { cpu_mhz: 600, memory_mib: 320 });
+    assert_eq!((fact.work.kind, fact.work.priority), (WorkKind::Service, 70));
+    assert_eq!(fact.work.ports, [8080]);
+    assert_eq!((fact.max_parallel, fact.min_healthy_time), (2, seconds(10)));
+    assert_eq!(fact.constraints.len(), 1);
+    // Group 5 s, leader 30 s, then the longest of the others, 5 s.
+    assert_eq!(fact.work.grace, seconds(40));
+}
+
+#[test]
+fn ended_allocations_are_no_facts() {
+    for status in ["complete", "failed", "lost"] {
+        let mut ended = an_alloc();
+        ended["ClientStatus"] = json!(status);
+        assert_eq!(facts::alloc(&read(ended), &read(a_job())), None, "{status}");
+    }
+    let mut unknown = an_alloc();
+    unknown["ClientStatus"] = json!("unknown");
+    assert!(facts::alloc(&read(unknown), &read(a_job())).is_some());
+}
+
+#[test]
+fn blocked_placements_are_counted_with_what_they_ask_for() {
+    let mut job = a_job();
+    job["TaskGroups"][0]["Tasks"][0]["Resources"] = json!({ "CPU": 500, "MemoryMB": 256, "Networks": null });
+    let evaluations: Vec<wire::Evaluation> = read(json!([
+        { "Namespace": "default", "JobID": "shop", "Status": "blocked", "FailedTGAllocs": { "web": {
+            "NodesExhausted": 3, "DimensionExhausted": { "memory": 3 }, "CoalescedFailures": 2 } } },
+        { "Namespace": "default", "JobID": "gone", "Status": "blocked", "FailedTGAllocs": { "web": {
+            "NodesExhausted": 0, "DimensionExhausted": null, "CoalescedFailures": 0 } } },
+        { "Namespace": "default", "JobID": "done", "Status": "complete", "FailedTGAllocs": { "web": {} } }
+    ]));
+    let jobs = BTreeMap::from([(("default".to_owned(), "shop".to_owned()), read(job))]);
+    let blocked = facts::blocked(&evaluations, &jobs);
+    let seen: Vec<_> =
+        blocked.iter().map(|one| (&*one.job, one.placements, one.needs, one.exhausted.len())).collect();
+    let needs = Some(Resources { cpu_mhz: 500, memory_mib: 256 });
+    assert_eq!(seen, [("gone", 1, None, 0), ("shop", 3, needs, 1)]);
+}
+
+#[test]
+fn an_instance_is_found_once_among_nodes_that_are_not_down() {
+    let on = |id: &str, instance: &str, status| NodeFact {
+        instance: Some(InstanceId::from(instance)),
+        status,
+        ..node(id, Vec::new())
+    };
+    let mut nodes = vec![on("a", "i-1", NodeStatus::Down), on("b", "i-1", NodeStatus::Ready)];
+    assert!(matches!(find(&nodes, &InstanceId::from("i-1")), Found::One(node) if node.id.as_str() == "b"));
+    assert_eq!(find(&nodes, &InstanceId::from("i-2")), Found::None);
+    assert_eq!(twins(&nodes), []);
+    nodes.push(on("c", "i-1", NodeStatus::Ready));
+    assert!(matches!(find(&nodes, &InstanceId::from("i-1")), Found::Several(nodes) if nodes.len() == 2));
+    let ids = ["b", "c"].map(NodeId::from).to_vec();
+    assert_eq!(twins(&nodes), [Twins::Instance(InstanceId::from("i-1"), ids)]);
+}
+
+#[test]
+fn nodes_of_one_name_are_told() {
+    let named = |id: &str| NodeFact { name: "web".to_owned(), ..node(id, Vec::new()) };
+    let ids = ["a", "b"].map(NodeId::from).to_vec();
+    assert_eq!(twins(&[named("b"), named("a")]), [Twins::Name("web".to_owned(), ids)]);
+}
+
+#[test]
+fn facts_survive_a_journal() {
+    let mut fact = facts::node(&read(a_node()), vec![alloc("a", 1, 2)], &BTreeSet::new());
+    fact.allocs.extend(facts::alloc(&read(an_alloc()), &read(a_job())));
+    let bytes = postcard::to_stdvec(&fact).expect("it is written");
+    assert_eq!(postcard::from_bytes::<NodeFact>(&bytes).expect("it is read"), fact);
+}
