@@ -134,12 +134,15 @@ impl Errors {
             Situation::Saturated => return self.saturated.add(bin, tempo.weight, RARE_KEEP),
             Situation::SaturatedByLoad => return self.by_load.add(bin, tempo.weight, RARE_KEEP),
             Situation::Usual | Situation::Ordinary(_) | Situation::AtRest => {
-                let all = self.all.tails();
-                let here = self.here(context.situation, &all);
+                let number = number(context.situation);
                 let keeps = (tempo.keep.phase, tempo.keep.day);
-                self.phases.learn(context.phase, bin, tempo.weight, keeps, &all, &here);
+                {
+                    let all = self.all.share_above(0.0, |_| 0.0);
+                    let here = self.ordinary[number].share_above(SHRINK, &all);
+                    self.phases.learn(context.phase, bin, tempo.weight, keeps, &all, &here);
+                }
                 self.all.add(bin, tempo.weight, keep);
-                self.ordinary[number(context.situation)].add(bin, tempo.weight, keep);
+                self.ordinary[number].add(bin, tempo.weight, keep);
             }
         }
         self.restless = off.abs() + (self.restless - off.abs()) * tempo.keep.restless;

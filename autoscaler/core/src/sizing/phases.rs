@@ -43,16 +43,16 @@ impl Phases {
 
     /// Learns that a forecast for `phase` came out in `bin`.
     ///
-    /// * `all`, `here`: tails of all errors, and of those in the situation that the forecast was made in: what
-    ///   would have been said without phases.
+    /// * `all`, `here`: the share of ratios at or above an edge, of all errors, and of those in the situation that the
+    ///   forecast was made in: what would have been said without phases.
     pub fn learn(
         &mut self,
         phase: u8,
         bin: usize,
         weight: f64,
         keeps: (f64, f64),
-        all: &Tails,
-        here: &Tails,
+        all: &impl Fn(usize) -> f64,
+        here: &impl Fn(usize) -> f64,
     ) {
         let (keep, keep_score) = keeps;
         let step = bin.checked_sub(DOWN).map(|up| up / PAIR);
@@ -80,7 +80,7 @@ impl Phases {
     pub fn apply(&self, phase: u8, over: usize, all: &Tails, here: &Tails) -> Tails {
         let mut factors = [0.0_f64; STEPS];
         for minute in 0..=over {
-            let tails = self.tails((usize::from(phase) + minute) % MINUTES, 0, all);
+            let tails = self.tails((usize::from(phase) + minute) % MINUTES, 0, &|edge| all[edge]);
             for (factor, (step, tail)) in factors.iter_mut().zip(tails.iter().enumerate()) {
                 let whole = all[DOWN + step * PAIR].max(1e-9);
                 *factor = factor.max(tail / whole);
@@ -101,7 +101,7 @@ impl Phases {
     /// an hour away and of the whole where it has not been seen often.
     ///
     /// * `lowest`: steps below it are not asked for, and stay 0.
-    fn tails(&self, minute: usize, lowest: usize, all: &Tails) -> [f64; STEPS] {
+    fn tails(&self, minute: usize, lowest: usize, all: &impl Fn(usize) -> f64) -> [f64; STEPS] {
         let twin = (minute + MINUTES / 2) % MINUTES;
         let total = |m: usize| f64::from(self.totals[m]);
         let (of_own, of_both) =
@@ -111,7 +111,7 @@ impl Phases {
         for step in (lowest..STEPS).rev() {
             own += f64::from(self.counts[minute * STEPS + step]);
             both += f64::from(self.counts[twin * STEPS + step]);
-            let whole = all[DOWN + step * PAIR];
+            let whole = all(DOWN + step * PAIR);
             let half = (own + both + SHRINK * whole) * of_both;
             tails[step] = (own + SHRINK * half) * of_own;
         }
@@ -119,7 +119,14 @@ impl Phases {
     }
 
     /// Compares how well jumps were foretold without and with phases.
-    fn judge(&mut self, phase: u8, step: Option<usize>, keep: f64, all: &Tails, here: &Tails) {
+    fn judge(
+        &mut self,
+        phase: u8,
+        step: Option<usize>,
+        keep: f64,
+        all: &impl Fn(usize) -> f64,
+        here: &impl Fn(usize) -> f64,
+    ) {
         let tails = self.tails(usize::from(phase), JUMPS[0], all);
         let likelihood = |share: f64, jumped: bool| {
             let share = share.clamp(1e-4, 1.0 - 1e-4);
@@ -129,9 +136,9 @@ impl Phases {
         for jump in JUMPS {
             let edge = DOWN + jump * PAIR;
             let jumped = step.is_some_and(|s| s >= jump);
-            let factor = (tails[jump] / all[edge].max(1e-9)).max(LEAST);
-            self.without += likelihood(here[edge], jumped);
-            self.with += likelihood(here[edge] * factor, jumped);
+            let factor = (tails[jump] / all(edge).max(1e-9)).max(LEAST);
+            self.without += likelihood(here(edge), jumped);
+            self.with += likelihood(here(edge) * factor, jumped);
         }
     }
 }
@@ -156,7 +163,8 @@ mod tests {
             let phase = Phases::of(minute * 60_000);
             let bin = bin_of(if phase % 30 == 2 { 3.0 } else { 1.0 });
             let tails = all.tails();
-            phases.learn(phase, bin, 1.0, (1.0, 1.0), &tails, &tails);
+            let at = |edge: usize| tails[edge];
+            phases.learn(phase, bin, 1.0, (1.0, 1.0), &at, &at);
             all.add(bin, 1.0, 1.0);
         }
         assert!(phases.help());
@@ -174,7 +182,8 @@ mod tests {
         for minute in 0..3 * 1440_i64 {
             let bin = bin_of(if minute % 37 == 0 { 3.0 } else { 1.0 });
             let tails = all.tails();
-            phases.learn(Phases::of(minute * 60_000), bin, 1.0, (1.0, 1.0), &tails, &tails);
+            let at = |edge: usize| tails[edge];
+            phases.learn(Phases::of(minute * 60_000), bin, 1.0, (1.0, 1.0), &at, &at);
             all.add(bin, 1.0, 1.0);
         }
         assert!(!phases.help());

@@ -1,7 +1,7 @@
 //! What each size of the fleet would cost: its units, and the risk that they are too few.
 
 use super::errors::Outlook;
-use super::ratios::{BINS, DOWN, EDGES, Tails, UP, into, tail_above};
+use super::ratios::{BINS, DOWN, Scale, Tails, UP, tail_above};
 use crate::number::whole;
 
 /// Prices of breach that are tried: what a minute above the level counts for, in multiples of a minute of the
@@ -52,15 +52,24 @@ impl Wood<'_> {
         (demand + self.base) / (self.forecast + self.base)
     }
 
+    /// The sizes at the upward edges.
+    fn sizes(&self, scale: Scale) -> Steps {
+        let mut sizes = [0.0; UP + 1];
+        for (size, edge) in sizes.iter_mut().zip(&scale.edges[DOWN..]) {
+            *size = self.units(*edge);
+        }
+        sizes
+    }
+
     /// The risks of the sizes at the upward edges.
-    fn risks(&self, tails: &Tails) -> Risks {
+    fn risks(&self, scale: Scale, tails: &Tails) -> Steps {
         let mut risks = [0.0; UP + 1];
         // The ratio of saturation is a straight line over the edges: two points of it are enough.
         let full = |edge: f64| self.ratio(self.units(edge));
         let (from, slope) = (full(1.0), full(2.0) - full(1.0));
         let mut bin = DOWN;
-        for ((risk, tail), edge) in risks.iter_mut().zip(&tails[DOWN..]).zip(&EDGES[DOWN..]) {
-            let share = into(from + slope * (edge - 1.0), &mut bin);
+        for ((risk, tail), edge) in risks.iter_mut().zip(&tails[DOWN..]).zip(&scale.edges[DOWN..]) {
+            let share = scale.into(from + slope * (edge - 1.0), &mut bin);
             let (low, high) = (tails[bin.min(BINS)], tails[(bin + 1).min(BINS)]);
             *risk = tail + SATURATION * (low + (high - low) * share);
         }
@@ -68,10 +77,10 @@ impl Wood<'_> {
     }
 
     /// The risk of a size.
-    fn risk(&self, tails: &Tails, risks: &Risks, units: f64) -> f64 {
+    fn risk(&self, scale: Scale, tails: &Tails, risks: &Steps, units: f64) -> f64 {
         let ratio = self.ratio(units * self.level);
         if ratio >= 1.0 {
-            return risk_between(risks, 0, ratio);
+            return risk_between(scale, risks, 0, ratio);
         }
         tail_above(tails, ratio) + SATURATION * tail_above(tails, self.ratio(units))
     }
@@ -80,9 +89,9 @@ impl Wood<'_> {
 /// The risk of a size that is so many times what the forecast needs, linear between the upward edges.
 ///
 /// * `edge`: one at or below it.
-fn risk_between(risks: &Risks, edge: usize, ratio: f64) -> f64 {
+fn risk_between(scale: Scale, risks: &Steps, edge: usize, ratio: f64) -> f64 {
     let mut bin = DOWN + edge;
-    let share = into(ratio, &mut bin);
+    let share = scale.into(ratio, &mut bin);
     let low = bin - DOWN;
     risks[low] + (risks[(low + 1).min(UP)] - risks[low]) * share
 }
@@ -94,17 +103,19 @@ struct Rungs {
     risks: [f64; RUNGS],
 }
 
-/// The risk of the sizes at which the level is reached when demand comes out at one of the upward edges.
-type Risks = [f64; UP + 1];
+/// Something of each of the sizes at which the level is reached when demand comes out at one of the upward edges.
+type Steps = [f64; UP + 1];
 
 impl Ladder {
     /// Sizes from the floor up to where no ratio on record would breach. O(bins).
     pub fn of(wood: &Wood<'_>) -> Self {
-        let then = wood.risks(&wood.outlook.then);
-        let soon = wood.outlook.soon.as_ref().map(|tails| wood.risks(tails));
+        let scale = Scale::get();
+        let sizes = wood.sizes(scale);
+        let then = wood.risks(scale, &wood.outlook.then);
+        let soon = wood.outlook.soon.as_ref().map(|tails| wood.risks(scale, tails));
         let mut ladder = Self { then: Rungs::NONE, soon: Rungs::NONE };
-        ladder.then.whole(wood, &then);
-        ladder.soon.parts(wood, soon.as_ref().unwrap_or(&then));
+        ladder.then.whole(wood, scale, &sizes, &then);
+        ladder.soon.parts(wood, scale, &sizes, soon.as_ref().unwrap_or(&then));
         ladder
     }
 
@@ -135,17 +146,17 @@ impl Rungs {
     }
 
     /// Sizes rounded up.
-    fn whole(&mut self, wood: &Wood<'_>, risks: &Risks) {
+    fn whole(&mut self, wood: &Wood<'_>, scale: Scale, sizes: &Steps, risks: &Steps) {
         let lowest = whole(wood.floor).clamp(wood.min, wood.max);
-        self.push(lowest, wood.risk(&wood.outlook.then, risks, lowest));
+        self.push(lowest, wood.risk(scale, &wood.outlook.then, risks, lowest));
         let mut last = lowest;
-        for (k, edge) in EDGES[DOWN..].iter().enumerate() {
-            let units = whole(wood.units(*edge)).min(wood.max);
+        for (k, size) in sizes.iter().enumerate() {
+            let units = whole(*size).min(wood.max);
             if units <= last {
                 continue;
             }
             last = units;
-            let risk = risk_between(risks, k, wood.ratio(units * wood.level));
+            let risk = risk_between(scale, risks, k, wood.ratio(units * wood.level));
             self.push(units, risk);
             // More would cost more for nothing.
             if units >= wood.max || risk <= 0.0 {
@@ -155,15 +166,14 @@ impl Rungs {
     }
 
     /// Sizes as they are.
-    fn parts(&mut self, wood: &Wood<'_>, risks: &Risks) {
+    fn parts(&mut self, wood: &Wood<'_>, scale: Scale, sizes: &Steps, risks: &Steps) {
         let lowest = wood.keep_floor.clamp(wood.min, wood.max);
         let tails = wood.outlook.soon.as_ref().unwrap_or(&wood.outlook.then);
-        self.push(lowest, wood.risk(tails, risks, lowest));
-        for (edge, risk) in EDGES[DOWN..].iter().zip(risks) {
-            let units = wood.units(*edge);
+        self.push(lowest, wood.risk(scale, tails, risks, lowest));
+        for (units, risk) in sizes.iter().copied().zip(risks) {
             if units >= wood.max {
                 if lowest < wood.max {
-                    self.push(wood.max, wood.risk(tails, risks, wood.max));
+                    self.push(wood.max, wood.risk(scale, tails, risks, wood.max));
                 }
                 break;
             }
@@ -182,7 +192,14 @@ impl Rungs {
         let (units, risks) = (&self.units, &self.risks);
         let mut hull = [0_usize; RUNGS];
         let mut top = 0;
-        for rung in 1..self.count {
+        // What the dearest price comes to so far: a rung of more units than that is too dear at any.
+        let dearest = prices.last().copied().unwrap_or(0.0);
+        let mut least = units[0] + dearest * risks[0];
+        for rung in 1..self.count.min(RUNGS) {
+            if units[rung] > least {
+                break;
+            }
+            least = least.min(units[rung] + dearest * risks[rung]);
             while top > 0 {
                 let (a, b) = (hull[top - 1], hull[top]);
                 let bends = (risks[a] - risks[b]) * (units[rung] - units[b])

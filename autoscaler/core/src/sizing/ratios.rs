@@ -81,6 +81,13 @@ impl Ratios {
         f64::from(self.above[edge])
     }
 
+    /// The share of ratios at or above an edge but the last, with `weight` observations behind them that are spread as
+    /// `backing`: for who asks for a few.
+    pub fn share_above(&self, weight: f64, backing: impl Fn(usize) -> f64) -> impl Fn(usize) -> f64 {
+        let share = 1.0 / (self.total() + weight).max(f64::MIN_POSITIVE);
+        move |edge| (self.above(edge) + weight * backing(edge)) * share
+    }
+
     /// The share of ratios at or above each edge: 1 at the lowest, 0 at the highest.
     pub fn tails(&self) -> Tails {
         self.backed_by(0.0, &[0.0; BINS + 1])
@@ -100,25 +107,40 @@ impl Ratios {
 /// The share of ratios at or above each of [`EDGES`]: never ascending.
 pub(super) type Tails = [f64; BINS + 1];
 
-/// How far `ratio` lies into its bin, 0..=1.
-///
-/// * `bin`: a bin at or below the one sought; moved up to it, so that ascending questions cost O(1) each. [`BINS`]
-///   for what lies beyond.
-pub(super) fn into(ratio: f64, bin: &mut usize) -> f64 {
-    let edges = &*EDGES;
-    while *bin < BINS && edges[*bin + 1] <= ratio {
-        *bin += 1;
+/// The edges at hand: who asks for them often spares a look at whether they have been made.
+#[derive(Clone, Copy)]
+pub(super) struct Scale {
+    pub edges: &'static [f64; BINS + 1],
+    narrow: &'static [f64; BINS],
+}
+
+impl Scale {
+    pub fn get() -> Self {
+        Self { edges: &EDGES, narrow: &NARROW }
     }
-    if *bin >= BINS {
-        return 0.0;
+
+    /// How far `ratio` lies into its bin, 0..=1.
+    ///
+    /// * `bin`: a bin at or below the one sought; moved up to it, so that ascending questions cost O(1) each. [`BINS`]
+    ///   for what lies beyond.
+    #[inline]
+    pub fn into(self, ratio: f64, bin: &mut usize) -> f64 {
+        let mut at = *bin;
+        while at < BINS && self.edges[at + 1] <= ratio {
+            at += 1;
+        }
+        *bin = at;
+        if at >= BINS {
+            return 0.0;
+        }
+        ((ratio - self.edges[at]) * self.narrow[at]).clamp(0.0, 1.0)
     }
-    ((ratio - edges[*bin]) * NARROW[*bin]).clamp(0.0, 1.0)
 }
 
 /// The share of ratios above `ratio`, linear between the edges.
 pub(super) fn tail_above(tails: &Tails, ratio: f64) -> f64 {
     let mut bin = bin_of(ratio);
-    let share = into(ratio, &mut bin);
+    let share = Scale::get().into(ratio, &mut bin);
     if bin >= BINS { 0.0 } else { tails[bin] + (tails[bin + 1] - tails[bin]) * share }
 }
 

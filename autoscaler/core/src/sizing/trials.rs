@@ -23,6 +23,8 @@ pub(super) const WARINESS: [Wary; 5] = [
     Wary { rise_risk: 0.1, gain: 2.0 },
     Wary { rise_risk: 0.04, gain: 4.0 },
 ];
+/// The share of the allowed flip-flops that leads to each step of wariness but the first, in steps.
+const STEPS: [f32; WARINESS.len() - 1] = [1.0, 2.0, 3.0, 4.0];
 /// How many settings are tried.
 pub(super) const TRIALS: usize = PRICES.len() * PATIENCES.len();
 /// The setting to begin with: dear enough to be safe on what nothing is known of.
@@ -176,12 +178,12 @@ impl Trials {
         for (cost, target) in fared.cost.iter_mut().zip(row_ago(1)) {
             *cost = *cost * keep + f32::from(*target);
         }
+        let serving = serving.map(f32::from);
         for (count, level) in [(&mut fared.breach, rules.level), (&mut fared.saturated, 1.0)] {
-            let limits = thirds.map(|demand| short(demand / level));
+            let [first, middle, last] = thirds.map(|demand| short(demand / level));
             for (count, serving) in count.iter_mut().zip(&serving) {
-                let serving = f32::from(*serving);
-                let over = limits.iter().map(|limit| if *limit > serving { 1.0 / 3.0 } else { 0.0 });
-                *count = *count * keep + over.sum::<f32>();
+                let third = |limit: f32| if limit > *serving { 1.0 / 3.0 } else { 0.0 };
+                *count = *count * keep + (third(first) + third(middle) + third(last));
             }
         }
         fared.flips.iter_mut().for_each(|flips| *flips *= keep);
@@ -210,71 +212,62 @@ impl Trials {
             peaks: if block == 1 { rules.hold.clamp(1, PEAKS) } else { PEAKS },
         };
         self.targets.copy_within(row(self.ticks + RECENT - 1), row(self.ticks).start);
+        for gave_back in &mut self.gave_back {
+            *gave_back = gave_back.saturating_add(1);
+        }
         let mut prices = PRICES;
         for price in &mut prices {
             *price = if urgent { price.max(URGENT) } else { *price } * rules.size;
         }
         let (needs, soon) = (ladder.cheapest(&prices), ladder.cheapest_soon(&prices));
         let mut risks = Risks { ladder, units: u16::MAX, risk: 0.0 };
-        // Flip-flops of a fleet, as steps of wariness.
-        let days = (f64::from(self.fared.ticks) * real(tempo.tick) / DAY_MILLIS) + ASSUMED;
-        let steps = short(real(signed(WARINESS.len() - 1)) / (FLIPS * days));
-        for (number, (need, least)) in needs.into_iter().enumerate() {
+        let wariness = self.wariness(tempo);
+        let mut keeps = [0; TRIALS];
+        for (number, keeps) in keeps.chunks_exact_mut(PATIENCES.len()).enumerate() {
+            let need = needs[number].0;
             self.needs[number] = few_units(need);
-            let asks = Asks { need: self.needs[number], least, price: prices[number] };
-            for (k, patience) in PATIENCES.into_iter().enumerate() {
-                let fleet = number * PATIENCES.len() + k;
-                let step = usize::from(few_units(f64::from(self.fared.flips[fleet] * steps)));
-                let wary = step.min(WARINESS.len() - 1);
-                let keep = whole(soon[number].0 * rises[wary]).clamp(need, rules.max.max(need));
-                let peak = &mut self.peaks[self.span * TRIALS + fleet];
-                *peak = if turns { few_units(keep) } else { few_units(keep).max(*peak) };
-                self.decide_one(fleet, &now, &asks, (patience, WARINESS[wary].gain), &mut risks);
+            let most = rules.max.max(need);
+            // Most of those that share a price are equally wary.
+            let mut last = None;
+            for (keep, wary) in keeps.iter_mut().zip(&wariness[number * PATIENCES.len()..]) {
+                *keep = match last {
+                    Some((same, keep)) if same == wary => keep,
+                    _ => few_units(whole(soon[number].0 * rises[usize::from(*wary)]).clamp(need, most)),
+                };
+                last = Some((wary, *keep));
+            }
+        }
+        let span = self.span * TRIALS;
+        for (peak, keep) in self.peaks[span..span + TRIALS].iter_mut().zip(keeps) {
+            *peak = if turns { keep } else { keep.max(*peak) };
+        }
+        let Self { targets, missed, surplus, gave_back, fared, peaks, .. } = self;
+        let state = targets[row(self.ticks)].iter_mut().zip(missed).zip(surplus).zip(gave_back);
+        for (number, (((target, missed), surplus), gave_back)) in state.enumerate() {
+            let price = number / PATIENCES.len();
+            let asks = Asks { need: self.needs[price], least: needs[price].1, price: prices[price] };
+            let (patience, gain) =
+                (PATIENCES[number % PATIENCES.len()], WARINESS[usize::from(wariness[number])].gain);
+            let mut fleet = OnPaper { target, missed, surplus, gave_back };
+            if asks.need >= *fleet.target {
+                fared.flips[number] += f32::from(u8::from(fleet.buy(&now, &asks, gain, &mut risks)));
+            } else if fleet.is_patient_no_more(&now, &asks, patience, &mut risks) {
+                let peak_ago = |ago: usize| peaks[(self.span + PEAKS - ago) % PEAKS * TRIALS + number];
+                fleet.give_back((0..now.peaks).map(peak_ago).max().unwrap_or(u16::MAX));
             }
         }
     }
 
-    /// Sets one setting's target of this tick.
-    ///
-    /// * `patience`: savings that must have been missed before anything is given back; `least_gain`: what is gained
-    ///   at least by what is bought shortly after a release.
-    fn decide_one(
-        &mut self,
-        number: usize,
-        now: &Now,
-        asks: &Asks,
-        (patience, least_gain): (f64, f64),
-        risks: &mut Risks<'_>,
-    ) {
-        let target = &mut self.targets[row(self.ticks).start + number];
-        let gave_back = &mut self.gave_back[number];
-        let (need, before) = (asks.need, *target);
-        *gave_back = gave_back.saturating_add(1);
-        if need >= before {
-            (self.missed[number], self.surplus[number]) = (0.0, 0);
-            let lately = usize::from(*gave_back) <= now.flip && before > 0;
-            if need > before && (!lately || asks.gain(before, risks) >= least_gain) {
-                *target = need;
-                if lately {
-                    self.fared.flips[number] += 1.0;
-                    *gave_back = u16::MAX;
-                }
-            }
-            return;
+    /// Flip-flops of each fleet, as steps of wariness.
+    fn wariness(&self, tempo: &Tempo) -> [u8; TRIALS] {
+        let days = (f64::from(self.fared.ticks) * real(tempo.tick) / DAY_MILLIS) + ASSUMED;
+        let steps = short(real(signed(WARINESS.len() - 1)) / (FLIPS * days));
+        let mut wariness = [0; TRIALS];
+        for (wary, flips) in wariness.iter_mut().zip(&self.fared.flips) {
+            let used = flips * steps;
+            *wary = STEPS.iter().map(|step| u8::from(used >= *step)).sum();
         }
-        let surplus = self.surplus[number].saturating_add(1);
-        let missed = self.missed[number] + short(asks.gain(before, risks).clamp(0.0, 1e6)) * now.minutes;
-        (self.missed[number], self.surplus[number]) = (missed, surplus);
-        if usize::from(surplus) < now.hold || f64::from(missed) <= patience {
-            return;
-        }
-        let peak_ago = |ago: usize| self.peaks[(self.span + PEAKS - ago) % PEAKS * TRIALS + number];
-        let peak = (0..now.peaks).map(peak_ago).max().unwrap_or(before);
-        if peak < before {
-            *target = peak;
-            *gave_back = 0;
-            (self.missed[number], self.surplus[number]) = (0.0, 0);
-        }
+        wariness
     }
 
     /// Looks the choice of setting over: the cheapest of those that keep the promise, else the one that comes
@@ -365,6 +358,57 @@ struct Now {
     hold: usize,
     /// How many spans of peaks cover the hold.
     peaks: usize,
+}
+
+/// A setting's fleet.
+struct OnPaper<'a> {
+    target: &'a mut u16,
+    missed: &'a mut f32,
+    surplus: &'a mut u16,
+    gave_back: &'a mut u16,
+}
+
+impl OnPaper<'_> {
+    /// Buys what is needed and not there.
+    ///
+    /// * `least_gain`: what is gained at least by what is bought shortly after a release.
+    /// * returns: whether that made a flip-flop.
+    #[inline]
+    fn buy(&mut self, now: &Now, asks: &Asks, least_gain: f64, risks: &mut Risks<'_>) -> bool {
+        let before = *self.target;
+        (*self.missed, *self.surplus) = (0.0, 0);
+        if asks.need == before {
+            return false;
+        }
+        let lately = usize::from(*self.gave_back) <= now.flip && before > 0;
+        if lately && asks.gain(before, risks) < least_gain {
+            return false;
+        }
+        *self.target = asks.need;
+        if lately {
+            *self.gave_back = u16::MAX;
+        }
+        lately
+    }
+
+    /// Counts what is missed because less would do, and says whether it has been enough, for long enough.
+    ///
+    /// * `patience`: savings that must have been missed before anything is given back.
+    #[inline]
+    fn is_patient_no_more(&mut self, now: &Now, asks: &Asks, patience: f64, risks: &mut Risks<'_>) -> bool {
+        *self.surplus = self.surplus.saturating_add(1);
+        *self.missed += short(asks.gain(*self.target, risks).clamp(0.0, 1e6)) * now.minutes;
+        usize::from(*self.surplus) >= now.hold && f64::from(*self.missed) > patience
+    }
+
+    /// Gives back what has not been needed, if that is any.
+    fn give_back(&mut self, peak: u16) {
+        if peak < *self.target {
+            *self.target = peak;
+            *self.gave_back = 0;
+            (*self.missed, *self.surplus) = (0.0, 0);
+        }
+    }
 }
 
 /// What a price asks for.
