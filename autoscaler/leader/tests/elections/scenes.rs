@@ -1,0 +1,230 @@
+//! Single scenes: what one fault does, and when.
+
+use crate::world::{Fault, Link, SECOND, World};
+use autoscaler_leader::paper::LedgerAnswer;
+use autoscaler_leader::{
+    Answer, CallId, Effect, Elector, Event, LEASE, LedgerError, LedgerRead, LedgerRequest, LedgerVersion,
+    Lock, MAX_LEDGER_BYTES, Request, Role, SessionId, Term,
+};
+use std::time::Duration;
+
+/// Two processes, of which one leads.
+fn led() -> (World, usize, usize) {
+    let mut world = World::new(1, 2);
+    world.run_for(10 * SECOND);
+    let [leader] = world.writers()[..] else { panic!("one leads: {:?}", world.trail) };
+    (world, leader, 1 - leader)
+}
+
+/// How long after now the other one leads.
+fn until_leads(world: &mut World, place: usize) -> Duration {
+    let since = world.now;
+    world.run_for(20 * SECOND);
+    let (at, _, _) = *world.elections.last().expect("somebody was elected");
+    assert_eq!(world.writers(), [place], "{:?}", world.trail);
+    at - since
+}
+
+#[test]
+fn a_killed_leader_is_followed_within_eleven_seconds() {
+    let (mut world, leader, other) = led();
+    world.fault_in(Duration::ZERO, Fault::Kill(leader));
+    let took = until_leads(&mut world, other);
+    assert!(took >= 9 * SECOND && took <= 11 * SECOND, "{took:?}");
+}
+
+#[test]
+fn a_frozen_leader_is_followed_and_wakes_as_a_standby() {
+    let (mut world, leader, other) = led();
+    world.fault_in(Duration::ZERO, Fault::Freeze(leader));
+    let took = until_leads(&mut world, other);
+    assert!(took <= 11 * SECOND, "{took:?}");
+    world.fault_in(Duration::ZERO, Fault::Thaw(leader));
+    world.run_for(SECOND);
+    assert!(
+        matches!(world.role(leader), Some(Role::Standby { leader: Some(_) })),
+        "{:?}",
+        world.role(leader)
+    );
+    assert_eq!(world.writers(), [other]);
+}
+
+#[test]
+fn a_leader_that_resigns_is_followed_at_once() {
+    let (mut world, leader, other) = led();
+    world.fault_in(Duration::ZERO, Fault::Resign(leader));
+    let took = until_leads(&mut world, other);
+    assert!(took <= Duration::from_millis(200), "no lock delay: {took:?}");
+}
+
+#[test]
+fn a_session_destroyed_by_an_operator_stops_the_leader_at_once() {
+    let (mut world, leader, other) = led();
+    world.fault_in(Duration::ZERO, Fault::EndSessions(leader));
+    world.run_for(Duration::from_millis(100));
+    assert_eq!(world.writers(), [] as [usize; 0], "its watch told it");
+    assert!(matches!(world.role(leader), Some(Role::Standby { .. })));
+    world.run_for(6 * SECOND);
+    assert_eq!(world.writers().len(), 1, "one of the two, {leader} or {other}");
+}
+
+#[test]
+fn without_consul_a_leader_stops_after_its_lease_and_says_so() {
+    let (mut world, leader, _) = led();
+    for place in 0..2 {
+        world.fault_in(Duration::ZERO, Fault::Link(place, Link::Cut));
+        world.fault_in(20 * SECOND, Fault::Link(place, Link::Up));
+    }
+    world.run_for(LEASE + SECOND / 10);
+    assert_eq!(world.writers(), [] as [usize; 0]);
+    assert_eq!(world.role(leader), Some(Role::Lost { term: Term(1) }));
+    let troubles = world.elector(leader).status(world.now).troubles;
+    assert!(
+        troubles.iter().any(|trouble| trouble.operation == "renew" && trouble.failures > 2),
+        "{troubles:?}"
+    );
+    world.run_for(30 * SECOND);
+    assert_eq!(world.writers().len(), 1, "and one leads again");
+}
+
+#[test]
+fn a_hiccup_of_consul_shorter_than_the_lease_is_nothing() {
+    let (mut world, leader, _) = led();
+    for place in 0..2 {
+        world.fault_in(Duration::ZERO, Fault::Link(place, Link::Cut));
+        world.fault_in(2 * SECOND, Fault::Link(place, Link::Up));
+    }
+    world.run_for(20 * SECOND);
+    assert_eq!(world.writers(), [leader]);
+    assert_eq!(world.elections.len(), 1, "{:?}", world.trail);
+    assert!(!world.trail.iter().any(|line| line.contains("Lost")), "{:?}", world.trail);
+}
+
+#[test]
+fn a_leader_whose_answers_come_too_late_lets_go_of_the_lock() {
+    let (mut world, leader, other) = led();
+    world.fault_in(Duration::ZERO, Fault::Link(leader, Link::Slow));
+    world.run_for(120 * SECOND);
+    assert_eq!(world.writers(), [other], "{:?}", world.trail);
+}
+
+#[test]
+fn a_lone_process_leads_without_consul_until_it_stops() {
+    let mut elector = Elector::alone();
+    let leads = Effect::Became(Role::Leader { term: Term(1) });
+    assert_eq!(elector.handle(Event::Timer, SECOND), [leads]);
+    let day = Duration::from_secs(86_400);
+    assert!(elector.may_write(day));
+    assert_eq!(elector.permit_until(day, 15 * SECOND), Some(day + 15 * SECOND));
+    assert_eq!(elector.handle(Event::Resign, day), [Effect::Resigned, Effect::Became(Role::Resigned)]);
+    assert!(!elector.may_write(day));
+    assert_eq!(elector.handle(Event::Timer, day), []);
+}
+
+/// Answers the request of this kind that is among the effects.
+fn answer(
+    elector: &mut Elector,
+    effects: &[Effect],
+    label: &str,
+    answer: Answer,
+    now: Duration,
+) -> Vec<Effect> {
+    let call = call_of(effects, label).unwrap_or_else(|| panic!("no {label} in {effects:?}"));
+    elector.handle(Event::Answered { call, answer }, now)
+}
+
+fn call_of(effects: &[Effect], label: &str) -> Option<CallId> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Call { call, request } if request.label() == label => Some(*call),
+        _ => None,
+    })
+}
+
+/// An elector that leads, by a lock that it asked for at 1 s and got at `got`.
+fn elected(got: Duration) -> (Elector, SessionId) {
+    let mut elector = Elector::contender();
+    let ours = SessionId("ours".to_owned());
+    let first = elector.handle(Event::Timer, SECOND);
+    let after = answer(&mut elector, &first, "register", Answer::Registered(Ok(())), SECOND);
+    answer(&mut elector, &after, "create_session", Answer::SessionCreated(Ok(ours.clone())), SECOND);
+    let free = Lock { index: 7, ..Lock::default() };
+    let seen = answer(&mut elector, &first, "watch", Answer::Watched(Ok(free)), SECOND);
+    answer(&mut elector, &seen, "acquire", Answer::Acquired(Ok(true)), got);
+    (elector, ours)
+}
+
+#[test]
+fn a_lease_counts_from_the_beginning_of_a_proof_not_from_its_answer() {
+    let (elector, _) = elected(3 * SECOND);
+    assert!(elector.may_write(4 * SECOND));
+    assert!(!elector.may_write(5 * SECOND), "asked at 1 s, 4 s of lease");
+    assert_eq!(
+        elector.permit_until(3 * SECOND, 15 * SECOND),
+        Some(5 * SECOND),
+        "no permit outlives the lease"
+    );
+    assert_eq!(elector.permit_until(3 * SECOND, SECOND), Some(4 * SECOND));
+    assert_eq!(elector.permit_until(5 * SECOND, SECOND), None);
+    let (elector, _) = elected(6 * SECOND);
+    assert_eq!(elector.role(6 * SECOND), Role::Lost { term: Term(1) }, "an answer that slept proves nothing");
+}
+
+#[test]
+fn an_answer_to_a_question_that_was_given_up_changes_nothing() {
+    let mut elector = Elector::contender();
+    let first = elector.handle(Event::Timer, SECOND);
+    let call = call_of(&first, "register").expect("it registers first");
+    let again = elector.handle(Event::Timer, 10 * SECOND);
+    assert_eq!(call_of(&again, "register"), None, "after a pause");
+    let late = Event::Answered { call, answer: Answer::Registered(Ok(())) };
+    assert_eq!(call_of(&elector.handle(late, 10 * SECOND), "create_session"), None);
+    assert!(call_of(&elector.handle(Event::Timer, 11 * SECOND), "register").is_some());
+}
+
+#[test]
+fn only_a_lock_that_was_seen_to_be_free_is_asked_for() {
+    let mut elector = Elector::contender();
+    let first = elector.handle(Event::Timer, SECOND);
+    let held =
+        Lock { session: Some(SessionId("theirs".to_owned())), holder: Some("they".to_owned()), index: 3 };
+    let mut seen = answer(&mut elector, &first, "watch", Answer::Watched(Ok(held)), SECOND);
+    assert!(seen.contains(&Effect::Became(Role::Standby { leader: Some("they".to_owned()) })), "{seen:?}");
+    seen.extend(answer(&mut elector, &first, "register", Answer::Registered(Ok(())), SECOND));
+    let made = Answer::SessionCreated(Ok(SessionId("ours".to_owned())));
+    seen.extend(answer(&mut elector, &seen.clone(), "create_session", made, SECOND));
+    assert_eq!(call_of(&seen, "acquire"), None);
+    let watched = call_of(&seen, "watch").expect("it goes on watching");
+    let watches =
+        |effect: &Effect| matches!(effect, Effect::Call { request: Request::Watch { after: 3, .. }, .. });
+    assert!(seen.iter().any(watches), "from what it saw");
+    let free = Answer::Watched(Ok(Lock { index: 4, ..Lock::default() }));
+    let now = elector.handle(Event::Answered { call: watched, answer: free }, 2 * SECOND);
+    assert!(call_of(&now, "acquire").is_some(), "{now:?}");
+}
+
+#[test]
+fn a_ledger_is_written_by_the_leader_alone_and_over_what_it_knows() {
+    let (mut world, leader, _) = led();
+    let now = world.now;
+    let session = world.elector(leader).session().expect("it leads").clone();
+    let write = |bytes: &[u8], expected, session: &SessionId| LedgerRequest::Write {
+        name: "web".to_owned(),
+        bytes: bytes.to_vec(),
+        expected,
+        session: session.clone(),
+    };
+    let LedgerAnswer::Written(Ok(version)) =
+        world.consul.ledger(&write(b"one", LedgerVersion(0), &session), now)
+    else {
+        panic!("the first write makes it");
+    };
+    let stale = world.consul.ledger(&write(b"two", LedgerVersion(0), &session), now);
+    assert!(matches!(stale, LedgerAnswer::Written(Err(LedgerError::Conflict { .. }))), "{stale:?}");
+    let other = SessionId("theirs".to_owned());
+    let fenced = world.consul.ledger(&write(b"two", version, &other), now);
+    assert!(matches!(fenced, LedgerAnswer::Written(Err(LedgerError::Fenced { .. }))), "{fenced:?}");
+    let large = world.consul.ledger(&write(&vec![0; MAX_LEDGER_BYTES + 1], version, &session), now);
+    assert!(matches!(large, LedgerAnswer::Written(Err(LedgerError::TooLarge { .. }))));
+    let read = world.consul.ledger(&LedgerRequest::Read { name: "web".to_owned() }, now);
+    assert_eq!(read, LedgerAnswer::Read(Ok(LedgerRead { bytes: b"one".to_vec(), version })));
+}
