@@ -348,12 +348,11 @@ impl Elector {
     }
 
     fn note_trouble(&mut self, operation: &'static str, failure: Failure, now: Duration) {
-        match self.troubles.iter_mut().find(|trouble| trouble.operation == operation) {
-            Some(trouble) => {
-                trouble.failures = trouble.failures.saturating_add(1);
-                trouble.failure = failure;
-            }
-            None => self.troubles.push(Trouble { operation, since: now, failures: 1, failure }),
+        if let Some(trouble) = self.troubles.iter_mut().find(|trouble| trouble.operation == operation) {
+            trouble.failures = trouble.failures.saturating_add(1);
+            trouble.failure = failure;
+        } else {
+            self.troubles.push(Trouble { operation, since: now, failures: 1, failure });
         }
     }
 

@@ -174,15 +174,13 @@ impl Consul {
         if !self.sessions.contains_key(session) {
             return Err(Failure::SessionGone);
         }
-        match &self.lock.session {
-            Some(held) => Ok(held == session),
-            None => {
-                self.lock.session = Some(session.clone());
-                self.lock.holder = Some(holder.to_owned());
-                self.touch();
-                Ok(true)
-            }
+        if let Some(holder) = &self.lock.session {
+            return Ok(holder == session);
         }
+        self.lock.session = Some(session.clone());
+        self.lock.holder = Some(holder.to_owned());
+        self.touch();
+        Ok(true)
     }
 
     fn write_ledger(
