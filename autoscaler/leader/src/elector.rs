@@ -284,14 +284,13 @@ impl Elector {
             return;
         }
         let until = begun + LEASE;
-        match &mut self.leading {
-            Some(leading) => leading.until = leading.until.max(until),
-            None => {
-                self.terms += 1;
-                self.leading = Some(Leading { term: Term(self.terms), known: now, until });
-            }
+        if self.leading.is_none() {
+            self.terms += 1;
         }
-        self.fence.set(self.leading.map(|leading| leading.until));
+        let term = Term(self.terms);
+        let leading = self.leading.get_or_insert(Leading { term, known: now, until });
+        leading.until = leading.until.max(until);
+        self.fence.set(Some(leading.until));
     }
 
     /// The lock was not ours at some time after `begun`. Returns whether that is news.

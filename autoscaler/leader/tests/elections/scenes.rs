@@ -22,7 +22,7 @@ fn until_leads(world: &mut World, place: usize) -> Duration {
     world.run_for(20 * SECOND);
     let (at, _, _) = *world.elections.last().expect("somebody was elected");
     assert_eq!(world.writers(), [place], "{:?}", world.trail);
-    at - since
+    at.saturating_sub(since)
 }
 
 #[test]

@@ -179,7 +179,7 @@ impl World {
                     self.happen(place, caller, Event::Timer);
                 }
             }
-            What::Fault(fault) => self.break_something(fault),
+            What::Fault(fault) => self.break_something(&fault),
         }
     }
 
@@ -189,7 +189,7 @@ impl World {
             Request::Renew => {
                 let lock = self.consul.lock(self.now);
                 let back = self.now + self.delay(place);
-                if back - sent <= ANSWER_WITHIN / 2 && self.passes(place) {
+                if back.saturating_sub(sent) <= ANSWER_WITHIN / 2 && self.passes(place) {
                     let at = back + self.delay(place);
                     self.schedule(at, What::Feeds { place, caller, call, lock });
                 }
@@ -284,7 +284,7 @@ impl World {
         let leases = others.filter_map(|(_, process)| process.as_ref()?.elector.fence().until());
         let last = leases.chain([self.killed]).max().unwrap_or_default();
         assert!(last + MARGIN <= self.now || last.is_zero(), "{}", self.story("a lease ended just before"));
-        let without = self.now - self.led_at;
+        let without = self.now.saturating_sub(self.led_at);
         self.elections.push((self.now, place, without));
     }
 
@@ -292,7 +292,7 @@ impl World {
         let (out, watch) = (self.delay(place), matches!(request, Request::Watch { .. }));
         let broken = |class| {
             let failure = Failure::Api(ApiError::new(class, "consul", request.label(), None, "no answer"));
-            let answer = match request {
+            let answer = match &request {
                 Request::Register => Answer::Registered(Err(failure)),
                 Request::CreateSession => Answer::SessionCreated(Err(failure)),
                 Request::Renew => Answer::Renewed(Err(failure)),
@@ -322,10 +322,10 @@ impl World {
         }
     }
 
-    fn break_something(&mut self, fault: Fault) {
+    fn break_something(&mut self, fault: &Fault) {
         self.trail.push(format!("{:?} {fault:?}", self.now));
         self.calm_since = self.now;
-        match fault {
+        match *fault {
             Fault::Freeze(place) => {
                 if let Some(process) = &mut self.places[place] {
                     process.frozen.get_or_insert(self.now);
@@ -377,7 +377,7 @@ impl World {
     fn thaw(&mut self, place: usize) {
         let Some(process) = &mut self.places[place] else { return };
         let Some(since) = process.frozen.take() else { return };
-        let long = self.now - since >= LEASE;
+        let long = self.now.saturating_sub(since) >= LEASE;
         assert!(
             !long || !process.elector.may_write(self.now),
             "seed: place {place} woke and would have written"
@@ -408,7 +408,7 @@ impl World {
         if !writers.is_empty() {
             self.led_at = self.now;
         } else if able {
-            let waited = self.now - self.led_at.max(self.calm_since);
+            let waited = self.now.saturating_sub(self.led_at.max(self.calm_since));
             assert!(waited <= WITHIN, "{}", self.story("nobody leads"));
         }
     }
