@@ -27,8 +27,8 @@ const CALL: Call = Call { operation: "follow events", write: false };
 #[derive(Debug)]
 pub enum Heard {
     /// The stream begins, for the first time or again: something may have been missed before, so that the
-    /// listener has to look at everything once ([`Nomad::survey`]). What follows happened after that or, some of
-    /// it, shortly before.
+    /// listener has to look at everything once ([`Nomad::survey`]). The first time, what Nomad still keeps of the
+    /// past follows; its index tells.
     Began,
     /// A node changed.
     Node(NodeEvent),
@@ -41,7 +41,8 @@ pub enum Heard {
 /// A node after a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeEvent {
-    /// Nomad's word for the change: `NodeDrain`, `NodeEligibility`, `NodeRegistration`, …
+    /// Nomad's word for the change: `NodeDrain`, `NodeRegistration`, … Go by the fields: Nomad 1.10 calls a change
+    /// of eligibility `NodeDrain`, too.
     pub kind: String,
     /// The index of the change.
     pub index: u64,
@@ -87,7 +88,7 @@ pub struct AllocEvent {
 pub struct Follower {
     nomad: Nomad,
     clock: Arc<dyn Clock>,
-    /// Of the last change that was heard; 0: from now on.
+    /// Of the last change that was heard; 0: from what Nomad still keeps.
     index: u64,
     stream: Option<Response>,
     /// What came of the line that is not whole yet.
@@ -137,7 +138,8 @@ impl Follower {
             };
             if let Err(error) = done {
                 self.end(&error);
-                return Heard::Ended(error);
+                // After what was heard before.
+                self.heard.push_back(Heard::Ended(error));
             }
         }
     }

@@ -98,8 +98,13 @@ impl From<serde_json::Value> for ReservedPorts {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct DrainStrategy {
+    /// Nanoseconds; negative for a drain that is forced at once.
+    pub deadline: i64,
     pub ignore_system_jobs: bool,
+    #[serde(deserialize_with = "nullable")]
     pub force_deadline: String,
+    #[serde(deserialize_with = "nullable")]
+    pub started_at: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -52,17 +52,17 @@ fn nanos(deadline: DrainDeadline) -> i64 {
     }
 }
 
-/// What Nomad answers to a change of a node.
+/// What Nomad answers to a change of a node. Nomad 1.10 leaves its `NodeModifyIndex` at 0.
 #[derive(Deserialize)]
 struct Changed {
-    #[serde(rename = "NodeModifyIndex")]
+    #[serde(rename = "Index")]
     index: u64,
 }
 
 impl Nomad {
     /// Makes a node ineligible and drains it, in one step.
     ///
-    /// * returns: the node's index after the change: what is seen with a smaller one is older.
+    /// * returns: the index of the change: what is heard with a smaller one happened before.
     ///
     /// Idempotent but for the deadline, which counts from the last call: send what is left of it. A drain that
     /// is under way is replaced. Over for Nomad is not empty: see [`crate::facts::NodeFact::movable`].

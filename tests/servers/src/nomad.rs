@@ -20,6 +20,8 @@ pub struct NomadOptions {
     pub acl: bool,
     /// Whether its HTTP is HTTPS and asks for clients' certificates; see [`Nomad::tls`]. Without clients only.
     pub tls: bool,
+    /// Whether it waits for a second server that never comes, and so has no leader. Without clients only.
+    pub leaderless: bool,
 }
 
 /// A client to start: 2,000 MHz and 1,024 MiB, whatever the machine has, with `raw_exec`.
@@ -213,12 +215,12 @@ impl Nomad {
     }
 
     fn wait_for_leader(&mut self) {
-        let http = self.http;
+        let (http, leaderless) = (self.http, self.options.leaderless);
         // With TLS nothing is said here: whoever speaks TLS waits by itself.
         if self.tls.is_none() {
             self.server.wait_for("a leader", || {
                 let answer = request(http, "GET", "/v1/status/leader", &[], "").ok()?;
-                (answer.status == 200 && answer.body.len() > 4).then_some(())
+                (leaderless || answer.status == 200 && answer.body.len() > 4).then_some(())
             });
         }
     }
@@ -292,15 +294,18 @@ fn server_configuration(
     tls: Option<&NomadTls>,
 ) -> String {
     let mut text = common("server", directory, http, rpc, options.acl);
-    text.push_str(
+    let expect = if options.leaderless { 2 } else { 1 };
+    write!(
+        text,
         r"
-server {
+server {{
   enabled = true
-  bootstrap_expect = 1
+  bootstrap_expect = {expect}
   raft_multiplier = 1
-}
-",
-    );
+}}
+"
+    )
+    .expect("text");
     if let Some(NomadTls { ca, .. }) = tls {
         let place = ca.parent().expect("it is in a directory").display();
         write!(

@@ -31,11 +31,7 @@ pub fn node(node: &wire::Node, mut allocs: Vec<AllocFact>, named: &BTreeSet<Stri
             _ => NodeStatus::Other,
         },
         eligible: node.scheduling_eligibility == "eligible",
-        drain: node.drain_strategy.as_ref().map(|drain| DrainFact {
-            // Go's zero time, in the year 1, says that there is none.
-            deadline: Timestamp::parse(&drain.force_deadline).ok().filter(|at| *at > Timestamp::EPOCH),
-            ignores_system_jobs: drain.ignore_system_jobs,
-        }),
+        drain: node.drain_strategy.as_ref().map(drain),
         last_drain: node
             .last_drain
             .as_ref()
@@ -145,6 +141,13 @@ pub(crate) fn named<'a>(allocs: impl IntoIterator<Item = &'a AllocFact>) -> BTre
     let constraints = allocs.into_iter().flat_map(|alloc| &alloc.constraints);
     let sides = constraints.flat_map(|constraint| [&constraint.left, &constraint.right]);
     sides.filter(|side| side.starts_with("${")).cloned().collect()
+}
+
+fn drain(drain: &wire::DrainStrategy) -> DrainFact {
+    // A forced one has no deadline of its own. Go's zero time, in the year 1, says that there is none.
+    let told_at = if drain.deadline < 0 { &drain.started_at } else { &drain.force_deadline };
+    let deadline = Timestamp::parse(told_at).ok().filter(|at| *at > Timestamp::EPOCH);
+    DrainFact { deadline, ignores_system_jobs: drain.ignore_system_jobs }
 }
 
 /// The value of `${…}` on a node, as Nomad interpolates it in constraints.

@@ -2,15 +2,13 @@
 
 use crate::{alloc, node, seconds};
 use autoscaler_nomad::facts::{AllocFact, DrainDeadline, drain_deadline, latest_deadline};
-use fleet::{Timestamp, WorkKind};
+use fleet::{Timestamp, Work, WorkKind};
 use proptest::prelude::*;
 
 fn of_group(mut one: AllocFact, group: &str, grace: u64, max_parallel: u32) -> AllocFact {
-    one.work.job = "shop".to_owned();
-    one.work.group = group.to_owned();
-    one.work.grace = seconds(grace);
-    one.max_parallel = max_parallel;
-    one
+    let (job, group) = ("shop".to_owned(), group.to_owned());
+    one.work = Work { job, group, grace: seconds(grace), ..one.work };
+    AllocFact { max_parallel, ..one }
 }
 
 #[test]

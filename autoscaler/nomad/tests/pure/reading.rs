@@ -88,6 +88,15 @@ fn gos_zero_time_is_no_deadline() {
 }
 
 #[test]
+fn a_forced_drain_is_due_since_it_began() {
+    let mut node = a_node();
+    node["DrainStrategy"]["Deadline"] = json!(-1);
+    node["DrainStrategy"]["ForceDeadline"] = Value::Null;
+    let drain = facts::node(&read(node), Vec::new(), &BTreeSet::new()).drain;
+    assert_eq!(drain.expect("it drains").deadline, Timestamp::parse("2026-03-01T00:00:00Z").ok());
+}
+
+#[test]
 fn an_allocation_is_read_with_its_job() {
     let fact = facts::alloc(&read(an_alloc()), &read(a_job())).expect("it runs");
     assert_eq!(fact.work.needs, Resources { cpu_mhz: 600, memory_mib: 320 });

@@ -1,0 +1,61 @@
+//! Access control: what a token may not, and one that is taken away and replaced.
+
+use crate::cluster::{client, drain, id};
+use autoscaler_nomad::facts::DrainDeadline;
+use autoscaler_nomad::{Heard, Nomad, Options};
+use fleet::ErrorClass;
+use fleet_clock::SystemClock;
+use muster_test_servers::NomadOptions;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What an autoscaler needs, and no more.
+const ENOUGH: &str = r#"
+node { policy = "write" }
+namespace "*" { capabilities = ["list-jobs", "read-job", "scale-job"] }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_taken_away_is_denied_and_its_successor_in_the_file_works() {
+    let clients = vec![client("one", "i-one")];
+    let cluster =
+        muster_test_servers::Nomad::start(NomadOptions { clients, acl: true, ..NomadOptions::default() });
+    let file = cluster.directory().join("token");
+    let options =
+        Options { addresses: vec![cluster.address()], token_file: Some(file.clone()), ..Options::default() };
+    let nomad = Nomad::new(options).expect("good options");
+    let node = id(&cluster, "one");
+
+    // One that may read and nothing else.
+    let reader = r#"node { policy = "read" }"#;
+    std::fs::write(&file, cluster.new_token(reader)).expect("a token");
+    nomad.nodes().await.expect("it may read");
+    let denied = nomad.drain(&node, &drain(DrainDeadline::AtOnce)).await.expect_err("it may not write");
+    assert_eq!(denied.class(), ErrorClass::Denied, "{denied:?}");
+
+    // Enough for all that is done here.
+    let token = cluster.new_token(ENOUGH);
+    std::fs::write(&file, &token).expect("a token");
+    nomad.survey().await.expect("a survey");
+    nomad.blocked().await.expect("blocked placements");
+    nomad.set_eligible(&node, false).await.expect("ineligible");
+    nomad.cancel_drain(&node).await.expect("eligible");
+    let mut follower = nomad.follow(Arc::new(SystemClock::new()));
+    assert!(matches!(follower.next().await, Heard::Began));
+
+    // Taken away.
+    let own = cluster.call("GET", "/v1/acl/tokens", &Value::Null);
+    let policies = |one: &&Value| one["Type"] == "client";
+    for accessor in own.as_array().expect("tokens").iter().filter(policies) {
+        let path = format!("/v1/acl/token/{}", accessor["AccessorID"].as_str().expect("an id"));
+        cluster.try_call("DELETE", &path, "").expect("it answers").must_be_success();
+    }
+    for lost in [nomad.nodes().await.map(drop), nomad.set_eligible(&node, false).await.map(drop)] {
+        assert_eq!(lost.expect_err("the token is gone").class(), ErrorClass::Denied);
+    }
+
+    // Replaced in place.
+    std::fs::write(&file, cluster.new_token(ENOUGH)).expect("a token");
+    nomad.drain(&node, &drain(DrainDeadline::AtOnce)).await.expect("the new one may");
+    assert_ne!(json!(nomad.nodes().await.expect("nodes")), json!([]));
+}

@@ -1,0 +1,168 @@
+//! Drains: what moves, what is cut short, what stays, and what is heard of it.
+
+use crate::cluster::{
+    all_running, client, drain, id, instance, job, of, ours, running, shared, surveyed, three_clients, tidy,
+};
+use autoscaler_nomad::facts::{DrainDeadline, Found, NodeStatus, Twins, find, twins};
+use autoscaler_nomad::{Drain, Heard, NodeEvent, Nomad, NomadError};
+use fleet::{ErrorClass, NodeId};
+use fleet_clock::SystemClock;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+const MINUTE: DrainDeadline = DrainDeadline::Within(Duration::from_secs(60));
+
+/// A node on which one of the job runs.
+async fn busy_node(nomad: &Nomad, name: &str, count: usize) -> NodeId {
+    let nodes = surveyed(nomad, "the job to run", |nodes| all_running(nodes, name) == count).await;
+    nodes.iter().find(|node| running(node, name) > 0).expect("it runs somewhere").id.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_found_by_its_instance_and_verified() {
+    let cluster = &*shared().await;
+    let nomad = ours(cluster);
+    let nodes = nomad.nodes().await.expect("nodes");
+    assert_eq!(nodes.len(), 3);
+    let Found::One(node) = find(&nodes, &instance("two")) else { panic!("one node: {nodes:?}") };
+    assert_eq!((&*node.name, node.status, node.eligible), ("two", NodeStatus::Ready, true));
+    assert_eq!((node.capacity.cpu_mhz, node.capacity.memory_mib), (2000, 1024));
+    let verified = nomad.verified_node(&node.id, &instance("two")).await.expect("it is the one");
+    assert_eq!(verified.id, node.id);
+    let other = nomad.verified_node(&node.id, &instance("one")).await.expect_err("it is another");
+    assert!(matches!(other, NomadError::OtherInstance { .. }), "{other:?}");
+    let missing = NodeId::from("00000000-0000-0000-0000-000000000000");
+    let read = nomad.node(&missing).await.expect_err("there is none");
+    let drained = nomad.drain(&missing, &drain(MINUTE)).await.expect_err("there is none");
+    assert_eq!((read.class(), drained.class()), (ErrorClass::NotFound, ErrorClass::NotFound));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_moves_what_runs_and_leaves_system_jobs_alone() {
+    let cluster = &*shared().await;
+    let nomad = ours(cluster);
+    cluster.register(&job("moved", "service", 3));
+    cluster.register(&job("agent", "system", 1));
+    let victim = busy_node(&nomad, "moved", 3).await;
+    surveyed(&nomad, "the system job to run", |nodes| all_running(nodes, "agent") == 3).await;
+
+    let index = nomad.drain(&victim, &drain(MINUTE)).await.expect("a drain");
+    assert!(index > 0);
+    let nodes = surveyed(&nomad, "the service to move", |nodes| {
+        let left = of(nodes, &victim);
+        left.drain.is_none() && running(left, "moved") == 0 && all_running(nodes, "moved") == 3
+    })
+    .await;
+    let left = of(&nodes, &victim);
+    assert!(!left.eligible);
+    assert_eq!(running(left, "agent"), 1, "the system job stays");
+    let last = left.last_drain.as_ref().expect("it was drained");
+    assert_eq!((&*last.status, &*last.meta[Drain::BY]), ("complete", Drain::MUSTER));
+    assert_eq!(last.meta[Drain::REASON], "spot-interruption");
+    assert_eq!(last.meta[Drain::NOTICE_TIME], "2026-03-01T00:00:00Z");
+
+    // Asked to, it ends them as well.
+    let all = Drain { ignore_system_jobs: false, ..drain(DrainDeadline::AtOnce) };
+    nomad.drain(&victim, &all).await.expect("a drain");
+    surveyed(&nomad, "the node to be empty", |nodes| of(nodes, &victim).allocs.is_empty()).await;
+    tidy(cluster, &nomad, &["moved", "agent"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deadline_ends_what_would_wait() {
+    let cluster = &*shared().await;
+    let nomad = ours(cluster);
+    // A drain waits for a batch job to end by itself, and this one never does.
+    cluster.register(&job("endless", "batch", 1));
+    let victim = busy_node(&nomad, "endless", 1).await;
+    let before = of(&nomad.survey().await.expect("a survey"), &victim).grace(true);
+    assert_eq!(before, Duration::from_secs(5));
+
+    nomad.drain(&victim, &drain(MINUTE)).await.expect("a drain");
+    let node = nomad.node(&victim).await.expect("the node");
+    let deadline = node.drain.expect("it drains").deadline.expect("by then");
+    assert_eq!(running(&node, "endless"), 1, "it is waited for");
+    // Sent again, it counts anew.
+    nomad.drain(&victim, &drain(DrainDeadline::Within(Duration::from_secs(1)))).await.expect("a drain");
+    let sooner = nomad.node(&victim).await.expect("the node").drain.and_then(|drain| drain.deadline);
+    assert!(sooner.is_none_or(|sooner| sooner < deadline), "{sooner:?} {deadline:?}");
+    surveyed(&nomad, "the deadline to end it here and begin it elsewhere", |nodes| {
+        of(nodes, &victim).allocs.is_empty() && all_running(nodes, "endless") == 1
+    })
+    .await;
+    tidy(cluster, &nomad, &["endless"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_drain_keeps_the_work_and_makes_eligible() {
+    let cluster = &*shared().await;
+    let nomad = ours(cluster);
+    cluster.register(&job("kept", "batch", 1));
+    let victim = busy_node(&nomad, "kept", 1).await;
+    let alloc = nomad.node(&victim).await.expect("the node").allocs[0].id.clone();
+
+    nomad.drain(&victim, &drain(MINUTE)).await.expect("a drain");
+    let conflict = nomad.set_eligible(&victim, true).await.expect_err("it drains");
+    assert_eq!(conflict.class(), ErrorClass::Conflict, "{conflict:?}");
+    nomad.cancel_drain(&victim).await.expect("no drain");
+    // Once more: nothing to do, and no error.
+    nomad.cancel_drain(&victim).await.expect("no drain");
+    let node = nomad.node(&victim).await.expect("the node");
+    assert!(node.takes_work());
+    assert_eq!((&node.allocs[0].id, node.allocs[0].running), (&alloc, true));
+    assert_eq!(node.last_drain.expect("it had one").status, "canceled");
+
+    nomad.set_eligible(&victim, false).await.expect("ineligible");
+    let node = nomad.node(&victim).await.expect("the node");
+    assert!(!node.eligible && node.drain.is_none() && running(&node, "kept") == 1);
+    tidy(cluster, &nomad, &["kept"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_nodes_are_heard_at_once() {
+    let cluster = &*shared().await;
+    let nomad = ours(cluster);
+    let node = id(cluster, "three");
+    let mut follower = nomad.follow(Arc::new(SystemClock::new()));
+    assert!(matches!(follower.next().await, Heard::Began));
+    let mut heard = async |index: u64| -> NodeEvent {
+        let wanted = async {
+            loop {
+                match follower.next().await {
+                    Heard::Node(event) if event.node == node && event.index >= index => return event,
+                    Heard::Ended(error) => panic!("{error:?}"),
+                    _ => {}
+                }
+            }
+        };
+        // It takes some milliseconds; a machine that is busy may take more.
+        tokio::time::timeout(Duration::from_secs(20), wanted).await.expect("it is heard")
+    };
+    let index = nomad.set_eligible(&node, false).await.expect("ineligible");
+    let event = heard(index).await;
+    assert_eq!((event.instance, event.index), (Some(instance("three")), index));
+    assert!(!event.eligible && !event.draining);
+    nomad.set_eligible(&node, true).await.expect("eligible");
+    cluster.register(&job("holding", "system", 1));
+    surveyed(&nomad, "one on each node", |nodes| all_running(nodes, "holding") == 3).await;
+    let everything = Drain { ignore_system_jobs: false, ..drain(MINUTE) };
+    let index = nomad.drain(&node, &everything).await.expect("a drain");
+    let event = heard(index).await;
+    assert!(!event.eligible && event.draining);
+    tidy(cluster, &nomad, &["holding"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_clients_on_one_instance_are_told() {
+    let mut cluster = three_clients(false);
+    // The same machine image with the same name, and metadata of an instance that is there already.
+    cluster.add_client(client("four", "i-two"));
+    let nomad = ours(&cluster);
+    let nodes = nomad.nodes().await.expect("nodes");
+    assert!(matches!(find(&nodes, &instance("two")), Found::Several(found) if found.len() == 2));
+    let mut ids = vec![id(&cluster, "two"), id(&cluster, "four")];
+    ids.sort();
+    assert_eq!(twins(&nodes), [Twins::Instance(instance("two"), ids)]);
+    assert_eq!(json!(nodes).as_array().map(Vec::len), Some(4));
+}
