@@ -87,9 +87,18 @@ impl Job {
                 Read::History { .. } => Answer::History(Err(error)),
                 Read::ScalableTargets { .. } => Answer::ScalableTargets(Err(error)),
                 Read::Metrics(_) => Answer::Metrics(Err(error)),
+                Read::Nodes { .. } => Answer::Nodes(Err(error)),
+                Read::Marks => Answer::Marks(Err(error)),
+                Read::Prices { .. } => Answer::Prices(Err(error)),
+                Read::Ledgers { .. } => Answer::Ledgers(Err(error)),
             },
-            Self::Write { write: Write::Modify { .. }, .. } => Answer::Modified(Err(error)),
-            Self::Write { write: Write::Terminate { .. }, .. } => Answer::Terminated(Err(error)),
+            Self::Write { write, .. } => match write {
+                Write::Modify { .. } => Answer::Modified(Err(error)),
+                Write::Terminate { .. } => Answer::Terminated(Err(error)),
+                Write::Cordon(_) | Write::Drain { .. } | Write::Restore(_) | Write::ScaleGroup { .. } => {
+                    Answer::Done(Err(error))
+                }
+            },
         }
     }
 }
@@ -277,7 +286,11 @@ impl Tools {
             Read::Metrics(MetricsRequest::Cloudwatch { queries, from, to }) => {
                 Answer::Metrics(metrics.read(queries, *from, *to).await)
             }
-            Read::Metrics(MetricsRequest::Prometheus { .. }) => job.failed("asked of the wrong service"),
+            Read::Marks => Answer::Marks(cloud.marks().await),
+            Read::Prices { types } => Answer::Prices(cloud.spot_prices(types).await),
+            Read::Metrics(MetricsRequest::Prometheus { .. }) | Read::Nodes { .. } | Read::Ledgers { .. } => {
+                job.failed("asked of the wrong service")
+            }
         }
     }
 
@@ -294,6 +307,9 @@ impl Tools {
         match write {
             Write::Modify { fleet, change } => Answer::Modified(cloud.modify(fleet, *change).await),
             Write::Terminate { instances, .. } => Answer::Terminated(cloud.terminate(instances).await),
+            Write::Cordon(_) | Write::Drain { .. } | Write::Restore(_) | Write::ScaleGroup { .. } => {
+                job.failed("told to the wrong service")
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use autoscaler_engine::{
 use autoscaler_journal::{JournalError, Reader, Start};
 use fleet::ports::Clock;
 use fleet::wire::{SampleBatch, SamplesAccepted};
-use fleet::{FleetName, Notice, Timestamp};
+use fleet::{FleetName, News, Region, Timestamp};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -108,9 +108,9 @@ impl Handle {
         self.ask(|reply| Ask::Counters { reply }).await
     }
 
-    /// Passes on a notice.
-    pub fn notice(&self, notice: Notice) -> Result<(), Unanswered> {
-        self.send(Ask::Notice(notice))
+    /// Passes on what a source told, where nobody waits for what becomes of it.
+    pub fn heard(&self, region: Region, news: Vec<News>) -> Result<(), Unanswered> {
+        self.send(Ask::Heard { region, news })
     }
 
     /// Reads the policies again: validated first, then swapped. * returns: how many fleets there are now.

@@ -83,6 +83,13 @@ impl Logbook {
                 let (id, instances) = (fleet.id.as_str(), joined(instances));
                 tracing::info!(%region, operation, id, instances, "began a write");
             }
+            Write::Cordon(node) | Write::Drain { node, .. } | Write::Restore(node) => {
+                let (fleet, instance) = (&node.fleet, &node.instance);
+                tracing::info!(%fleet, operation, %instance, "began a write");
+            }
+            Write::ScaleGroup { namespace, job, group, count } => {
+                tracing::info!(operation, namespace, job, group, count, "began a write");
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use autoscaler_engine::{
 };
 use autoscaler_policy::FleetPolicy;
 use fleet::wire::{SampleBatch, SamplesAccepted};
-use fleet::{FleetName, Notice};
+use fleet::{FleetName, News, Region};
 use std::net::IpAddr;
 use tokio::sync::oneshot;
 
@@ -30,7 +30,7 @@ pub(crate) enum Ask {
     Counters { reply: oneshot::Sender<EngineMetrics> },
     Fleet { name: FleetName, reply: oneshot::Sender<Option<FleetStatus>> },
     Decisions { name: FleetName, reply: oneshot::Sender<Option<Vec<Decided>>> },
-    Notice(Notice),
+    Heard { region: Region, news: Vec<News> },
 }
 
 /// Why an operator's order is not in force for certain.

@@ -162,7 +162,9 @@ impl Runtime {
                 }
                 return effects;
             }
-            Ask::Notice(notice) => return self.engine.handle(Event::Notice(notice), now),
+            Ask::Heard { region, news } => {
+                return self.engine.handle(Event::Heard { region, message: None, news }, now);
+            }
             Ask::Status { reply } => drop(reply.send(self.engine.status(now))),
             Ask::Counters { reply } => drop(reply.send(self.engine.metrics().clone())),
             Ask::Fleet { name, reply } => drop(reply.send(self.engine.fleet_status(&name, now))),
@@ -179,11 +181,12 @@ impl Runtime {
                 Logbook::write(&region, &write);
                 self.calls.write(call, region, write, permit);
             }
-            Effect::Record { batch, durable, entries } => {
+            Effect::Record { batch, durable, entries, ledgers: _ } => {
                 self.metrics.count(&entries);
                 self.logbook.note(&entries, &self.engine);
                 self.recorder.record(batch, durable, entries);
             }
+            Effect::Acknowledge { .. } => {}
             Effect::WakeAt { at } => self.wake = Some(self.activity.sleep(&*self.clock, at)),
             Effect::Alarm(change) => Logbook::alarm(&change),
             Effect::Stopped => return true,

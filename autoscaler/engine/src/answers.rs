@@ -7,7 +7,7 @@ use crate::sources::CUSTOM;
 use crate::{Alarm, Answer, CallCount, CallId, Engine, FleetDelta, InstanceSeen, Now, Operation, Record};
 use fleet::{
     ApiError, Backend, ErrorClass, FleetName, FleetRef, FleetSelector, FleetState, FleetView, Health,
-    HistoryEvent, HistoryKind, Instance, InstanceId, Notice, Region,
+    HistoryEvent, HistoryKind, Instance, InstanceId, Region,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -113,7 +113,14 @@ impl Engine {
                 }
                 return;
             }
-            CallKind::History { .. } | CallKind::Modify { .. } | CallKind::Terminate { .. } => return,
+            CallKind::Nodes { fleets } => fleets.clone(),
+            CallKind::History { .. }
+            | CallKind::Modify { .. }
+            | CallKind::Terminate { .. }
+            | CallKind::Lane { .. }
+            | CallKind::Marks
+            | CallKind::Prices
+            | CallKind::Ledgers { .. } => return,
         };
         for name in names {
             let Some(held) = self.fleets.get_mut(&name) else { continue };
@@ -367,18 +374,6 @@ impl Engine {
                 self.make_due(name, now);
             }
         }
-    }
-
-    /// Word that an instance is about to go.
-    pub(crate) fn notice(&mut self, notice: Notice, now: Now) {
-        let Some(name) = self.owners.get(&notice.instance).cloned() else { return };
-        let Some(held) = self.fleets.get_mut(&name) else { return };
-        let known = |known: &&Notice| known.instance == notice.instance && known.kind == notice.kind;
-        if held.state.notices.iter().find(known).is_some_and(|known| known.deadline <= notice.deadline) {
-            return;
-        }
-        held.record(Record::Notice(notice));
-        self.make_due(&name, now);
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) struct Call {
     pub kind: CallKind,
     /// When it was begun, wall time: an answer is as old as its question.
     pub at: Timestamp,
+    /// On the monotonic clock; for a hook that may take long, when it should have ended.
     pub begun: Duration,
 }
 
@@ -49,6 +50,20 @@ pub(crate) enum CallKind {
     Terminate {
         name: FleetName,
     },
+    /// A write of the node lane.
+    Lane {
+        name: FleetName,
+        operation: crate::Operation,
+        key: crate::lane::LaneKey,
+    },
+    Nodes {
+        fleets: Vec<FleetName>,
+    },
+    Marks,
+    Prices,
+    Ledgers {
+        fleets: Vec<FleetName>,
+    },
 }
 
 /// Whose series it is that was asked for.
@@ -80,6 +95,11 @@ impl CallKind {
             Self::Metrics { .. } | Self::Backfill { .. } => "cloudwatch",
             Self::Modify { .. } => "modify",
             Self::Terminate { .. } => "terminate",
+            Self::Lane { operation, .. } => operation.label(),
+            Self::Nodes { .. } => "nodes",
+            Self::Marks => "marks",
+            Self::Prices => "spot_prices",
+            Self::Ledgers { .. } => "ledgers",
         }
     }
 }
@@ -99,7 +119,9 @@ impl Call {
     /// The answer of a call that nobody answered: for a write it is not clear what came of it.
     pub fn lost(kind: &CallKind) -> Answer {
         let class = match kind {
-            CallKind::Modify { .. } | CallKind::Terminate { .. } => ErrorClass::Unclear,
+            CallKind::Modify { .. } | CallKind::Terminate { .. } | CallKind::Lane { .. } => {
+                ErrorClass::Unclear
+            }
             _ => ErrorClass::Transient,
         };
         let error = ApiError::new(class, "muster", kind.label(), None, "the call was never answered");
@@ -112,6 +134,11 @@ impl Call {
             CallKind::Metrics { .. } | CallKind::Backfill { .. } => Answer::Metrics(Err(error)),
             CallKind::Modify { .. } => Answer::Modified(Err(error)),
             CallKind::Terminate { .. } => Answer::Terminated(Err(error)),
+            CallKind::Lane { .. } => Answer::Done(Err(error)),
+            CallKind::Nodes { .. } => Answer::Nodes(Err(error)),
+            CallKind::Marks => Answer::Marks(Err(error)),
+            CallKind::Prices => Answer::Prices(Err(error)),
+            CallKind::Ledgers { .. } => Answer::Ledgers(Err(error)),
         }
     }
 }
@@ -120,7 +147,6 @@ impl Call {
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     next: u64,
-    /// Ids grow with time, so that the first is the oldest.
     open: BTreeMap<CallId, Call>,
 }
 
@@ -142,12 +168,13 @@ impl Calls {
     }
     /// Takes a call that was not answered for too long.
     pub fn pop_lost(&mut self, now: Duration) -> Option<(CallId, Call)> {
-        let first = self.open.first_entry()?;
-        (first.get().begun + LOST_AFTER <= now).then(|| first.remove_entry())
+        let lost = |call: &Call| call.begun + LOST_AFTER <= now;
+        let id = *self.open.iter().find(|(_, call)| lost(call))?.0;
+        self.open.remove_entry(&id)
     }
     /// When the oldest call is given up.
     pub fn next_lost(&self) -> Option<Duration> {
-        self.open.first_key_value().map(|(_, call)| call.begun + LOST_AFTER)
+        self.open.values().map(|call| call.begun + LOST_AFTER).min()
     }
     /// Moves the times at which calls were begun, when the clock that stamped them has jumped.
     pub fn shift(&mut self, by_ms: i64) {

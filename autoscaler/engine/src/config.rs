@@ -54,6 +54,22 @@ pub struct Config {
     pub writes_in_flight: usize,
     /// How long after it was handed out a write may still be begun. A process that was frozen begins none.
     pub permit: Duration,
+    /// Whether writes need a lease ([`crate::Event::Lease`]): one process of several leads. Without, we always do.
+    pub lease_needed: bool,
+    /// Whether what a leader knows is kept where the next one finds it ([`crate::Ledger`]); a lease is needed then.
+    pub shared_ledger: bool,
+    /// The distance of a standby's looks at the ledger.
+    pub ledgers_every: Duration,
+    /// Whether there is a Nomad to be asked.
+    pub nomad: bool,
+    /// The distance of looks at Nomad's nodes while nothing drains; every cycle while something does.
+    pub nodes_every: Duration,
+    /// The distance of looks at EC2's own marks on instances; zero: never.
+    pub marks_every: Duration,
+    /// The distance of readings of spot prices; zero: never.
+    pub prices_every: Duration,
+    /// How long after a notice the answers are waited for before a plan does without them.
+    pub notice_patience: Duration,
     /// How long a stop waits for what is in flight.
     pub stop_within: Duration,
     /// What decides.
@@ -81,6 +97,14 @@ impl Default for Config {
             writes_per_minute: 6,
             writes_in_flight: 20,
             permit: Duration::from_secs(15),
+            lease_needed: false,
+            shared_ledger: false,
+            ledgers_every: Duration::from_secs(30),
+            nomad: false,
+            nodes_every: Duration::from_secs(30),
+            marks_every: Duration::from_secs(15 * 60),
+            prices_every: Duration::from_secs(3600),
+            notice_patience: Duration::from_millis(1500),
             stop_within: Duration::from_secs(8),
             planner: autoscaler_core::plan,
         }

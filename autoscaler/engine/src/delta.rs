@@ -72,6 +72,8 @@ impl InstancesDelta {
                 if known.is_some() {
                     delta.gone.push(instance.id);
                 }
+            } else if known.is_some_and(|known| is_older(&known.seen, &instance)) {
+                // A source was faster than the describe.
             } else if known.is_none_or(|known| known.seen != instance || known.missing_since.is_some()) {
                 delta.seen.push(instance);
             }
@@ -93,6 +95,12 @@ impl InstancesDelta {
         let Self { seen, missing, gone } = self;
         seen.is_empty() && missing.is_empty() && gone.is_empty()
     }
+}
+
+/// Whether a describe shows an instance as it was before what is known: none that shuts down runs again.
+fn is_older(known: &InstanceSeen, shown: &InstanceSeen) -> bool {
+    known.state == InstanceState::ShuttingDown
+        && matches!(shown.state, InstanceState::Pending | InstanceState::Running)
 }
 
 #[cfg(test)]

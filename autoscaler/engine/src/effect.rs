@@ -1,8 +1,9 @@
 //! What an engine wants done.
 
-use crate::{AlarmChange, Entry};
+use crate::{AlarmChange, Entry, Ledger};
+use autoscaler_core::{DrainBy, DrainCause, ScaledGroup};
 use fleet::ports::{Change, MetricQuery};
-use fleet::{Backend, FleetRef, InstanceId, Region, Timestamp};
+use fleet::{Backend, FleetName, FleetRef, InstanceId, InstanceType, MessageId, NodeId, Region, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -46,6 +47,15 @@ pub enum Effect {
         durable: bool,
         /// The records, by fleet.
         entries: Vec<Entry>,
+        /// What the next leader has to know, of the fleets of which that has changed: to be written where it looks
+        /// before this is answered, also where the batch is not durable. Empty without
+        /// [`crate::Config::shared_ledger`], and while we do not lead.
+        ledgers: Vec<(FleetName, Box<Ledger>)>,
+    },
+    /// Messages whose every effect is on disk, or that concern nobody here: they need not come again.
+    Acknowledge {
+        /// Which.
+        messages: Vec<MessageId>,
     },
     /// Send [`crate::Event::Timer`] when monotonic time reaches `at`. Replaces every earlier one.
     WakeAt {
@@ -90,6 +100,23 @@ pub enum Read {
     },
     /// Utilisation.
     Metrics(MetricsRequest),
+    /// Nomad's nodes, what it could not place, and the counts of some groups. Its region means nothing.
+    Nodes {
+        /// Whose counts are wanted.
+        groups: Vec<ScaledGroup>,
+    },
+    /// What EC2 itself says of instances that are to go: `Cloud::marks`.
+    Marks,
+    /// Spot prices now: `Cloud::spot_prices`.
+    Prices {
+        /// Of which types.
+        types: Vec<InstanceType>,
+    },
+    /// What the leader before us left of these fleets. Its region means nothing.
+    Ledgers {
+        /// Of which fleets.
+        fleets: Vec<FleetName>,
+    },
 }
 
 impl Read {
@@ -103,6 +130,10 @@ impl Read {
             Self::ScalableTargets { .. } => "scalable_targets",
             Self::Metrics(MetricsRequest::Cloudwatch { .. }) => "cloudwatch",
             Self::Metrics(MetricsRequest::Prometheus { .. }) => "prometheus",
+            Self::Nodes { .. } => "nodes",
+            Self::Marks => "marks",
+            Self::Prices { .. } => "spot_prices",
+            Self::Ledgers { .. } => "ledgers",
         }
     }
 }
@@ -157,6 +188,46 @@ pub enum Write {
         /// Whom.
         instances: Vec<InstanceId>,
     },
+    /// Make an instance's node ineligible for new work. Idempotent.
+    Cordon(NodeRef),
+    /// Let the work on an instance go elsewhere, by Nomad's drain or by the operator's hook. Idempotent: a drain that
+    /// is under way gets this deadline.
+    Drain {
+        /// Which.
+        node: NodeRef,
+        /// When the last work is told to stop.
+        deadline: Timestamp,
+        /// Whether system jobs stay.
+        ignore_system_jobs: bool,
+        /// Why.
+        cause: DrainCause,
+    },
+    /// Take a drain or a cordon back: the node takes work again. Idempotent. A hook that drains is ended.
+    Restore(NodeRef),
+    /// Set a service group's count. Idempotent.
+    ScaleGroup {
+        /// Its namespace.
+        namespace: String,
+        /// Its job's id.
+        job: String,
+        /// Its name.
+        group: String,
+        /// The count.
+        count: u32,
+    },
+}
+
+/// An instance, as whoever empties it knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRef {
+    /// Whose it is.
+    pub fleet: FleetName,
+    /// Which.
+    pub instance: InstanceId,
+    /// Nomad's node on it, where a look has shown one.
+    pub node: Option<NodeId>,
+    /// Who empties it.
+    pub by: DrainBy,
 }
 
 impl Write {
@@ -165,6 +236,10 @@ impl Write {
         match self {
             Self::Modify { .. } => "modify",
             Self::Terminate { .. } => "terminate",
+            Self::Cordon(_) => "cordon",
+            Self::Drain { .. } => "drain",
+            Self::Restore(_) => "restore",
+            Self::ScaleGroup { .. } => "scale_group",
         }
     }
 }
@@ -172,7 +247,8 @@ impl Write {
 /// What a write needs to be allowed: checked by the shell immediately before it is sent (FENCE).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permit {
-    /// The monotonic time after which it must not be begun; answer [`crate::Answer::NotSent`] then.
+    /// The monotonic time after which it must not be begun; answer [`crate::Answer::NotSent`] then. Never later than
+    /// the lease.
     pub not_after: Duration,
     /// The batch that holds its intent; `None` where the journal fails and the write is one that goes on anyway.
     pub intent: Option<BatchId>,

@@ -4,6 +4,8 @@ use crate::alarms::Alarms;
 use crate::calls::{Call, Calls};
 use crate::held::{Held, KnownOf, Missing};
 use crate::journal::Journal;
+use crate::news::Hearsay;
+use crate::nodes::Services;
 use crate::region::RegionState;
 use crate::stop::Stopping;
 use crate::{
@@ -42,6 +44,14 @@ pub struct Engine {
     pub(crate) alarms: Alarms,
     pub(crate) policies: PolicyStatus,
     pub(crate) stopping: Option<Stopping>,
+    /// Until when we lead, where a lease is needed.
+    pub(crate) lease: Option<Duration>,
+    /// What is asked of no region: Nomad's nodes, and the ledgers.
+    pub(crate) services: Services,
+    /// What was heard of instances that nobody knows yet, and of messages that wait for the disk.
+    pub(crate) hearsay: Hearsay,
+    /// Fleets that are planned for again at a time, whatever has been answered by then.
+    pub(crate) again: BTreeMap<FleetName, Duration>,
     pub(crate) out: Vec<Effect>,
     next_tick: Duration,
     /// Wall time less monotonic time, in milliseconds, at the last event.
@@ -84,6 +94,10 @@ impl Engine {
             alarms: Alarms::default(),
             policies: PolicyStatus::default(),
             stopping: None,
+            lease: None,
+            services: Services::default(),
+            hearsay: Hearsay::default(),
+            again: BTreeMap::new(),
             out: Vec::new(),
             next_tick: Duration::ZERO,
             offset: None,
@@ -102,7 +116,9 @@ impl Engine {
             Event::PoliciesRejected { problems } => self.reject_policies(problems, now),
             Event::Answered { call, answer } => self.answered(call, answer, now),
             Event::Recorded { batch, result } => self.recorded(batch, &result, now),
-            Event::Notice(notice) => self.notice(notice, now),
+            Event::Heard { region, message, news } => self.heard(&region, message, news, now),
+            Event::NodesMoved => self.nodes_moved(now),
+            Event::Lease { until } => self.lease_told(until, now),
             Event::Operator(command) => {
                 // Nobody waits for the answer: an order that makes no sense changes nothing.
                 let _ = self.order(command, now);

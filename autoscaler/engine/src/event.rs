@@ -1,11 +1,12 @@
 //! What can happen to an engine.
 
-use crate::{BatchId, CallId};
+use crate::{BatchId, CallId, Ledger};
+use autoscaler_core::GroupCount;
 use autoscaler_policy::FleetPolicy;
 use fleet::ports::Series;
 use fleet::{
     ApiError, FleetName, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId, InstanceState,
-    Notice, Utilization,
+    MessageId, News, NodeView, Notice, Offering, Region, Resources, Utilization,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -36,12 +37,50 @@ pub enum Event {
         /// Why not, in words.
         result: Result<(), String>,
     },
-    /// Somebody announced that an instance is about to go.
-    Notice(Notice),
+    /// A source told something: a message of a queue, mostly.
+    Heard {
+        /// Where it happened.
+        region: Region,
+        /// The message that told it, to be acknowledged by [`crate::Effect::Acknowledge`]; `None` where nobody waits
+        /// for that. The same message may come again, at any time.
+        message: Option<MessageId>,
+        /// What it told. Empty is fine: then there is nothing to be done, and it is acknowledged.
+        news: Vec<News>,
+    },
+    /// Something moved in Nomad: its nodes are looked at now, not when their time has come. Hints may be many, and
+    /// may be missing.
+    NodesMoved,
+    /// Whether we lead, where a lease is needed ([`crate::Config::lease_needed`]): writes may be begun until then, in
+    /// monotonic time. `None`: we do not lead (any more). To be told with every proof of leadership.
+    Lease {
+        /// Until when.
+        until: Option<Duration>,
+    },
     /// An operator's order, where nobody waits for what [`crate::Engine::operate`] says.
     Operator(Command),
     /// Finish or journal what is in flight, then [`crate::Effect::Stopped`].
     Stop,
+}
+
+/// What one look at Nomad showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodesSeen {
+    /// Every node that runs on an instance of EC2, in any order; strangers' too.
+    pub nodes: Vec<NodeView>,
+    /// What could not be placed for want of room.
+    pub blocked: Vec<Blocked>,
+    /// The groups that were asked about, those that exist.
+    pub groups: Vec<GroupCount>,
+}
+
+/// An allocation that Nomad could not place for want of room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// What it needs.
+    pub needs: Resources,
+    /// Instances on whose nodes it could run if they had room. It counts for the fleet of the first that is known;
+    /// for nobody when none is.
+    pub fits: Vec<InstanceId>,
 }
 
 /// How a call ended. Must be of the kind that was asked for; [`Answer::NotSent`] fits every write.
@@ -59,10 +98,22 @@ pub enum Answer {
     ScalableTargets(Result<Vec<FleetRef>, ApiError>),
     /// To [`crate::Read::Metrics`]: one series a query, in order.
     Metrics(Result<Vec<Series>, ApiError>),
+    /// To [`crate::Read::Nodes`].
+    Nodes(Result<NodesSeen, ApiError>),
+    /// To [`crate::Read::Marks`]: of instances that are not ours, too.
+    Marks(Result<Vec<Notice>, ApiError>),
+    /// To [`crate::Read::Prices`].
+    Prices(Result<Vec<Offering>, ApiError>),
+    /// To [`crate::Read::Ledgers`]: one a fleet, in order; `None` where nobody has left one.
+    Ledgers(Result<Vec<Option<Box<Ledger>>>, ApiError>),
     /// To [`crate::Write::Modify`].
     Modified(Result<(), ApiError>),
     /// To [`crate::Write::Terminate`].
     Terminated(Result<Vec<(InstanceId, InstanceState)>, ApiError>),
+    /// To [`crate::Write::Cordon`], [`crate::Write::Restore`] and [`crate::Write::ScaleGroup`]; to
+    /// [`crate::Write::Drain`] by Nomad when the drain has been begun, by a hook when the hook has ended: with
+    /// success, the instance is empty.
+    Done(Result<(), ApiError>),
     /// A write that was not begun: nothing happened.
     NotSent(NotSent),
 }
@@ -200,6 +251,12 @@ pub enum Rejection {
     /// The engine is stopping.
     #[error("stopping")]
     Stopping,
+    /// An agent cannot know of this: the metadata service does not tell it.
+    #[error("an agent cannot announce {kind:?}")]
+    NotAnAgents {
+        /// What it claims to have heard.
+        kind: fleet::NoticeKind,
+    },
 }
 
 impl Rejection {
@@ -213,6 +270,7 @@ impl Rejection {
             Self::UnknownYet { .. } => "unknown_yet",
             Self::Duplicate { .. } => "duplicate",
             Self::Stopping => "stopping",
+            Self::NotAnAgents { .. } => "not_an_agents",
         }
     }
 }

@@ -123,7 +123,7 @@ impl Engine {
         let id = self.journal.next_batch();
         self.journal.next += 1;
         self.journal.open.insert(id, batch);
-        self.out.push(Effect::Record { batch: id, durable, entries });
+        self.out.push(Effect::Record { batch: id, durable, entries, ledgers: Vec::new() });
     }
 
     /// A batch was written, or not: writes that waited for it are begun or called off.

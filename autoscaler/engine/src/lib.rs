@@ -22,7 +22,11 @@ mod engine;
 mod event;
 mod held;
 mod journal;
+mod lane;
+mod lead;
 mod metrics;
+mod news;
+mod nodes;
 mod observe;
 mod operate;
 mod policies;
@@ -42,12 +46,13 @@ mod writes;
 
 pub use compact::CompactSample;
 pub use config::{Config, Now, Planner};
-pub use effect::{BatchId, CallId, Effect, MetricsRequest, Permit, PrometheusQuery, Read, Write};
+pub use effect::{BatchId, CallId, Effect, MetricsRequest, NodeRef, Permit, PrometheusQuery, Read, Write};
 pub use engine::Engine;
-pub use event::{Answer, Command, CommandError, Event, NotSent, Order, Rejection};
+pub use event::{Answer, Blocked, Command, CommandError, Event, NodesSeen, NotSent, Order, Rejection};
+pub use news::NoticesHeard;
 pub use metrics::{CallCount, EngineMetrics};
 pub use record::{
-    Cause, Checkpoint, Cycle, Entry, FleetDelta, InstanceSeen, Operation, Outcome, Override, Record, Withheld,
+    Cause, Checkpoint, Cycle, Entry, FleetDelta, InstanceSeen, Ledger, Operation, Outcome, Override, Record, Withheld,
 };
 pub use replay::{Differs, Divergence, Replayed, explain_at, replay};
 pub use state::{Known, State};

@@ -3,10 +3,12 @@
 //! All of it survives `postcard`: no untagged, flattened or skipped fields.
 
 use crate::{Command, CompactSample, NotSent, State};
-use autoscaler_core::{Action, FailingRead, Memory, Plan, Policy};
+use autoscaler_core::{
+    Action, FailingRead, GroupCount, Memory, Pause, Plan, Policy, PoolTrouble,
+};
 use fleet::{
-    Activity, CapacityUnits, ErrorClass, ExcessCapacity, FleetName, FleetState, FleetView, Health,
-    InstanceId, InstanceState, Notice, Pool, Timestamp, Utilization,
+    Activity, CapacityUnits, ErrorClass, ExcessCapacity, FleetId, FleetName, FleetState, FleetView, Health,
+    InstanceId, InstanceState, NodeId, NodeView, Notice, Pool, Resources, Timestamp, UsdPerHour, Utilization,
 };
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -94,6 +96,63 @@ pub enum Record {
     Checkpoint(Box<Checkpoint>),
     /// The reads that fail now, where they are others than before; none: all of them work again.
     Failing(Vec<FailingRead>),
+    /// A source told that an instance has entered a state, before a describe did.
+    State {
+        /// Which.
+        instance: InstanceId,
+        /// Its state.
+        state: InstanceState,
+        /// When it was entered, as far as the source says.
+        at: Timestamp,
+    },
+    /// A look at Nomad showed the nodes of the fleet's instances.
+    Nodes {
+        /// When it was asked.
+        at: Timestamp,
+        /// New ones, and those that changed.
+        seen: Vec<NodeView>,
+        /// Known ones that are no more.
+        gone: Vec<NodeId>,
+        /// What could not be placed here, where that has changed.
+        blocked: Option<Resources>,
+        /// The counts of the groups that are scaled along, where they have changed.
+        groups: Option<Vec<GroupCount>>,
+    },
+    /// The hook that empties an instance has ended well.
+    Emptied {
+        /// Which.
+        instance: InstanceId,
+        /// When.
+        at: Timestamp,
+    },
+    /// What pools failed to give, or took back.
+    Troubles(Vec<PoolTrouble>),
+    /// What pools cost, where that has changed.
+    Prices(Vec<(Pool, UsdPerHour)>),
+    /// What the leader before us knew.
+    Ledger(Box<Ledger>),
+    /// Whether we lead, from now on.
+    Leads {
+        /// When.
+        at: Timestamp,
+        /// Whether.
+        leads: bool,
+    },
+}
+
+/// What the next leader has to know of a fleet, beyond what it can see: small, and written with each change.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Which fleet it is about, once one was found: about another one it says nothing.
+    pub held: Option<FleetId>,
+    /// What the planner remembers: removals and replacements under way, cooldowns, pools.
+    pub memory: Memory,
+    /// The notices that are known for its instances.
+    pub notices: Vec<Notice>,
+    /// An operator's pause.
+    pub pause: Option<Pause>,
+    /// An operator's override.
+    pub bent: Option<Override>,
 }
 
 /// The mark of one plan.
@@ -135,6 +194,8 @@ pub enum Withheld {
     JournalFailing,
     /// The daemon is stopping.
     Stopping,
+    /// Another process leads, or what the one before us left is not known yet, or we have not looked since.
+    Standby,
     /// The planner panicked; there is no plan.
     Panicked,
 }
@@ -150,6 +211,7 @@ impl Withheld {
             Self::Budget => "budget",
             Self::JournalFailing => "journal_failing",
             Self::Stopping => "stopping",
+            Self::Standby => "standby",
             Self::Panicked => "panicked",
         }
     }

@@ -5,17 +5,19 @@
 
 use crate::timeline::{Served, Timeline};
 use crate::{
-    Command, CompactSample, Cycle, FleetDelta, InstanceSeen, Operation, Order, Outcome, Override, Record,
+    Command, CompactSample, Cycle, FleetDelta, InstanceSeen, Ledger, Operation, Order, Outcome, Override,
+    Record, Withheld,
 };
 use autoscaler_core::{
-    FailingRead, Learned, Member, Memory, Observed, Pause, Phase, Policy, Removal, RemovalStep, Snapshot,
+    DrainBy, FailingRead, GroupCount, Learned, Member, Memory, Observed, Pause, Phase, Policy, PoolTrouble,
+    Removal, RemovalStep, Snapshot,
 };
 use fleet::{
-    ErrorClass, FleetId, FleetView, InstanceId, InstanceState, Notice, Power, Source, Timestamp, Weight,
-    vcpus_by_size,
+    ErrorClass, FleetId, FleetView, InstanceId, InstanceState, NodeId, NodeView, Notice, Pool, Power,
+    Resources, Source, Timestamp, UsdPerHour, Weight, vcpus_by_size,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -26,6 +28,11 @@ const AGENTS_SPEAK: Duration = Duration::from_secs(120);
 const SILENT_BOOTS: u32 = 3;
 /// ... and at least so long: a young fleet's boot time is a guess.
 const SILENT_AT_LEAST: Duration = Duration::from_secs(300);
+
+/// How long a notice is kept whose instance no describe has shown.
+const NOTICE_WAITS: Duration = Duration::from_secs(600);
+/// Troubles of pools that are kept, so that what is told twice is not counted twice.
+const TROUBLES_KEPT: usize = 256;
 
 /// Describes have been seen to lag by 30 s; what does not show after three times that did not happen.
 const TOLD_SHOWS_WITHIN: Duration = Duration::from_secs(90);
@@ -65,6 +72,31 @@ pub struct State {
     pub failing: Vec<FailingRead>,
     /// What served lately: what samples that come late are paired with.
     pub timeline: Timeline,
+    /// When Nomad's nodes were last looked at.
+    pub nodes_at: Option<Timestamp>,
+    /// The nodes of its instances.
+    pub nodes: BTreeMap<NodeId, KnownNode>,
+    /// What Nomad could not place here for want of room.
+    pub blocked: Resources,
+    /// The counts of the groups that are scaled along.
+    pub groups: Vec<GroupCount>,
+    /// Instances whose drain hook has said that they are empty.
+    pub emptied: BTreeSet<InstanceId>,
+    /// What speaks against pools and no plan has seen yet.
+    pub troubles: Vec<PoolTrouble>,
+    /// What spoke against pools lately: heard again, it is not counted again.
+    pub troubles_told: Vec<PoolTrouble>,
+    /// What pools cost.
+    pub prices: Vec<(Pool, UsdPerHour)>,
+}
+
+/// A node, and what is known beyond one look.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KnownNode {
+    /// As it was last seen.
+    pub seen: NodeView,
+    /// Since when it has been seen draining.
+    pub drains_since: Option<Timestamp>,
 }
 
 /// An instance, and what is known beyond one describe.
@@ -96,6 +128,24 @@ impl State {
             Record::Notice(notice) => self.apply_notice(notice),
             Record::ScalableTarget(is) => self.scalable_target = *is,
             Record::Failing(reads) => self.failing.clone_from(reads),
+            Record::State { instance, state, at } => {
+                if let Some(known) = self.instances.get_mut(instance) {
+                    known.seen.state = *state;
+                    known.state_since = *at;
+                }
+            }
+            Record::Nodes { at, seen, gone, blocked, groups } => {
+                self.apply_nodes(*at, seen, gone);
+                self.blocked = blocked.unwrap_or(self.blocked);
+                if let Some(groups) = groups {
+                    self.groups.clone_from(groups);
+                }
+            }
+            Record::Emptied { instance, at: _ } => _ = self.emptied.insert(instance.clone()),
+            Record::Troubles(troubles) => self.apply_troubles(troubles),
+            Record::Prices(prices) => self.prices.clone_from(prices),
+            Record::Ledger(ledger) => self.apply_ledger(ledger),
+            Record::Leads { .. } => {}
             Record::Operator { at, command } => self.apply_operator(*at, command),
             Record::ClockJumped { by_ms } => self.apply_jump(*by_ms),
             Record::Cycle(cycle) => {
@@ -145,6 +195,10 @@ impl State {
             self.memory = Memory::clone(memory);
         }
         self.fresh.clear();
+        // Troubles are folded into the memory: where that stays as it was, they are told again.
+        if cycle.withheld.as_ref().is_none_or(|why| *why == Withheld::DryRun) {
+            self.troubles.clear();
+        }
         self.pause.take_if(|pause| pause.until <= now);
         self.bent.take_if(|bent| bent.until <= now);
     }
@@ -164,7 +218,15 @@ impl State {
             pause: self.pause.clone().filter(|pause| pause.until > now),
             scalable_target: self.scalable_target,
             failing: self.failing.clone(),
-            ..Snapshot::default()
+            nodes: self.nodes_at.map(|at| Observed {
+                at,
+                what: self.nodes.values().map(|known| known.seen.clone()).collect(),
+            }),
+            blocked: self.blocked,
+            groups: self.groups.clone(),
+            emptied: self.emptied.iter().cloned().collect(),
+            troubles: self.troubles.clone(),
+            prices: self.prices.clone(),
         }
     }
 
@@ -185,6 +247,30 @@ impl State {
         }
     }
 
+    /// Since when an instance is being emptied: its node drains, or the operator's hook is at it.
+    fn emptying_since(&self, id: &InstanceId) -> Option<Timestamp> {
+        let of_it = |known: &&KnownNode| known.seen.instance == *id;
+        let by_node = self.nodes.values().filter(of_it).find_map(|known| known.drains_since);
+        let by_hook = || {
+            let removal = self.memory.removals.get(id)?;
+            (self.policy.drain.by == DrainBy::Hook).then_some(removal.since)
+        };
+        by_node.or_else(by_hook)
+    }
+
+    /// Nomad's node on an instance: the one that is ready, where it has left several.
+    pub fn node_of(&self, id: &InstanceId) -> Option<&NodeView> {
+        let of_it = self.nodes.values().map(|known| &known.seen).filter(|seen| seen.instance == *id);
+        of_it.max_by_key(|seen| seen.ready)
+    }
+
+    /// Whether any node is being drained, or is about to be: Nomad's answers change with every look.
+    pub fn drains(&self) -> bool {
+        !self.memory.removals.is_empty()
+            || !self.memory.replacements.is_empty()
+            || self.nodes.values().any(|known| known.seen.draining || !known.seen.eligible)
+    }
+
     /// Where an instance stands by all evidence, and since when.
     ///
     /// EC2's `running` says nothing about serving. Where agents speak, an instance serves when its own was first
@@ -194,6 +280,9 @@ impl State {
         match known.seen.state {
             InstanceState::Pending => (Phase::Requested, launched),
             InstanceState::Running => {
+                if let Some(since) = self.emptying_since(&known.seen.id) {
+                    return (Phase::Draining, since);
+                }
                 if let Some(since) = known.serves_since {
                     return (Phase::InService, since);
                 }
@@ -298,6 +387,10 @@ impl State {
                     self.instances.clear();
                     self.instances_at = None;
                     self.notices.clear();
+                    self.nodes.clear();
+                    self.nodes_at = None;
+                    self.emptied.clear();
+                    self.troubles.clear();
                     // Nor does what the other one did say how busy this one is.
                     self.fresh.clear();
                     self.latest = None;
@@ -357,6 +450,75 @@ impl State {
         for id in gone {
             self.instances.remove(id);
             self.notices.retain(|notice| notice.instance != *id);
+            self.emptied.remove(id);
+            // Nomad shows a node that is down for a day.
+            self.nodes.retain(|_, known| known.seen.instance != *id);
+        }
+        // A ledger may tell of instances that no describe has shown us yet, or never will.
+        let known = &self.instances;
+        self.notices.retain(|n| known.contains_key(&n.instance) || at.since(n.at) < NOTICE_WAITS);
+    }
+
+    fn apply_nodes(&mut self, at: Timestamp, seen: &[NodeView], gone: &[NodeId]) {
+        self.nodes_at = Some(at);
+        for view in seen {
+            let before = self.nodes.get(&view.id).and_then(|known| known.drains_since);
+            let drains_since = view.draining.then(|| before.unwrap_or(at));
+            self.nodes.insert(view.id.clone(), KnownNode { seen: view.clone(), drains_since });
+        }
+        for id in gone {
+            self.nodes.remove(id);
+        }
+    }
+
+    /// Takes what speaks against pools, each trouble once, however often it is told.
+    fn apply_troubles(&mut self, troubles: &[PoolTrouble]) {
+        for trouble in troubles {
+            if self.troubles_told.contains(trouble) {
+                continue;
+            }
+            if self.troubles_told.len() >= TROUBLES_KEPT {
+                self.troubles_told.remove(0);
+            }
+            self.troubles_told.push(trouble.clone());
+            if self.troubles.len() < TROUBLES_KEPT {
+                self.troubles.push(trouble.clone());
+            }
+        }
+    }
+
+    /// What the leader before us left of this fleet replaces what we remember of it.
+    fn apply_ledger(&mut self, ledger: &Ledger) {
+        let Ledger { held, memory, notices, pause, bent } = ledger;
+        if held.is_some() && self.held.is_some() && *held != self.held {
+            return;
+        }
+        self.memory = memory.clone();
+        for notice in notices {
+            self.apply_notice(notice);
+        }
+        self.pause.clone_from(pause);
+        self.bent.clone_from(bent);
+    }
+
+    /// Whether a ledger says what this state says.
+    pub fn is_told_by(&self, ledger: &Ledger) -> bool {
+        let Ledger { held, memory, notices, pause, bent } = ledger;
+        *held == self.held
+            && *memory == self.memory
+            && *notices == self.notices
+            && *pause == self.pause
+            && *bent == self.bent
+    }
+
+    /// What the next leader has to know.
+    pub fn ledger(&self) -> Ledger {
+        Ledger {
+            held: self.held.clone(),
+            memory: self.memory.clone(),
+            notices: self.notices.clone(),
+            pause: self.pause.clone(),
+            bent: self.bent.clone(),
         }
     }
 
@@ -459,6 +621,8 @@ impl State {
         }
         self.pause.iter_mut().for_each(|pause| shift(&mut pause.until));
         self.bent.iter_mut().for_each(|bent| shift(&mut bent.until));
+        self.nodes_at.iter_mut().for_each(shift);
+        self.nodes.values_mut().flat_map(|known| &mut known.drains_since).for_each(shift);
         self.timeline.shift(by_ms);
         shift_memory(&mut self.memory, shift);
         if by_ms < 0 {

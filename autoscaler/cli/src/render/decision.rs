@@ -54,6 +54,7 @@ fn why_not(withheld: &Withheld) -> String {
         Withheld::Budget => "too many writes are in flight".to_owned(),
         Withheld::JournalFailing => "the journal fails, and this would begin a removal".to_owned(),
         Withheld::Stopping => "the daemon is stopping".to_owned(),
+        Withheld::Standby => "another process leads, or we have only begun to".to_owned(),
         Withheld::Panicked => "the planner panicked".to_owned(),
     }
 }
