@@ -344,7 +344,10 @@ fn unknown(name: &FleetName) -> Refusal {
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
         let status = match rejection {
-            Rejection::Version { .. } | Rejection::TooMany { .. } | Rejection::Malformed { .. } => {
+            Rejection::Version { .. }
+            | Rejection::TooMany { .. }
+            | Rejection::Malformed { .. }
+            | Rejection::NotAnAgents { .. } => {
                 StatusCode::BAD_REQUEST
             }
             Rejection::WrongPeer { .. } => StatusCode::FORBIDDEN,
