@@ -2,6 +2,7 @@
 
 use fleet::Timestamp;
 use fleet::ports::Clock;
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,17 +11,25 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// The host's clock.
+///
+/// Its monotonic time goes on while the host is suspended (`CLOCK_BOOTTIME`), which `std`'s does not: a lease must
+/// have run out when a host wakes. Sleepers are late by the time of the suspension.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
-    started: std::time::Instant,
+    started: Duration,
 }
 
 impl SystemClock {
     /// A clock whose monotonic time starts at zero now.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the host's clock")]
     pub fn new() -> Self {
-        Self { started: std::time::Instant::now() }
+        Self { started: since_boot() }
     }
+}
+
+/// Time since the host booted, suspensions included.
+fn since_boot() -> Duration {
+    // Never negative.
+    clock_gettime(ClockId::Boottime).try_into().unwrap_or_default()
 }
 
 impl Default for SystemClock {
@@ -36,11 +45,11 @@ impl Clock for SystemClock {
         Timestamp::EPOCH + since
     }
     fn monotonic(&self) -> Duration {
-        self.started.elapsed()
+        since_boot().saturating_sub(self.started)
     }
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that sleeps by the host's clock")]
     fn sleep_until(&self, at: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let deadline = tokio::time::Instant::from_std(self.started + at);
-        Box::pin(tokio::time::sleep_until(deadline))
+        Box::pin(tokio::time::sleep(at.saturating_sub(self.monotonic())))
     }
 }
 
@@ -145,6 +154,16 @@ mod tests {
         late.abort();
         assert!(late.await.is_err());
         assert_eq!(clock.next_wake(), None, "who no longer waits is forgotten");
+    }
+
+    #[tokio::test]
+    async fn the_hosts_clock_starts_at_zero_and_sleepers_wake_when_their_time_has_come() {
+        let clock = SystemClock::new();
+        assert!(clock.monotonic() < Duration::from_secs(60));
+        let at = clock.monotonic() + Duration::from_millis(20);
+        clock.sleep_until(at).await;
+        assert!(clock.monotonic() >= at);
+        clock.sleep_until(Duration::ZERO).await;
     }
 
     #[test]
