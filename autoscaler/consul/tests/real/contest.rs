@@ -98,11 +98,31 @@ impl Contest {
 
     /// Waits until a standby has its session, which it makes once it has registered itself.
     pub fn wait_until_warm(&self, name: &str) {
-        let id = format!("{name}-{}:deciding", self.contenders[name].id());
+        let id = format!("{}:deciding", self.instance(name));
         wait_for("a session of the standby's", || {
             let sessions = self.consul.try_call("GET", "/v1/session/list", "").ok()?;
             sessions.body.contains(&id).then_some(())
         });
+    }
+
+    /// What a contender calls itself in Consul.
+    pub fn instance(&self, name: &str) -> String {
+        format!("{name}-{}", self.contenders[name].id())
+    }
+
+    /// Deletes a contender's token.
+    pub fn delete_token(&self, name: &str) {
+        let secret = std::fs::read_to_string(self.token_file(name)).expect("its token");
+        let tokens = self.consul.call("GET", "/v1/acl/tokens", &serde_json::Value::Null);
+        let ids = tokens.as_array().expect("a list").iter().filter_map(|token| token["AccessorID"].as_str());
+        for id in ids {
+            let path = format!("/v1/acl/token/{id}");
+            if self.consul.call("GET", &path, &serde_json::Value::Null)["SecretID"] == secret.as_str() {
+                self.consul.call("DELETE", &path, &serde_json::Value::Null);
+                return;
+            }
+        }
+        panic!("no token of {name}'s in Consul");
     }
 
     /// Kills a contender.

@@ -68,19 +68,8 @@ fn consul_restarts_under_a_leader_and_there_are_never_two() {
 #[test]
 fn a_token_that_is_lost_ends_leadership_and_a_new_one_in_its_file_restores_it() {
     let (mut contest, leader) = Contest::start_led(&["one"]);
-    let token = std::fs::read_to_string(contest.token_file(&leader)).expect("its token");
-    let path = "/v1/acl/token/self";
-    // By its own accessor: what a rotation does to the old one.
-    let tokens = contest.consul.call("GET", "/v1/acl/tokens", &serde_json::Value::Null);
-    let tokens = tokens.as_array().expect("a list");
-    let of = |accessor: &str| {
-        let token =
-            contest.consul.call("GET", &format!("/v1/acl/token/{accessor}"), &serde_json::Value::Null);
-        token["SecretID"].as_str().unwrap_or_default().to_owned()
-    };
-    let ids = tokens.iter().filter_map(|token| token["AccessorID"].as_str());
-    let accessor = ids.into_iter().find(|id| of(id) == token).unwrap_or_else(|| panic!("{path}"));
-    contest.consul.call("DELETE", &format!("/v1/acl/token/{accessor}"), &serde_json::Value::Null);
+    // What a rotation does to the old one.
+    contest.delete_token(&leader);
     let lost = contest.wait_for_role(&leader, "lost", 0);
     let fresh = contest.consul.new_token(RULES);
     std::fs::write(contest.token_file(&leader), fresh).expect("a token file");
@@ -104,4 +93,32 @@ fn a_session_that_an_operator_destroys_is_made_again() {
         let sessions = contest.consul.call("GET", "/v1/session/list", &serde_json::Value::Null);
         (sessions.as_array()?.len() == 1).then_some(())
     });
+}
+
+#[test]
+fn a_leader_that_may_no_longer_read_the_lock_does_not_keep_it() {
+    let (contest, leader) = Contest::start_led(&["one", "two"]);
+    // It could go on feeding its check.
+    let rules = RULES.lines().filter(|line| !line.starts_with("key_prefix")).collect::<Vec<_>>().join("\n");
+    let since = contest.now();
+    std::fs::write(contest.token_file(&leader), contest.consul.new_token(&rules)).expect("a token file");
+    contest.wait_for_role(&leader, "lost", since);
+    let next = contest.wait_for_write("the other to lead", |line| line.name != leader);
+    assert!(next.at - since <= GOAL_MS, "{} ms", next.at - since);
+    assert_eq!(contest.reigns().len(), 2);
+}
+
+#[test]
+fn a_leader_whose_service_is_deregistered_registers_again() {
+    let (contest, leader) = Contest::start_led(&["one"]);
+    let id = contest.instance(&leader);
+    let since = contest.now();
+    let path = format!("/v1/agent/service/deregister/{id}");
+    contest.consul.try_call("PUT", &path, "").expect("an answer").must_be_success();
+    contest.wait_for_role(&leader, "standby", since);
+    let again = contest.wait_for_write("it to lead again", |line| line.term == 2);
+    assert!(again.at - since <= GOAL_MS, "{} ms", again.at - since);
+    let services = contest.consul.call("GET", "/v1/agent/services", &serde_json::Value::Null);
+    assert!(services[&id].is_object(), "{services}");
+    contest.reigns();
 }
