@@ -6,6 +6,7 @@
 //! frozen leader wrote after it woke.
 
 #[path = "../tests/real/contest.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
 mod contest;
 
 use contest::Contest;

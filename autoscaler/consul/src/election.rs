@@ -63,8 +63,9 @@ impl Consul {
     pub async fn answer(&self, request: &Request) -> Answer {
         match request {
             Request::Register => Answer::Registered(self.register().await.map_err(Failure::Api)),
-            Request::CreateSession => {
-                Answer::SessionCreated(self.create_session().await.map_err(Failure::Api))
+            Request::CreateSession { instead_of } => {
+                let created = self.create_session(instead_of.as_ref()).await;
+                Answer::SessionCreated(created.map_err(Failure::Api))
             }
             Request::Renew => Answer::Renewed(self.renew().await),
             Request::Acquire { session } => Answer::Acquired(self.acquire(session).await),
@@ -109,7 +110,11 @@ impl Consul {
         Ok(())
     }
 
-    async fn create_session(&self) -> Result<SessionId, ApiError> {
+    async fn create_session(&self, instead_of: Option<&SessionId>) -> Result<SessionId, ApiError> {
+        let within = ANSWER_WITHIN / 2;
+        if let Some(before) = instead_of {
+            self.end_session("create_session", before, within).await?;
+        }
         // Ends with our check, and with our node where nobody is left to say that the check is critical. Its own
         // TTL is of no use: it may take twice as long, and would have to be renewed, too.
         let body = json!({
@@ -120,7 +125,7 @@ impl Consul {
             "ServiceChecks": [{ "ID": self.check_id() }],
         });
         let path = ["session", "create"];
-        let call = put("create_session", &path, &[], body.to_string().into_bytes(), ANSWER_WITHIN);
+        let call = put("create_session", &path, &[], body.to_string().into_bytes(), within);
         let created: Created = self.client.send(call).await?.success()?.json()?;
         Ok(SessionId(created.id))
     }
@@ -164,15 +169,25 @@ impl Consul {
             // Given back before the session ends, or the lock delay would keep it from the next.
             let released = self.lock_call("release", session, within).await.and_then(Reply::success);
             first = first.and(released.map(drop));
-            let path = ["session", "destroy", &session.0];
-            let call = put("withdraw", &path, &[], Vec::new(), within);
-            first = first.and(self.client.send(call).await.and_then(Reply::success).map(drop));
+            first = first.and(self.end_session("withdraw", session, within).await);
         }
         let path = ["agent", "service", "deregister", &self.options.instance];
         let reply = self.client.send(put("withdraw", &path, &[], Vec::new(), within)).await;
         let gone = |reply: &Reply| reply.status == StatusCode::NOT_FOUND || reply.says("nknown service");
         let deregistered = reply.and_then(|reply| if gone(&reply) { Ok(reply) } else { reply.success() });
         first.and(deregistered.map(drop))
+    }
+
+    /// Ends a session. One that has ended already is no failure: Consul says nothing of it.
+    async fn end_session(
+        &self,
+        operation: &'static str,
+        session: &SessionId,
+        within: Duration,
+    ) -> Result<(), ApiError> {
+        let path = ["session", "destroy", &session.0];
+        self.client.send(put(operation, &path, &[], Vec::new(), within)).await?.success()?;
+        Ok(())
     }
 
     /// Takes the lock or gives it back.

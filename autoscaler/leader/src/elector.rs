@@ -2,8 +2,8 @@
 
 use crate::calls::{CallId, Pending, Slot};
 use crate::{
-    ACQUIRE_AGAIN, ANSWER_WITHIN, Answer, CLING, FEED_EVERY, Failure, Fence, LEASE, Lock, RETRY_AFTER,
-    Request, Role, SessionId, Status, Term, Trouble, WATCH_WAIT,
+    ACQUIRE_AGAIN, ANSWER_WITHIN, Answer, CHECK_TTL, CLING, FEED_EVERY, Failure, Fence, LEASE, Lock,
+    RETRY_AFTER, Request, Role, SessionId, Status, Term, Trouble, WATCH_WAIT,
 };
 use fleet::{ApiError, ErrorClass};
 use std::time::Duration;
@@ -79,6 +79,10 @@ pub struct Elector {
     fence: Fence,
     registered: bool,
     session: Option<SessionId>,
+    /// The session may have ended without our hearing of it: the check was not fed in time, or the lock was lost.
+    doubtful: bool,
+    /// When the last feeding of the check that succeeded was begun.
+    fed: Duration,
     /// The lock as it was last seen.
     lock: Option<Lock>,
     leading: Option<Leading>,
@@ -115,6 +119,8 @@ impl Elector {
             fence,
             registered: false,
             session: None,
+            doubtful: false,
+            fed: Duration::ZERO,
             lock: None,
             leading: None,
             terms: 0,
@@ -221,10 +227,12 @@ impl Elector {
         match answer {
             Answer::Registered(Ok(())) => {
                 self.registered = true;
+                self.fed = pending.begun;
                 self.went_well(pending.label);
             }
             Answer::SessionCreated(Ok(session)) => {
                 self.session = Some(session);
+                self.doubtful = false;
                 self.went_well(pending.label);
             }
             Answer::Acquired(Ok(ours)) => self.acquired(ours, pending, now),
@@ -254,6 +262,8 @@ impl Elector {
     fn renewed(&mut self, lock: Lock, pending: Pending, now: Duration) {
         self.went_well(pending.label);
         self.renewal.not_before = pending.begun + FEED_EVERY;
+        self.doubtful |= now.saturating_sub(self.fed) >= CHECK_TTL;
+        self.fed = pending.begun;
         if self.is_ours(&lock) {
             self.lead(pending.begun, now);
         } else {
@@ -287,6 +297,7 @@ impl Elector {
         if self.leading.is_none() {
             self.terms += 1;
         }
+        self.doubtful = false;
         let term = Term(self.terms);
         let leading = self.leading.get_or_insert(Leading { term, known: now, until });
         leading.until = leading.until.max(until);
@@ -297,6 +308,7 @@ impl Elector {
     fn lose(&mut self, begun: Duration) -> bool {
         let news = self.leading.is_some_and(|leading| begun >= leading.known);
         if news {
+            self.doubtful = true;
             self.leading = None;
             self.fence.set(None);
         }
@@ -325,10 +337,10 @@ impl Elector {
     fn failed(&mut self, pending: Pending, failure: Failure, now: Duration) {
         let retry = now + RETRY_AFTER;
         match (pending.label, &failure) {
-            // The session is not given up: it may still have the lock. Whether it has ended is told by the next
-            // attempt to use it.
+            // The session may still have the lock: it is not given up before the lock was seen.
             ("renew", Failure::CheckGone) => {
                 self.registered = false;
+                self.doubtful = true;
                 self.steps.not_before = now;
                 self.renewal.not_before = now;
             }
@@ -402,7 +414,10 @@ impl Elector {
         if !self.registered {
             return Some(Request::Register);
         }
-        let Some(session) = self.session.clone() else { return Some(Request::CreateSession) };
+        let before = self.session.clone();
+        let Some(session) = before.clone().filter(|_| !self.doubtful || self.leading.is_some()) else {
+            return Some(Request::CreateSession { instead_of: before });
+        };
         // Only a lock that was seen to be free: an attempt that races with the end of its holder's session could
         // slip past the lock delay. And only when leadership could be proved, or nobody would lead.
         let free = self.lock.as_ref().is_some_and(|lock| lock.session.is_none());

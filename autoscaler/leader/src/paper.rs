@@ -53,7 +53,12 @@ impl Consul {
                 self.checks.insert(caller, now + CHECK_TTL + self.lag);
                 Answer::Registered(Ok(()))
             }
-            Request::CreateSession => Answer::SessionCreated(self.create_session(caller, now)),
+            Request::CreateSession { instead_of } => {
+                if let Some(before) = instead_of {
+                    self.end_session(before, now);
+                }
+                Answer::SessionCreated(self.create_session(caller, now))
+            }
             Request::Renew => {
                 let lock = self.lock(now);
                 Answer::Renewed(self.feed(caller, now).map(|()| lock))

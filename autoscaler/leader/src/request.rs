@@ -20,8 +20,12 @@ impl fmt::Display for SessionId {
 pub enum Request {
     /// Register our service with its TTL check, passing; takes the place of an earlier registration.
     Register,
-    /// Make a session that ends with our check or with our node.
-    CreateSession,
+    /// Make a session that ends with our check or with our node, after ending the one before: what is still under
+    /// way in its name can then take no lock.
+    CreateSession {
+        /// The one before, where there was one. That it has ended already is no failure.
+        instead_of: Option<SessionId>,
+    },
     /// Read the lock consistently, within half of [`crate::ANSWER_WITHIN`], and then feed the check: in this
     /// order, and the second only if the first succeeded. Who cannot tell whose the lock is must not keep it.
     Renew,
@@ -50,7 +54,7 @@ impl Request {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Register => "register",
-            Self::CreateSession => "create_session",
+            Self::CreateSession { .. } => "create_session",
             Self::Renew => "renew",
             Self::Acquire { .. } => "acquire",
             Self::Watch { .. } => "watch",

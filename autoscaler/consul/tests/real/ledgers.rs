@@ -34,7 +34,7 @@ async fn lead(consul: &Consul) -> SessionId {
     assert_eq!(consul.answer(&Request::Register).await, Answer::Registered(Ok(())));
     let session = loop {
         // The catalogue hears of the check a moment later.
-        match consul.answer(&Request::CreateSession).await {
+        match consul.answer(&Request::CreateSession { instead_of: None }).await {
             Answer::SessionCreated(Ok(session)) => break session,
             Answer::SessionCreated(Err(Failure::Api(error))) if error.message.contains("Missing check") => {}
             other => panic!("{other:?}"),

@@ -294,7 +294,7 @@ impl World {
             let failure = Failure::Api(ApiError::new(class, "consul", request.label(), None, "no answer"));
             let answer = match &request {
                 Request::Register => Answer::Registered(Err(failure)),
-                Request::CreateSession => Answer::SessionCreated(Err(failure)),
+                Request::CreateSession { .. } => Answer::SessionCreated(Err(failure)),
                 Request::Renew => Answer::Renewed(Err(failure)),
                 Request::Acquire { .. } => Answer::Acquired(Err(failure)),
                 Request::Watch { .. } => Answer::Watched(Err(failure)),
