@@ -20,6 +20,7 @@ mod idle;
 mod logbook;
 pub mod metrics;
 mod named;
+pub mod notices;
 pub mod policies;
 pub mod prometheus;
 mod queue;

@@ -12,6 +12,7 @@ mod table;
 
 pub use counts::FleetCounts;
 
+use crate::notices::{LettersKept, QueueCounts, QueueWatch};
 use autoscaler_engine::{EngineMetrics, Entry, Status};
 use fleet::FleetName;
 use prometheus_client::collector::Collector;
@@ -31,6 +32,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub struct Metrics {
     registry: Arc<Registry>,
     counted: Arc<Mutex<Counted>>,
+    queues: Arc<Mutex<Vec<QueueWatch>>>,
     scraped: Arc<Mutex<Scrape>>,
 }
 
@@ -47,6 +49,8 @@ struct Scrape {
     status: Option<Status>,
     engine: EngineMetrics,
     counted: Counted,
+    queues: BTreeMap<String, QueueCounts>,
+    letters: LettersKept,
 }
 
 /// A family of metrics.
@@ -82,7 +86,7 @@ impl Metrics {
         let scraped = Arc::new(Mutex::new(Scrape::default()));
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Table { scraped: Arc::clone(&scraped) }));
-        Self { registry: Arc::new(registry), counted: Arc::default(), scraped }
+        Self { registry: Arc::new(registry), counted: Arc::default(), queues: Arc::default(), scraped }
     }
 
     /// Counts what the engine had recorded of its fleets: to be called with every batch of records.
@@ -104,6 +108,13 @@ impl Metrics {
         *locked(&self.counted).requests.entry((route, status)).or_default() += 1;
     }
 
+    /// Shows a queue from now on; one of the same name no longer.
+    pub fn watch_queue(&self, queue: QueueWatch) {
+        let mut queues = locked(&self.queues);
+        queues.retain(|known| known.name() != queue.name());
+        queues.push(queue);
+    }
+
     /// The text of one scrape, in the format of OpenMetrics ([`CONTENT_TYPE`]).
     pub fn render(&self, status: Status, engine: EngineMetrics) -> String {
         {
@@ -111,7 +122,11 @@ impl Metrics {
             // What is no policy's any more is forgotten; it starts at 0 if it comes back.
             counted.fleets.retain(|name, _| status.fleets.iter().any(|fleet| fleet.name == *name));
             let counted = counted.clone();
-            *locked(&self.scraped) = Scrape { status: Some(status), engine, counted };
+            let watched = locked(&self.queues).clone();
+            let queues = watched.iter().map(|queue| (queue.name().to_owned(), queue.counts())).collect();
+            // All queues share one record.
+            let letters = watched.first().map(QueueWatch::letters).unwrap_or_default();
+            *locked(&self.scraped) = Scrape { status: Some(status), engine, counted, queues, letters };
         }
         let mut text = String::new();
         // Writing to a `String` cannot fail.

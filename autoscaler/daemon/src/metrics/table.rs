@@ -2,6 +2,7 @@
 
 use super::Kind::{Counter, Gauge};
 use super::{Emit, FleetCounts, Metric, Scrape};
+use crate::notices::QueueCounts;
 use autoscaler_engine::{CallCount, FleetStatus, Status};
 use fleet::Timestamp;
 use serde::Serialize;
@@ -151,6 +152,52 @@ pub(super) const METRICS: &[Metric] = &[
         help: "Samples of whole fleets, by source",
         read: |s, emit| words(SOURCES, &s.engine.fleet_samples, emit) },
 
+    Metric { name: "muster_queue_messages", kind: Gauge, labels: &["queue", "state"],
+        help: "What is in the queue of notices, by its own approximate count: `waiting` or `in_flight`",
+        read: |s, emit| queues(s, |queue, counts| if let Some(depth) = counts.depth {
+            emit(&[queue, "waiting"], whole(depth.visible));
+            emit(&[queue, "in_flight"], whole(depth.in_flight));
+        }) },
+    Metric { name: "muster_queue_outstanding_messages", kind: Gauge, labels: &["queue"],
+        help: "Messages that are being acted upon, and are deleted when that is on disk",
+        read: |s, emit| queues(s, |queue, counts| emit(&[queue], count(counts.outstanding))) },
+    Metric { name: "muster_queue_oldest_message_age_seconds", kind: Gauge, labels: &["queue"],
+        help: "Age of the oldest message that was received and is not deleted, 0 without one",
+        read: |s, emit| queues(s, |queue, counts| emit(&[queue], age(s, counts.oldest))) },
+    Metric { name: "muster_queue_received_messages_total", kind: Counter, labels: &["queue"],
+        help: "Messages that were received, each time that they were delivered",
+        read: |s, emit| queues(s, |queue, counts| emit(&[queue], whole(counts.received))) },
+    Metric { name: "muster_queue_duplicate_messages_total", kind: Counter, labels: &["queue"],
+        help: "Of these, those that were being acted upon already",
+        read: |s, emit| queues(s, |queue, counts| emit(&[queue], whole(counts.duplicates))) },
+    Metric { name: "muster_queue_deleted_messages_total", kind: Counter, labels: &["queue"],
+        help: "Messages that were deleted",
+        read: |s, emit| queues(s, |queue, counts| emit(&[queue], whole(counts.deleted))) },
+    Metric { name: "muster_queue_undeleted_messages_total", kind: Counter, labels: &["queue"],
+        help: "Messages that could not be deleted, and come again",
+        read: |s, emit| queues(s, |queue, counts| emit(&[queue], whole(counts.undeleted))) },
+    Metric { name: "muster_queue_dead_letters_total", kind: Counter, labels: &["queue", "reason"],
+        help: "Messages that could not be read, by reason",
+        read: |s, emit| queues(s, |queue, counts| {
+            words(UNREAD, &counts.dead_letters, &mut |reason, n| emit(&[queue, reason[0]], n));
+        }) },
+    Metric { name: "muster_queue_kept_dead_letters", kind: Gauge, labels: &[],
+        help: "Messages that could not be read and are kept in the state directory",
+        read: |s, emit| emit(&[], whole(s.letters.letters)) },
+    Metric { name: "muster_queue_oldest_dead_letter_age_seconds", kind: Gauge, labels: &[],
+        help: "Age of the oldest of these, 0 without one",
+        read: |s, emit| emit(&[], age(s, s.letters.oldest)) },
+    Metric { name: "muster_queue_calls_total", kind: Counter, labels: &["queue", "operation", "class"],
+        help: "Calls of the queue that ended, by error class or `ok`",
+        read: |s, emit| queues(s, |queue, counts| {
+            let ok = ["receive", "delete", "depth"].map(|operation| ((operation, "ok"), 0));
+            let mut calls = BTreeMap::from(ok);
+            calls.extend(&counts.calls);
+            for ((operation, class), n) in calls {
+                emit(&[queue, operation, class], whole(n));
+            }
+        }) },
+
     Metric { name: "muster_policy_loaded_timestamp_seconds", kind: Gauge, labels: &[],
         help: "When the policies in force were loaded, in seconds since 1970",
         read: |s, emit| status(s, |status| {
@@ -185,6 +232,7 @@ const WITHHELD: &[&str] =
 const INVARIANTS: &[&str] = &["CAP", "DATA", "DRAIN", "OWN", "ONCE", "MODIFY", "SPREAD", "PACE"];
 const REJECTIONS: &[&str] =
     &["version", "too_many", "malformed", "wrong_peer", "unknown_yet", "duplicate", "stopping"];
+const UNREAD: &[&str] = &["too_large", "not_json", "unknown", "missing", "odd"];
 const SOURCES: &[&str] = &["push", "cloudwatch", "prometheus"];
 const OPERATIONS: &[&str] = &[
     "describe_fleets",
@@ -241,6 +289,16 @@ fn counts(scrape: &Scrape, emit: &mut Emit, read: impl Fn(FleetCounts) -> u64) {
 
 fn counts_of(scrape: &Scrape, fleet: &FleetStatus) -> FleetCounts {
     scrape.counted.fleets.get(&fleet.name).copied().unwrap_or_default()
+}
+
+fn queues(scrape: &Scrape, mut read: impl FnMut(&str, &QueueCounts)) {
+    scrape.queues.iter().for_each(|(queue, counts)| read(queue, counts));
+}
+
+/// How long ago something was; 0 for nothing.
+fn age(scrape: &Scrape, since: Option<Timestamp>) -> f64 {
+    let at = scrape.status.as_ref().map(|status| status.at);
+    at.zip(since).map_or(0.0, |(at, since)| at.since(since).as_secs_f64())
 }
 
 fn report(fleet: &FleetStatus) -> Option<&autoscaler_core::Report> {

@@ -4,7 +4,7 @@ use autoscaler_engine::{
     ActiveAlarm, Alarm, CallCount, Cycle, Decided, FleetStatus, InstanceStatus, JournalStatus, Operation,
     Outcome, PolicyStatus, Record, Withheld,
 };
-use fleet::ports::Change;
+use fleet::ports::{Change, Depth};
 use fleet::{
     Backend, ErrorClass, FleetRef, FleetSelector, Health, Pool, Power, Timestamp, Utilization, Weight,
 };
@@ -127,6 +127,38 @@ fn a_scrape_shows_what_status_and_engine_say() {
 }
 
 #[test]
+fn a_queue_shows_its_counts_and_the_age_of_its_oldest_message() {
+    let counts = QueueCounts {
+        received: 7,
+        dead_letters: BTreeMap::from([("odd", 2)]),
+        calls: BTreeMap::from([(("receive", "denied"), 3)]),
+        depth: Some(Depth { visible: 5, in_flight: 1 }),
+        oldest: Some(Timestamp::from_secs(1_799_999_990)),
+        ..QueueCounts::default()
+    };
+    let metrics = Metrics::new();
+    *locked(&metrics.scraped) = Scrape {
+        status: Some(status(Vec::new())),
+        queues: BTreeMap::from([("notices".to_owned(), counts)]),
+        ..Scrape::default()
+    };
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &metrics.registry).expect("a text takes everything");
+    for line in [
+        "muster_queue_messages{queue=\"notices\",state=\"waiting\"} 5.0",
+        "muster_queue_oldest_message_age_seconds{queue=\"notices\"} 10.0",
+        "muster_queue_received_messages_total{queue=\"notices\"} 7.0",
+        "muster_queue_dead_letters_total{queue=\"notices\",reason=\"odd\"} 2.0",
+        "muster_queue_dead_letters_total{queue=\"notices\",reason=\"unknown\"} 0.0",
+        "muster_queue_kept_dead_letters 0.0",
+        "muster_queue_calls_total{queue=\"notices\",operation=\"receive\",class=\"denied\"} 3.0",
+        "muster_queue_calls_total{queue=\"notices\",operation=\"delete\",class=\"ok\"} 0.0",
+    ] {
+        has(&text, line);
+    }
+}
+
+#[test]
 fn counters_of_a_fleet_start_at_0_and_are_forgotten_with_it() {
     let metrics = Metrics::new();
     let scrape = |fleets| metrics.render(status(fleets), EngineMetrics::default());
@@ -169,7 +201,7 @@ fn counters_of_a_fleet_start_at_0_and_are_forgotten_with_it() {
 #[test]
 fn names_are_unique_and_tell_area_and_kind() {
     let mut names = BTreeSet::new();
-    let areas = ["fleet", "engine", "cloud", "samples", "policy", "journal", "http", "build"];
+    let areas = ["fleet", "engine", "cloud", "samples", "policy", "queue", "journal", "http", "build"];
     for Metric { name, kind, labels, help, .. } in METRICS {
         assert!(names.insert(name), "{name} is there twice");
         let area = name.strip_prefix("muster_").and_then(|rest| rest.split('_').next()).unwrap_or_default();
@@ -195,7 +227,13 @@ fn every_series_has_a_value_for_each_of_its_labels() {
     {
         words.insert("word", 1);
     }
-    let scrape = Scrape { status: Some(status(vec![busy("web")])), engine, counted: Counted::default() };
+    let queue = QueueCounts { depth: Some(Depth::default()), ..QueueCounts::default() };
+    let scrape = Scrape {
+        status: Some(status(vec![busy("web")])),
+        engine,
+        queues: BTreeMap::from([("notices".to_owned(), queue)]),
+        ..Scrape::default()
+    };
     for Metric { name, labels, read, .. } in METRICS {
         read(&scrape, &mut |values, _| assert_eq!(values.len(), labels.len(), "{name}: {values:?}"));
     }
