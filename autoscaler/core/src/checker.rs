@@ -1,8 +1,11 @@
 //! An independently written check of every plan: refuses what breaks an invariant.
 
-use crate::{Action, Diversification, Member, Memory, Phase, Plan, Policy, RemovalStep, Snapshot};
+use crate::{
+    Action, Diversification, DrainBy, DrainCause, Member, Memory, Phase, Plan, Policy, Removal, RemovalStep,
+    ReplacementStep, Snapshot,
+};
 use fleet::ports::Change;
-use fleet::{FleetState, Health, InstanceId, Market, NoticeKind, Pool, Timestamp};
+use fleet::{FleetState, Health, InstanceId, Market, NoticeKind, Pool, Timestamp, Work, WorkKind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,7 +14,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Invariant {
-    /// `min <= target <= max`.
+    /// `min <= target <= max`, but for what replacements explain, within `surge`.
     Cap,
     /// No scale-in on missing, stale or contradictory data.
     Data,
@@ -19,7 +22,7 @@ pub enum Invariant {
     Drain,
     /// Nothing is terminated that is not in the fleet, nor the node that we run on.
     Own,
-    /// One removal leads to exactly one instance less.
+    /// One removal leads to exactly one instance less; an instance is replaced at most once.
     Once,
     /// Never two modifications of one fleet in flight.
     Modify,
@@ -72,17 +75,20 @@ pub fn check(
                 court.modification(*from, *change);
             }
             Action::Terminate { instances, .. } => court.terminations(instances, modifies > 0),
-            Action::Cordon { .. }
-            | Action::Drain { .. }
-            | Action::Restore { .. }
-            | Action::ScaleGroup { .. } => {}
+            Action::Cordon { instance } => court.cordon(instance),
+            Action::Drain { instance, .. } => court.drain(instance),
+            Action::Restore { instance } => court.restore(instance),
+            Action::ScaleGroup { .. } => {}
         }
     }
+    court.books(modifies > 0);
     if modifies > 1 {
         court.object(Invariant::Modify, format!("{modifies} modifications in one plan"));
     }
     court.spread(plan);
-    let writes = u32::try_from(plan.actions.len()).unwrap_or(u32::MAX);
+    // Nodes are Nomad's: they cost nothing of EC2's budget.
+    let writes = plan.actions.iter().filter(|action| action.is_of_fleet()).count();
+    let writes = u32::try_from(writes).unwrap_or(u32::MAX);
     let total = budget.writes_last_minute.saturating_add(writes);
     if writes > 0 && total > budget.writes_per_minute {
         let allowed = budget.writes_per_minute;
@@ -123,12 +129,15 @@ impl<'a> Court<'a> {
         members.filter(|m| m.phase != Phase::Leaving).map(|m| (&m.id, m)).collect()
     }
 
-    /// CAP: the target within its bounds, and the on-demand part within the target.
+    /// CAP: the target within its bounds, above them only what replacements that are asked for explain; and the
+    /// on-demand part within the target.
     fn size(&mut self, change: Change) {
         let Change { target, on_demand_target } = change;
         let (min, max) = (self.policy.capacity.min, self.policy.capacity.max);
-        if target < min || target > max.max(min) {
-            self.object(Invariant::Cap, format!("target {target} outside {min}..={max}"));
+        let surge = f64::from(self.policy.capacity.surge).min(asked_for(self.after).ceil());
+        if target < min || f64::from(target) > f64::from(max.max(min)) + surge {
+            let how = format!("target {target} outside {min}..={max}, {surge} of surge explained");
+            self.object(Invariant::Cap, how);
         }
         if on_demand_target > target {
             self.object(Invariant::Cap, format!("on-demand target {on_demand_target} above {target}"));
@@ -158,8 +167,115 @@ impl<'a> Court<'a> {
                 self.object(Invariant::Modify, format!("the write of {written} has not shown yet"));
             }
         }
-        if change.target < from && change.target < self.policy.capacity.max {
+        // What the ledger held of the target for a while may be taken back whatever is known of load.
+        let taken_back = self.taken_back().ceil();
+        let below = f64::from(change.target) + taken_back + EPSILON < f64::from(from);
+        if below && change.target < self.policy.capacity.max {
             self.knowledge("lower the target");
+        }
+    }
+
+    /// Units that the target held for replacements, or for victims whose work was leaving, and holds no more.
+    fn taken_back(&self) -> f64 {
+        let left = |r: &&Removal| r.step == RemovalStep::Draining;
+        let still = |id: &InstanceId| self.after.removals.get(id).is_some_and(|r| left(&r));
+        let victims = self.before.removals.iter().filter(|(id, r)| left(r) && !still(id));
+        let lowered: f64 = victims.map(|(_, r)| r.weight.get()).sum();
+        (asked_for(self.before) - asked_for(self.after)).max(0.0) + lowered
+    }
+
+    /// DRAIN, ONCE: what the ledger may do from one cycle to the next, whatever is written.
+    fn books(&mut self, modifies: bool) {
+        let (before, after) = (self.before, self.after);
+        for (id, replacement) in &after.replacements {
+            if after.removals.contains_key(id) {
+                self.object(Invariant::Once, format!("{id} is replaced and removed at once"));
+            }
+            let raises = replacement.step == ReplacementStep::Raising
+                && before.replacements.get(id).is_none_or(|r| r.step != ReplacementStep::Raising);
+            if raises && (before.replaced.contains_key(id) || before.removals.contains_key(id)) {
+                self.object(Invariant::Once, format!("{id} is replaced a second time"));
+            }
+            if raises && !modifies {
+                self.object(Invariant::Once, format!("the target is not raised for {id}"));
+            }
+        }
+        let new =
+            |id: &&InstanceId| !before.removals.contains_key(*id) && !before.replacements.contains_key(*id);
+        let chosen: Vec<&InstanceId> = after
+            .removals
+            .iter()
+            .filter(|(id, r)| new(id) && r.cause == DrainCause::ScaleIn)
+            .map(|(id, _)| id)
+            .collect();
+        if !chosen.is_empty() {
+            self.knowledge("choose a victim");
+            self.room(&chosen);
+        }
+    }
+
+    /// DRAIN: what runs on the chosen has room, all in all, on the nodes that stay.
+    fn room(&mut self, chosen: &[&InstanceId]) {
+        if self.policy.drain.by != DrainBy::Nomad {
+            return;
+        }
+        let Some(nodes) = &self.seen.nodes else {
+            return self
+                .object(Invariant::Drain, "a victim is chosen where the nodes are not known".to_owned());
+        };
+        let (mut needs, mut free) = ((0_u64, 0_u64), (0_u64, 0_u64));
+        for node in &nodes.what {
+            let uses = node.work.iter().fold((0_u64, 0_u64), |(cpu, memory), work| {
+                let moves = !matches!(work.kind, WorkKind::System | WorkKind::Sysbatch);
+                if moves && chosen.contains(&&node.instance) {
+                    needs = (needs.0 + work.needs.cpu_mhz, needs.1 + work.needs.memory_mib);
+                }
+                (cpu.saturating_add(work.needs.cpu_mhz), memory.saturating_add(work.needs.memory_mib))
+            });
+            if !self.after.removals.contains_key(&node.instance) && node.eligible {
+                free.0 = free.0.saturating_add(node.capacity.cpu_mhz.saturating_sub(uses.0));
+                free.1 = free.1.saturating_add(node.capacity.memory_mib.saturating_sub(uses.1));
+            }
+        }
+        if needs.0 > free.0 || needs.1 > free.1 {
+            let how = format!("work of {needs:?} MHz and MiB would move to nodes with {free:?} free");
+            self.object(Invariant::Drain, how);
+        }
+    }
+
+    /// OWN: only nodes of the fleet's own instances are touched, and none that is protected.
+    fn touch(&mut self, id: &InstanceId, what: &str) {
+        match self.living().get(id) {
+            None => self.object(Invariant::Own, format!("{what} {id}, which is not in the fleet")),
+            Some(member) if member.protected => {
+                self.object(Invariant::Own, format!("{what} {id}, which is protected"));
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn is_in_ledger(&self, id: &InstanceId) -> bool {
+        self.after.removals.contains_key(id) || self.after.replacements.contains_key(id)
+    }
+
+    fn cordon(&mut self, id: &InstanceId) {
+        self.touch(id, "cordon");
+        if !self.is_in_ledger(id) && !self.seen.notices.iter().any(|notice| notice.instance == *id) {
+            self.object(Invariant::Own, format!("cordon {id}, which is not about to go"));
+        }
+    }
+
+    fn drain(&mut self, id: &InstanceId) {
+        self.touch(id, "drain");
+        if !self.is_in_ledger(id) {
+            self.object(Invariant::Own, format!("drain {id}, which is not in the ledger"));
+        }
+    }
+
+    fn restore(&mut self, id: &InstanceId) {
+        self.touch(id, "restore");
+        if self.is_in_ledger(id) {
+            self.object(Invariant::Once, format!("restore {id}, which is about to go"));
         }
     }
 
@@ -207,9 +323,7 @@ impl<'a> Court<'a> {
                 Some(member) if member.protected => {
                     self.object(Invariant::Own, format!("{id} is protected"));
                 }
-                Some(member) if member.phase == Phase::Draining && !self.was_told(id) => {
-                    self.object(Invariant::Drain, format!("{id} still drains"));
-                }
+                Some(member) if !self.was_told(id) => self.undrained(id, member),
                 Some(_) => {}
             }
             if self.after.removals.get(id).is_none_or(|r| r.step != RemovalStep::Terminating) {
@@ -223,6 +337,36 @@ impl<'a> Court<'a> {
         if told.iter().any(|id| !self.before.removals.contains_key(*id)) {
             self.knowledge("terminate an instance");
         }
+    }
+
+    /// DRAIN: nothing runs there any more, or the time for it has passed.
+    fn undrained(&mut self, id: &InstanceId, member: &Member) {
+        let until = self.after.removals.get(id).and_then(|removal| removal.drain_until);
+        let nodes = self.seen.nodes.iter().flat_map(|nodes| &nodes.what);
+        let node = nodes.filter(|node| node.instance == *id).last();
+        let ignores = self.policy.drain.ignore_system_jobs;
+        let stays = |work: &&Work| ignores && matches!(work.kind, WorkKind::System | WorkKind::Sysbatch);
+        let work = || node.into_iter().flat_map(|node| &node.work).filter(|work| !stays(work));
+        let grace = work().map(|work| work.grace).max().unwrap_or_default();
+        if until.is_some_and(|until| self.now >= until + grace) {
+            return;
+        }
+        let (told, all) = (self.seen.emptied.contains(id), self.seen.nodes.is_some());
+        let holds = match self.policy.drain.by {
+            DrainBy::Nobody => member.phase == Phase::Draining,
+            DrainBy::Hook => !told,
+            DrainBy::Nomad => !all || work().next().is_some() || node.is_some_and(|node| node.eligible),
+        };
+        if holds {
+            self.object(Invariant::Drain, format!("{id} still drains"));
+        }
+    }
+
+    /// Whether nothing would have to move from an instance: else it may be no choice, for want of room elsewhere.
+    fn has_no_work(&self, id: &InstanceId) -> bool {
+        let nodes = self.seen.nodes.iter().flat_map(|nodes| &nodes.what);
+        let by_nomad = self.policy.drain.by == DrainBy::Nomad;
+        !by_nomad || nodes.filter(|node| node.instance == *id).all(|node| node.work.is_empty())
     }
 
     fn was_told(&self, id: &InstanceId) -> bool {
@@ -251,7 +395,7 @@ impl<'a> Court<'a> {
     /// SPREAD: no exchange of a new victim for another instance would leave the fleet better spread, where it
     /// ends worse spread than it was.
     fn spread(&mut self, plan: &Plan) {
-        let new_victims: BTreeSet<&InstanceId> =
+        let mut new_victims: BTreeSet<&InstanceId> =
             self.after.removals.keys().filter(|id| !self.before.removals.contains_key(*id)).collect();
         if new_victims.is_empty() || plan.actions.is_empty() {
             return;
@@ -267,10 +411,14 @@ impl<'a> Court<'a> {
             .living()
             .into_values()
             .filter(|m| {
-                let removal = self.before.removals.get(&m.id);
-                removal.is_none_or(|r| r.step != RemovalStep::Terminating)
+                let told =
+                    self.before.removals.get(&m.id).is_some_and(|r| r.step == RemovalStep::Terminating);
+                let goes = self.before.replacements.contains_key(&m.id);
+                !told && !goes
             })
             .collect();
+        // Those that were to be replaced go whoever is chosen.
+        new_victims.retain(|id| staying.iter().any(|m| m.id == **id));
         let sound = |m: &&Member| m.health == Health::Healthy && !doomed.contains(&m.id);
         if staying.iter().filter(|m| sound(m)).count() < 4 {
             return;
@@ -291,6 +439,7 @@ impl<'a> Court<'a> {
                     && !m.protected
                     && m.phase != Phase::Draining
                     && m.weight.get() > 0.0
+                    && self.has_no_work(&m.id)
                     && m.pool.market == victim.pool.market
                     && m.weight.get() <= victim.weight.get() + EPSILON
             });
@@ -306,6 +455,12 @@ impl<'a> Court<'a> {
             self.object(Invariant::Spread, how);
         }
     }
+}
+
+/// Units that are asked for in place of what is about to go.
+fn asked_for(memory: &Memory) -> f64 {
+    let steps = [ReplacementStep::Raising, ReplacementStep::Raised];
+    memory.replacements.values().filter(|r| steps.contains(&r.step)).map(|r| r.weight.get()).sum()
 }
 
 /// How far instances fall short of the wanted spread: families missing, share of one pool beyond the largest.

@@ -26,7 +26,7 @@ pub use policy::{
     Capacity, Diversification, Drain, DrainBy, Interruption, Objective, OnDemand, Policy, Rebalance, ScaleIn,
     ScaleOut, ScaledGroup, Workload,
 };
-pub use report::{Bound, Decision, Hold, Opinion, Remark, Report, Unholdable};
+pub use report::{Bound, Candidate, Choice, Decision, Hold, Opinion, Remark, Report, Unholdable};
 pub use sizing::Learned;
 pub use snapshot::{
     FailingRead, GroupCount, Member, Observed, Pause, Phase, PoolTrouble, Snapshot, TroubleKind,

@@ -1,5 +1,6 @@
 //! What is remembered from cycle to cycle, and survives a crash: small, and journaled.
 
+use crate::{DrainCause, Member};
 use fleet::ports::Change;
 use fleet::{InstanceId, Market, NoticeKind, Pool, Timestamp, Weight};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,10 @@ pub struct Memory {
     pub fallback: Option<Fallback>,
     /// When instances were last replaced for the sake of the spread, within the last hour.
     pub repairs: Vec<Timestamp>,
+    /// Instances that stay after all, until their nodes have been seen to take work again; and since when.
+    pub restoring: BTreeMap<InstanceId, Timestamp>,
+    /// Instances whose nodes are drained and ineligible with nobody to account for it, and since when that is seen.
+    pub unaccounted: BTreeMap<InstanceId, Timestamp>,
 }
 
 impl Memory {
@@ -61,10 +66,78 @@ impl Memory {
             shown: true,
             before: None,
         };
-        for removal in self.removals.values_mut() {
-            if removal.step == RemovalStep::Lowering {
-                removal.step = RemovalStep::Draining;
-            }
+        self.take_steps_back();
+    }
+
+    /// What was to show with a modification that did not happen is where it was before.
+    pub(crate) fn take_steps_back(&mut self) {
+        for removal in self.removals.values_mut().filter(|r| r.step == RemovalStep::Lowering) {
+            removal.step = RemovalStep::Draining;
+        }
+        for replacement in self.replacements.values_mut().filter(|r| r.step == ReplacementStep::Raising) {
+            replacement.step = ReplacementStep::Waiting;
+        }
+    }
+
+    /// What was to show with the last modification has shown.
+    pub(crate) fn take_steps_on(&mut self) {
+        for removal in self.removals.values_mut().filter(|r| r.step == RemovalStep::Lowering) {
+            removal.step = RemovalStep::Lowered;
+        }
+        for replacement in self.replacements.values_mut().filter(|r| r.step == ReplacementStep::Raising) {
+            replacement.step = ReplacementStep::Raised;
+        }
+    }
+
+    /// Visits every time that is remembered.
+    ///
+    /// * `past`: sees when something happened, or was begun; `ahead`: sees deadlines.
+    pub fn visit_times(
+        &mut self,
+        mut past: impl FnMut(&mut Timestamp),
+        mut ahead: impl FnMut(&mut Timestamp),
+    ) {
+        let Self {
+            expected,
+            foreign_writes: _,
+            foreign_write_at,
+            ceded: _,
+            removals,
+            modifying_since,
+            last_scale_out,
+            last_scale_in,
+            excess_since,
+            replacements,
+            replaced,
+            pools,
+            spot_short_since,
+            fallback,
+            repairs,
+            restoring,
+            unaccounted,
+        } = self;
+        expected.iter_mut().filter_map(|e| e.written.as_mut()).for_each(&mut past);
+        [foreign_write_at, modifying_since, last_scale_out, last_scale_in, excess_since, spot_short_since]
+            .into_iter()
+            .flatten()
+            .for_each(&mut past);
+        for Removal { step: _, since, weight: _, market: _, cause: _, drain_until, deadline } in
+            removals.values_mut()
+        {
+            past(since);
+            drain_until.iter_mut().chain(deadline).for_each(&mut ahead);
+        }
+        for Replacement { cause: _, step: _, since, weight: _, market: _, drain_until, deadline } in
+            replacements.values_mut()
+        {
+            past(since);
+            drain_until.iter_mut().chain(deadline).for_each(&mut ahead);
+        }
+        let stamps = replaced.values_mut().chain(restoring.values_mut()).chain(unaccounted.values_mut());
+        stamps.chain(repairs).chain(pools.iter_mut().map(|pool| &mut pool.at)).for_each(&mut past);
+        if let Some(Fallback { units: _, since, tried }) = fallback {
+            past(since);
+            tried.iter_mut().for_each(&mut past);
         }
     }
 
@@ -101,8 +174,29 @@ pub struct Removal {
     pub since: Timestamp,
     /// What the victim counts for in the target.
     pub weight: Weight,
-    /// Until when its work may take to leave; for one that AWS takes, until when it has.
+    /// Whose part of the target that is.
+    pub market: Market,
+    /// Why.
+    pub cause: DrainCause,
+    /// The deadline of its drain, once that was begun.
+    pub drain_until: Option<Timestamp>,
+    /// When it goes, whatever we do.
     pub deadline: Option<Timestamp>,
+}
+
+impl Removal {
+    /// A removal that begins now.
+    pub fn of(victim: &Member, cause: DrainCause, now: Timestamp) -> Self {
+        Self {
+            step: RemovalStep::Draining,
+            since: now,
+            weight: victim.weight,
+            market: victim.pool.market,
+            cause,
+            drain_until: None,
+            deadline: None,
+        }
+    }
 }
 
 /// One replacement: ask for capacity in its place, let that serve, then let the old one go as a [`Removal`].
@@ -121,6 +215,8 @@ pub struct Replacement {
     pub weight: Weight,
     /// Whose part of the target that is.
     pub market: Market,
+    /// The deadline of its drain, once that was begun.
+    pub drain_until: Option<Timestamp>,
     /// When it goes, whatever we do.
     pub deadline: Option<Timestamp>,
 }
@@ -141,10 +237,15 @@ pub enum ReplacementCause {
 pub enum ReplacementStep {
     /// There is no room to ask for more yet (`max + surge`); those with the earliest deadline come first.
     Waiting,
-    /// The target has been raised by its weight, or is being raised.
+    /// The target is being raised by its weight; the fleet has not shown that yet.
+    Raising,
+    /// The target is raised by its weight.
     Raised,
     /// The fleet buys one by itself, because it does not count the old one any more: the target stays.
     BoughtByFleet,
+    /// The fleet buys one by itself when the old one has gone: it goes so soon that a raise could not be taken back
+    /// before, or the policy wants none.
+    LeftToFleet,
 }
 
 /// What is held against a pool: counts that halve with every `interruption.avoid_pool`.
@@ -176,10 +277,12 @@ pub struct Fallback {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RemovalStep {
-    /// Its work is asked to leave (nothing to wait for where there is no drain).
+    /// Its work is asked to leave (nothing to wait for where there is no drain); the target counts it.
     Draining,
     /// The target is being lowered by its weight; the fleet has not shown that yet.
     Lowering,
-    /// The target is lowered; it is being terminated.
+    /// The target does not count it any more; it may be that its work has not left yet.
+    Lowered,
+    /// It is being terminated.
     Terminating,
 }

@@ -40,6 +40,24 @@ pub(crate) fn units(amount: f64) -> u32 {
     (amount - 1e-6).ceil().clamp(0.0, f64::from(u32::MAX)) as u32
 }
 
+/// Whole units that an amount fills; sums of decimal weights are forgiven a millionth.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped into the range of u32")]
+pub(crate) fn full_units(amount: f64) -> u32 {
+    (amount + 1e-6).floor().clamp(0.0, f64::from(u32::MAX)) as u32
+}
+
+/// An amount of money in whole millionths.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped far below 2^64")]
+pub(crate) fn micros(amount: f64) -> u64 {
+    amount.clamp(0.0, 1e15).round() as u64
+}
+
+/// An amount of a resource, or of money in millionths, as a real number: exact below 2^52.
+#[expect(clippy::cast_precision_loss, reason = "no node has 2^52 of anything, and nothing costs so much")]
+pub(crate) const fn amount(count: u64) -> f64 {
+    count as f64
+}
+
 /// The whole number at or above an amount that is within the range of counts; a thousandth of a millionth is
 /// forgiven. (Without the instruction for it, `ceil` is a call: this is the innermost step of sizing.)
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "counts lie far below 2^52")]
@@ -70,9 +88,10 @@ mod tests {
         for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e300] {
             assert!(pick(odd, 8) < 8);
             assert!(millionths(odd) <= 1_000_000);
-            let _ = (units(odd), few_units(odd));
+            let _ = (units(odd), few_units(odd), full_units(odd), micros(odd));
         }
         assert_eq!((units(3.0), units(3.000_000_1), units(3.1), units(-5.0)), (3, 3, 4, 0));
+        assert_eq!((full_units(2.9), full_units(2.999_999_9), full_units(-1.0)), (2, 3, 0));
         assert_eq!((slot(-1, 10), slot(10, 10), pick(0.99, 8), pick(1.0, 8)), (9, 0, 7, 7));
     }
 }

@@ -1,10 +1,21 @@
 //! From what was seen to what will be done.
 
 mod act;
+mod blocked;
 mod draft;
+mod drain;
+mod fallback;
+mod fits;
 mod ground;
+mod groups;
 mod herd;
+mod idle;
 mod ledger;
+mod notices;
+mod parts;
+mod pools;
+mod repair;
+mod replace;
 mod victims;
 mod wish;
 
@@ -31,20 +42,33 @@ pub fn plan(policy: &Policy, seen: &Snapshot, memory: &Memory, learned: &Learned
     let herd = Herd::of(&draft);
     herd::describe(&mut draft, herd.as_ref());
     let Some(ground) = ground::survey(&mut draft) else { return finish(draft) };
+    let base = ledger::base(&mut draft, ground);
     let sizing = size(&mut draft, learned, herd.as_ref(), ground.view);
-    let wish = wish::wish(&mut draft, sizing.as_ref(), herd.as_ref(), ground.view.target);
-    note_bounds(&mut draft, ground.view, herd.as_ref());
+    let blocked = blocked::needs(&mut draft, herd.as_ref());
+    let wish = wish::wish(&mut draft, sizing.as_ref(), herd.as_ref(), base.total(), blocked);
+    note_bounds(&mut draft, ground.view, herd.as_ref(), base.total());
     if ground.ours {
         ledger::strike_off(&mut draft, herd.as_ref());
         let before_acting = draft.memory.clone();
-        act::act(&mut draft, ground, herd.as_ref(), wish);
+        pools::remember(&mut draft);
+        notices::heed(&mut draft, herd.as_ref(), ground.view);
+        idle::find(&mut draft, herd.as_ref());
+        fallback::watch(&mut draft, ground, herd.as_ref(), sizing.map(|sizing| sizing.needed.get()));
+        act::act(&mut draft, ground, herd.as_ref(), base, wish);
+        idle::reuse(&mut draft);
+        drain::begin(&mut draft, herd.as_ref(), base.total());
+        drain::tell_nodes(&mut draft, herd.as_ref());
+        groups::scale(&mut draft, herd.as_ref());
         if policy.dry_run {
             // What is not done is not remembered as done.
             draft.memory = before_acting;
             draft.remark(Remark::DryRun);
         }
-    } else if wish.target != ground.view.target {
-        draft.report.decision = Decision::Held;
+    } else {
+        notices::leave_unheeded(&mut draft, herd.as_ref());
+        if wish.target != base.total() {
+            draft.report.decision = Decision::Held;
+        }
     }
     finish(draft)
 }
@@ -86,10 +110,12 @@ fn size(
 }
 
 /// Says what is out of bounds or missing, whoever may do something about it.
-fn note_bounds(draft: &mut Draft<'_>, view: &FleetView, herd: Option<&Herd<'_>>) {
+///
+/// * `base`: the target without what replacements and victims hold of it for a while.
+fn note_bounds(draft: &mut Draft<'_>, view: &FleetView, herd: Option<&Herd<'_>>, base: u32) {
     let (min, max) = (draft.policy.capacity.min, draft.policy.capacity.max);
-    if !(min..=max).contains(&view.target) {
-        draft.remark(Remark::OutOfBounds { target: view.target, min, max });
+    if !(min..=max).contains(&base) {
+        draft.remark(Remark::OutOfBounds { target: base, min, max });
     }
     // What a modification asks for is on its way until it has ended.
     if view.state == FleetState::Modifying {
@@ -105,5 +131,6 @@ fn note_bounds(draft: &mut Draft<'_>, view: &FleetView, herd: Option<&Herd<'_>>)
 fn finish(draft: Draft<'_>) -> Planned {
     let Draft { memory, mut report, actions, look, .. } = draft;
     report.removals = memory.removals.iter().map(|(id, r)| (id.clone(), r.step)).collect();
+    report.replacements = memory.replacements.iter().map(|(id, r)| (id.clone(), r.step)).collect();
     Planned { plan: Plan { actions }, report, memory, look }
 }

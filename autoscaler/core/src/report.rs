@@ -1,8 +1,11 @@
 //! Why, and why not.
 
-use crate::RemovalStep;
 use crate::sizing::{Expert, Headroom};
-use fleet::{CapacityUnits, ErrorClass, InstanceId, Power, Source, Timestamp, Utilization};
+use crate::{RemovalStep, ReplacementStep};
+use fleet::{
+    CapacityUnits, ErrorClass, InstanceId, NoticeKind, Pool, Power, Resources, Source, Timestamp, UsdPerHour,
+    Utilization,
+};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -108,6 +111,29 @@ pub enum Hold {
     },
     /// Whole instances do not fit into what may be given back, or none of them may go.
     NoVictim,
+    /// Nomad has not shown the nodes: nobody knows what runs where, and nobody is chosen.
+    NodesUnseen,
+    /// What was seen of the nodes is too old to choose among them, or to take one for empty.
+    NodesStale {
+        /// How old.
+        #[serde(with = "fleet::seconds")]
+        age: Duration,
+    },
+    /// What runs on instances that might go has no place on those that stay.
+    NoRoom {
+        /// How many were passed over for that.
+        instances: usize,
+    },
+    /// Batch work runs on instances that might go, and the policy waits for its end.
+    BatchRuns {
+        /// How many were passed over for that.
+        instances: usize,
+    },
+    /// Replacements wait for others to end: `max + surge` is reached.
+    SurgeFull {
+        /// How many wait.
+        waiting: usize,
+    },
     /// The fleet cannot be held by us.
     NotHoldable {
         /// Why not.
@@ -145,6 +171,11 @@ impl Hold {
             Self::ForeignWrite { .. } => "foreign_write",
             Self::RemovalsInFlight { .. } => "removals_in_flight",
             Self::NoVictim => "no_victim",
+            Self::NodesUnseen => "nodes_unseen",
+            Self::NodesStale { .. } => "nodes_stale",
+            Self::NoRoom { .. } => "no_room",
+            Self::BatchRuns { .. } => "batch_runs",
+            Self::SurgeFull { .. } => "surge_full",
             Self::NotHoldable { .. } => "not_holdable",
             Self::Refused { .. } => "refused",
         }
@@ -260,6 +291,66 @@ pub enum Remark {
     CapacityRebalanceOn,
     /// The policy says to change nothing: what stands here would have been done.
     DryRun,
+    /// A notice of an instance that we keep our hands off: nothing is done about it.
+    NoticeUnheeded {
+        /// The instance.
+        instance: InstanceId,
+        /// What was announced.
+        kind: NoticeKind,
+    },
+    /// An instance was taken, and nobody had said so.
+    LostUnannounced {
+        /// The instance.
+        instance: InstanceId,
+        /// Its pool.
+        pool: Pool,
+        /// How long after its end we learned of it.
+        #[serde(with = "fleet::seconds")]
+        late: Duration,
+    },
+    /// A protected instance goes: it is replaced, but its node is not touched.
+    ProtectedGoes {
+        /// The instance.
+        instance: InstanceId,
+    },
+    /// Nomad could not place work for want of room.
+    Blocked {
+        /// What it needs.
+        needs: Resources,
+        /// The units that would hold it.
+        units: CapacityUnits,
+    },
+    /// On-demand capacity stands in for spot.
+    StandsIn {
+        /// Units.
+        units: u32,
+        /// Since when.
+        since: Timestamp,
+        /// What that costs more than spot, where prices are known.
+        extra: Option<UsdPerHour>,
+    },
+    /// The fleet has drifted out of its spread, and an instance is replaced for it.
+    Repaired {
+        /// The instance.
+        instance: InstanceId,
+    },
+    /// A node is drained and ineligible, and nobody accounts for it.
+    Unaccounted {
+        /// Its instance.
+        instance: InstanceId,
+        /// Since when that is seen.
+        since: Timestamp,
+    },
+    /// Work that may take longer to end than an interruption leaves it.
+    SlowToLeave {
+        /// Its job.
+        job: String,
+        /// Its task group.
+        group: String,
+        /// Its longest `shutdown_delay` and `kill_timeout`.
+        #[serde(with = "fleet::seconds")]
+        grace: Duration,
+    },
     /// A read fails: what it told before is all that is known.
     ReadFails {
         /// Which: the metric label.
@@ -287,6 +378,14 @@ impl Remark {
             Self::FewFamilies { .. } => "few_families",
             Self::CapacityRebalanceOn => "capacity_rebalance_on",
             Self::DryRun => "dry_run",
+            Self::NoticeUnheeded { .. } => "notice_unheeded",
+            Self::LostUnannounced { .. } => "lost_unannounced",
+            Self::ProtectedGoes { .. } => "protected_goes",
+            Self::Blocked { .. } => "blocked",
+            Self::StandsIn { .. } => "stands_in",
+            Self::Repaired { .. } => "repaired",
+            Self::Unaccounted { .. } => "unaccounted",
+            Self::SlowToLeave { .. } => "slow_to_leave",
             Self::ReadFails { .. } => "read_fails",
         }
     }
@@ -323,6 +422,37 @@ pub enum Decision {
         /// How many instances.
         instances: usize,
     },
+    /// Ask for more in place of what is about to go.
+    Replace {
+        /// The target before.
+        from: u32,
+        /// The target after.
+        to: u32,
+    },
+    /// Lower the target by what goes, now that it is replaced or empty.
+    LowerBack {
+        /// The target before.
+        from: u32,
+        /// The target after.
+        to: u32,
+    },
+    /// Let the work of instances go elsewhere, so that they can be given back.
+    Drain {
+        /// How many instances.
+        instances: usize,
+    },
+    /// Keep instances that were being emptied.
+    Keep {
+        /// How many instances.
+        instances: usize,
+    },
+    /// Same size, another part of it on demand.
+    Shift {
+        /// The on-demand part before.
+        from: u32,
+        /// The on-demand part after.
+        to: u32,
+    },
     /// Not now; the holds say why.
     Held,
 }
@@ -336,14 +466,28 @@ impl Decision {
             Self::ScaleIn { .. } => "scale_in",
             Self::SetRight { .. } => "set_right",
             Self::Trim { .. } => "trim",
+            Self::Replace { .. } => "replace",
+            Self::LowerBack { .. } => "lower_back",
+            Self::Drain { .. } => "drain",
+            Self::Keep { .. } => "keep",
+            Self::Shift { .. } => "shift",
             Self::Held => "held",
         }
     }
     /// The target before and after, where it changes.
     pub const fn step(self) -> Option<(u32, u32)> {
         match self {
-            Self::ScaleOut { from, to } | Self::ScaleIn { from, to } => Some((from, to)),
-            Self::Steady | Self::SetRight { .. } | Self::Trim { .. } | Self::Held => None,
+            Self::ScaleOut { from, to }
+            | Self::ScaleIn { from, to }
+            | Self::Replace { from, to }
+            | Self::LowerBack { from, to } => Some((from, to)),
+            Self::Steady
+            | Self::SetRight { .. }
+            | Self::Trim { .. }
+            | Self::Drain { .. }
+            | Self::Keep { .. }
+            | Self::Shift { .. }
+            | Self::Held => None,
         }
     }
 }
@@ -357,6 +501,32 @@ pub struct Opinion {
     pub forecast: Power,
     /// What it counts for, 0..=1; the weights of all sum to 1.
     pub weight: f64,
+}
+
+/// Whom to let go, and who would have been next.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    /// Those chosen, in the order of choice.
+    pub victims: Vec<Candidate>,
+    /// Those that would have been next, at most three.
+    pub runners_up: Vec<Candidate>,
+}
+
+/// Somebody who might be let go, with what was weighed after spread and soundness.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Who.
+    pub instance: InstanceId,
+    /// Where it comes from.
+    pub pool: Pool,
+    /// What is held against its pool: how often it took back or refused, decayed.
+    pub held_against_pool: f64,
+    /// What it costs for each unit of the fleet, where that is known.
+    pub price: Option<UsdPerHour>,
+    /// How many allocations would have to move.
+    pub allocations: usize,
+    /// When it was launched.
+    pub launched: Timestamp,
 }
 
 /// The arithmetic of one decision.
@@ -404,6 +574,11 @@ pub struct Report {
     pub holds: Vec<Hold>,
     /// Removals in flight after this cycle.
     pub removals: Vec<(InstanceId, RemovalStep)>,
+    /// Replacements in flight after this cycle.
+    pub replacements: Vec<(InstanceId, ReplacementStep)>,
+    /// Whom this cycle chose to let go, and who would have been next; told where more is known of the instances than
+    /// their pools and ages.
+    pub choice: Option<Choice>,
     /// Facts worth an operator's attention.
     pub remarks: Vec<Remark>,
 }

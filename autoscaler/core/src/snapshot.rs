@@ -34,15 +34,17 @@ pub struct Snapshot {
     pub scalable_target: bool,
     /// Reads that fail now: what they would tell is older than it should be.
     pub failing: Vec<FailingRead>,
-    /// The nodes of its instances; `None` without Nomad, or until it has answered.
+    /// The nodes of its instances, as old as the last word that they are as they were; `None` without Nomad, or until
+    /// it has answered.
     pub nodes: Option<Observed<Vec<NodeView>>>,
     /// What Nomad could not place for want of room, all blocked evaluations that could run here together.
     pub blocked: Resources,
     /// The service groups that are scaled along, as they are now.
     pub groups: Vec<GroupCount>,
-    /// Instances whose drain hook has said that they are empty.
+    /// Instances whose drain hook has ended well, so that they are empty.
     pub emptied: Vec<InstanceId>,
-    /// What pools failed to give, or took back, since the cycle before.
+    /// What pools failed to give, or took back without a notice, since the cycle before, oldest first. What is told
+    /// twice counts once. Notices are not repeated here.
     pub troubles: Vec<PoolTrouble>,
     /// What pools cost now, where that is known.
     pub prices: Vec<(Pool, UsdPerHour)>,
@@ -70,13 +72,15 @@ pub struct PoolTrouble {
     pub at: Timestamp,
     /// What.
     pub kind: TroubleKind,
+    /// Whom it took, where it was one of the fleet's.
+    pub instance: Option<InstanceId>,
 }
 
 /// What can speak against a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TroubleKind {
-    /// It took an instance back.
+    /// It took an instance back, and nobody had said so.
     Interrupted,
     /// It had nothing to give (`InsufficientInstanceCapacity` and its kin).
     NoCapacity,

@@ -1,9 +1,9 @@
 //! Reports in words: what `explain` shows.
 
-use crate::report::{Bound, Decision, Hold, Opinion, Remark, Report, Unholdable};
+use crate::report::{Bound, Candidate, Choice, Decision, Hold, Opinion, Remark, Report, Unholdable};
 use crate::sizing::{Expert, Headroom, Situation, Tried};
-use crate::{Removal, RemovalStep};
-use fleet::{DurationText, Utilization};
+use crate::{DrainCause, Removal, RemovalStep, Replacement, ReplacementCause, ReplacementStep};
+use fleet::{DurationText, NoticeKind, Resources, Timestamp, Utilization};
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::time::Duration;
 
@@ -64,6 +64,8 @@ impl Display for Report {
             bounds,
             holds,
             removals,
+            replacements,
+            choice,
             remarks,
         } = self;
         write!(f, "{decision}")?;
@@ -77,6 +79,13 @@ impl Display for Report {
         list(f, "hold", holds)?;
         for (victim, step) in removals {
             write!(f, "\nremoval: {victim} {step}")?;
+        }
+        for (doomed, step) in replacements {
+            write!(f, "\nreplacement: {doomed} {step}")?;
+        }
+        if let Some(Choice { victims, runners_up }) = choice {
+            list(f, "chosen", victims)?;
+            list(f, "runner-up", runners_up)?;
         }
         list(f, "remark", remarks)
     }
@@ -209,8 +218,27 @@ impl Display for Decision {
             Self::ScaleIn { from, to } => write!(f, "scale in from {from} to {to}"),
             Self::SetRight { target } => write!(f, "set the fleet's settings right at {target}"),
             Self::Trim { instances } => write!(f, "give back {instances} beyond the target"),
+            Self::Replace { from, to } => write!(f, "replace what goes: from {from} to {to}"),
+            Self::LowerBack { from, to } => write!(f, "lower the target by what goes: from {from} to {to}"),
+            Self::Drain { instances } => write!(f, "let go of {instances} once they are empty"),
+            Self::Keep { instances } => write!(f, "keep {instances} that were being emptied"),
+            Self::Shift { from, to } => write!(f, "on-demand part from {from} to {to}"),
             Self::Held => f.pad("held"),
         }
+    }
+}
+
+impl Display for Candidate {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { instance, pool, held_against_pool, price, allocations, launched } = self;
+        write!(f, "{instance} ({pool}, {allocations} allocations, launched {launched}")?;
+        if let Some(price) = price {
+            write!(f, ", {price} a unit")?;
+        }
+        if *held_against_pool >= 0.05 {
+            write!(f, ", {held_against_pool:.1} held against its pool")?;
+        }
+        f.write_str(")")
     }
 }
 
@@ -277,6 +305,19 @@ impl Display for Hold {
             Self::RemovalsInFlight { count: 1 } => f.pad("a removal is under way"),
             Self::RemovalsInFlight { count } => write!(f, "{count} removals are under way"),
             Self::NoVictim => f.pad("no whole instance fits into what may be given back, or none may go"),
+            Self::NodesUnseen => f.pad("Nomad has not shown the nodes: no victim is chosen"),
+            Self::NodesStale { age } => {
+                write!(f, "the nodes were last seen {} ago: nothing is given back on that", seconds(*age))
+            }
+            Self::NoRoom { instances } => {
+                write!(f, "what runs on {instances} that might go has no place on those that stay")
+            }
+            Self::BatchRuns { instances } => {
+                write!(f, "batch work runs on {instances} that might go: its end is waited for")
+            }
+            Self::SurgeFull { waiting } => {
+                write!(f, "{waiting} replacements wait: no more than capacity.max and surge is asked for")
+            }
             Self::NotHoldable { why } => write!(f, "cannot be held: {why}"),
             Self::Refused { invariant } => write!(f, "refused by the checker: {invariant}"),
         }
@@ -331,6 +372,34 @@ impl Display for Remark {
                 f.pad("capacity rebalancing is on: EC2 replaces instances beside us")
             }
             Self::DryRun => f.pad("dry run: nothing of this is done"),
+            Self::NoticeUnheeded { instance, kind } => {
+                let cause = ReplacementCause::Notice(*kind);
+                write!(f, "{cause} of {instance} is known: nothing is done about it")
+            }
+            Self::LostUnannounced { instance, pool, late } => {
+                write!(f, "{instance} ({pool}) is gone without a notice; known {} later", seconds(*late))
+            }
+            Self::ProtectedGoes { instance } => {
+                write!(f, "{instance} goes and is protected: it is replaced, its work is not asked to leave")
+            }
+            Self::Blocked { needs: Resources { cpu_mhz, memory_mib }, units } => {
+                write!(f, "Nomad waits for room: {cpu_mhz} MHz and {memory_mib} MiB, or {units} units")
+            }
+            Self::StandsIn { units, since, extra } => {
+                write!(f, "{units} units on demand stand in for spot since {since}")?;
+                extra.map_or(Ok(()), |extra| write!(f, ", for {extra} more than spot"))
+            }
+            Self::Repaired { instance } => write!(f, "{instance} is replaced for a better spread"),
+            Self::Unaccounted { instance, since } => {
+                write!(f, "{instance} is drained and ineligible since {since}, and nobody accounts for it")
+            }
+            Self::SlowToLeave { job, group, grace } => {
+                write!(
+                    f,
+                    "{group} of {job} may take {} to end: longer than an interruption leaves",
+                    seconds(*grace)
+                )
+            }
             Self::ReadFails { operation, class } => {
                 write!(f, "{operation} fails ({}): what it told before is all that is known", class.label())
             }
@@ -343,18 +412,68 @@ impl Display for RemovalStep {
         f.pad(match self {
             Self::Draining => "draining",
             Self::Lowering => "waits for the lowered target to show",
+            Self::Lowered => "is not counted by the target any more",
             Self::Terminating => "was terminated, and is waited for",
         })
     }
 }
 
-impl Display for Removal {
+impl Display for ReplacementStep {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { step, since, weight, deadline } = self;
-        write!(f, "{step} (weight {weight}, since {since}")?;
-        match deadline {
-            Some(deadline) => write!(f, ", until {deadline})"),
-            None => f.write_str(")"),
+        f.pad(match self {
+            Self::Waiting => "waits for the target to be raised",
+            Self::Raising => "waits for the raised target to show",
+            Self::Raised => "waits for the one that is bought in its place",
+            Self::BoughtByFleet => "is being replaced by the fleet itself",
+            Self::LeftToFleet => "will be replaced by the fleet itself",
+        })
+    }
+}
+
+impl Display for ReplacementCause {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Notice(NoticeKind::SpotInterruption) => "spot interruption",
+            Self::Notice(NoticeKind::RebalanceRecommendation) => "rebalance recommendation",
+            Self::Notice(NoticeKind::ScheduledEvent) => "scheduled event",
+            Self::Notice(NoticeKind::FleetScaleIn) => "scale-in by the fleet itself",
+            Self::Spread => "spread",
+        })
+    }
+}
+
+impl Display for DrainCause {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ScaleIn => f.pad("scale-in"),
+            Self::Replaced(cause) => Display::fmt(cause, f),
         }
     }
+}
+
+impl Display for Removal {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { step, since, weight, market: _, cause, drain_until, deadline } = self;
+        write!(f, "{cause}: {step} (weight {weight}, since {since}")?;
+        ahead(f, *drain_until, *deadline)
+    }
+}
+
+impl Display for Replacement {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { cause, step, since, weight, market: _, drain_until, deadline } = self;
+        write!(f, "{cause}: {step} (weight {weight}, since {since}")?;
+        ahead(f, *drain_until, *deadline)
+    }
+}
+
+/// The deadlines of an entry in the ledger, and the closing bracket.
+fn ahead(f: &mut Formatter<'_>, drain: Option<Timestamp>, goes: Option<Timestamp>) -> fmt::Result {
+    if let Some(drain) = drain {
+        write!(f, ", drains until {drain}")?;
+    }
+    if let Some(goes) = goes {
+        write!(f, ", goes at {goes}")?;
+    }
+    f.write_str(")")
 }

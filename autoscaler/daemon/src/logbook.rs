@@ -187,14 +187,20 @@ impl Logbook {
 
 /// The label of a decision, and the targets before and after it.
 const fn of(decision: Decision) -> (&'static str, Option<u32>, Option<u32>) {
-    match decision {
-        Decision::Steady => ("steady", None, None),
-        Decision::ScaleOut { from, to } => ("scale_out", Some(from), Some(to)),
-        Decision::ScaleIn { from, to } => ("scale_in", Some(from), Some(to)),
-        Decision::SetRight { target } => ("set_right", Some(target), Some(target)),
-        Decision::Trim { .. } => ("trim", None, None),
-        Decision::Held => ("held", None, None),
-    }
+    let (from, to) = match decision {
+        Decision::ScaleOut { from, to }
+        | Decision::ScaleIn { from, to }
+        | Decision::Replace { from, to }
+        | Decision::LowerBack { from, to } => (Some(from), Some(to)),
+        Decision::SetRight { target } => (Some(target), Some(target)),
+        Decision::Steady
+        | Decision::Trim { .. }
+        | Decision::Drain { .. }
+        | Decision::Keep { .. }
+        | Decision::Shift { .. }
+        | Decision::Held => (None, None),
+    };
+    (decision.label(), from, to)
 }
 
 fn lasts_text(lasts: std::time::Duration) -> String {

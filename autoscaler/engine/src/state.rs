@@ -588,7 +588,7 @@ impl State {
         let last = self.memory.removals.values_mut().filter(told).map(|removal| removal.since).max();
         for removal in self.memory.removals.values_mut().filter(told) {
             if Some(removal.since) == last {
-                removal.step = RemovalStep::Lowering;
+                removal.step = RemovalStep::Lowered;
             }
         }
     }
@@ -602,7 +602,7 @@ impl State {
                 known.seen.state == InstanceState::Running && known.missing_since.is_none()
             });
             if runs && removal.step == RemovalStep::Terminating && at > removal.since + TOLD_SHOWS_WITHIN {
-                removal.step = RemovalStep::Lowering;
+                removal.step = RemovalStep::Lowered;
             }
         }
     }
@@ -624,7 +624,7 @@ impl State {
         self.nodes_at.iter_mut().for_each(shift);
         self.nodes.values_mut().flat_map(|known| &mut known.drains_since).for_each(shift);
         self.timeline.shift(by_ms);
-        shift_memory(&mut self.memory, shift);
+        self.memory.visit_times(shift, shift);
         if by_ms < 0 {
             self.latest = None;
             self.pushed.iter_mut().for_each(shift);
@@ -643,48 +643,4 @@ pub(crate) fn contained<T>(run: impl FnOnce() -> T) -> Result<T, String> {
 /// How long a running instance may be silent where agents speak, from its launch.
 pub(crate) fn silent_for(boot: Duration) -> Duration {
     (boot * SILENT_BOOTS).max(SILENT_AT_LEAST)
-}
-
-/// Applies `shift` to every time that the planner remembers. Takes the memory apart, so that a new field cannot
-/// be forgotten.
-fn shift_memory(memory: &mut Memory, shift: impl Fn(&mut Timestamp)) {
-    let Memory {
-        expected,
-        foreign_writes: _,
-        foreign_write_at,
-        ceded: _,
-        removals,
-        modifying_since,
-        last_scale_out,
-        last_scale_in,
-        excess_since,
-        replacements,
-        replaced,
-        pools,
-        spot_short_since,
-        fallback,
-        repairs,
-    } = memory;
-    if let Some(expected) = expected {
-        expected.written.iter_mut().for_each(&shift);
-    }
-    for removal in removals.values_mut() {
-        shift(&mut removal.since);
-        removal.deadline.iter_mut().for_each(&shift);
-    }
-    for replacement in replacements.values_mut() {
-        shift(&mut replacement.since);
-        replacement.deadline.iter_mut().for_each(&shift);
-    }
-    replaced.values_mut().chain(repairs).for_each(&shift);
-    pools.iter_mut().for_each(|pool| shift(&mut pool.at));
-    if let Some(fallback) = fallback {
-        shift(&mut fallback.since);
-        fallback.tried.iter_mut().for_each(&shift);
-    }
-    for at in
-        [foreign_write_at, modifying_since, last_scale_out, last_scale_in, excess_since, spot_short_since]
-    {
-        at.iter_mut().for_each(&shift);
-    }
 }

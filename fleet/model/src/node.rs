@@ -1,6 +1,6 @@
 //! A Nomad client node and the work on it, as far as it matters for letting the node go.
 
-use crate::{InstanceId, NodeId};
+use crate::{InstanceId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ pub struct NodeView {
     pub eligible: bool,
     /// Whether a drain is under way.
     pub draining: bool,
+    /// When that drain tells the last work to stop; `None` where it has no deadline, or none is known.
+    pub drain_until: Option<Timestamp>,
     /// What allocations may use of it: its resources less what is reserved.
     pub capacity: Resources,
     /// What runs on it or is about to, an allocation each.

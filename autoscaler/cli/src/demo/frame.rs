@@ -96,9 +96,15 @@ impl Past {
 /// A decision that changed something, as a line: `07:42  5 -> 6  needs …`.
 pub fn decision_line(decided: &Decided, start: Timestamp) -> Option<String> {
     let size = match &decided.report.decision {
-        Decision::ScaleOut { from, to } | Decision::ScaleIn { from, to } => format!("{from} \u{2192} {to}"),
+        Decision::ScaleOut { from, to }
+        | Decision::ScaleIn { from, to }
+        | Decision::Replace { from, to }
+        | Decision::LowerBack { from, to } => format!("{from} \u{2192} {to}"),
         Decision::SetRight { target } => format!("{target} set right"),
         Decision::Trim { instances } => format!("trim {instances}"),
+        Decision::Drain { instances } => format!("drain {instances}"),
+        Decision::Keep { instances } => format!("keep {instances}"),
+        Decision::Shift { from, to } => format!("{from} \u{2192} {to} od"),
         Decision::Steady | Decision::Held => return None,
     };
     let time = clock_time(decided.at.since(start));

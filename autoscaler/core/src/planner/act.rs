@@ -3,34 +3,56 @@
 use super::draft::Draft;
 use super::ground::{Ground, LAG, LOOK_BEFORE_WRITE, RESPITE};
 use super::herd::{ByMarket, Herd, LEEWAY, clear_sight, units};
+use super::parts::{self, Parts};
 use super::wish::Wish;
-use super::{ledger, victims};
+use super::{drain, fallback, ledger, repair, replace, victims};
 use crate::number;
-use crate::{Decision, Hold, Member, Remark, Removal, RemovalStep};
-use fleet::ports::Change;
+use crate::{Decision, DrainBy, DrainCause, Hold, Member, Memory, Remark, Removal, RemovalStep};
 use fleet::{CapacityUnits, ExcessCapacity};
 
-/// Takes the one step that comes next: buy, give back, set right, trim, or carry removals on.
-pub(super) fn act(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, wish: Wish) {
-    let target = ground.view.target;
+/// Takes the one step that comes next: buy, replace, carry removals on, give back, set right, trim.
+///
+/// * `base`: what the target holds of what was wanted, without what the ledger has on top.
+pub(super) fn act(
+    draft: &mut Draft<'_>,
+    ground: Ground<'_>,
+    herd: Option<&Herd<'_>>,
+    base: Parts,
+    wish: Wish,
+) {
     if !ground.settled {
-        note_held(draft, wish.target != target);
+        note_held(draft, wish.target != base.total());
         return;
     }
-    if wish.target > target {
-        buy(draft, ground, wish.target);
+    // Whoever switches scale-in off keeps what has not gone.
+    let wanted = if draft.policy.scale_in.enabled { wish.target } else { u32::MAX };
+    let base = ledger::keep_draining(draft, herd, base, wanted);
+    let before = draft.memory.clone();
+    if let Some(herd) = herd {
+        replace::advance(draft, ground, herd, base);
+        ledger::lower_the_empty(draft, herd, wish.known && wish.target <= base.total());
+    }
+    if wish.target > base.total() {
+        return buy(draft, ground, wish.target, base, before);
+    }
+    ledger::lower_beyond_bounds(draft, base);
+    if base.plus(parts::on_top(&draft.memory)) != Parts::shown(ground.view) {
+        follow_ledger(draft, ground, base, before);
         return;
     }
     ledger::carry_on(draft, ground, herd);
     if !draft.memory.removals.is_empty() {
-        note_held(draft, wish.target != target);
+        note_held(draft, wish.target != base.total());
         return;
     }
-    if wish.target < target {
-        if respected(draft, target) {
-            give_back(draft, ground, herd, wish);
+    if wish.target < base.total() {
+        if respected(draft, base.total()) {
+            give_back(draft, ground, herd, base, wish);
         }
-    } else if !set_right(draft, ground) {
+    } else if !set_right(draft, ground)
+        && !fallback::step(draft, ground, herd, base)
+        && !repair::step(draft, ground, herd, wish.may_trim)
+    {
         trim(draft, ground, herd, wish.may_trim);
     }
 }
@@ -45,14 +67,14 @@ fn respected(draft: &mut Draft<'_>, target: u32) -> bool {
 }
 
 /// Something is wanted, and not now.
-fn note_held(draft: &mut Draft<'_>, wanted: bool) {
+pub(super) fn note_held(draft: &mut Draft<'_>, wanted: bool) {
     if wanted && draft.report.decision == Decision::Steady {
         draft.report.decision = Decision::Held;
     }
 }
 
 /// Whether the fleet was looked at lately enough to write upon.
-fn looked_lately(draft: &mut Draft<'_>, ground: Ground<'_>) -> bool {
+pub(super) fn looked_lately(draft: &mut Draft<'_>, ground: Ground<'_>) -> bool {
     let age = draft.age(ground.at);
     if age > LOOK_BEFORE_WRITE {
         draft.hold(Hold::LookFirst { age });
@@ -63,67 +85,109 @@ fn looked_lately(draft: &mut Draft<'_>, ground: Ground<'_>) -> bool {
     true
 }
 
-/// Raises the target. Victims that were not told yet are counted by it again, and stay; what is bought beside them
-/// is spot.
-fn buy(draft: &mut Draft<'_>, ground: Ground<'_>, to: u32) {
-    if !looked_lately(draft, ground) {
-        return;
+/// Writes what is wanted, and what the ledger has on top of it; a target that is shown already is not written again.
+fn write(draft: &mut Draft<'_>, ground: Ground<'_>, base: Parts) {
+    let parts = base.plus(parts::on_top(&draft.memory));
+    if parts != Parts::shown(ground.view) || ground.view.excess != ExcessCapacity::NoTermination {
+        draft.modify(ground.view, parts.change());
     }
-    let from = ground.view.target;
-    draft.report.decision = Decision::ScaleOut { from, to };
-    draft.memory.last_scale_out = Some(draft.now);
-    draft.modify(ground.view, Change { target: to, on_demand_target: ground.view.on_demand_target.min(to) });
 }
 
-/// Lowers the target by the weight of whole victims, or by what is missing anyway.
+/// Raises the target. Victims that were not told yet are counted by it again, and stay; what is bought beside them
+/// is spot. What the ledger asks for goes with it.
+///
+/// * `before`: what was remembered before the ledger took its steps.
+fn buy(draft: &mut Draft<'_>, ground: Ground<'_>, to: u32, base: Parts, before: Memory) {
+    if !looked_lately(draft, ground) {
+        draft.memory = before;
+        return;
+    }
+    let base = Parts::of(to, base.on_demand);
+    ledger::lower_beyond_bounds(draft, base);
+    let to = base.plus(parts::on_top(&draft.memory)).total();
+    draft.report.decision = Decision::ScaleOut { from: ground.view.target, to };
+    draft.memory.last_scale_out = Some(draft.now);
+    write(draft, ground, base);
+}
+
+/// Sets the target to what the ledger has come to: raised for what is about to go, lowered by what goes.
+fn follow_ledger(draft: &mut Draft<'_>, ground: Ground<'_>, base: Parts, before: Memory) {
+    if !looked_lately(draft, ground) {
+        draft.memory = before;
+        return;
+    }
+    let (from, to) = (ground.view.target, base.plus(parts::on_top(&draft.memory)).total());
+    draft.report.decision =
+        if to < from { Decision::LowerBack { from, to } } else { Decision::Replace { from, to } };
+    write(draft, ground, base);
+}
+
+/// Gives back whole victims, or what is missing anyway: the target follows them at once, or once their work has left.
 ///
 /// Where load is not known nobody is chosen: a target beyond `max` comes down, what runs stays.
-fn give_back(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, wish: Wish) {
-    let view = ground.view;
+fn give_back(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, base: Parts, wish: Wish) {
     if !looked_lately(draft, ground) {
         return;
     }
     if !wish.may_trim {
-        return lower(draft, ground, wish.target, view.on_demand_target.min(wish.target));
+        return lower(draft, ground, Parts::of(wish.target, base.on_demand));
     }
-    if !clear_sight(draft, herd, view) {
+    if !clear_sight(draft, herd, ground.view) || !drain::knows_nodes(draft) {
         note_held(draft, true);
         return;
     }
     let Some(herd) = herd else { return };
-    let to = wish.target;
-    let on_demand_target = view.on_demand_target.min(to);
-    let wanted = ByMarket { spot: f64::from(to - on_demand_target), on_demand: f64::from(on_demand_target) };
-    let alive = units(herd.kept(draft));
-    let spare = ByMarket { spot: alive.spot - wanted.spot, on_demand: alive.on_demand - wanted.on_demand };
+    let on_demand = fallback::cut(draft, base.on_demand, base.total() - wish.target);
+    let wanted = Parts::of(wish.target, on_demand);
+    let given = replace::give_up(draft, herd, difference(base.real(), wanted.real()));
+    let counted = replace::counted(draft, herd);
+    // What is to be replaced has its place in what is wanted.
+    let there = replace::beside(draft, herd);
+    let spare = difference(there, difference(wanted.real(), counted));
     let victims = victims::choose(draft, herd, spare);
     let going = units(victims.iter().copied());
     // The target follows the victims, whole as they are: never below what is wanted, never up.
     let follow = |wanted: u32, now: u32, left: f64| wanted.max(number::units(left).min(now));
-    let spot_now = view.target.saturating_sub(view.on_demand_target);
-    let spot = follow(to - on_demand_target, spot_now, alive.spot - going.spot);
-    let target = on_demand_target.saturating_add(spot).min(draft.policy.capacity.max.max(to));
-    if target >= view.target {
+    let spot = follow(wanted.spot, base.spot, there.spot + counted.spot - going.spot);
+    let left = Parts { spot, on_demand: wanted.on_demand };
+    let total = left.total().min(draft.policy.capacity.max.max(wish.target));
+    if total >= base.total() {
         draft.hold(Hold::NoVictim);
         note_held(draft, true);
         return;
     }
+    debug_assert!(given.sum() >= 0.0, "only what counts is given up");
     remember_victims(draft, &victims);
-    lower(draft, ground, target, on_demand_target);
+    lower(draft, ground, Parts::of(total, wanted.on_demand));
 }
 
-/// Lowers the target.
-fn lower(draft: &mut Draft<'_>, ground: Ground<'_>, target: u32, on_demand_target: u32) {
-    draft.report.decision = Decision::ScaleIn { from: ground.view.target, to: target };
-    draft.memory.last_scale_in = Some(draft.now);
-    draft.modify(ground.view, Change { target, on_demand_target });
+fn difference(a: ByMarket, b: ByMarket) -> ByMarket {
+    ByMarket { spot: a.spot - b.spot, on_demand: a.on_demand - b.on_demand }
 }
 
-/// Enters victims into the ledger. Nothing asks their work to leave yet, so that the step before passes at once.
+/// Wants less from now on. Victims whose work is leaving stay counted until it has.
+fn lower(draft: &mut Draft<'_>, ground: Ground<'_>, base: Parts) {
+    ledger::lower_beyond_bounds(draft, base);
+    let (from, to) = (ground.view.target, base.plus(parts::on_top(&draft.memory)).total());
+    draft.report.decision = if to == from {
+        Decision::Drain { instances: draft.memory.removals.len() }
+    } else {
+        draft.memory.last_scale_in = Some(draft.now);
+        Decision::ScaleIn { from, to }
+    };
+    write(draft, ground, base);
+}
+
+/// Enters victims into the ledger: where nobody empties them, they are taken out of the target at once.
 fn remember_victims(draft: &mut Draft<'_>, victims: &[&Member]) {
     for victim in victims {
-        let removal =
-            Removal { step: RemovalStep::Lowering, since: draft.now, weight: victim.weight, deadline: None };
+        let removal = Removal::of(victim, DrainCause::ScaleIn, draft.now);
+        let removal = match draft.policy.drain.by {
+            DrainBy::Nobody => Removal { step: RemovalStep::Lowering, ..removal },
+            DrainBy::Nomad | DrainBy::Hook => {
+                Removal { drain_until: Some(draft.now + draft.policy.drain.deadline), ..removal }
+            }
+        };
         draft.memory.removals.insert(victim.id.clone(), removal);
     }
 }
@@ -139,8 +203,7 @@ fn set_right(draft: &mut Draft<'_>, ground: Ground<'_>) -> bool {
     draft.remark(Remark::WouldTerminate);
     if looked_lately(draft, ground) {
         draft.report.decision = Decision::SetRight { target: view.target };
-        let change = Change { target: view.target, on_demand_target: view.on_demand_target.min(view.target) };
-        draft.modify(view, change);
+        draft.modify(view, Parts::shown(view).change());
     }
     true
 }
@@ -149,15 +212,18 @@ fn set_right(draft: &mut Draft<'_>, ground: Ground<'_>) -> bool {
 /// that stopped between its steps.
 fn trim(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, may_trim: bool) {
     let Some(herd) = herd else { return };
-    let beyond = ledger::beyond_target(ground, units(herd.kept(draft)));
+    // What is to be replaced is explained: counted by the target, or to be taken while the fleet has bought another.
+    let (there, counted) = (replace::beside(draft, herd), replace::counted(draft, herd));
+    let there = ByMarket { spot: there.spot + counted.spot, on_demand: there.on_demand + counted.on_demand };
+    let beyond = ledger::beyond_target(ground, there);
     let could_go = |m: &Member| m.weight.get() > 0.0 && m.weight.get() <= beyond.of(m.pool.market) + LEEWAY;
-    if !herd.kept(draft).any(could_go) {
+    if !herd.staying(draft).any(could_go) {
         draft.memory.excess_since = None;
         return;
     }
     let since = *draft.memory.excess_since.get_or_insert(draft.now);
     draft.remark(Remark::Excess { units: CapacityUnits::new(beyond.sum()) });
-    if !may_trim || !draft.policy.scale_in.enabled {
+    if !may_trim || !draft.policy.scale_in.enabled || fallback::waits(draft) {
         return;
     }
     // Describes lag behind each other: what is seen of the fleet must be settled before it is believed.
@@ -165,7 +231,8 @@ fn trim(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, may_
         draft.hold(Hold::ExcessHeld { since });
         return;
     }
-    if !looked_lately(draft, ground) || !clear_sight(draft, Some(herd), ground.view) {
+    let sees = looked_lately(draft, ground) && clear_sight(draft, Some(herd), ground.view);
+    if !sees || !drain::knows_nodes(draft) {
         return;
     }
     let victims = victims::choose(draft, herd, beyond);
@@ -175,5 +242,12 @@ fn trim(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, may_
     }
     draft.report.decision = Decision::Trim { instances: victims.len() };
     draft.memory.excess_since = None;
-    ledger::terminate(draft, ground, &victims);
+    if draft.policy.drain.by == DrainBy::Nobody {
+        return ledger::terminate(draft, ground, &victims);
+    }
+    remember_victims(draft, &victims);
+    for removal in draft.memory.removals.values_mut() {
+        // The target does not count them: nothing is to be lowered.
+        removal.step = RemovalStep::Lowered;
+    }
 }

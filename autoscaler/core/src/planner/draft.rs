@@ -37,42 +37,8 @@ impl<'a> Draft<'a> {
     /// long as the jump was wide.
     pub fn forget_the_future(&mut self) {
         let now = self.now;
-        let bring_back = |at: &mut Option<Timestamp>| *at = at.map(|at| at.min(now));
-        let Memory {
-            expected,
-            removals,
-            foreign_write_at,
-            modifying_since,
-            last_scale_out,
-            last_scale_in,
-            excess_since,
-            replacements,
-            replaced,
-            pools,
-            spot_short_since,
-            fallback,
-            repairs,
-            foreign_writes: _,
-            ceded: _,
-        } = &mut self.memory;
-        if let Some(expected) = expected {
-            bring_back(&mut expected.written);
-        }
-        [foreign_write_at, modifying_since, last_scale_out, last_scale_in, excess_since, spot_short_since]
-            .into_iter()
-            .for_each(bring_back);
-        for removal in removals.values_mut() {
-            removal.since = removal.since.min(now);
-        }
-        for replacement in replacements.values_mut() {
-            replacement.since = replacement.since.min(now);
-        }
-        let stamps = replaced.values_mut().chain(repairs).chain(pools.iter_mut().map(|pool| &mut pool.at));
-        stamps.for_each(|at| *at = (*at).min(now));
-        if let Some(fallback) = fallback {
-            fallback.since = fallback.since.min(now);
-            fallback.tried = fallback.tried.map(|tried| tried.min(now));
-        }
+        // A deadline that lies ahead is where it belongs.
+        self.memory.visit_times(|at| *at = (*at).min(now), |_| {});
     }
 
     /// Notes a reason not to act; the same kind is noted once.

@@ -1,7 +1,8 @@
 //! What a plan stands on: whether the fleet is known well enough, may be touched, and has settled.
 
 use super::draft::Draft;
-use crate::{Expected, Hold, Remark, RemovalStep, Unholdable};
+use super::ledger;
+use crate::{Expected, Hold, Remark, Unholdable};
 use fleet::ports::Change;
 use fleet::{Backend, ExcessCapacity, FleetKind, FleetState, FleetView, Timestamp};
 use std::time::Duration;
@@ -62,6 +63,9 @@ pub(super) fn survey<'a>(draft: &mut Draft<'a>) -> Option<Ground<'a>> {
         }
         false
     };
+    if draft.memory.expected.is_some_and(|expected| expected.shown) {
+        draft.memory.take_steps_on();
+    }
     warn(draft, view);
     Some(Ground { view, at, ours: ours && !draft.memory.ceded, settled })
 }
@@ -171,11 +175,7 @@ fn lose_write(draft: &mut Draft<'_>, expected: Expected, written: Timestamp) {
     if let Some(found) = expected.before {
         draft.memory.expected = Some(Expected { before: Some(lost), ..adopted(found) });
     }
-    for removal in draft.memory.removals.values_mut() {
-        if removal.step == RemovalStep::Lowering {
-            removal.step = RemovalStep::Draining;
-        }
-    }
+    draft.memory.take_steps_back();
 }
 
 /// Somebody else wrote: taken over the first time, left to them from the second time on.
@@ -185,6 +185,7 @@ fn foreign_write(draft: &mut Draft<'_>, expected: Expected, found: Change) -> bo
     draft.remark(Remark::ForeignWrite { was: expected.target, found: found.target, count });
     draft.memory.expected = Some(adopted(found));
     draft.memory.foreign_write_at = Some(draft.now);
+    ledger::start_over(draft);
     if count >= 2 {
         draft.memory.ceded = true;
         draft.hold(Hold::Ceded { foreign_writes: count });

@@ -2,8 +2,8 @@
 
 use super::draft::Draft;
 use super::ground::LOOK_BEFORE_WRITE;
-use crate::{Hold, Member, Phase, RemovalStep};
-use fleet::{CapacityUnits, FleetView, Market, Power, Timestamp, vcpus_by_size};
+use crate::{Hold, Member, Memory, Phase, RemovalStep};
+use fleet::{CapacityUnits, FleetView, InstanceId, Market, Power, Timestamp, vcpus_by_size};
 use std::time::Duration;
 
 /// Weights are decimal fractions: sums of them are compared with this much leeway.
@@ -58,6 +58,23 @@ impl<'a> Herd<'a> {
             .iter()
             .copied()
             .filter(|m| draft.memory.removals.get(&m.id).is_none_or(|r| r.step != RemovalStep::Terminating))
+    }
+
+    /// One of them.
+    pub fn get(&self, id: &InstanceId) -> Option<&'a Member> {
+        self.alive.binary_search_by(|m| m.id.cmp(id)).ok().map(|index| self.alive[index])
+    }
+
+    /// Those that the ledger does not know: neither told to go nor about to.
+    pub fn staying<'b>(&'b self, draft: &'b Draft<'_>) -> impl Iterator<Item = &'a Member> + 'b {
+        let Memory { removals, replacements, .. } = &draft.memory;
+        let stays = |m: &&Member| !removals.contains_key(&m.id) && !replacements.contains_key(&m.id);
+        self.alive.iter().copied().filter(stays)
+    }
+
+    /// Whether its node may be touched: it is one of the fleet's, and not protected.
+    pub fn may_be_emptied(&self, id: &InstanceId) -> bool {
+        self.get(id).is_some_and(|m| !m.protected)
     }
 
     /// The power that a unit buys: the mean over what is there, else over the fleet's shopping list.

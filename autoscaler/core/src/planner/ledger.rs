@@ -3,49 +3,201 @@
 use super::draft::Draft;
 use super::ground::{Ground, LOOK_BEFORE_WRITE};
 use super::herd::{ByMarket, Herd, LEEWAY, units};
-use crate::{Action, Hold, Member, Phase, Remark, Removal, RemovalStep};
+use super::parts::{self, Parts};
+use super::{drain, replace};
+use crate::{
+    Action, DrainBy, DrainCause, Hold, Member, Remark, Removal, RemovalStep, ReplacementCause,
+    ReplacementStep,
+};
+use fleet::{InstanceId, NoticeKind};
 use std::time::Duration;
 
 /// A victim that still stands there so long after it was terminated is told again: twice what describes have
 /// been seen to lag.
 const TELL_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// What was replaced is remembered for so long after it is gone: no source repeats a notice for longer.
+const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// Strikes off the victims that are gone, by themselves or by us: nothing more is to be done about them.
 ///
-/// A victim that went before the target was lowered, or while it was, needs no other in its place.
+/// A victim that went before the target was lowered, or while it was, needs no other in its place; it is struck off
+/// once the target shows it. So is one that was to be replaced.
 pub(super) fn strike_off(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
     let Some(herd) = herd else { return };
-    draft.memory.removals.retain(|id, _| herd.alive.binary_search_by(|m| m.id.cmp(id)).is_ok());
+    let now = draft.now;
+    let gone = |id: &InstanceId| herd.get(id).is_none();
+    let memory = &mut draft.memory;
+    memory
+        .removals
+        .retain(|id, r| !gone(id) || matches!(r.step, RemovalStep::Draining | RemovalStep::Lowering));
+    let counted = |step| matches!(step, ReplacementStep::Raising | ReplacementStep::Raised);
+    let ended: Vec<InstanceId> = memory
+        .replacements
+        .iter()
+        .filter(|(id, r)| gone(id) && !counted(r.step))
+        .map(|(id, _)| id.clone())
+        .collect();
+    for id in ended {
+        memory.replacements.remove(&id);
+        memory.replaced.insert(id, now);
+    }
+    memory.replaced.retain(|id, at| !gone(id) || now.since(*at) < REMEMBERED);
+    memory.repairs.retain(|at| now.since(*at) < REMEMBERED);
+    memory.restoring.retain(|id, _| !gone(id));
 }
 
-/// Carries the removals on: victims whose weight the target no longer counts are terminated.
+/// The target is not what the ledger supposes: somebody else has set it. What was asked for or is counted on top of
+/// what is wanted is part of it no more, and is decided afresh.
+pub(super) fn start_over(draft: &mut Draft<'_>) {
+    for replacement in draft.memory.replacements.values_mut() {
+        if matches!(replacement.step, ReplacementStep::Raising | ReplacementStep::Raised) {
+            replacement.step = ReplacementStep::Waiting;
+        }
+    }
+    let draining = draft.memory.removals.iter().filter(|(_, r)| r.step == RemovalStep::Draining);
+    for (id, cause) in draining.map(|(id, r)| (id.clone(), r.cause)).collect::<Vec<_>>() {
+        if cause == DrainCause::ScaleIn {
+            keep(draft, &id);
+        } else if let Some(removal) = draft.memory.removals.get_mut(&id) {
+            removal.step = RemovalStep::Lowered;
+        }
+    }
+}
+
+/// What the target holds of what is wanted, without what the ledger has on top.
+pub(super) fn base(draft: &mut Draft<'_>, ground: Ground<'_>) -> Parts {
+    if ground.settled {
+        drop_what_never_began(draft);
+        let (shown, top) = (Parts::shown(ground.view), parts::on_top(&draft.memory));
+        if top.spot > shown.spot || top.on_demand > shown.on_demand {
+            start_over(draft);
+        }
+    }
+    Parts::shown(ground.view).less(parts::on_top(&draft.memory))
+}
+
+/// Without drains, removals whose lowering never happened have changed nothing yet: whether they are still wanted is
+/// decided afresh.
+fn drop_what_never_began(draft: &mut Draft<'_>) {
+    if draft.policy.drain.by == DrainBy::Nobody {
+        let fresh = |r: &Removal| r.step == RemovalStep::Draining && r.cause == DrainCause::ScaleIn;
+        draft.memory.removals.retain(|_, r| !fresh(r));
+    }
+}
+
+/// Takes out of the target what is on its way out: victims that are empty, and those that go whatever we do, which is
+/// to be done before they have gone.
+///
+/// * `may_lower`: whether less is still enough, as far as load is known.
+pub(super) fn lower_the_empty(draft: &mut Draft<'_>, herd: &Herd<'_>, may_lower: bool) {
+    let lowers = |id: &InstanceId, removal: &Removal| {
+        let member = herd.get(id);
+        let has_left = || drain::has_left(draft, id, removal, member.map(|m| m.phase));
+        member.is_none() || removal.cause != DrainCause::ScaleIn || (may_lower && has_left())
+    };
+    let draining = draft.memory.removals.iter().filter(|(_, r)| r.step == RemovalStep::Draining);
+    let due: Vec<InstanceId> = draining.filter(|(id, r)| lowers(id, r)).map(|(id, _)| id.clone()).collect();
+    due.iter().for_each(|id| lower(draft, id));
+}
+
+/// Takes victims out of the target that have not let go yet, as far as the target would be out of bounds with them:
+/// the fleet ends nobody for it.
+pub(super) fn lower_beyond_bounds(draft: &mut Draft<'_>, base: Parts) {
+    let draining = draft.memory.removals.iter().filter(|(_, r)| r.step == RemovalStep::Draining);
+    for id in draining.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+        if base.plus(parts::on_top(&draft.memory)).total() <= replace::most(draft) {
+            return;
+        }
+        lower(draft, &id);
+    }
+}
+
+fn lower(draft: &mut Draft<'_>, id: &InstanceId) {
+    let now = draft.now;
+    if let Some(removal) = draft.memory.removals.get_mut(id) {
+        (removal.step, removal.since) = (RemovalStep::Lowering, now);
+    }
+}
+
+/// Keeps victims that the target still counts, those that have let go of least first, until `wanted` units are there:
+/// cheaper than new ones.
+///
+/// * returns: the units that are wanted with them.
+pub(super) fn keep_draining(
+    draft: &mut Draft<'_>,
+    herd: Option<&Herd<'_>>,
+    base: Parts,
+    wanted: u32,
+) -> Parts {
+    // A hook cannot be taken back.
+    let Some(herd) = herd.filter(|_| draft.policy.drain.by == DrainBy::Nomad) else { return base };
+    let mut order: Vec<(usize, InstanceId)> = draft
+        .memory
+        .removals
+        .iter()
+        .filter(|(id, r)| {
+            r.step == RemovalStep::Draining && r.cause == DrainCause::ScaleIn && herd.get(id).is_some()
+        })
+        .map(|(id, _)| (drain::node_of(draft, id).map_or(0, |node| node.movable(true).count()), id.clone()))
+        .collect();
+    order.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    let shown = base.plus(parts::on_top(&draft.memory));
+    let mut kept = 0;
+    let mut base = base;
+    for (_, id) in order {
+        if base.total() >= wanted {
+            break;
+        }
+        keep(draft, &id);
+        kept += 1;
+        base = shown.less(parts::on_top(&draft.memory));
+    }
+    if kept > 0 {
+        draft.report.decision = crate::Decision::Keep { instances: kept };
+    }
+    base
+}
+
+/// Carries the removals on: victims whose weight the target no longer counts, and whose work has left, are terminated.
 ///
 /// A victim that the target does count, because demand came back, somebody raised it or another instance was lost,
-/// stays: without it the fleet would buy a replacement.
+/// stays: without it the fleet would buy a replacement. One that AWS takes is left to AWS.
 pub(super) fn carry_on(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>) {
-    drop_what_never_began(draft);
     let Some(herd) = herd.filter(|_| !draft.memory.removals.is_empty()) else { return };
-    let due: Vec<&Member> = herd.alive.iter().copied().filter(|m| is_due(draft, m, herd)).collect();
     draft.hold(Hold::RemovalsInFlight { count: draft.memory.removals.len() });
-    if due.is_empty() || !fresh(draft, ground, herd) {
+    let lowered: Vec<&Member> = herd.alive.iter().copied().filter(|m| is_lowered(draft, m, herd)).collect();
+    if lowered.is_empty() || !fresh(draft, ground, herd) {
         return;
     }
     // Whoever was told may go at any moment, told again or not: they are nobody's reserve.
     let mut beyond = beyond_target(ground, units(herd.kept(draft)));
     let mut victims = Vec::new();
-    for member in due {
-        let told = draft.memory.removals.get(&member.id).is_some_and(|r| r.step == RemovalStep::Terminating);
+    for member in lowered {
+        let Some(removal) = draft.memory.removals.get(&member.id) else { continue };
+        let told = removal.step == RemovalStep::Terminating;
         let takes = if told { 0.0 } else { member.weight.get() };
         let spare = beyond.of_mut(member.pool.market);
-        if member.protected || takes > *spare + LEEWAY {
-            draft.memory.removals.remove(&member.id);
-            draft.remark(Remark::RemovalUndone { instance: member.id.clone() });
-            continue;
+        if is_taken_by_aws(draft, removal) {
+            *spare -= takes;
+        } else if member.protected || takes > *spare + LEEWAY {
+            keep(draft, &member.id);
+        } else {
+            *spare -= takes;
+            if told || drain::has_left(draft, &member.id, removal, Some(member.phase)) {
+                victims.push(member);
+            }
         }
-        *spare -= takes;
-        victims.push(member);
     }
     terminate(draft, ground, &victims);
+}
+
+/// Keeps a victim: it takes work again.
+fn keep(draft: &mut Draft<'_>, id: &InstanceId) {
+    draft.memory.removals.remove(id);
+    if draft.policy.drain.by == DrainBy::Nomad {
+        draft.memory.restoring.insert(id.clone(), draft.now);
+    }
+    draft.remark(Remark::RemovalUndone { instance: id.clone() });
 }
 
 /// Terminates victims, and remembers that they were told.
@@ -54,16 +206,16 @@ pub(super) fn terminate(draft: &mut Draft<'_>, ground: Ground<'_>, victims: &[&M
         return;
     }
     for victim in victims {
+        let before = draft.memory.removals.remove(&victim.id);
+        if before.as_ref().is_some_and(|r| r.step == RemovalStep::Terminating) {
+            draft.remark(Remark::TerminatedAgain { instance: victim.id.clone() });
+        }
         let removal = Removal {
             step: RemovalStep::Terminating,
             since: draft.now,
-            weight: victim.weight,
-            deadline: None,
+            ..before.unwrap_or_else(|| Removal::of(victim, DrainCause::ScaleIn, draft.now))
         };
-        let before = draft.memory.removals.insert(victim.id.clone(), removal);
-        if before.is_some_and(|r| r.step == RemovalStep::Terminating) {
-            draft.remark(Remark::TerminatedAgain { instance: victim.id.clone() });
-        }
+        draft.memory.removals.insert(victim.id.clone(), removal);
     }
     let instances = victims.iter().map(|m| m.id.clone()).collect();
     draft.actions.push(Action::Terminate { fleet: ground.view.fleet_ref(), instances });
@@ -71,27 +223,29 @@ pub(super) fn terminate(draft: &mut Draft<'_>, ground: Ground<'_>, victims: &[&M
 
 /// What runs beyond the target, by market: what the fleet would not buy again.
 pub(super) fn beyond_target(ground: Ground<'_>, alive: ByMarket) -> ByMarket {
-    let on_demand_target = ground.view.on_demand_target.min(ground.view.target);
-    ByMarket {
-        spot: alive.spot - f64::from(ground.view.target - on_demand_target),
-        on_demand: alive.on_demand - f64::from(on_demand_target),
-    }
+    let target = Parts::shown(ground.view).real();
+    ByMarket { spot: alive.spot - target.spot, on_demand: alive.on_demand - target.on_demand }
 }
 
-/// Removals whose lowering never happened have changed nothing yet: whether they are still wanted is decided
-/// afresh.
-fn drop_what_never_began(draft: &mut Draft<'_>) {
-    draft.memory.removals.retain(|_, r| r.step != RemovalStep::Draining);
-}
-
-/// Whether a victim is to be told now: its weight is out of the target and its work has left, or it has not
-/// listened.
-fn is_due(draft: &Draft<'_>, victim: &Member, herd: &Herd<'_>) -> bool {
+/// Whether the target does not count a victim any more, by the ledger; of those that were told, only those that have
+/// not listened.
+fn is_lowered(draft: &Draft<'_>, victim: &Member, herd: &Herd<'_>) -> bool {
     draft.memory.removals.get(&victim.id).is_some_and(|r| match r.step {
-        RemovalStep::Draining => false,
-        RemovalStep::Lowering => victim.phase != Phase::Draining,
+        RemovalStep::Draining | RemovalStep::Lowering => false,
+        RemovalStep::Lowered => true,
         RemovalStep::Terminating => herd.at > r.since + TELL_AGAIN_AFTER,
     })
+}
+
+/// Whether AWS takes a victim by itself: nothing is gained by being quicker.
+fn is_taken_by_aws(draft: &Draft<'_>, removal: &Removal) -> bool {
+    let announced = matches!(
+        removal.cause,
+        DrainCause::Replaced(ReplacementCause::Notice(
+            NoticeKind::SpotInterruption | NoticeKind::FleetScaleIn
+        ))
+    );
+    announced && removal.deadline.is_some() && !replace::has_outlived(draft.now, removal.deadline)
 }
 
 /// Whether fleet and instances were looked at lately enough to terminate upon.

@@ -1,51 +1,154 @@
 //! Whom to let go.
 
 use super::draft::Draft;
+use super::drain::node_of;
+use super::fits::Room;
 use super::herd::{ByMarket, Herd, LEEWAY};
+use super::{fallback, idle, pools};
 use crate::number::millionths;
-use crate::{Diversification, Member, Phase};
-use fleet::{Health, InstanceId, NoticeKind};
+use crate::{Candidate, Choice, Diversification, DrainBy, Hold, Member, Phase};
+use fleet::{Health, InstanceId, NoticeKind, UsdPerHour, WorkKind};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// From so many instances up the spread is watched.
 const SPREAD_FROM: usize = 4;
+/// So many that were not chosen are told.
+const RUNNERS_UP: usize = 3;
 
 /// Chooses whom to let go, whole instances only and never more than is spare.
 ///
-/// The spread comes first; then those that are no loss (unhealthy, doomed, not serving yet), those at risk, the
-/// fullest pools, the youngest. Protected ones never.
+/// The spread comes first; then those that are no loss (empty already, unhealthy, doomed, not serving yet), those at
+/// risk, the pools that most is held against, the fullest pools, the dearest, those with the least to move, the
+/// youngest. Protected ones never, nor those whose work has no place elsewhere. The choice is reported.
 ///
 /// * `spare`: the units that may go, by market.
 /// * returns: the victims, in the order of choice; their weights sum to at most `spare`.
-pub(super) fn choose<'a>(draft: &Draft<'_>, herd: &Herd<'a>, mut spare: ByMarket) -> Vec<&'a Member> {
-    let ranks = Ranks::of(draft);
-    let staying: Vec<&Member> = herd.kept(draft).collect();
+pub(super) fn choose<'a>(draft: &mut Draft<'_>, herd: &Herd<'a>, mut spare: ByMarket) -> Vec<&'a Member> {
+    let ranks = Ranks::of(draft, herd);
+    let staying: Vec<&Member> = herd.staying(draft).collect();
     let mut pools = Spread::over(staying.iter().copied().filter(|m| ranks.counts(m)));
     let mut candidates: Vec<&Member> = staying.iter().copied().filter(|m| may_go(m)).collect();
+    leave_batch_work(draft, &mut candidates);
+    let mut room = Room::of(draft, herd);
     let mut chosen: Vec<&Member> = Vec::new();
+    let mut without_room = 0;
     let before = pools.lack(&draft.policy.diversification);
-    loop {
-        let fits = |m: &Member| m.weight.get() <= spare.of(m.pool.market) + LEEWAY;
-        let best = candidates
-            .iter()
-            .enumerate()
-            .filter(|(_, m)| fits(m))
-            .map(|(index, m)| (index, pools.without(m, ranks.counts(m), &draft.policy.diversification), *m))
-            .min_by(|(_, lack_a, a), (_, lack_b, b)| {
-                lack_a
-                    .lack
-                    .cmp(&lack_b.lack)
-                    .then_with(|| ranks.compare(a, lack_a.largest, b, lack_b.largest))
-            });
-        let Some((index, _, victim)) = best else { break };
-        candidates.remove(index);
+    while let Some(index) = best(draft, &ranks, &pools, &candidates, spare) {
+        let victim = candidates.remove(index);
+        if room.as_mut().is_some_and(|room| !room.let_go(&victim.id)) {
+            without_room += 1;
+            continue;
+        }
         *spare.of_mut(victim.pool.market) -= victim.weight.get();
         pools.take(victim, ranks.counts(victim));
         chosen.push(victim);
     }
+    if without_room > 0 {
+        draft.hold(Hold::NoRoom { instances: without_room });
+    }
     swap_for_spread(draft, &ranks, &mut pools, &mut chosen, &mut candidates, before);
+    drop_what_fits_no_more(draft, herd, &mut chosen);
+    report(draft, &ranks, &pools, &chosen, candidates);
     chosen
+}
+
+/// The candidate that should go next, of those that fit into what is spare.
+fn best(
+    draft: &Draft<'_>,
+    ranks: &Ranks<'_>,
+    pools: &Spread<'_>,
+    candidates: &[&Member],
+    spare: ByMarket,
+) -> Option<usize> {
+    let rule = &draft.policy.diversification;
+    let fits = |m: &Member| m.weight.get() <= spare.of(m.pool.market) + LEEWAY;
+    candidates
+        .iter()
+        .enumerate()
+        .filter(|(_, m)| fits(m))
+        .map(|(index, m)| (index, pools.without(m, ranks.counts(m), rule), *m))
+        .min_by(|(_, lack_a, a), (_, lack_b, b)| {
+            lack_a.lack.cmp(&lack_b.lack).then_with(|| ranks.compare(a, lack_a.largest, b, lack_b.largest))
+        })
+        .map(|(index, ..)| index)
+}
+
+/// Leaves those alone that batch work runs on, where the policy waits for its end.
+fn leave_batch_work(draft: &mut Draft<'_>, candidates: &mut Vec<&Member>) {
+    if draft.policy.drain.interrupt_batch || draft.policy.drain.by != DrainBy::Nomad {
+        return;
+    }
+    let batch = |m: &&Member| {
+        node_of(draft, &m.id).is_some_and(|node| node.work.iter().any(|work| work.kind == WorkKind::Batch))
+    };
+    let before = candidates.len();
+    candidates.retain(|m| !batch(m));
+    let instances = before - candidates.len();
+    if instances > 0 {
+        draft.hold(Hold::BatchRuns { instances });
+    }
+}
+
+/// An exchange for the sake of the spread may leave no place for somebody's work: then they stay.
+fn drop_what_fits_no_more(draft: &Draft<'_>, herd: &Herd<'_>, chosen: &mut Vec<&Member>) {
+    if let Some(mut room) = Room::of(draft, herd) {
+        chosen.retain(|m| room.let_go(&m.id));
+    }
+}
+
+/// Writes down who was chosen, and who would have been next.
+fn report(
+    draft: &mut Draft<'_>,
+    ranks: &Ranks<'_>,
+    pools: &Spread<'_>,
+    chosen: &[&Member],
+    mut candidates: Vec<&Member>,
+) {
+    let seen = draft.seen;
+    let plain = seen.prices.is_empty() && seen.nodes.is_none() && draft.memory.pools.is_empty();
+    if chosen.is_empty() || plain {
+        return;
+    }
+    let rule = &draft.policy.diversification;
+    let mut runners_up = Vec::new();
+    while runners_up.len() < RUNNERS_UP
+        && let Some(index) = candidates
+            .iter()
+            .enumerate()
+            .map(|(index, m)| (index, pools.without(m, ranks.counts(m), rule), *m))
+            .min_by(|(_, a, m), (_, b, n)| {
+                a.lack.cmp(&b.lack).then_with(|| ranks.compare(m, a.largest, n, b.largest))
+            })
+            .map(|(index, ..)| index)
+    {
+        runners_up.push(ranks.candidate(candidates.remove(index)));
+    }
+    let victims = chosen.iter().map(|m| ranks.candidate(m)).collect();
+    draft.report.choice = Some(Choice { victims, runners_up });
+}
+
+/// Somebody whose replacement may bring a fleet back that is out of its spread: of the fullest pool, by the order of
+/// victims. `None` where the spread is as the policy wants it, or cannot be helped.
+pub(super) fn out_of_spread<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Option<&'a Member> {
+    let ranks = Ranks::of(draft, herd);
+    let rule = &draft.policy.diversification;
+    let pools = Spread::over(herd.staying(draft).filter(|m| ranks.counts(m)));
+    let now = pools.lack(rule);
+    if now == (Lack { families: 0, share_millionths: 0 }) {
+        return None;
+    }
+    let fullest = pools.fullest()?;
+    let other = |o: &fleet::Override| {
+        o.instance_type != fullest.instance_type || o.zone.as_ref().is_some_and(|zone| *zone != fullest.zone)
+    };
+    let view = draft.seen.fleet.as_ref()?;
+    if !view.what.overrides.iter().any(other) {
+        return None;
+    }
+    herd.staying(draft)
+        .filter(|m| m.pool == *fullest && may_go(m) && !draft.memory.replaced.contains_key(&m.id))
+        .min_by(|a, b| ranks.compare(a, 0.0, b, 0.0))
 }
 
 /// Whether an instance may be chosen at all. One that drains is somebody else's victim.
@@ -93,11 +196,26 @@ fn swap_for_spread<'a>(
 struct Ranks<'a> {
     doomed: BTreeSet<&'a InstanceId>,
     at_risk: BTreeSet<&'a InstanceId>,
-    begun: BTreeSet<&'a InstanceId>,
+    facts: BTreeMap<&'a InstanceId, Facts>,
+}
+
+/// What is known of an instance.
+#[derive(Clone, Copy, Default)]
+struct Facts {
+    /// Drained, with nobody to account for it.
+    idle: bool,
+    /// What is held against its pool.
+    held: f64,
+    /// What a unit of it costs.
+    price: Option<UsdPerHour>,
+    /// How many allocations would have to move.
+    allocations: usize,
+    /// How much these matter: the sum of their priorities.
+    importance: u64,
 }
 
 impl<'a> Ranks<'a> {
-    fn of(draft: &'a Draft<'_>) -> Self {
+    fn of(draft: &Draft<'a>, herd: &Herd<'a>) -> Self {
         let of_kind = |interruption: bool| {
             let notices = draft.seen.notices.iter();
             notices
@@ -105,7 +223,8 @@ impl<'a> Ranks<'a> {
                 .map(|n| &n.instance)
                 .collect()
         };
-        Self { doomed: of_kind(true), at_risk: of_kind(false), begun: draft.memory.removals.keys().collect() }
+        let facts = herd.alive.iter().map(|m| (&m.id, Facts::of(draft, m))).collect();
+        Self { doomed: of_kind(true), at_risk: of_kind(false), facts }
     }
 
     /// Whether an instance counts for the spread: what is broken or about to go does not.
@@ -113,10 +232,26 @@ impl<'a> Ranks<'a> {
         member.health == Health::Healthy && !self.doomed.contains(&member.id)
     }
 
+    fn facts(&self, member: &Member) -> Facts {
+        self.facts.get(&member.id).copied().unwrap_or_default()
+    }
+
+    fn candidate(&self, member: &Member) -> Candidate {
+        let Facts { idle: _, held, price, allocations, importance: _ } = self.facts(member);
+        Candidate {
+            instance: member.id.clone(),
+            pool: member.pool.clone(),
+            held_against_pool: held,
+            price,
+            allocations,
+            launched: member.launched,
+        }
+    }
+
     fn compare(&self, a: &Member, largest_a: f64, b: &Member, largest_b: f64) -> Ordering {
         let class = |m: &Member| {
             (
-                !self.begun.contains(&m.id),
+                !self.facts(m).idle,
                 m.health == Health::Healthy,
                 !self.doomed.contains(&m.id),
                 match m.phase {
@@ -127,11 +262,28 @@ impl<'a> Ranks<'a> {
                 !self.at_risk.contains(&m.id),
             )
         };
+        let (x, y) = (self.facts(a), self.facts(b));
         class(a)
             .cmp(&class(b))
+            .then_with(|| y.held.total_cmp(&x.held))
             .then_with(|| largest_a.total_cmp(&largest_b))
+            .then_with(|| y.price.cmp(&x.price))
+            .then_with(|| (x.allocations, x.importance).cmp(&(y.allocations, y.importance)))
             .then_with(|| b.launched.cmp(&a.launched))
             .then_with(|| a.id.cmp(&b.id))
+    }
+}
+
+impl Facts {
+    fn of(draft: &Draft<'_>, member: &Member) -> Self {
+        let work = || node_of(draft, &member.id).into_iter().flat_map(|node| node.movable(true));
+        Self {
+            idle: idle::is_idle(draft, &member.id),
+            held: pools::held_against(draft, &member.pool),
+            price: fallback::price_of(draft, member),
+            allocations: work().count(),
+            importance: work().map(|work| u64::from(work.priority)).sum(),
+        }
     }
 }
 
@@ -164,6 +316,14 @@ impl<'a> Spread<'a> {
         members.for_each(|m| spread.give_back(m, true));
         spread.watched = spread.pools.values().map(|(_, count)| count).sum::<usize>() >= SPREAD_FROM;
         spread
+    }
+
+    /// The pool with the most units; of equal ones the first.
+    fn fullest(&self) -> Option<&'a fleet::Pool> {
+        let fuller = |a: &(&&'a fleet::Pool, &(f64, usize)), b: &(&&'a fleet::Pool, &(f64, usize))| {
+            a.1.0.total_cmp(&b.1.0).then_with(|| b.0.cmp(a.0))
+        };
+        self.pools.iter().max_by(fuller).map(|(pool, _)| *pool)
     }
 
     fn give_back(&mut self, member: &'a Member, counts: bool) {

@@ -14,6 +14,8 @@ pub(super) struct Wish {
     pub target: u32,
     /// Whether what runs beyond the target may be given back: load is known, and less is not needed.
     pub may_trim: bool,
+    /// Whether load is known: what was begun upon it may be ended.
+    pub known: bool,
 }
 
 /// Where a target may go next, and why it goes there.
@@ -96,18 +98,33 @@ pub fn step_target(
 ///
 /// * `sizing`: `None` without any usable sample: then only the bounds move the target.
 /// * `target`: the target in force.
+/// * `blocked`: the units that work which Nomad could not place asks for; 0 where there is none.
 pub(super) fn wish(
     draft: &mut Draft<'_>,
     sizing: Option<&Sizing>,
     herd: Option<&Herd<'_>>,
     target: u32,
+    blocked: u32,
 ) -> Wish {
+    let wish = by_load(draft, sizing, herd, target);
+    let max = draft.policy.capacity.max.max(draft.policy.capacity.min);
+    if blocked.min(max) <= wish.target {
+        return wish;
+    }
+    if blocked > max {
+        draft.report.bounds.push(Bound::Max);
+    }
+    Wish { target: blocked.min(max), may_trim: false, ..wish }
+}
+
+/// What load asks for.
+fn by_load(draft: &mut Draft<'_>, sizing: Option<&Sizing>, herd: Option<&Herd<'_>>, target: u32) -> Wish {
     let policy = draft.policy;
     let min = policy.capacity.min;
     let max = policy.capacity.max.max(min);
     let Some(sizing) = sizing else {
         draft.hold(Hold::NoSamples);
-        return Wish { target: target.clamp(min, max), may_trim: false };
+        return Wish { target: target.clamp(min, max), may_trim: false, known: false };
     };
     let step = step_target(policy, sizing, target, || load_is_known(draft, herd));
     let mut may_trim = false;
@@ -138,7 +155,7 @@ pub(super) fn wish(
             may_trim = true;
         }
     }
-    Wish { target: step.target, may_trim }
+    Wish { target: step.target, may_trim, known: may_trim || step.way == Way::Held }
 }
 
 fn note_bounds(draft: &mut Draft<'_>, raw: u32, min: u32, max: u32) {

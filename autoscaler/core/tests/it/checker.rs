@@ -2,10 +2,10 @@
 
 use crate::support::scene::{NOON, POOLS, Scene, member, seconds};
 use autoscaler_core::{
-    Action, Budget, Expected, Invariant, Memory, Phase, Plan, Removal, RemovalStep, check,
+    Action, Budget, DrainCause, Expected, Invariant, Memory, Phase, Plan, Removal, RemovalStep, check,
 };
 use fleet::ports::Change;
-use fleet::{CapacityUnits, FleetState, InstanceId, Weight};
+use fleet::{CapacityUnits, FleetState, InstanceId};
 
 const BUDGET: Budget = Budget { writes_last_minute: 0, writes_per_minute: 10 };
 
@@ -31,7 +31,7 @@ fn terminate(scene: &mut Scene, ids: &[&str]) -> Action {
 fn with_removals(memory: &Memory, step: RemovalStep, ids: &[&str]) -> Memory {
     let mut memory = memory.clone();
     for id in ids {
-        let removal = Removal { step, since: NOON, weight: Weight::new(1.0), deadline: None };
+        let removal = Removal { step, ..Removal::of(&member(0, POOLS[0], NOON), DrainCause::ScaleIn, NOON) };
         memory.removals.insert(InstanceId::from(*id), removal);
     }
     memory

@@ -4,8 +4,8 @@ use crate::support::ec2::{Ec2, Fate};
 use crate::support::scene::{NOON, POOLS, Scene, member, sample, seconds, view};
 use autoscaler_core::sizing::size;
 use autoscaler_core::{
-    Action, Budget, Expected, Learned, Member, Memory, Observed, Phase, Policy, Removal, RemovalStep,
-    Snapshot, check, plan,
+    Action, Budget, DrainCause, Expected, Learned, Member, Memory, Observed, Phase, Policy, Removal,
+    RemovalStep, Snapshot, check, plan,
 };
 use fleet::ports::Change;
 use fleet::{
@@ -129,9 +129,8 @@ fn memory() -> impl Strategy<Value = Memory> {
         prop_oneof![Just(RemovalStep::Draining), Just(RemovalStep::Lowering), Just(RemovalStep::Terminating)];
     let removal = (step, time(), weight()).prop_map(|(step, since, w)| Removal {
         step,
-        since,
         weight: Weight::new(w),
-        deadline: None,
+        ..Removal::of(&member(0, POOLS[0], NOON), DrainCause::ScaleIn, since)
     });
     let removals = btree_map((0_usize..40).prop_map(|n| InstanceId::new(format!("i-{n:04}"))), removal, 0..4);
     let change =

@@ -2,7 +2,7 @@
 
 use crate::support::ec2::{Ec2, Fate};
 use crate::support::scene::{Scene, seconds};
-use autoscaler_core::{Action, Member, Phase, Planned, Remark, Removal, RemovalStep};
+use autoscaler_core::{Action, DrainCause, Member, Phase, Planned, Remark, Removal, RemovalStep};
 use fleet::ExcessCapacity;
 
 /// A fleet of 12 where 8 are needed, run until nothing moves.
@@ -188,9 +188,9 @@ fn whoever_was_told_is_nobodys_reserve_when_others_are_told_again() {
     let mut scene = Scene::of(10, 4);
     let since = scene.now - seconds(100);
     let told: Vec<Member> = scene.members()[..3].to_vec();
-    for Member { id, weight, .. } in told {
-        let removal = Removal { step: RemovalStep::Terminating, since, weight, deadline: None };
-        scene.memory.removals.insert(id, removal);
+    for victim in told {
+        let removal = Removal::of(&victim, DrainCause::ScaleIn, since);
+        scene.memory.removals.insert(victim.id, Removal { step: RemovalStep::Terminating, ..removal });
     }
     // Whether the three go, nobody knows; without them one is missing.
     scene.view().target = 8;

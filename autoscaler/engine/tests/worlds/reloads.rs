@@ -95,7 +95,10 @@ fn a_removal_outlasts_a_policy_that_is_away_between_lowering_and_terminating() {
     harness.run_until(harness.elapsed() + secs(1));
     let report = harness.status(0).decided.expect("it decides").report;
     assert!(
-        matches!(&report.removals[..], [(_, RemovalStep::Lowering | RemovalStep::Terminating)]),
+        matches!(
+            &report.removals[..],
+            [(_, RemovalStep::Lowering | RemovalStep::Lowered | RemovalStep::Terminating)]
+        ),
         "{report}"
     );
     harness.run_until(minutes(25));

@@ -1,0 +1,254 @@
+//! Emptying nodes: who is asked to let go of its work, until when, and who has.
+//!
+//! Node actions are idempotent. They are planned again each cycle until what is seen shows them, whatever the fleet is
+//! doing meanwhile.
+
+use super::draft::Draft;
+use super::herd::{Herd, LEEWAY};
+use crate::{
+    Action, DrainBy, DrainCause, Hold, Member, Phase, Rebalance, Remark, Removal, RemovalStep,
+    ReplacementCause,
+};
+use fleet::{InstanceId, NodeView, NoticeKind, Timestamp};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Cycles are this far apart: what would be due before the next one is due now.
+pub(super) const CYCLE: Duration = Duration::from_secs(10);
+/// What was seen of the nodes holds for this long: Nomad's event stream speaks every ten seconds, and a listing that
+/// takes its place is made every half minute.
+const NODES_STALE: Duration = Duration::from_secs(60);
+/// A drain's deadline as Nomad tells it may differ by this much from the one that was asked for: it counts from when
+/// it hears of it.
+const ABOUT: Duration = Duration::from_secs(5);
+/// What an interruption leaves work to end in, the margin aside.
+const INTERRUPTED_AFTER: Duration = Duration::from_secs(120);
+
+/// The node of an instance, as last seen.
+pub(super) fn node_of<'a>(draft: &Draft<'a>, id: &InstanceId) -> Option<&'a NodeView> {
+    draft.seen.nodes.iter().flat_map(|nodes| &nodes.what).find(|node| node.instance == *id)
+}
+
+/// The latest safe moment to tell the work of an instance to stop that goes at `deadline`.
+pub(super) fn latest(draft: &Draft<'_>, id: &InstanceId, deadline: Timestamp) -> Timestamp {
+    let drain = draft.policy.drain;
+    let grace = node_of(draft, id).map_or(Duration::ZERO, |node| node.grace(drain.ignore_system_jobs));
+    deadline - drain.margin - grace
+}
+
+/// Whether the nodes are known well enough to choose among them, or to take one for empty. Without Nomad there is
+/// nothing to know.
+pub(super) fn knows_nodes(draft: &mut Draft<'_>) -> bool {
+    if draft.policy.drain.by != DrainBy::Nomad {
+        return true;
+    }
+    let Some(nodes) = &draft.seen.nodes else {
+        draft.hold(Hold::NodesUnseen);
+        return false;
+    };
+    let age = draft.age(nodes.at);
+    if age > NODES_STALE {
+        draft.hold(Hold::NodesStale { age });
+        return false;
+    }
+    true
+}
+
+/// Whether the work of a victim has left, or its time is over.
+///
+/// Whoever has never been asked has not let go. What nobody has seen lately may still work.
+pub(super) fn has_left(draft: &Draft<'_>, id: &InstanceId, removal: &Removal, phase: Option<Phase>) -> bool {
+    let over = |grace| removal.drain_until.is_some_and(|until| until + grace < draft.now);
+    match draft.policy.drain.by {
+        DrainBy::Nobody => phase != Some(Phase::Draining),
+        DrainBy::Hook => draft.seen.emptied.contains(id) || over(Duration::ZERO),
+        DrainBy::Nomad => {
+            let Some(nodes) = &draft.seen.nodes else { return false };
+            if draft.age(nodes.at) > NODES_STALE {
+                return false;
+            }
+            let ignore = draft.policy.drain.ignore_system_jobs;
+            node_of(draft, id).is_none_or(|node| is_empty(node, ignore) || over(node.grace(ignore)))
+        }
+    }
+}
+
+/// Whether nothing runs on a node that a drain would move, and nothing can come.
+fn is_empty(node: &NodeView, ignore_system_jobs: bool) -> bool {
+    !node.eligible && node.movable(ignore_system_jobs).next().is_none()
+}
+
+/// Begins the drains of what goes: as soon as others serve in its place, or at the latest safe moment.
+///
+/// * `base`: the units that are wanted: what serves beyond them can be spared.
+pub(super) fn begin(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, base: u32) {
+    let Some(herd) = herd.filter(|_| draft.policy.drain.by != DrainBy::Nobody) else { return };
+    let mut spare = serving(draft, herd) - f64::from(base);
+    for going in in_order(draft, herd) {
+        let weight = going.member.weight.get();
+        let latest = going.deadline.map(|deadline| latest(draft, &going.member.id, deadline));
+        let presses = latest.is_some_and(|latest| draft.now + CYCLE >= latest);
+        if !(going.spared || presses || weight <= spare + LEEWAY) {
+            continue;
+        }
+        if going.member.phase == Phase::InService {
+            spare -= weight;
+        }
+        let until = draft.now + draft.policy.drain.deadline;
+        set_drain(draft, &going.member.id, latest.map_or(until, |latest| until.min(latest).max(draft.now)));
+    }
+}
+
+/// One that goes and whose work has not been asked to leave.
+struct Going<'a> {
+    member: &'a Member,
+    deadline: Option<Timestamp>,
+    /// Nobody serves in its place, because less is enough.
+    spared: bool,
+}
+
+/// Those that go and have not been asked to let go, the most pressing first.
+fn in_order<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Vec<Going<'a>> {
+    let removals = draft.memory.removals.iter().filter(|(_, r)| r.drain_until.is_none()).map(|(id, r)| {
+        let spared = matches!(
+            r.cause,
+            DrainCause::ScaleIn | DrainCause::Replaced(ReplacementCause::Notice(NoticeKind::FleetScaleIn))
+        );
+        (id, r.deadline, spared)
+    });
+    let replacements = draft.memory.replacements.iter().filter(|(_, r)| r.drain_until.is_none());
+    let replacements = replacements.map(|(id, r)| (id, r.deadline, false));
+    let mut going: Vec<Going<'a>> = removals
+        .chain(replacements)
+        .filter_map(|(id, deadline, spared)| Some(Going { member: herd.get(id)?, deadline, spared }))
+        .filter(|going| !going.member.protected)
+        .collect();
+    going.sort_by_key(|going| (going.deadline.is_none(), going.deadline, &going.member.id));
+    going
+}
+
+/// What serves and has not been asked to let go, in units.
+fn serving(draft: &Draft<'_>, herd: &Herd<'_>) -> f64 {
+    let drains = |id: &InstanceId| {
+        let removal = draft.memory.removals.get(id).is_some_and(|r| r.drain_until.is_some());
+        removal || draft.memory.replacements.get(id).is_some_and(|r| r.drain_until.is_some())
+    };
+    let serves = herd.alive.iter().filter(|m| m.phase == Phase::InService && !drains(&m.id));
+    serves.map(|m| m.weight.get()).sum()
+}
+
+fn set_drain(draft: &mut Draft<'_>, id: &InstanceId, until: Timestamp) {
+    if let Some(removal) = draft.memory.removals.get_mut(id) {
+        removal.drain_until = Some(until);
+    } else if let Some(replacement) = draft.memory.replacements.get_mut(id) {
+        replacement.drain_until = Some(until);
+    }
+}
+
+/// Plans what nodes are to be told, as far as they do not show it yet.
+pub(super) fn tell_nodes(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
+    let Some(herd) = herd else { return };
+    match draft.policy.drain.by {
+        DrainBy::Nobody => {}
+        DrainBy::Hook => run_hooks(draft, herd),
+        DrainBy::Nomad => {
+            empty_nodes(draft, herd);
+            cordon_those_at_risk(draft, herd);
+            restore_nodes(draft, herd);
+            note_slow_groups(draft);
+        }
+    }
+}
+
+/// What the ledger says of draining: whom, until when, why.
+fn ledger(draft: &Draft<'_>) -> Vec<(InstanceId, Option<Timestamp>, DrainCause)> {
+    let removals = draft.memory.removals.iter().filter(|(_, r)| r.step != RemovalStep::Terminating);
+    let removals = removals.map(|(id, r)| (id.clone(), r.drain_until, r.cause));
+    let replacements = draft.memory.replacements.iter();
+    removals
+        .chain(replacements.map(|(id, r)| (id.clone(), r.drain_until, DrainCause::Replaced(r.cause))))
+        .collect()
+}
+
+fn run_hooks(draft: &mut Draft<'_>, herd: &Herd<'_>) {
+    for (instance, until, cause) in ledger(draft) {
+        let Some(deadline) = until else { continue };
+        if herd.may_be_emptied(&instance) && !draft.seen.emptied.contains(&instance) {
+            draft.actions.push(Action::Drain { instance, deadline, cause });
+        }
+    }
+}
+
+/// No new work onto what goes, and what is there is asked to leave when its time has come.
+fn empty_nodes(draft: &mut Draft<'_>, herd: &Herd<'_>) {
+    let ignore = draft.policy.drain.ignore_system_jobs;
+    for (instance, until, cause) in ledger(draft) {
+        let Some(node) = node_of(draft, &instance).filter(|_| herd.may_be_emptied(&instance)) else {
+            continue;
+        };
+        match until {
+            None if node.eligible => draft.actions.push(Action::Cordon { instance }),
+            Some(deadline) if !drains(node, deadline, ignore) => {
+                draft.actions.push(Action::Drain { instance, deadline, cause });
+            }
+            None | Some(_) => {}
+        }
+    }
+}
+
+/// Whether a node shows a drain that ends by `deadline`, or has no need of one.
+fn drains(node: &NodeView, deadline: Timestamp, ignore_system_jobs: bool) -> bool {
+    let soon_enough = node.drain_until.is_none_or(|until| until <= deadline + ABOUT);
+    is_empty(node, ignore_system_jobs) || (node.draining && soon_enough)
+}
+
+/// No new work onto what AWS calls at risk, where the policy says so.
+fn cordon_those_at_risk(draft: &mut Draft<'_>, herd: &Herd<'_>) {
+    if draft.policy.interruption.rebalance != Rebalance::Cordon {
+        return;
+    }
+    for instance in at_risk(draft) {
+        let known =
+            draft.memory.removals.contains_key(instance) || draft.memory.replacements.contains_key(instance);
+        let eligible = node_of(draft, instance).is_some_and(|node| node.eligible);
+        if !known && eligible && herd.may_be_emptied(instance) {
+            draft.actions.push(Action::Cordon { instance: instance.clone() });
+        }
+    }
+}
+
+/// Instances that AWS calls at risk.
+pub(super) fn at_risk<'a>(draft: &Draft<'a>) -> BTreeSet<&'a InstanceId> {
+    let notices = draft.seen.notices.iter();
+    notices.filter(|n| n.kind == NoticeKind::RebalanceRecommendation).map(|n| &n.instance).collect()
+}
+
+/// What stays after all takes work again; it is forgotten when its node shows that.
+fn restore_nodes(draft: &mut Draft<'_>, herd: &Herd<'_>) {
+    let Some(nodes) = &draft.seen.nodes else { return };
+    let at = nodes.at;
+    let mut restoring = std::mem::take(&mut draft.memory.restoring);
+    restoring.retain(|id, since| {
+        let goes = draft.memory.removals.contains_key(id) || draft.memory.replacements.contains_key(id);
+        let shows = at > *since && node_of(draft, id).is_none_or(|node| node.eligible && !node.draining);
+        herd.may_be_emptied(id) && !goes && !shows
+    });
+    for instance in restoring.keys() {
+        if node_of(draft, instance).is_some_and(|node| !node.eligible || node.draining) {
+            draft.actions.push(Action::Restore { instance: instance.clone() });
+        }
+    }
+    draft.memory.restoring = restoring;
+}
+
+/// Names the task groups that an interruption would not leave enough time.
+fn note_slow_groups(draft: &mut Draft<'_>) {
+    let Some(nodes) = &draft.seen.nodes else { return };
+    let left = INTERRUPTED_AFTER.saturating_sub(draft.policy.drain.margin);
+    let ignore = draft.policy.drain.ignore_system_jobs;
+    let work = nodes.what.iter().flat_map(|node| node.movable(ignore)).filter(|work| work.grace > left);
+    let slow: BTreeSet<_> = work.map(|work| (&work.job, &work.group, work.grace)).collect();
+    for (job, group, grace) in slow {
+        draft.remark(Remark::SlowToLeave { job: job.clone(), group: group.clone(), grace });
+    }
+}

@@ -1,0 +1,133 @@
+//! On-demand capacity in place of spot capacity that does not come, and back.
+//!
+//! The total stays what is wanted: only the part of it that is bought on demand changes. Given back, the other way
+//! round: first spot is asked for again, then, once that serves, the on-demand instances are beyond their part and
+//! let go like any other excess.
+
+use super::act::{looked_lately, note_held};
+use super::draft::Draft;
+use super::ground::Ground;
+use super::herd::{Herd, LEEWAY, units};
+use super::parts::{self, Parts};
+use crate::number::{amount, micros, units as whole};
+use crate::{Decision, Fallback, Member, Phase, Remark};
+use fleet::{Market, UsdPerHour};
+
+/// Takes the step that the on-demand part asks for, if it does.
+///
+/// * returns: whether that is this cycle's step.
+pub(super) fn step(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, base: Parts) -> bool {
+    let Some(herd) = herd else { return false };
+    let missing = missing_spot(ground, herd);
+    let on_demand = match draft.memory.fallback {
+        None => fall_back(draft, base, missing),
+        Some(fallback) => try_spot(draft, herd, base, fallback, missing),
+    };
+    let Some((on_demand, after)) = on_demand.filter(|(part, _)| *part != base.on_demand) else {
+        return false;
+    };
+    if !looked_lately(draft, ground) {
+        note_held(draft, true);
+        return true;
+    }
+    draft.memory.fallback = after;
+    draft.report.decision = Decision::Shift { from: base.on_demand, to: on_demand };
+    let parts = Parts::of(base.total(), on_demand).plus(parts::on_top(&draft.memory));
+    draft.modify(ground.view, parts.change());
+    true
+}
+
+/// Spot units that the target asks for and that do not live.
+fn missing_spot(ground: Ground<'_>, herd: &Herd<'_>) -> f64 {
+    Parts::shown(ground.view).real().spot - units(herd.alive.iter().copied()).spot
+}
+
+/// Keeps account of how long spot has not come while it was needed.
+///
+/// The objective is at risk when what lives, or is on its way, is less than what is needed.
+pub(super) fn watch(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, needed: Option<f64>) {
+    let (Some(herd), Some(needed)) = (herd, needed) else { return };
+    if draft.policy.on_demand.fallback == 0 || !ground.settled {
+        return;
+    }
+    let short =
+        missing_spot(ground, herd) > LEEWAY && units(herd.alive.iter().copied()).sum() + LEEWAY < needed;
+    draft.memory.spot_short_since = short.then(|| draft.memory.spot_short_since.unwrap_or(draft.now));
+}
+
+/// Spot has not come for too long: so much of it is bought on demand.
+fn fall_back(draft: &Draft<'_>, base: Parts, missing: f64) -> Option<(u32, Option<Fallback>)> {
+    let rule = draft.policy.on_demand;
+    let since = draft.memory.spot_short_since?;
+    if rule.fallback == 0 || draft.now.since(since) < rule.after {
+        return None;
+    }
+    let units = whole(missing).min(rule.fallback).min(base.spot);
+    (units > 0).then(|| (base.on_demand + units, Some(Fallback { units, since: draft.now, tried: None })))
+}
+
+/// After a while spot is asked for again: if it comes, on demand has done; if it does not, on demand is counted again.
+fn try_spot(
+    draft: &mut Draft<'_>,
+    herd: &Herd<'_>,
+    base: Parts,
+    fallback: Fallback,
+    missing: f64,
+) -> Option<(u32, Option<Fallback>)> {
+    let Fallback { units, since, tried } = fallback;
+    let rule = draft.policy.on_demand;
+    note_cost(draft, herd, fallback);
+    let Some(tried) = tried else {
+        let back = base.on_demand.saturating_sub(units);
+        let tries = Some(Fallback { tried: Some(draft.now), ..fallback });
+        return (draft.now.since(since) >= rule.keep).then_some((back, tries));
+    };
+    let boots =
+        |m: &&&Member| m.pool.market == Market::Spot && matches!(m.phase, Phase::Requested | Phase::Booting);
+    if missing <= LEEWAY && herd.alive.iter().find(boots).is_none() {
+        draft.memory.fallback = None;
+        return None;
+    }
+    let again = Some(Fallback { units, since: draft.now, tried: None });
+    (missing > LEEWAY && draft.now.since(tried) >= rule.after).then_some((base.on_demand + units, again))
+}
+
+/// Whether on-demand instances beyond their part are kept still, because spot has been asked for and is not there.
+pub(super) fn waits(draft: &Draft<'_>) -> bool {
+    draft.memory.fallback.is_some_and(|fallback| fallback.tried.is_some())
+}
+
+/// Where less is enough, what stands in for spot goes first: it is the dearest.
+///
+/// * returns: the on-demand part that is left.
+pub(super) fn cut(draft: &mut Draft<'_>, on_demand: u32, spare: u32) -> u32 {
+    let Some(fallback) = &mut draft.memory.fallback else { return on_demand };
+    if fallback.tried.is_some() {
+        return on_demand;
+    }
+    let cut = fallback.units.min(spare).min(on_demand);
+    fallback.units -= cut;
+    if fallback.units == 0 {
+        draft.memory.fallback = None;
+    }
+    on_demand - cut
+}
+
+/// Says what stands in for spot, and what that costs more, by the prices of the pools that the fleet is in.
+fn note_cost(draft: &mut Draft<'_>, herd: &Herd<'_>, fallback: Fallback) {
+    let per_unit = |market: Market| {
+        let priced = herd.alive.iter().filter(|m| m.pool.market == market && m.weight.get() > 0.0);
+        let prices: Vec<f64> = priced.filter_map(|m| Some(amount(price_of(draft, m)?.micros()))).collect();
+        (!prices.is_empty()).then(|| prices.iter().sum::<f64>() / amount(prices.len() as u64))
+    };
+    let more = per_unit(Market::OnDemand).zip(per_unit(Market::Spot)).map(|(dear, cheap)| dear - cheap);
+    let extra = more.map(|more| UsdPerHour::from_micros(micros(more * f64::from(fallback.units))));
+    draft.remark(Remark::StandsIn { units: fallback.units, since: fallback.since, extra });
+}
+
+/// What an instance costs for each of its units, where the price of its pool is known.
+pub(super) fn price_of(draft: &Draft<'_>, member: &Member) -> Option<UsdPerHour> {
+    let price = draft.seen.prices.iter().find(|(pool, _)| *pool == member.pool).map(|(_, price)| *price)?;
+    let weight = member.weight.get();
+    (weight > 0.0).then(|| UsdPerHour::from_micros(micros(amount(price.micros()) / weight)))
+}

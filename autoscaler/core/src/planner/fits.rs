@@ -1,0 +1,96 @@
+//! Whether what runs on an instance has a place on those that stay.
+
+use super::draft::Draft;
+use super::herd::Herd;
+use crate::DrainBy;
+use fleet::{InstanceId, NodeView, Resources, Work};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is free on the nodes that stay.
+pub(super) struct Room<'a> {
+    /// By instance. Work is placed where it leaves least free, so that large pieces find a place, too.
+    nodes: BTreeMap<&'a InstanceId, Free>,
+    all: BTreeMap<&'a InstanceId, &'a NodeView>,
+}
+
+#[derive(Clone)]
+struct Free {
+    resources: Resources,
+    ports: BTreeSet<u16>,
+}
+
+impl<'a> Room<'a> {
+    /// The room on the nodes of instances that nobody has told to go; `None` where nodes are not known or nobody
+    /// empties them: everything fits then.
+    pub fn of(draft: &Draft<'a>, herd: &Herd<'_>) -> Option<Self> {
+        if draft.policy.drain.by != DrainBy::Nomad {
+            return None;
+        }
+        let all: BTreeMap<&InstanceId, &NodeView> = draft
+            .seen
+            .nodes
+            .iter()
+            .flat_map(|nodes| &nodes.what)
+            .map(|node| (&node.instance, node))
+            .collect();
+        let stays = |node: &&NodeView| {
+            let id = &node.instance;
+            let goes = draft.memory.removals.contains_key(id) || draft.memory.replacements.contains_key(id);
+            node.ready && node.eligible && !node.draining && !goes && herd.get(id).is_some()
+        };
+        let nodes =
+            all.values().copied().filter(stays).map(|node| (&node.instance, Free::on(node))).collect();
+        Some(Self { nodes, all })
+    }
+
+    /// Lets an instance go if what would have to move from it finds a place: then the places are taken. Else nothing
+    /// has changed.
+    ///
+    /// First the largest piece, each where it leaves least: O(work x nodes).
+    pub fn let_go(&mut self, id: &InstanceId) -> bool {
+        let Some(node) = self.all.get(id).copied() else { return true };
+        let before = self.nodes.clone();
+        self.nodes.remove(id);
+        // System jobs run everywhere already: they do not move.
+        let mut work: Vec<&Work> = node.movable(true).collect();
+        work.sort_by_key(|work| (Reverse(work.needs), *work));
+        if work.into_iter().all(|work| self.place(work)) {
+            return true;
+        }
+        self.nodes = before;
+        false
+    }
+
+    fn place(&mut self, work: &Work) -> bool {
+        let best = self
+            .nodes
+            .values_mut()
+            .filter(|free| free.holds(work))
+            .min_by_key(|free| (free.resources.memory_mib, free.resources.cpu_mhz));
+        let Some(free) = best else { return false };
+        free.take(work);
+        true
+    }
+}
+
+impl Free {
+    fn on(node: &NodeView) -> Self {
+        let mut free = Self { resources: node.capacity, ports: BTreeSet::new() };
+        node.work.iter().for_each(|work| free.take(work));
+        free
+    }
+
+    fn holds(&self, work: &Work) -> bool {
+        work.needs.cpu_mhz <= self.resources.cpu_mhz
+            && work.needs.memory_mib <= self.resources.memory_mib
+            && work.ports.iter().all(|port| !self.ports.contains(port))
+    }
+
+    fn take(&mut self, work: &Work) {
+        let Resources { cpu_mhz, memory_mib } = &mut self.resources;
+        *cpu_mhz = cpu_mhz.saturating_sub(work.needs.cpu_mhz);
+        *memory_mib = memory_mib.saturating_sub(work.needs.memory_mib);
+        self.ports.extend(&work.ports);
+    }
+}

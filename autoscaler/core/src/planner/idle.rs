@@ -1,0 +1,62 @@
+//! Nodes that are drained and ineligible with nobody to account for it: capacity that serves nobody.
+
+use super::draft::Draft;
+use super::drain::node_of;
+use super::herd::Herd;
+use crate::{DrainBy, Phase, Remark};
+use fleet::InstanceId;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// For so long such a node may be somebody's who is about to say so, or what is seen may lag.
+const ACCOUNTED_WITHIN: Duration = Duration::from_secs(120);
+
+/// Finds them. They are the first to go when less is enough; see [`reuse`] for the others.
+pub(super) fn find(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
+    let (Some(herd), Some(nodes)) = (herd, &draft.seen.nodes) else { return };
+    let (now, before) = (draft.now, std::mem::take(&mut draft.memory.unaccounted));
+    if draft.policy.drain.by != DrainBy::Nomad {
+        return;
+    }
+    let idle = nodes.what.iter().filter(|node| {
+        !node.eligible
+            && !node.draining
+            && node.movable(true).next().is_none()
+            && is_ours(draft, herd, &node.instance)
+    });
+    let found: BTreeMap<InstanceId, _> = idle
+        .map(|node| (node.instance.clone(), before.get(&node.instance).copied().unwrap_or(now)))
+        .collect();
+    for (instance, since) in &found {
+        draft.remark(Remark::Unaccounted { instance: instance.clone(), since: *since });
+    }
+    draft.memory.unaccounted = found;
+}
+
+/// Whether an instance serves, may be touched, and is in nobody's books.
+fn is_ours(draft: &Draft<'_>, herd: &Herd<'_>, id: &InstanceId) -> bool {
+    let memory = &draft.memory;
+    let known = memory.removals.contains_key(id)
+        || memory.replacements.contains_key(id)
+        || memory.restoring.contains_key(id)
+        || draft.seen.notices.iter().any(|notice| notice.instance == *id);
+    let serves = herd.get(id).is_some_and(|m| m.phase == Phase::InService && !m.protected);
+    serves && !known
+}
+
+/// Whether an instance has been found idle for long enough to be acted upon.
+pub(super) fn is_idle(draft: &Draft<'_>, id: &InstanceId) -> bool {
+    draft.memory.unaccounted.get(id).is_some_and(|since| draft.now.since(*since) >= ACCOUNTED_WITHIN)
+}
+
+/// Has those take work again that were not let go.
+pub(super) fn reuse(draft: &mut Draft<'_>) {
+    let idle: Vec<InstanceId> =
+        draft.memory.unaccounted.keys().filter(|id| is_idle(draft, id)).cloned().collect();
+    for id in idle {
+        draft.memory.unaccounted.remove(&id);
+        if !draft.memory.removals.contains_key(&id) && node_of(draft, &id).is_some() {
+            draft.memory.restoring.insert(id, draft.now);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What a notice means: depends on what is planned for its instance.
+
+use super::draft::Draft;
+use super::drain;
+use super::herd::{Herd, LEEWAY, units};
+use super::pools;
+use crate::{
+    DrainCause, Member, Rebalance, Remark, Removal, RemovalStep, Replacement, ReplacementCause,
+    ReplacementStep, TroubleKind,
+};
+use fleet::{ExcessCapacity, FleetView, InstanceId, Market, Notice, NoticeKind, Timestamp};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long before its deadline AWS announces an interruption: what holds where a source does not say the time.
+const INTERRUPTED_AFTER: Duration = Duration::from_secs(120);
+/// Scheduled events are announced days ahead: an instance is replaced when no more than this, a boot and a drain are
+/// left, which leaves room to try again for as long.
+const IN_TIME: Duration = Duration::from_secs(3600);
+
+/// All that was heard of an instance, as one word: the most serious, and the earliest deadline.
+#[derive(Clone, Copy)]
+struct Word {
+    kind: NoticeKind,
+    deadline: Option<Timestamp>,
+}
+
+/// Enters what was heard into the ledger: each instance once, whatever is heard of it and however often.
+pub(super) fn heed(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, view: &FleetView) {
+    let Some(herd) = herd else { return };
+    for (id, word) in words(&draft.seen.notices) {
+        let Some(member) = herd.get(id) else { continue };
+        let Some(word) = pressing(draft, word) else { continue };
+        let word = whose(draft, herd, view, member, word);
+        if draft.memory.removals.contains_key(id) {
+            hasten_removal(draft, id, word);
+        } else if draft.memory.replacements.contains_key(id) {
+            hasten_replacement(draft, id, word);
+        } else {
+            enter(draft, member, word);
+        }
+    }
+    note_protected(draft, herd);
+}
+
+/// Says of fleets that are not ours to change what is known and not acted upon.
+pub(super) fn leave_unheeded(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
+    let Some(herd) = herd else { return };
+    for (id, word) in words(&draft.seen.notices) {
+        if herd.get(id).is_some() && word.kind != NoticeKind::RebalanceRecommendation {
+            draft.remark(Remark::NoticeUnheeded { instance: id.clone(), kind: word.kind });
+        }
+    }
+}
+
+/// One word an instance, whatever the order and the number of its notices.
+fn words(notices: &[Notice]) -> BTreeMap<&InstanceId, Word> {
+    let mut words: BTreeMap<&InstanceId, Word> = BTreeMap::new();
+    for notice in notices {
+        let deadline = match notice.kind {
+            NoticeKind::SpotInterruption | NoticeKind::FleetScaleIn => {
+                Some(notice.deadline.unwrap_or(notice.at + INTERRUPTED_AFTER))
+            }
+            NoticeKind::ScheduledEvent => notice.deadline,
+            NoticeKind::RebalanceRecommendation => None,
+        };
+        let heard = Word { kind: notice.kind, deadline };
+        words.entry(&notice.instance).and_modify(|word| *word = word.and(heard)).or_insert(heard);
+    }
+    words
+}
+
+impl Word {
+    /// Both: the more serious kind, the earlier deadline.
+    fn and(self, other: Self) -> Self {
+        let serious = |kind| match kind {
+            NoticeKind::RebalanceRecommendation => 0,
+            NoticeKind::ScheduledEvent => 1,
+            NoticeKind::SpotInterruption => 2,
+            NoticeKind::FleetScaleIn => 3,
+        };
+        let kind = if serious(self.kind) >= serious(other.kind) { self.kind } else { other.kind };
+        Self { kind, deadline: earlier(self.deadline, other.deadline) }
+    }
+}
+
+/// Whether a word asks for anything now, by the policy and its time.
+fn pressing(draft: &Draft<'_>, word: Word) -> Option<Word> {
+    let policy = draft.policy;
+    let presses = match word.kind {
+        NoticeKind::SpotInterruption | NoticeKind::FleetScaleIn => true,
+        NoticeKind::ScheduledEvent => {
+            let ahead = IN_TIME + policy.boot + policy.drain.deadline;
+            word.deadline.is_none_or(|deadline| deadline <= draft.now + ahead)
+        }
+        NoticeKind::RebalanceRecommendation => policy.interruption.rebalance == Rebalance::Replace,
+    };
+    presses.then_some(word)
+}
+
+/// A fleet that terminates what it has above its target gives the same notice as an interruption.
+fn whose(draft: &Draft<'_>, herd: &Herd<'_>, view: &FleetView, member: &Member, word: Word) -> Word {
+    let beyond = units(herd.kept(draft)).sum() - f64::from(view.target);
+    let gives_back = view.excess == ExcessCapacity::Termination && member.weight.get() <= beyond + LEEWAY;
+    if word.kind == NoticeKind::SpotInterruption && gives_back {
+        return Word { kind: NoticeKind::FleetScaleIn, ..word };
+    }
+    word
+}
+
+/// A victim of ours goes anyway: only its time may be shorter. One that is about to be taken cannot be kept.
+fn hasten_removal(draft: &mut Draft<'_>, id: &InstanceId, word: Word) {
+    if word.kind == NoticeKind::RebalanceRecommendation {
+        return;
+    }
+    let until = word.deadline.map(|deadline| drain::latest(draft, id, deadline));
+    let Some(removal) = draft.memory.removals.get_mut(id) else { return };
+    if removal.cause == DrainCause::ScaleIn {
+        removal.cause = DrainCause::Replaced(ReplacementCause::Notice(word.kind));
+    }
+    removal.deadline = earlier(removal.deadline, word.deadline);
+    removal.drain_until = hastened(removal.drain_until, until);
+}
+
+/// One that is being replaced already: its time may be shorter, and its cause more serious.
+fn hasten_replacement(draft: &mut Draft<'_>, id: &InstanceId, word: Word) {
+    let until = word.deadline.map(|deadline| drain::latest(draft, id, deadline));
+    let Some(replacement) = draft.memory.replacements.get_mut(id) else { return };
+    if word.kind != NoticeKind::RebalanceRecommendation {
+        replacement.cause = ReplacementCause::Notice(word.kind);
+    }
+    replacement.deadline = earlier(replacement.deadline, word.deadline);
+    replacement.drain_until = hastened(replacement.drain_until, until);
+}
+
+/// First heard of an instance that we keep.
+fn enter(draft: &mut Draft<'_>, member: &Member, word: Word) {
+    let cause = ReplacementCause::Notice(word.kind);
+    let taken = matches!(word.kind, NoticeKind::SpotInterruption | NoticeKind::FleetScaleIn);
+    let done_before = draft.memory.replaced.contains_key(&member.id);
+    if !taken && (member.protected || done_before) {
+        return;
+    }
+    if word.kind == NoticeKind::SpotInterruption && member.pool.market == Market::Spot {
+        let half_life = draft.policy.interruption.avoid_pool;
+        pools::hold_against(&mut draft.memory, &member.pool, TroubleKind::Interrupted, draft.now, half_life);
+    }
+    if word.kind == NoticeKind::FleetScaleIn {
+        // The target does not count it any more, and nobody is to replace it.
+        let removal = Removal {
+            step: RemovalStep::Lowered,
+            deadline: word.deadline,
+            ..Removal::of(member, DrainCause::Replaced(cause), draft.now)
+        };
+        draft.memory.removals.insert(member.id.clone(), removal);
+        return;
+    }
+    let ahead = draft.policy.interruption.replace && !done_before;
+    let replacement = Replacement {
+        cause,
+        step: if ahead { ReplacementStep::Waiting } else { ReplacementStep::LeftToFleet },
+        since: draft.now,
+        weight: member.weight,
+        market: member.pool.market,
+        drain_until: None,
+        deadline: word.deadline,
+    };
+    draft.memory.replacements.insert(member.id.clone(), replacement);
+}
+
+fn note_protected(draft: &mut Draft<'_>, herd: &Herd<'_>) {
+    let protected = |id: &&InstanceId| herd.get(id).is_some_and(|m| m.protected);
+    let going: Vec<InstanceId> = draft.memory.replacements.keys().filter(protected).cloned().collect();
+    going.into_iter().for_each(|instance| draft.remark(Remark::ProtectedGoes { instance }));
+}
+
+/// The earlier of two times that may not be known.
+fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// A drain that was begun ends sooner where less time is left for it.
+fn hastened(drain: Option<Timestamp>, until: Option<Timestamp>) -> Option<Timestamp> {
+    drain.map(|drain| until.map_or(drain, |until| drain.min(until)))
+}

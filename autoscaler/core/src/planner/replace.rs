@@ -1,0 +1,202 @@
+//! Replacements: ask for capacity in place of what is about to go, and lower the target again before it does.
+
+use super::draft::Draft;
+use super::drain::CYCLE;
+use super::ground::Ground;
+use super::herd::{ByMarket, Herd, LEEWAY, units};
+use super::parts::{self, Parts};
+use super::pools;
+use crate::{DrainCause, Hold, Member, Removal, RemovalStep, Replacement, ReplacementCause, ReplacementStep};
+use fleet::{InstanceId, NoticeKind, Timestamp};
+use std::time::Duration;
+
+/// How long a modification is given to take effect: EC2's take some 15 s.
+const LOWERING_TAKES: Duration = Duration::from_secs(30);
+/// One that AWS announced to take and that lives on for so long is ours again: as long as a notice runs.
+const OUTLIVED: Duration = Duration::from_secs(120);
+/// Whether the fleet has bought by itself is looked up before more is asked for, unless that takes longer than this.
+const LOOK_FOR: Duration = Duration::from_secs(2);
+
+/// Takes every replacement as far as this cycle's modification can: what the fleet buys itself is noticed, what has
+/// been bought becomes a removal, what is due is asked for, within `max + surge`, the earliest deadline first.
+pub(super) fn advance(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts) {
+    if draft.memory.replacements.is_empty() {
+        return;
+    }
+    see_purchases(draft, ground, herd);
+    complete(draft, ground, herd, base);
+    leave_late_ones(draft);
+    raise(draft, ground, herd, base);
+}
+
+/// Replacements by deadline, those without one last, and among these the riskiest pools first.
+fn in_order(draft: &Draft<'_>) -> Vec<(InstanceId, Replacement)> {
+    let mut order: Vec<_> = draft.memory.replacements.iter().map(|(id, r)| (id.clone(), r.clone())).collect();
+    let risk = |id: &InstanceId| {
+        let member = draft.seen.members.iter().flat_map(|members| &members.what).find(|m| m.id == *id);
+        member.map_or(0.0, |member| pools::held_against(draft, &member.pool))
+    };
+    order.sort_by(|(a, x), (b, y)| {
+        let pressing = (x.deadline.is_none(), x.deadline).cmp(&(y.deadline.is_none(), y.deadline));
+        pressing.then_with(|| risk(b).total_cmp(&risk(a))).then_with(|| a.cmp(b))
+    });
+    order
+}
+
+/// Whether fleet and instances were looked at since then.
+fn looked_since(ground: Ground<'_>, herd: &Herd<'_>, since: Timestamp) -> bool {
+    ground.at > since && herd.at > since
+}
+
+/// A fleet that does not count a marked instance any more shows it: it counts less than what lives. It buys another
+/// by itself then.
+fn see_purchases(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>) {
+    let explained = |m: &&Member| {
+        let told = draft.memory.removals.get(&m.id).is_some_and(|r| r.step == RemovalStep::Terminating);
+        let bought = draft.memory.replacements.get(&m.id).map(|r| r.step);
+        told || bought == Some(ReplacementStep::BoughtByFleet)
+    };
+    let counted: f64 = herd.alive.iter().copied().filter(|m| !explained(m)).map(|m| m.weight.get()).sum();
+    let mut uncounted = counted - ground.view.fulfilled.get();
+    for (id, replacement) in in_order(draft) {
+        let open = matches!(replacement.step, ReplacementStep::Waiting | ReplacementStep::LeftToFleet);
+        let announced = matches!(replacement.cause, ReplacementCause::Notice(_));
+        let weight = replacement.weight.get();
+        let fits = weight > 0.0 && weight <= uncounted + LEEWAY;
+        if open && announced && fits && looked_since(ground, herd, replacement.since) {
+            uncounted -= weight;
+            set_step(draft, &id, ReplacementStep::BoughtByFleet);
+        }
+    }
+}
+
+/// What stands beside the replaced, by market: neither about to go nor told to.
+pub(super) fn beside(draft: &Draft<'_>, herd: &Herd<'_>) -> ByMarket {
+    units(herd.staying(draft))
+}
+
+/// The units of replaced instances that the target counts, by market.
+pub(super) fn counted(draft: &Draft<'_>, herd: &Herd<'_>) -> ByMarket {
+    let counted = |m: &&Member| {
+        let step = draft.memory.replacements.get(&m.id).map(|r| r.step);
+        step.is_some_and(|step| step != ReplacementStep::BoughtByFleet)
+    };
+    units(herd.alive.iter().copied().filter(counted))
+}
+
+/// Turns into removals what has been replaced (as much stands beside it as is wanted), what is gone, and what goes
+/// so soon that the target must come down now: one that goes while the target holds a place for another would be
+/// bought twice.
+fn complete(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts) {
+    let (there, going, wanted) = (beside(draft, herd), counted(draft, herd), base.real());
+    let mut bought = ByMarket {
+        spot: there.spot - (wanted.spot - going.spot),
+        on_demand: there.on_demand - (wanted.on_demand - going.on_demand),
+    };
+    for (id, replacement) in in_order(draft) {
+        let asked = replacement.step == ReplacementStep::Raised;
+        if !asked && replacement.step != ReplacementStep::Waiting {
+            if has_outlived(draft.now, replacement.deadline) && replacement.step != ReplacementStep::Raising {
+                become_removal(draft, &id, RemovalStep::Lowered);
+            }
+            continue;
+        }
+        let stands = bought.of_mut(replacement.market);
+        let gone = herd.get(&id).is_none();
+        let replaced = !gone
+            && replacement.weight.get() <= *stands + LEEWAY
+            && looked_since(ground, herd, replacement.since);
+        if replaced {
+            *stands -= replacement.weight.get();
+        }
+        let ours = replacement.cause == ReplacementCause::Notice(NoticeKind::FleetScaleIn);
+        if replaced || gone || ours || (asked && must_be_lowered(draft, replacement.deadline)) {
+            let step = if asked { RemovalStep::Lowering } else { RemovalStep::Lowered };
+            become_removal(draft, &id, step);
+        }
+    }
+}
+
+/// Whether one that AWS was to take is still there so long after that it is not going to be taken.
+pub(super) fn has_outlived(now: Timestamp, deadline: Option<Timestamp>) -> bool {
+    deadline.is_some_and(|deadline| now > deadline + OUTLIVED)
+}
+
+/// Whether a target that is raised for one that goes then must be lowered now, for that to be done before.
+fn must_be_lowered(draft: &Draft<'_>, deadline: Option<Timestamp>) -> bool {
+    let before = draft.policy.drain.margin + LOWERING_TAKES + CYCLE;
+    deadline.is_some_and(|deadline| draft.now >= deadline - before)
+}
+
+/// Those that go before a raise could be taken back again are replaced by the fleet, once they have gone.
+fn leave_late_ones(draft: &mut Draft<'_>) {
+    for (id, replacement) in in_order(draft) {
+        if replacement.step == ReplacementStep::Waiting && must_be_lowered(draft, replacement.deadline) {
+            set_step(draft, &id, ReplacementStep::LeftToFleet);
+        }
+    }
+}
+
+/// Asks for what is due, as far as it fits.
+fn raise(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts) {
+    let mut waiting = 0;
+    for (id, replacement) in in_order(draft) {
+        if replacement.step != ReplacementStep::Waiting {
+            continue;
+        }
+        if !looked_since(ground, herd, replacement.since) && draft.now.since(replacement.since) < LOOK_FOR {
+            draft.look = true;
+            continue;
+        }
+        let raising = Replacement { step: ReplacementStep::Raising, since: draft.now, ..replacement.clone() };
+        draft.memory.replacements.insert(id.clone(), raising);
+        if base.plus(parts::on_top(&draft.memory)).total() > most(draft) {
+            draft.memory.replacements.insert(id, replacement);
+            waiting += 1;
+        }
+    }
+    if waiting > 0 {
+        draft.hold(Hold::SurgeFull { waiting });
+    }
+}
+
+/// The most that may be asked for: `max`, and what of `surge` replacements explain.
+pub(super) fn most(draft: &Draft<'_>) -> u32 {
+    let capacity = draft.policy.capacity;
+    let surge = capacity.surge.min(parts::surge(&draft.memory).total());
+    capacity.max.max(capacity.min).saturating_add(surge)
+}
+
+/// When less is enough, what goes anyway goes first, and is not replaced.
+///
+/// * `spare`: the units that are not wanted any more, by market.
+/// * returns: the units that are given back with it.
+pub(super) fn give_up(draft: &mut Draft<'_>, herd: &Herd<'_>, mut spare: ByMarket) -> ByMarket {
+    let mut given = ByMarket::default();
+    for (id, replacement) in in_order(draft) {
+        let weight = replacement.weight.get();
+        let counts = replacement.step != ReplacementStep::BoughtByFleet && herd.get(&id).is_some();
+        if counts && weight > 0.0 && weight <= spare.of(replacement.market) + LEEWAY {
+            *spare.of_mut(replacement.market) -= weight;
+            *given.of_mut(replacement.market) += weight;
+            become_removal(draft, &id, RemovalStep::Lowering);
+        }
+    }
+    given
+}
+
+/// From a replacement to the removal that it ends with.
+fn become_removal(draft: &mut Draft<'_>, id: &InstanceId, step: RemovalStep) {
+    let Some(replacement) = draft.memory.replacements.remove(id) else { return };
+    let Replacement { cause, step: _, since: _, weight, market, drain_until, deadline } = replacement;
+    let cause = DrainCause::Replaced(cause);
+    let removal = Removal { step, since: draft.now, weight, market, cause, drain_until, deadline };
+    draft.memory.removals.insert(id.clone(), removal);
+    draft.memory.replaced.insert(id.clone(), draft.now);
+}
+
+fn set_step(draft: &mut Draft<'_>, id: &InstanceId, step: ReplacementStep) {
+    if let Some(replacement) = draft.memory.replacements.get_mut(id) {
+        replacement.step = step;
+    }
+}
