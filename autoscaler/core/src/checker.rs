@@ -343,7 +343,7 @@ impl<'a> Court<'a> {
     fn undrained(&mut self, id: &InstanceId, member: &Member) {
         let until = self.after.removals.get(id).and_then(|removal| removal.drain_until);
         let nodes = self.seen.nodes.iter().flat_map(|nodes| &nodes.what);
-        let node = nodes.filter(|node| node.instance == *id).last();
+        let node = nodes.filter(|node| node.instance == *id).max_by_key(|node| (node.ready, &node.id));
         let ignores = self.policy.drain.ignore_system_jobs;
         let stays = |work: &&Work| ignores && matches!(work.kind, WorkKind::System | WorkKind::Sysbatch);
         let work = || node.into_iter().flat_map(|node| &node.work).filter(|work| !stays(work));

@@ -93,6 +93,8 @@ pub struct Planned {
     pub report: Report,
     /// For the next cycle; journaled before the plan is carried out.
     pub memory: Memory,
+    /// When something falls due that had better not wait for the cycle after: plan again then.
+    pub due: Option<Timestamp>,
     /// Set when something is to be written, but what was seen of the fleet is too old for that: describe the
     /// fleet and its instances, and plan again at once.
     pub look: bool,

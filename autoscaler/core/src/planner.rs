@@ -129,8 +129,8 @@ fn note_bounds(draft: &mut Draft<'_>, view: &FleetView, herd: Option<&Herd<'_>>,
 }
 
 fn finish(draft: Draft<'_>) -> Planned {
-    let Draft { memory, mut report, actions, look, .. } = draft;
+    let Draft { memory, mut report, actions, due, look, .. } = draft;
     report.removals = memory.removals.iter().map(|(id, r)| (id.clone(), r.step)).collect();
     report.replacements = memory.replacements.iter().map(|(id, r)| (id.clone(), r.step)).collect();
-    Planned { plan: Plan { actions }, report, memory, look }
+    Planned { plan: Plan { actions }, report, memory, due, look }
 }

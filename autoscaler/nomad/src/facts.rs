@@ -217,6 +217,7 @@ impl NodeFact {
             ready: self.status == NodeStatus::Ready,
             eligible: self.eligible,
             draining: self.drain.is_some(),
+            drain_until: self.drain.and_then(|drain| drain.deadline),
             capacity: self.capacity,
             work: self.allocs.iter().map(|alloc| alloc.work.clone()).collect(),
         })

@@ -16,6 +16,8 @@ pub(super) struct Draft<'a> {
     pub report: Report,
     /// What will be done, in order.
     pub actions: Vec<Action>,
+    /// When to plan again at the latest, where something falls due then.
+    pub due: Option<Timestamp>,
     /// Whether the fleet must be looked at again before anything is written.
     pub look: bool,
 }
@@ -29,6 +31,7 @@ impl<'a> Draft<'a> {
             memory: memory.clone(),
             report: Report::default(),
             actions: Vec::new(),
+            due: None,
             look: false,
         }
     }
@@ -51,6 +54,13 @@ impl<'a> Draft<'a> {
     /// Notes a fact worth attention.
     pub fn remark(&mut self, remark: Remark) {
         self.report.remarks.push(remark);
+    }
+
+    /// Something falls due then.
+    pub fn falls_due(&mut self, at: Timestamp) {
+        if at > self.now {
+            self.due = Some(self.due.map_or(at, |due| due.min(at)));
+        }
     }
 
     /// How old something is that was seen then. What lies ahead of now is as far off as it lies ahead: a clock

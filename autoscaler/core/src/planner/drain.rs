@@ -13,8 +13,6 @@ use fleet::{InstanceId, NodeView, NoticeKind, Timestamp};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Cycles are this far apart: what would be due before the next one is due now.
-pub(super) const CYCLE: Duration = Duration::from_secs(10);
 /// What was seen of the nodes holds for this long: Nomad's event stream speaks every ten seconds, and a listing that
 /// takes its place is made every half minute.
 const NODES_STALE: Duration = Duration::from_secs(60);
@@ -24,9 +22,10 @@ const ABOUT: Duration = Duration::from_secs(5);
 /// What an interruption leaves work to end in, the margin aside.
 const INTERRUPTED_AFTER: Duration = Duration::from_secs(120);
 
-/// The node of an instance, as last seen.
+/// The node of an instance, as last seen: the one that is ready, where it has left several.
 pub(super) fn node_of<'a>(draft: &Draft<'a>, id: &InstanceId) -> Option<&'a NodeView> {
-    draft.seen.nodes.iter().flat_map(|nodes| &nodes.what).find(|node| node.instance == *id)
+    let nodes = draft.seen.nodes.iter().flat_map(|nodes| &nodes.what);
+    nodes.filter(|node| node.instance == *id).max_by_key(|node| (node.ready, &node.id))
 }
 
 /// The latest safe moment to tell the work of an instance to stop that goes at `deadline`.
@@ -87,8 +86,9 @@ pub(super) fn begin(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, base: u32) {
     for going in in_order(draft, herd) {
         let weight = going.member.weight.get();
         let latest = going.deadline.map(|deadline| latest(draft, &going.member.id, deadline));
-        let presses = latest.is_some_and(|latest| draft.now + CYCLE >= latest);
+        let presses = latest.is_some_and(|latest| draft.now >= latest);
         if !(going.spared || presses || weight <= spare + LEEWAY) {
+            latest.into_iter().for_each(|latest| draft.falls_due(latest));
             continue;
         }
         if going.member.phase == Phase::InService {

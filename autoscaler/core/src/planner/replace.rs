@@ -1,7 +1,6 @@
 //! Replacements: ask for capacity in place of what is about to go, and lower the target again before it does.
 
 use super::draft::Draft;
-use super::drain::CYCLE;
 use super::ground::Ground;
 use super::herd::{ByMarket, Herd, LEEWAY, units};
 use super::parts::{self, Parts};
@@ -10,8 +9,9 @@ use crate::{DrainCause, Hold, Member, Removal, RemovalStep, Replacement, Replace
 use fleet::{InstanceId, NoticeKind, Timestamp};
 use std::time::Duration;
 
-/// How long a modification is given to take effect: EC2's take some 15 s.
-const LOWERING_TAKES: Duration = Duration::from_secs(30);
+/// How long a modification is given to take effect: EC2's take some 15 s, and the cycle that plans it may come 10 s
+/// late, or its first try be refused.
+const LOWERING_TAKES: Duration = Duration::from_secs(40);
 /// One that AWS announced to take and that lives on for so long is ours again: as long as a notice runs.
 const OUTLIVED: Duration = Duration::from_secs(120);
 /// Whether the fleet has bought by itself is looked up before more is asked for, unless that takes longer than this.
@@ -124,7 +124,7 @@ pub(super) fn has_outlived(now: Timestamp, deadline: Option<Timestamp>) -> bool 
 
 /// Whether a target that is raised for one that goes then must be lowered now, for that to be done before.
 fn must_be_lowered(draft: &Draft<'_>, deadline: Option<Timestamp>) -> bool {
-    let before = draft.policy.drain.margin + LOWERING_TAKES + CYCLE;
+    let before = draft.policy.drain.margin + LOWERING_TAKES;
     deadline.is_some_and(|deadline| draft.now >= deadline - before)
 }
 
