@@ -116,7 +116,7 @@ impl Engine {
     fn check_and_carry_out(&mut self, name: &FleetName, seen: &Snapshot, planned: Planned, now: Now) {
         self.clear(Some(name), "panicked", "", now);
         let Some(before) = self.fleets.get(name).map(|held| held.state.memory.clone()) else { return };
-        let Planned { plan, report, memory, look } = planned;
+        let Planned { plan, report, memory, due: _, look } = planned;
         let withheld = self.withhold(name, seen, &before, &memory, &plan, now);
         self.count_decision(&report, withheld.as_ref(), &plan);
         let Some(held) = self.fleets.get_mut(name) else { return };

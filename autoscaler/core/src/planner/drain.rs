@@ -88,7 +88,9 @@ pub(super) fn begin(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, base: u32) {
         let latest = going.deadline.map(|deadline| latest(draft, &going.member.id, deadline));
         let presses = latest.is_some_and(|latest| draft.now >= latest);
         if !(going.spared || presses || weight <= spare + LEEWAY) {
-            latest.into_iter().for_each(|latest| draft.falls_due(latest));
+            if let Some(latest) = latest {
+                draft.falls_due(latest);
+            }
             continue;
         }
         if going.member.phase == Phase::InService {

@@ -97,7 +97,9 @@ pub(super) fn lower_the_empty(draft: &mut Draft<'_>, herd: &Herd<'_>, may_lower:
     };
     let draining = draft.memory.removals.iter().filter(|(_, r)| r.step == RemovalStep::Draining);
     let due: Vec<InstanceId> = draining.filter(|(id, r)| lowers(id, r)).map(|(id, _)| id.clone()).collect();
-    due.iter().for_each(|id| lower(draft, id));
+    for id in &due {
+        lower(draft, id);
+    }
 }
 
 /// Takes victims out of the target that have not let go yet, as far as the target would be out of bounds with them:

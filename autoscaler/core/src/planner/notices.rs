@@ -171,7 +171,9 @@ fn enter(draft: &mut Draft<'_>, member: &Member, word: Word) {
 fn note_protected(draft: &mut Draft<'_>, herd: &Herd<'_>) {
     let protected = |id: &&InstanceId| herd.get(id).is_some_and(|m| m.protected);
     let going: Vec<InstanceId> = draft.memory.replacements.keys().filter(protected).cloned().collect();
-    going.into_iter().for_each(|instance| draft.remark(Remark::ProtectedGoes { instance }));
+    for instance in going {
+        draft.remark(Remark::ProtectedGoes { instance });
+    }
 }
 
 /// The earlier of two times that may not be known.

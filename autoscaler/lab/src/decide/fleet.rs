@@ -146,7 +146,7 @@ impl Driver<'_> {
 
     /// One plan, judged by the checker. Its memory is kept, unless it is refused.
     fn plan(&mut self, now: Timestamp) -> (Plan, Report) {
-        let Planned { plan, mut report, memory, look: _ } =
+        let Planned { plan, mut report, memory, due: _, look: _ } =
             plan(&self.policy, &self.seen, &self.memory, &self.learned, now);
         // Calls cost nothing here: there is no PACE to keep.
         let budget = Budget { writes_last_minute: 0, writes_per_minute: u32::MAX };
