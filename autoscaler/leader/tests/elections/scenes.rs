@@ -3,9 +3,10 @@
 use crate::world::{Fault, Link, SECOND, World};
 use autoscaler_leader::paper::LedgerAnswer;
 use autoscaler_leader::{
-    Answer, CallId, Effect, Elector, Event, LEASE, LedgerError, LedgerRead, LedgerRequest, LedgerVersion,
-    Lock, MAX_LEDGER_BYTES, Request, Role, SessionId, Term,
+    Answer, CallId, Effect, Elector, Event, Failure, LEASE, LedgerError, LedgerRead, LedgerRequest,
+    LedgerVersion, Lock, MAX_LEDGER_BYTES, Request, Role, SessionId, Term,
 };
+use fleet::{ApiError, ErrorClass};
 use std::time::Duration;
 
 /// Two processes, of which one leads.
@@ -167,6 +168,53 @@ fn a_lease_counts_from_the_beginning_of_a_proof_not_from_its_answer() {
     assert_eq!(elector.permit_until(5 * SECOND, SECOND), None);
     let (elector, _) = elected(6 * SECOND);
     assert_eq!(elector.role(6 * SECOND), Role::Lost { term: Term(1) }, "an answer that slept proves nothing");
+}
+
+#[test]
+fn a_former_leader_feeds_its_check_for_two_seconds_more_and_then_lets_the_session_end() {
+    let (mut elector, _) = elected(SECOND);
+    let failure = || {
+        let error = ApiError::new(ErrorClass::Transient, "consul", "renew", None, "too slow");
+        Answer::Renewed(Err(Failure::Api(error)))
+    };
+    let (mut last, mut watch) = (Duration::ZERO, None);
+    let mut now = SECOND;
+    while now < 20 * SECOND {
+        let effects = elector.handle(Event::Timer, now);
+        watch = call_of(&effects, "watch").or(watch);
+        if call_of(&effects, "renew").is_some() {
+            last = now;
+            answer(&mut elector, &effects, "renew", failure(), now);
+        }
+        now += SECOND / 10;
+    }
+    // Asked at 1 s, 4 s of lease.
+    assert!(last > 6 * SECOND && last < 7 * SECOND, "{last:?}");
+    assert_eq!(elector.role(now), Role::Lost { term: Term(1) });
+    let theirs = Lock { session: Some(SessionId("theirs".to_owned())), holder: None, index: 9 };
+    let call = watch.expect("it goes on watching");
+    let seen = elector.handle(Event::Answered { call, answer: Answer::Watched(Ok(theirs)) }, now);
+    assert!(call_of(&seen, "renew").is_some(), "a standby feeds again: {seen:?}");
+    let anew = |effect: &Effect| {
+        matches!(effect, Effect::Call { request: Request::CreateSession { instead_of: Some(_) }, .. })
+    };
+    assert!(seen.iter().any(anew), "in place of the session that has ended: {seen:?}");
+}
+
+#[test]
+fn an_answer_from_before_the_lock_was_ours_does_not_end_leadership() {
+    let mut elector = Elector::contender();
+    let ours = SessionId("ours".to_owned());
+    let first = elector.handle(Event::Timer, SECOND);
+    let free = Lock { index: 7, ..Lock::default() };
+    let mut seen = answer(&mut elector, &first, "watch", Answer::Watched(Ok(free.clone())), SECOND);
+    seen.extend(answer(&mut elector, &first, "register", Answer::Registered(Ok(())), SECOND));
+    let made = Answer::SessionCreated(Ok(ours.clone()));
+    seen.extend(answer(&mut elector, &seen.clone(), "create_session", made, SECOND));
+    answer(&mut elector, &seen, "acquire", Answer::Acquired(Ok(true)), 2 * SECOND);
+    answer(&mut elector, &seen, "renew", Answer::Renewed(Ok(free.clone())), 2 * SECOND);
+    answer(&mut elector, &seen, "watch", Answer::Watched(Ok(free)), 2 * SECOND);
+    assert_eq!(elector.role(2 * SECOND), Role::Leader { term: Term(1) });
 }
 
 #[test]
