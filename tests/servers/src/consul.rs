@@ -6,13 +6,29 @@ use crate::http::{Answer, request};
 use serde_json::{Value, json};
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What to start.
 #[derive(Clone, Debug, Default)]
 pub struct ConsulOptions {
     /// Whether access control is on, denying by default; [`Consul::token`] is then the one that may do everything.
     pub acl: bool,
+    /// Whether it answers by HTTPS as well, to clients with a certificate alone; see [`Consul::tls`].
+    pub tls: bool,
+}
+
+/// HTTPS: where, and the files, as PEM.
+#[derive(Clone, Debug)]
+pub struct ConsulTls {
+    /// `https://…`.
+    pub address: String,
+    /// Who signed both certificates.
+    pub ca: PathBuf,
+    /// A client's certificate.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// A running server, which is an agent as well. Dropped, it ends. Start several for several.
@@ -22,6 +38,7 @@ pub struct Consul {
     agent: Agent,
     http: SocketAddr,
     token: Option<String>,
+    tls: Option<ConsulTls>,
     ground: Ground,
 }
 
@@ -32,11 +49,12 @@ impl Consul {
         let http = port();
         let token = options.acl.then(uuid);
         let file = ground.path().join("consul.json");
-        let configuration = configuration(ground.path(), http, token.as_deref());
+        let mut configuration = configuration(ground.path(), http, token.as_deref());
+        let tls = options.tls.then(|| with_tls(ground.path(), &mut configuration));
         std::fs::write(&file, configuration.to_string()).expect("a configuration");
         let arguments = vec!["agent".to_owned(), format!("-config-file={}", file.display())];
         let agent = Agent::start(program("consul"), arguments, Vec::new(), ground.path());
-        let mut consul = Self { agent, http, token, ground };
+        let mut consul = Self { agent, http, token, tls, ground };
         consul.wait_for_leader();
         consul
     }
@@ -48,6 +66,10 @@ impl Consul {
     /// The token that may do everything; `None` without access control.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
+    }
+    /// HTTPS; `None` without.
+    pub const fn tls(&self) -> Option<&ConsulTls> {
+        self.tls.as_ref()
     }
     /// A directory that ends with it, for a test's own files.
     pub fn directory(&self) -> &Path {
@@ -99,6 +121,36 @@ impl Consul {
             // A node of its own in the catalogue: sessions can be bound to it.
             (answer.status == 200 && answer.body.contains("\"Node\"")).then_some(())
         });
+    }
+}
+
+/// A CA, the server's certificate and a client's, made by Consul's own commands; and HTTPS that asks for one.
+fn with_tls(ground: &Path, configuration: &mut Value) -> ConsulTls {
+    let place = ground.join("tls");
+    std::fs::create_dir_all(&place).expect("a directory");
+    let https = port();
+    let own = format!("-additional-ipaddress={}", https.ip());
+    for arguments in [
+        &["tls", "ca", "create"][..],
+        &["tls", "cert", "create", "-server", &own],
+        &["tls", "cert", "create", "-client"],
+    ] {
+        let output = Command::new(program("consul")).args(arguments).current_dir(&place).output();
+        let output = output.expect("consul runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    configuration["ports"]["https"] = json!(https.port());
+    configuration["tls"] = json!({ "https": {
+        "ca_file": place.join("consul-agent-ca.pem"),
+        "cert_file": place.join("dc1-server-consul-0.pem"),
+        "key_file": place.join("dc1-server-consul-0-key.pem"),
+        "verify_incoming": true
+    } });
+    ConsulTls {
+        address: format!("https://{https}"),
+        ca: place.join("consul-agent-ca.pem"),
+        cert: place.join("dc1-client-consul-0.pem"),
+        key: place.join("dc1-client-consul-0-key.pem"),
     }
 }
 

@@ -14,6 +14,6 @@ mod metadata;
 mod nomad;
 
 pub use agent::wait_for;
-pub use consul::{Consul, ConsulOptions};
+pub use consul::{Consul, ConsulOptions, ConsulTls};
 pub use http::Answer;
 pub use nomad::{Nomad, NomadClient, NomadOptions, NomadTls};

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 #[test]
 fn consul_comes_back_with_what_it_knew_and_leaves_nothing() {
-    let mut consul = Consul::start(&ConsulOptions { acl: true });
+    let mut consul = Consul::start(&ConsulOptions { acl: true, ..ConsulOptions::default() });
     consul.call("PUT", "/v1/kv/known", &json!("before"));
     let token = consul.new_token(r#"key_prefix "" { policy = "read" }"#);
     consul.kill();

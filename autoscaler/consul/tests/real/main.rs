@@ -3,3 +3,4 @@
 mod contest;
 mod elections;
 mod ledgers;
+mod tls;
