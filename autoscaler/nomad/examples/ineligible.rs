@@ -1,6 +1,6 @@
 //! How long a real Nomad takes from "ineligible and drained" to showing it: by a read, and on the event stream.
 //!
-//! `cargo run --release -p autoscaler-nomad --example ineligible [rounds]`: a server and a client on this machine.
+//! `cargo run -p autoscaler-nomad --example ineligible [rounds]`: a server and a client on this machine.
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
 use autoscaler_nomad::facts::DrainDeadline;

@@ -12,8 +12,8 @@ pub struct Options {
     pub addresses: Vec<String>,
     /// The region; the agent's own if `None`.
     pub region: Option<String>,
-    /// Namespaces whose work is looked at; empty for all that the token may see. Work in others is invisible:
-    /// it counts neither for what a drain takes nor for what fits.
+    /// Namespaces whose work is listed; empty for all that the token may see. Work in others seems to take no room
+    /// in a survey; one node ([`crate::Nomad::node`]) is always read with all that the token may see.
     pub namespaces: Vec<String>,
     /// The node pool that the fleet's nodes are in; all if `None`.
     pub node_pool: Option<String>,
@@ -21,7 +21,7 @@ pub struct Options {
     pub node_class: Option<String>,
     /// A file with an ACL token, read at every call so that it can be rotated in place.
     pub token_file: Option<PathBuf>,
-    /// How TLS is spoken.
+    /// How TLS is spoken, with addresses that begin with `https`.
     pub tls: TlsOptions,
     /// For a connection, TLS included; a listener that does not answer by then is not there.
     pub connect_timeout: Duration,

@@ -18,9 +18,9 @@ pub fn client(name: &str, instance: &str) -> NomadClient {
 }
 
 /// Starts a server and three clients on instances `i-one`, `i-two`, `i-three`.
-pub fn three_clients(acl: bool) -> muster_test_servers::Nomad {
+fn three_clients() -> muster_test_servers::Nomad {
     let clients = ["one", "two", "three"].map(|name| client(name, &format!("i-{name}"))).to_vec();
-    muster_test_servers::Nomad::start(NomadOptions { clients, acl, ..NomadOptions::default() })
+    muster_test_servers::Nomad::start(NomadOptions { clients, ..NomadOptions::default() })
 }
 
 /// The shared cluster, for as long as one test has it.
@@ -46,7 +46,7 @@ impl Drop for Lease {
 pub async fn shared() -> Lease {
     static CLUSTER: Mutex<Option<muster_test_servers::Nomad>> = Mutex::const_new(None);
     let mut cluster = CLUSTER.lock().await;
-    cluster.get_or_insert_with(|| three_clients(false));
+    cluster.get_or_insert_with(three_clients);
     Lease(cluster)
 }
 

@@ -1,12 +1,13 @@
 //! Drains: what moves, what is cut short, what stays, and what is heard of it.
 
 use crate::cluster::{
-    all_running, client, drain, id, instance, job, of, ours, running, shared, surveyed, three_clients, tidy,
+    all_running, client, drain, id, instance, job, of, ours, running, shared, surveyed, tidy,
 };
 use autoscaler_nomad::facts::{DrainDeadline, Found, NodeStatus, Twins, find, twins};
 use autoscaler_nomad::{Drain, Heard, NodeEvent, Nomad, NomadError};
 use fleet::{ErrorClass, NodeId};
 use fleet_clock::SystemClock;
+use muster_test_servers::NomadOptions;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,14 +156,14 @@ async fn changes_of_nodes_are_heard_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_clients_on_one_instance_are_told() {
-    let mut cluster = three_clients(false);
-    // The same machine image with the same name, and metadata of an instance that is there already.
-    cluster.add_client(client("four", "i-two"));
+    // The second claims to be on the first one's instance.
+    let clients = vec![client("two", "i-two"), client("four", "i-two")];
+    let cluster = muster_test_servers::Nomad::start(NomadOptions { clients, ..NomadOptions::default() });
     let nomad = ours(&cluster);
     let nodes = nomad.nodes().await.expect("nodes");
     assert!(matches!(find(&nodes, &instance("two")), Found::Several(found) if found.len() == 2));
     let mut ids = vec![id(&cluster, "two"), id(&cluster, "four")];
     ids.sort();
     assert_eq!(twins(&nodes), [Twins::Instance(instance("two"), ids)]);
-    assert_eq!(json!(nodes).as_array().map(Vec::len), Some(4));
+    assert_eq!(json!(nodes).as_array().map(Vec::len), Some(2));
 }
