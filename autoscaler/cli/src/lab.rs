@@ -141,6 +141,7 @@ impl World {
             noise: self.noise,
             seed: self.seed,
             market: pools::market(&self.pools)?,
+            schedules: chosen.schedules(),
         })
     }
 }

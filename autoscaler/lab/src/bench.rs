@@ -142,9 +142,15 @@ impl<'a> Bench<'a> {
 
     /// The share of time in saturation that nobody who does not know the future can be blamed for.
     pub fn delay_floor(&self) -> f64 {
+        *self.floor.get_or_init(|| {
+            oracle::share_above(&self.delayed(), &self.demand, 1.0, 0..self.demand.len())
+        })
+    }
+
+    /// The fleet of whoever does not know the future, by the minute.
+    pub(crate) fn delayed(&self) -> Vec<u32> {
         let Rhythm { period, late } = Rhythm::of(self.setting.metric);
-        let delay = period + late + self.rules.boot;
-        *self.floor.get_or_init(|| oracle::delay_floor(&self.rules, &self.demand, delay))
+        oracle::delayed(&self.rules, &self.demand, period + late + self.rules.boot)
     }
 
     /// Saturation that the contract allows, as a share of time.

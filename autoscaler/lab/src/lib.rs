@@ -7,6 +7,7 @@
 //! * [`rivals`]: what others do.
 //! * [`oracle`], [`regret`]: what could have been had at best, and what the rest is lost to.
 //! * [`sweep`], [`compare`], [`shuffle`]: many runs at once, policies side by side, and whether it was luck.
+//! * [`promise`]: was the promise kept in every week?
 //! * [`tune`]: is there a better setting for one's own load?
 //! * [`market`]: where spot capacity comes from, and what AWS takes back.
 //! * [`html`]: the same to look at, in one file.
@@ -23,6 +24,7 @@ mod muster;
 mod number;
 pub mod oracle;
 pub mod outcome;
+pub mod promise;
 pub mod regret;
 pub mod rivals;
 pub mod setting;

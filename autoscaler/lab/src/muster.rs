@@ -8,6 +8,7 @@ use crate::suite::tally::Rules;
 use crate::{Channel, Setting, Trace};
 use autoscaler_core::sizing::{self, Sizing};
 use autoscaler_core::{Learned, Member, Memory, Phase, Policy, Way, step_target};
+use autoscaler_policy::{Schedule, in_force, next_change};
 use fleet::{Health, InstanceId, Pool, Power, Sample, Saturation, Source, Timestamp, Utilization, Weight};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ const REPORTING_HALVES: u32 = 2;
 
 /// Our policy at work in the suite.
 pub(crate) struct Muster {
-    policy: Policy,
+    wanted: Wanted,
     learned: Box<Learned>,
     channel: Channel,
     metric: Metric,
@@ -34,7 +35,7 @@ impl Muster {
     pub fn new(policy: &Policy, setting: &Setting, start: Timestamp) -> Self {
         let boot = Duration::from_secs(u64::from(setting.boot));
         Self {
-            policy: Policy { boot, ..policy.clone() },
+            wanted: Wanted::new(Policy { boot, ..policy.clone() }, &setting.schedules, start),
             learned: Box::default(),
             channel: setting.metric,
             metric: Metric::new(Rhythm::of(setting.metric)),
@@ -52,6 +53,7 @@ impl Muster {
         let rhythm = Rhythm::of(self.channel);
         let length = signed(history.demand.len()) * i64::from(Trace::STEP) * 1000;
         let start = Timestamp::from_millis(history.start.millis().min(self.start.millis() - length));
+        self.wanted.begin(start);
         for (number, period) in history.demand.chunks_exact(rhythm.period).enumerate() {
             let peak = period.iter().copied().fold(0.0, f64::max);
             let demand = period.iter().sum::<f64>() / crate::number::length(period.len());
@@ -61,8 +63,10 @@ impl Muster {
             let end = (number + 1) * rhythm.period;
             let serving = rules.need(peak);
             let sample = self.sample(&Mean { end, utilization, capacity, load, serving }, start);
-            self.learned.observe(&self.policy, &sample);
+            self.wanted.heed(sample.end);
+            self.learned.observe(&self.wanted.policy, &sample);
         }
+        self.wanted.begin(self.start);
     }
 
     fn sample(&self, mean: &Mean, start: Timestamp) -> Sample {
@@ -84,6 +88,49 @@ impl Muster {
     }
 }
 
+/// What is wanted at the hour that it is.
+struct Wanted {
+    base: Policy,
+    schedules: Vec<Schedule>,
+    /// The policy in force, and until when nothing can change it.
+    policy: Policy,
+    until: Option<Timestamp>,
+}
+
+impl Wanted {
+    fn new(base: Policy, schedules: &[Schedule], now: Timestamp) -> Self {
+        let mut wanted = Self { policy: base.clone(), base, schedules: schedules.to_vec(), until: None };
+        wanted.begin(now);
+        wanted
+    }
+
+    /// Begins at a moment: what is wanted then is news.
+    fn begin(&mut self, now: Timestamp) {
+        self.put_in_force(now);
+        self.until = self.until.map(|_| now);
+    }
+
+    /// Applies the schedules.
+    fn put_in_force(&mut self, now: Timestamp) {
+        if !self.schedules.is_empty() {
+            self.policy = in_force(&self.base, &self.schedules, now).0;
+            self.until = next_change(&self.schedules, now);
+        }
+    }
+
+    /// Applies the schedules where one may have begun or ended.
+    ///
+    /// * returns: whether that was so.
+    #[inline]
+    fn heed(&mut self, now: Timestamp) -> bool {
+        let due = self.until.is_some_and(|until| until <= now);
+        if due {
+            self.put_in_force(now);
+        }
+        due
+    }
+}
+
 /// An instance as far as the time that it took to serve is concerned.
 fn member(since: Timestamp, launched: Timestamp) -> Member {
     Member {
@@ -101,18 +148,20 @@ fn member(since: Timestamp, launched: Timestamp) -> Member {
 
 impl Controller for Muster {
     fn decide(&mut self, seen: &Seen) -> u32 {
-        if let Some(mean) = self.metric.take(seen) {
-            let sample = self.sample(&mean, self.start);
-            self.learned.observe(&self.policy, &sample);
-            self.newest = Some(mean);
-        } else if !self.unfinished {
-            return seen.target;
-        }
         let past = (crate::number::wide(seen.step) + 1) * u64::from(Trace::STEP);
         let now = self.start + Duration::from_secs(past);
-        self.sizing = sizing::size(&self.policy, &self.learned, Power::new(1.0), now);
+        let other_hours = self.wanted.heed(now);
+        if let Some(mean) = self.metric.take(seen) {
+            let sample = self.sample(&mean, self.start);
+            self.learned.observe(&self.wanted.policy, &sample);
+            self.newest = Some(mean);
+        } else if !self.unfinished && !other_hours {
+            return seen.target;
+        }
+        let policy = &self.wanted.policy;
+        self.sizing = sizing::size(policy, &self.learned, Power::new(1.0), now);
         let Some(sizing) = &self.sizing else {
-            let capacity = self.policy.capacity;
+            let capacity = policy.capacity;
             return seen.target.clamp(capacity.min, capacity.max);
         };
         let (push, newest) = (self.channel == Channel::Push, self.newest);
@@ -120,13 +169,13 @@ impl Controller for Muster {
         let load_is_known = || {
             newest.is_some_and(|mean| !push || mean.serving.saturating_mul(REPORTING_HALVES) >= seen.serving)
         };
-        let step = step_target(&self.policy, sizing, seen.target, load_is_known);
+        let step = step_target(policy, sizing, seen.target, load_is_known);
         self.unfinished = matches!(step.way, Way::UpAStep | Way::DownAStep | Way::Held | Way::LoadUnknown);
         step.target
     }
 
     fn need(&self) -> u32 {
-        let capacity = self.policy.capacity;
+        let capacity = self.wanted.policy.capacity;
         let needed = self.sizing.as_ref().map_or(0.0, |sizing| sizing.needed.get());
         crate::number::units(needed).clamp(capacity.min, capacity.max)
     }

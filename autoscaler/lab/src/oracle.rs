@@ -13,7 +13,7 @@ use crate::suite::service::Queue;
 use crate::suite::tally::{Rules, Tally};
 use crate::{Setting, Trace};
 use autoscaler_core::Policy;
-pub(crate) use contract::{delay_floor, within_contract};
+pub(crate) use contract::{delayed, share_above, within_contract};
 use serde::Serialize;
 
 /// Steps in a minute.

@@ -1,6 +1,7 @@
 //! The world that a policy is tried in.
 
 use crate::market::Market;
+use autoscaler_policy::Schedule;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -98,6 +99,10 @@ pub struct Setting {
     /// The pools of a world with interruptions or chance; `None`: 3 zones x 4 types that are made up.
     #[serde(skip)]
     pub market: Option<Arc<Market>>,
+    /// Hours at which our own policy is to hold more, at the times that the trace is of. The rivals and the oracles
+    /// know nothing of them, and nothing is scored by them.
+    #[serde(skip)]
+    pub schedules: Vec<Schedule>,
 }
 
 impl Default for Setting {
@@ -110,6 +115,7 @@ impl Default for Setting {
             noise: 0.0,
             seed: 0,
             market: None,
+            schedules: Vec::new(),
         }
     }
 }

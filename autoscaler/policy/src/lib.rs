@@ -13,7 +13,10 @@ mod tables;
 mod texts;
 
 pub use explain::{Explained, explain};
-pub use model::{CloudwatchMetric, CloudwatchPolicy, DrainHook, FleetPolicy, PrometheusPolicy, SourcePolicy};
+pub use model::{
+    CloudwatchMetric, CloudwatchPolicy, DrainHook, FleetPolicy, PrometheusPolicy, SourcePolicy, in_force,
+    next_change,
+};
 pub use muster_hcl::{File, Problem, Problems, Severity};
 pub use reference::{example_file, reference_markdown};
 pub use schedule::{LONGEST, Schedule, ScheduleError};

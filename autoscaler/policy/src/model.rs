@@ -57,19 +57,7 @@ impl FleetPolicy {
     /// A schedule only ever raises capacity. Where several are active, the maximum holds: the largest `min`,
     /// and of the targets the one that makes the larger fleet, which is the *lowest* utilisation.
     pub fn at(&self, now: Timestamp) -> (Policy, Vec<&str>) {
-        let mut policy = self.base.clone();
-        let active: Vec<&Schedule> = self.schedules.iter().filter(|s| s.is_active(now)).collect();
-        for schedule in &active {
-            if let Some(min) = schedule.min() {
-                policy.capacity.min = policy.capacity.min.max(min);
-            }
-            if let Some(target) = schedule.target()
-                && target < policy.target
-            {
-                policy.target = target;
-            }
-        }
-        (policy, active.into_iter().map(Schedule::name).collect())
+        in_force(&self.base, &self.schedules, now)
     }
 
     /// The next moment after `now` at which [`FleetPolicy::at`] may answer differently: never later than the
@@ -77,8 +65,30 @@ impl FleetPolicy {
     ///
     /// * returns: `None` without schedules.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        self.schedules.iter().filter_map(|schedule| schedule.next_change(now)).min()
+        next_change(&self.schedules, now)
     }
+}
+
+/// What [`FleetPolicy::at`] answers, where there is no fleet: of a policy and its schedules.
+pub fn in_force<'a>(base: &Policy, schedules: &'a [Schedule], now: Timestamp) -> (Policy, Vec<&'a str>) {
+    let mut policy = base.clone();
+    let active: Vec<&Schedule> = schedules.iter().filter(|schedule| schedule.is_active(now)).collect();
+    for schedule in &active {
+        if let Some(min) = schedule.min() {
+            policy.capacity.min = policy.capacity.min.max(min);
+        }
+        if let Some(target) = schedule.target()
+            && target < policy.target
+        {
+            policy.target = target;
+        }
+    }
+    (policy, active.into_iter().map(Schedule::name).collect())
+}
+
+/// What [`FleetPolicy::next_change`] answers, where there is no fleet.
+pub fn next_change(schedules: &[Schedule], now: Timestamp) -> Option<Timestamp> {
+    schedules.iter().filter_map(|schedule| schedule.next_change(now)).min()
 }
 
 /// The backend that an id belongs to, by its prefix.

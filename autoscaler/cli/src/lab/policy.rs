@@ -2,10 +2,10 @@
 
 use crate::commands::run;
 use crate::exit::{Exit, Failure};
-use crate::out::{self, Terminal};
+use crate::out::Terminal;
 use autoscaler::policies::Loaded;
 use autoscaler_core::Policy;
-use autoscaler_policy::{File, FleetPolicy};
+use autoscaler_policy::{File, FleetPolicy, Schedule};
 use fleet::FleetName;
 use std::path::{Path, PathBuf};
 
@@ -31,14 +31,15 @@ impl Chosen {
         let paths = [PathBuf::from(path)];
         let Loaded { set, files } = run::load(&paths, terminal)?;
         let chosen = one_of(set.fleets, fleet, path)?;
-        if !chosen.schedules.is_empty() {
-            out::say(format_args!(
-                "the schedules of {} are left out: the policy is tried as it is without them",
-                chosen.name
-            ));
-        }
         let policy = Policy { observe_only: false, dry_run: false, ..chosen.base.clone() };
         Ok(Self { policy, fleet: Some(chosen), files })
+    }
+}
+
+impl Chosen {
+    /// The hours at which it asks for more.
+    pub fn schedules(&self) -> Vec<Schedule> {
+        self.fleet.as_ref().map_or_else(Vec::new, |fleet| fleet.schedules.clone())
     }
 }
 

@@ -5,6 +5,7 @@ use crate::bench::Bench;
 use crate::number::{length, real, units, wide};
 use crate::suite::tally::Rules;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// The span over which the delay floor's fleet keeps what was needed, in minutes: long enough that what keeps coming
 /// is held against, short enough that one step yesterday is no reason to be large for ever.
@@ -18,20 +19,20 @@ const RANGE: usize = 10;
 /// Prices of a launch that are tried, each twice the one before, from a unit-minute up.
 const LAUNCH_PRICES: u32 = 8;
 
-/// The share of time in saturation that nobody who does not know the future can be blamed for.
+/// Units of the fleet that nobody who does not know the future can be blamed for, by the minute.
 ///
-/// It is that of a fleet which holds at every moment what the highest demand of six hours needed, these having ended a
-/// delay ago: who forecasts nothing, forgets nothing for that long, and cannot be faster than its metric and its boots.
+/// It holds at every moment what the highest demand of six hours needed, these having ended a delay ago: who forecasts
+/// nothing, forgets nothing for that long, and cannot be faster than its metric and its boots.
 ///
 /// * `delay`: from the beginning of a sample's period to serving by it, in steps.
-pub(crate) fn delay_floor(rules: &Rules, demand: &[f64], delay: usize) -> f64 {
+pub(crate) fn delayed(rules: &Rules, demand: &[f64], delay: usize) -> Vec<u32> {
     let delay = delay.div_ceil(MINUTE);
     let peaks: Vec<f64> = demand.chunks(MINUTE).map(peak).collect();
     // Minutes of the window that no later one has exceeded: the first is the highest.
     let mut window: VecDeque<usize> = VecDeque::new();
-    let mut saturated = 0_u64;
     let first = demand.first().copied().unwrap_or(0.0);
-    for (minute, steps) in demand.chunks(MINUTE).enumerate() {
+    let mut units = Vec::with_capacity(peaks.len());
+    for minute in 0..peaks.len() {
         if let Some(newest) = (minute + 1).checked_sub(delay + 1) {
             while window.back().is_some_and(|older| peaks[*older] <= peaks[newest]) {
                 window.pop_back();
@@ -41,11 +42,17 @@ pub(crate) fn delay_floor(rules: &Rules, demand: &[f64], delay: usize) -> f64 {
                 window.pop_front();
             }
         }
-        let known = window.front().map_or(first, |highest| peaks[*highest]);
-        let capacity = f64::from(rules.need(known));
-        saturated += wide(steps.iter().filter(|demand| **demand > capacity).count());
+        units.push(rules.need(window.front().map_or(first, |highest| peaks[*highest])));
     }
-    real(saturated) / length(demand.len())
+    units
+}
+
+/// The share of some steps in which demand is above a level of such a fleet.
+///
+/// * `level`: 1 for saturation.
+pub(crate) fn share_above(units: &[u32], demand: &[f64], level: f64, steps: Range<usize>) -> f64 {
+    let above = |step: &usize| demand[*step] > level * f64::from(units[step / MINUTE]);
+    real(wide(steps.clone().filter(above).count())) / length(steps.len().max(1))
 }
 
 /// What a clairvoyant pays for what the contract bounds, in parts of a unit-step.

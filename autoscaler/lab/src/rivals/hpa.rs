@@ -3,21 +3,24 @@
 use crate::Trace;
 use crate::number::{index, units};
 use crate::suite::Controller;
-use crate::suite::fleet::steps;
 use crate::suite::metric::Seen;
 use crate::suite::tally::Rules;
 use std::collections::VecDeque;
+
+/// Seconds of a step.
+const SECONDS: f64 = Trace::STEP as f64;
 
 /// The timings of the horizontal pod autoscaler, its pods being instances.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hpa {
     /// Utilisation to hold, 0..=1.
     pub target: f64,
-    /// Time between two syncs, in seconds. A sync falls on the end of the step that it lies in, and knows that step.
+    /// Time between two syncs, in seconds. What a sync decides is done at the end of the step that it lies in; it knows
+    /// the newest mean of a step that can be seen by then, a second after its end: that of the step before.
     pub sync: u32,
     /// How far metric over target may be off 1 without a change.
     pub tolerance: f64,
-    /// Scale-in goes to the highest recommendation of this span, in seconds.
+    /// Scale-in goes to the highest recommendation of this span, in seconds; one that is just as old still counts.
     pub stabilization: u32,
 }
 
@@ -33,6 +36,7 @@ impl Hpa {
             bounds: (rules.min, rules.max),
             next_sync: self.sync,
             recommended: VecDeque::with_capacity(index(self.stabilization / self.sync.max(1)) + 2),
+            busy: None,
             ratio: 1.0,
             need: rules.min,
         }
@@ -46,22 +50,24 @@ pub(crate) struct Syncer {
     bounds: (u32, u32),
     /// In seconds from the start.
     next_sync: u32,
-    /// (step, recommendation) of the stabilization window: those that a later one has not exceeded, so that the
+    /// (second, recommendation) of the stabilization window: those that a later one has not exceeded, so that the
     /// first is the highest.
-    recommended: VecDeque<(usize, u32)>,
+    recommended: VecDeque<(u32, u32)>,
+    /// Utilisation of the newest step that a sync in the running one can see; `None` where nobody served.
+    busy: Option<f64>,
     ratio: f64,
     need: u32,
 }
 
 impl Syncer {
     /// The highest recommendation of the window, this one included.
-    fn stabilized(&mut self, step: usize, recommendation: u32) -> u32 {
+    fn stabilized(&mut self, at: u32, recommendation: u32) -> u32 {
         while self.recommended.back().is_some_and(|(_, older)| *older <= recommendation) {
             self.recommended.pop_back();
         }
-        self.recommended.push_back((step, recommendation));
-        let window = steps(self.rules.stabilization);
-        while self.recommended.front().is_some_and(|(at, _)| at + window <= step) {
+        self.recommended.push_back((at, recommendation));
+        let window = self.rules.stabilization;
+        while self.recommended.front().is_some_and(|(then, _)| then + window < at) {
             self.recommended.pop_front();
         }
         self.recommended.front().map_or(recommendation, |(_, highest)| *highest)
@@ -71,19 +77,23 @@ impl Syncer {
 impl Controller for Syncer {
     #[inline]
     fn decide(&mut self, seen: &Seen) -> u32 {
+        let shown = (seen.capacity > 0.0).then(|| seen.done.served / (seen.capacity * SECONDS));
+        let known = std::mem::replace(&mut self.busy, shown);
         let now = (crate::number::small(seen.step) + 1) * Trace::STEP;
-        if now < self.next_sync || seen.capacity <= 0.0 {
+        if now < self.next_sync {
             return seen.target;
         }
+        let sync = self.next_sync;
         self.next_sync += self.rules.sync.max(1);
-        self.ratio = seen.done.served / (seen.capacity * f64::from(Trace::STEP)) / self.rules.target;
+        let Some(busy) = known else { return seen.target };
+        self.ratio = busy / self.rules.target;
         let recommendation = if (self.ratio - 1.0).abs() <= self.rules.tolerance {
             seen.target
         } else {
             units(f64::from(seen.serving) * self.ratio).clamp(self.bounds.0, self.bounds.1)
         };
         self.need = recommendation;
-        let highest = self.stabilized(seen.step, recommendation);
+        let highest = self.stabilized(sync, recommendation);
         if recommendation > seen.target { recommendation } else { highest.min(seen.target) }
     }
 

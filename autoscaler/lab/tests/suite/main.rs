@@ -15,5 +15,6 @@ mod optimum;
 mod pools;
 mod rivals;
 mod same_as_plan;
+mod schedules;
 mod sweeping;
 mod traces;

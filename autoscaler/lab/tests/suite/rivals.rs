@@ -96,13 +96,13 @@ fn nomads_strategy_evaluates_every_ten_seconds_and_rests_after_an_action() {
 #[test]
 fn the_pod_autoscaler_syncs_every_fifteen_seconds_and_keeps_the_highest_of_five_minutes() {
     let trace = traces::stairs(&[(0, 3.0), (600, 6.0)], 1200);
-    // The sync at 615 s falls on the step's end, and knows the ten seconds before; that at 750 s is the first to know
-    // the new instances at work.
+    // The sync at 615 s sees the mean up to 610 s, and is carried out at the step's end; that at 750 s is the first to
+    // count the new instances, and still sees the old ones overloaded.
     assert_eq!(moves(&trace, Runner::Hpa)[..2], [(620, 4, 6), (750, 6, 8)]);
     let within_a_tenth = traces::stairs(&[(0, 3.0), (600, 3.29)], 1200);
     assert_eq!(moves(&within_a_tenth, Runner::Hpa), []);
     let falls = traces::stairs(&[(0, 9.0), (600, 3.0)], 1800);
-    assert_eq!(moves(&falls, Runner::Hpa), [(900, 12, 4)], "the last high recommendation is that of 600 s");
+    assert_eq!(moves(&falls, Runner::Hpa), [(920, 12, 4)], "the last high recommendation is that of 600 s, and counts at 900 s");
 }
 
 #[test]
