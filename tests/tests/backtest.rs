@@ -179,6 +179,70 @@ fn a_trace_may_be_fed_and_a_history_is_not_scored() {
 }
 
 #[test]
+fn a_share_of_each_trace_may_be_its_history() {
+    let out = done(&[
+        "backtest",
+        "--trace",
+        "sample:nasa",
+        "sample:elb",
+        "--history",
+        "75%",
+        "--runner",
+        "muster",
+        "--format",
+        "json",
+    ]);
+    for outcome in json(&out).as_array().expect("an array") {
+        assert_eq!(
+            (&outcome["seconds"]["scored"], &outcome["seconds"]["simulated"]),
+            (&43_200.into(), &172_800.into())
+        );
+    }
+    let (code, _, err) = run(["backtest", "--history", "50%", "--history", "sample:elb"]);
+    assert_eq!((code, err.contains("goes with no other --history")), (64, true), "{err}");
+}
+
+#[test]
+fn the_schedules_of_a_policy_act_in_every_command_that_tries_it() {
+    let directory = directory();
+    let with = |name: &str, schedule: &str| {
+        let text = format!(
+            "fleet \"web\" {{\n  id = \"sfr-1\"\n  workload {{ kind = \"spreads\" }}\n{schedule}}}\n"
+        );
+        file(&directory, name, &text)
+    };
+    let plain = with("plain.hcl", "");
+    let nights = with(
+        "nights.hcl",
+        "  schedule \"night\" {\n    start    = \"0 22 * * *\"\n    timezone = \"Europe/Berlin\"\n    lasts    = \"6h\"\n    min      = 19\n  }\n",
+    );
+    // A load that says when it was: 21 to 3 o'clock in UTC, in the winter.
+    let trace =
+        file(&directory, "load.csv", "timestamp,demand\n2026-01-05T00:00:00Z,3\n2026-01-07T00:00:00Z,3\n");
+    let cost = |policy: &str| {
+        let out = done(&[
+            "backtest", "--trace", &trace, "--policy", policy, "--runner", "muster", "--format", "json",
+        ]);
+        json(&out)[0]["cost_unit_hours"].as_f64().expect("a number")
+    };
+    let (without, with) = (cost(&plain), cost(&nights));
+    // Three hours of the first night, all of the second and the first three of the third, with 14 units more.
+    let more = with - without;
+    assert!((150.0..190.0).contains(&more), "{with} with the schedule, {without} without it");
+    let regret = |policy: &str| {
+        let out = done(&[
+            "oracle", "--trace", &trace, "--policy", policy, "--runner", "muster", "--format", "json",
+        ]);
+        json(&out)[0]["splits"][0]["cost_unit_hours"].as_f64().unwrap_or_else(|| panic!("{out}"))
+    };
+    assert!((regret(&nights) - with).abs() < 1e-6);
+    let tuned = done(&["tune", "--trace", &trace, "--policy", &nights, "--most", "1", "--format", "json"]);
+    let first =
+        json(&tuned)["base"]["first"]["cost_unit_hours"].as_f64().unwrap_or_else(|| panic!("{tuned}"));
+    assert!(first > without / 2.0 + 60.0, "{first} on the first day");
+}
+
+#[test]
 fn cloudwatchs_own_answer_is_a_trace() {
     let (mut times, mut cpu, mut count) = (Vec::new(), Vec::new(), Vec::new());
     // The newest first, as CloudWatch gives it.

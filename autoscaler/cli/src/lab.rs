@@ -45,15 +45,25 @@ pub struct Load {
     #[arg(long = "trace", value_name = "FILE", num_args = 1.., action = clap::ArgAction::Append)]
     traces: Vec<String>,
     /// What the policy may know from before the trace begins: it learns from it and is not scored on it. Given once it
-    /// holds for all traces, else for each in turn.
-    #[arg(long = "history", value_name = "FILE")]
-    histories: Vec<String>,
+    /// holds for all traces, else for each in turn; a share such as `60%` is that much of each trace itself, from its
+    /// start.
+    #[arg(long = "history", value_name = "FILE|SHARE", value_parser = parse_before)]
+    histories: Vec<Before>,
     /// Policy file, or directory whose *.hcl files are policy files; without it, all defaults.
     #[arg(long, value_name = "FILE|DIR")]
     policy: Option<PathBuf>,
     /// Which fleet, where the policy or the journal has several.
     #[arg(long, value_name = "NAME")]
     fleet: Option<FleetName>,
+}
+
+/// What is known from before a trace.
+#[derive(Clone, Debug, PartialEq)]
+enum Before {
+    /// A recording of its own.
+    File(String),
+    /// The first part of the trace, as a share of it.
+    Share(f64),
 }
 
 /// The load, read.
@@ -81,7 +91,11 @@ impl Load {
             names.iter().map(|name| traces::open(name, self.fleet.as_ref())).collect()
         };
         let traces = if self.traces.is_empty() { vec![sample::default()?] } else { read(&self.traces)? };
-        let loaded = Loaded { traces, histories: read(&self.histories)?, chosen };
+        let (traces, histories) = match self.histories.as_slice() {
+            [Before::Share(share)] => cut(&traces, *share)?,
+            several => (traces, read(&files(several)?)?),
+        };
+        let loaded = Loaded { traces, histories, chosen };
         for (index, trace) in loaded.traces.iter().enumerate() {
             if let Some(history) =
                 loaded.history(index).filter(|before| before.at(before.demand.len()) > trace.start)
@@ -94,6 +108,29 @@ impl Load {
         }
         Ok(loaded)
     }
+}
+
+/// The files among what is known from before: which is a share of the traces either for all of them, or for none.
+fn files(histories: &[Before]) -> Result<Vec<String>, Failure> {
+    let file = |before: &Before| match before {
+        Before::File(name) => Ok(name.clone()),
+        Before::Share(share) => Err(Failure::new(
+            Exit::Usage,
+            format_args!("--history {}% goes with no other --history", 100.0 * share),
+        )),
+    };
+    histories.iter().map(file).collect()
+}
+
+/// Cuts each trace in two: what is played, and what came before.
+fn cut(traces: &[Trace], share: f64) -> Result<(Vec<Trace>, Vec<Trace>), Failure> {
+    let cut = |trace: &Trace| {
+        let (first, rest) = trace.split_at_share(share).ok_or_else(|| {
+            Failure::new(Exit::Data, format_args!("{} is too short to be cut in two", trace.name))
+        })?;
+        Ok((rest, first))
+    };
+    traces.iter().map(cut).collect()
 }
 
 impl Loaded {
@@ -177,6 +214,19 @@ fn parse_boot(text: &str) -> Result<Duration, String> {
     if fits { Ok(boot) } else { Err("expected a multiple of 10s, from 10s to 1h".to_owned()) }
 }
 
+/// Parses what is known from before: a share has its sign, everything else is a file.
+fn parse_before(text: &str) -> Result<Before, String> {
+    if !text.ends_with('%') {
+        return Ok(Before::File(text.to_owned()));
+    }
+    let share = parse_share(text)?;
+    if (0.01..=0.99).contains(&share) {
+        Ok(Before::Share(share))
+    } else {
+        Err("expected a file, or a share of the trace from 1% to 99%".to_owned())
+    }
+}
+
 /// Parses `5%` or `0.05`.
 pub fn parse_share(text: &str) -> Result<f64, String> {
     let text = text.trim();
@@ -202,6 +252,29 @@ mod tests {
         for wrong in ["", "%", "5", "-1%", "nan", "inf", "101%"] {
             assert!(parse_share(wrong).is_err(), "{wrong:?} was read");
         }
+    }
+
+    #[test]
+    fn a_history_is_a_file_or_a_share_of_the_trace() {
+        assert_eq!(parse_before("60%"), Ok(Before::Share(0.6)));
+        for file in ["may.csv.gz", "0.6", "./60%.csv"] {
+            assert_eq!(parse_before(file), Ok(Before::File(file.to_owned())));
+        }
+        for wrong in ["0%", "100%", "x%", "%"] {
+            assert!(parse_before(wrong).is_err(), "{wrong:?} was read");
+        }
+        let trace = |name: &str, steps| Trace {
+            name: name.to_owned(),
+            start: fleet::Timestamp::EPOCH,
+            demand: vec![1.0; steps],
+        };
+        let (traces, histories) = cut(&[trace("a", 10), trace("b", 5)], 0.6).expect("long enough");
+        let steps = |traces: &[Trace]| traces.iter().map(|trace| trace.demand.len()).collect::<Vec<_>>();
+        assert_eq!((steps(&traces), steps(&histories)), (vec![4, 2], vec![6, 3]));
+        assert_eq!(traces[0].start, histories[0].at(6));
+        assert_eq!(cut(&[trace("a", 1)], 0.6).expect_err("one step").exit, Exit::Data);
+        let mixed = [Before::Share(0.5), Before::File("a.csv".to_owned())];
+        assert_eq!(files(&mixed).expect_err("both").exit, Exit::Usage);
     }
 
     #[test]

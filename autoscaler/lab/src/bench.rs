@@ -1,7 +1,7 @@
 //! A trace made ready for many runs: what they share is worked out once.
 
 use crate::muster::Muster;
-use crate::number::{real, wide};
+use crate::number::{length, real, wide};
 use crate::oracle;
 use crate::outcome::{Clause, Config, Seconds};
 use crate::rivals::{Rival, with_controller};
@@ -142,9 +142,9 @@ impl<'a> Bench<'a> {
 
     /// The share of time in saturation that nobody who does not know the future can be blamed for.
     pub fn delay_floor(&self) -> f64 {
-        *self.floor.get_or_init(|| {
-            oracle::share_above(&self.delayed(), &self.demand, 1.0, 0..self.demand.len())
-        })
+        *self
+            .floor
+            .get_or_init(|| oracle::share_above(&self.delayed(), &self.demand, 1.0, 0..self.demand.len()))
     }
 
     /// The fleet of whoever does not know the future, by the minute.
@@ -196,11 +196,16 @@ impl<'a> Bench<'a> {
     ) -> Outcome {
         let mut scores = tally.scores();
         if let Some(losses) = losses {
-            let Losses { interruptions, drained, gap, lowest_share } = *losses;
+            let Losses { interruptions, drained, gap, lowest_share, lowest_possible, short, possibly_short } =
+                *losses;
+            let share = |steps| Some(real(steps) / length(self.demand.len()));
             scores.interruptions = Some(interruptions);
             scores.drained_in_time_ratio = (interruptions > 0).then(|| real(drained) / real(interruptions));
             scores.capacity_gap_unit_seconds = Some(real(gap) * f64::from(Trace::STEP));
             scores.lowest_serving_ratio = Some(lowest_share);
+            scores.lowest_possible_ratio = Some(lowest_possible);
+            scores.serving_below_60_ratio = share(short);
+            scores.possible_below_60_ratio = share(possibly_short);
         }
         let at_most = policy.objective.at_most;
         scores.oracle_unit_hours = self.oracle_unit_hours();

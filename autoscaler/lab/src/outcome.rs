@@ -99,6 +99,15 @@ pub struct Scores {
     /// The least share of the capacity that was to serve which did, at any time at which that was 4 units or more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lowest_serving_ratio: Option<f64>,
+    /// The same of a clairvoyant, who has at every moment what any pool could have had serving then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lowest_possible_ratio: Option<f64>,
+    /// Share of time in which less than 60 % of the capacity that was to serve did, where that was 4 units or more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serving_below_60_ratio: Option<f64>,
+    /// The same of the clairvoyant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub possible_below_60_ratio: Option<f64>,
     /// Whether the contract was kept.
     pub contract_kept: bool,
     /// What was not kept of it.

@@ -88,6 +88,12 @@ impl Trace {
         let part = |start, demand: &[f64]| Self { name: self.name.clone(), start, demand: demand.to_vec() };
         Some((part(self.start, first), part(self.at(step), rest)))
     }
+
+    /// The first part and the rest, the first being a share of it, 0..=1: as [`Trace::split`].
+    pub fn split_at_share(&self, share: f64) -> Option<(Self, Self)> {
+        let first = crate::number::length(self.demand.len()) * share.clamp(0.0, 1.0);
+        self.split(usize::try_from(crate::number::whole(first.round())).unwrap_or(usize::MAX))
+    }
 }
 
 #[cfg(test)]

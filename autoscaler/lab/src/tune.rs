@@ -216,24 +216,13 @@ impl<'a> Parts<'a> {
             if trace.seconds() < SHORTEST {
                 return Err(too_short());
             }
-            let (first, rest) = trace.split(cut(trace.demand.len(), search.share)).ok_or_else(too_short)?;
+            let (first, rest) = trace.split_at_share(search.share).ok_or_else(too_short)?;
             let history = search.histories.get(index).copied().flatten();
             parts.rest.push((rest, history.map_or_else(|| first.clone(), |history| joined(history, &first))));
             parts.first.push((first, history));
         }
         Ok(parts)
     }
-}
-
-/// Where a recording is cut.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a share of the steps of at most three years"
-)]
-fn cut(steps: usize, share: f64) -> usize {
-    (steps as f64 * share.clamp(0.0, 1.0)).round() as usize
 }
 
 /// What was known before the second part: the first, and what came before that where it ends as the first begins.

@@ -30,8 +30,30 @@ pub(crate) struct Losses {
     pub drained: u64,
     /// Unit-steps of capacity that were missing because of them.
     pub gap: u64,
-    /// The least share of the capacity that was to serve which did.
+    /// The least share of the capacity that was to serve which did, and which could have.
     pub lowest_share: f64,
+    pub lowest_possible: f64,
+    /// Steps in which less than [`ENOUGH`] of it did, and could have.
+    pub short: u64,
+    pub possibly_short: u64,
+}
+
+/// The share of the capacity that is to serve that shall be there whatever AWS takes back.
+const ENOUGH: f64 = 0.6;
+
+impl Losses {
+    /// Takes note of what serves, of what is wanted, and of the most that pools could have had.
+    fn see(&mut self, serving: u32, wanted: u32, possible: Option<u32>) {
+        if wanted < FEW {
+            return;
+        }
+        let share = |units: u32| real(units.min(wanted).into()) / real(wanted.into());
+        let (is, could) = (share(serving), share(possible.unwrap_or(wanted)));
+        self.lowest_share = self.lowest_share.min(is);
+        self.lowest_possible = self.lowest_possible.min(could);
+        self.short += u64::from(is < ENOUGH);
+        self.possibly_short += u64::from(could < ENOUGH);
+    }
 }
 
 /// Whether a setting needs this world.
@@ -54,7 +76,7 @@ pub(crate) fn hold(
     let mut herd = Herd::new(bench, policy, reacts, first);
     let mut queue = Queue::default();
     let mut tally = Tally::default();
-    let mut losses = Losses { lowest_share: 1.0, ..Losses::default() };
+    let mut losses = Losses { lowest_share: 1.0, lowest_possible: 1.0, ..Losses::default() };
     let mut target = first;
     if let Some(course) = course.as_deref_mut() {
         course.pools = herd.pools().iter().map(|pool| (pool.name(), Vec::new())).collect();
@@ -64,10 +86,7 @@ pub(crate) fn hold(
         herd.each_that_began_to_serve(step, |asked| controller.began_to_serve(step, asked));
         let count = herd.count(step, target);
         losses.gap += u64::from(count.missing);
-        let wanted = count.serving + count.missing;
-        if wanted >= FEW {
-            losses.lowest_share = losses.lowest_share.min(real(count.serving.into()) / real(wanted.into()));
-        }
+        losses.see(count.serving, count.serving + count.missing, herd.possible(step));
         let (capacity, billed) = (f64::from(count.serving), f64::from(count.billed));
         let done = queue.serve(demand, capacity);
         tally.step(rules, demand, capacity, billed, &done);

@@ -209,6 +209,10 @@ const COLUMNS: [&str; 37] = [
     "interruptions",
     "drained_in_time_ratio",
     "capacity_gap_unit_seconds",
+    "lowest_serving_ratio",
+    "lowest_possible_ratio",
+    "serving_below_60_ratio",
+    "possible_below_60_ratio",
     "contract_kept",
     "contract_broken",
     "config.boot",
@@ -321,6 +325,10 @@ optimum  100.0      1.000
         all.scores.interruptions = Some(3);
         all.scores.drained_in_time_ratio = Some(1.0);
         all.scores.capacity_gap_unit_seconds = Some(0.5);
+        all.scores.lowest_serving_ratio = Some(0.5);
+        all.scores.lowest_possible_ratio = Some(0.75);
+        all.scores.serving_below_60_ratio = Some(0.01);
+        all.scores.possible_below_60_ratio = Some(0.0);
         let value = serde_json::to_value(&all).expect("JSON");
         let mut paths = BTreeSet::new();
         for (key, value) in value.as_object().expect("an object") {

@@ -100,6 +100,27 @@ impl Hazard {
         Doom { end, told }
     }
 
+    /// The most instances that all pools can have serving in a step, for whoever knows what comes; `None`: no limit.
+    ///
+    /// * `boot`: in steps.
+    pub fn possible(&self, market: &Market, step: usize, boot: usize) -> Option<u32> {
+        if self.setting != Interruptions::Stress || step < notice() {
+            return None;
+        }
+        let pools = market.pools.iter().map(|pool| {
+            let depth = |step: usize| pool.recorded.depth(second(step)).unwrap_or(u32::MAX);
+            let most = |from: usize, until: usize| (from..=until).map(depth).max().unwrap_or(0);
+            // Who serves now was asked for when the pool had it, and the pool has it still: or it was taken back, and
+            // asked for again before a gap that its notice spans.
+            let asked =
+                step.checked_sub(boot).map_or(u32::MAX, |last| most(last.saturating_sub(notice()), last));
+            let spanning = if boot <= notice() { most(step - notice(), step - boot) } else { 0 };
+            depth(step).min(asked).max(spanning)
+        });
+        let all = pools.fold(0, u32::saturating_add);
+        (all < u32::MAX).then_some(all)
+    }
+
     /// How many more instances a pool could give now.
     ///
     /// * `held`: its instances.

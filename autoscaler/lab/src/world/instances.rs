@@ -273,6 +273,11 @@ impl Herd {
         count
     }
 
+    /// The most instances that could serve in a step, for whoever knows what comes; `None`: no limit.
+    pub fn possible(&self, step: usize) -> Option<u32> {
+        self.hazard.possible(&self.market, step, self.boot)
+    }
+
     /// Adds what serves to the course of each pool.
     pub fn note_pools(&self, step: usize, pools: &mut [(String, Vec<f32>)]) {
         for (number, (_, capacity)) in pools.iter_mut().enumerate() {

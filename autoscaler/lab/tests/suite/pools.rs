@@ -52,6 +52,9 @@ fn where_nothing_is_taken_back_pools_serve_as_the_suite_does() {
                 interruptions: Some(0),
                 capacity_gap_unit_seconds: Some(0.0),
                 lowest_serving_ratio: Some(1.0),
+                lowest_possible_ratio: Some(1.0),
+                serving_below_60_ratio: Some(0.0),
+                possible_below_60_ratio: Some(0.0),
                 ..in_suite.scores
             };
             assert_eq!(in_pools.scores, none, "{runner:?}");
@@ -113,6 +116,26 @@ fn a_fleet_without_any_pool_waits_for_one() {
     assert_eq!(course.capacity[540 + 12], 4.0, "and back after a boot");
     assert_eq!(outcome.scores.lowest_serving_ratio, Some(0.0));
     assert!(outcome.scores.unserved_ratio > 0.1);
+    // Nor could a clairvoyant have had any for half an hour but the notice, and a boot.
+    let s = &outcome.scores;
+    assert_eq!((s.lowest_possible_ratio, s.possible_below_60_ratio), (Some(0.0), Some(180.0 / 1500.0)));
+    assert_eq!(s.serving_below_60_ratio, Some(188.0 / 1500.0));
+}
+
+#[test]
+fn nobody_has_more_than_a_clairvoyant_could_have_had() {
+    let trace = traces::wild(5, 8640 * 3);
+    for (seed, boot) in [(1, 120), (2, 180), (3, 300)] {
+        let setting = Setting { interruptions: Interruptions::Stress, seed, boot, ..Setting::default() };
+        for runner in RUNNERS {
+            let s = run(&trace, runner, &setting).scores;
+            assert!(s.lowest_serving_ratio <= s.lowest_possible_ratio, "{runner:?}: {s:?}");
+            assert!(s.serving_below_60_ratio >= s.possible_below_60_ratio, "{runner:?}: {s:?}");
+        }
+    }
+    let one_of_three = stress(failing(60, 70), 5);
+    let s = run(&traces::of(vec![9.0; 1000]), Runner::StaticPeak, &one_of_three).scores;
+    assert_eq!((s.lowest_possible_ratio, s.possible_below_60_ratio), (Some(1.0), Some(0.0)));
 }
 
 #[test]

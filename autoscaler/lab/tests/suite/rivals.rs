@@ -102,7 +102,11 @@ fn the_pod_autoscaler_syncs_every_fifteen_seconds_and_keeps_the_highest_of_five_
     let within_a_tenth = traces::stairs(&[(0, 3.0), (600, 3.29)], 1200);
     assert_eq!(moves(&within_a_tenth, Runner::Hpa), []);
     let falls = traces::stairs(&[(0, 9.0), (600, 3.0)], 1800);
-    assert_eq!(moves(&falls, Runner::Hpa), [(920, 12, 4)], "the last high recommendation is that of 600 s, and counts at 900 s");
+    assert_eq!(
+        moves(&falls, Runner::Hpa),
+        [(920, 12, 4)],
+        "the last high recommendation is that of 600 s, and counts at 900 s"
+    );
 }
 
 #[test]
