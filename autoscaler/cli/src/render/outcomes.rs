@@ -184,7 +184,7 @@ pub(super) fn days(seconds: u64) -> f64 {
 }
 
 /// The columns of the CSV: dotted paths into the JSON, in order.
-const COLUMNS: [&str; 37] = [
+const COLUMNS: [&str; 41] = [
     "trace",
     "runner",
     "seconds.simulated",
