@@ -2,9 +2,9 @@
 //! and holds that `plan` wraps.
 
 use crate::number::signed;
-use crate::suite::Controller;
 use crate::suite::metric::{Mean, Metric, Rhythm, Seen};
 use crate::suite::tally::Rules;
+use crate::suite::{Controller, hold};
 use crate::{Channel, Setting, Trace};
 use autoscaler_core::sizing::{self, Sizing};
 use autoscaler_core::{Learned, Member, Memory, Phase, Policy, Way, step_target};
@@ -46,35 +46,30 @@ impl Muster {
         }
     }
 
-    /// Learns from what was recorded before, as from the metrics of a fleet that was always large enough.
+    /// Learns from what was recorded before, as a daemon that held the fleet meanwhile: of demand, and of how far it kept
+    /// its promise.
     ///
     /// A history that does not end before the trace begins is taken as what came right before it.
     pub fn learn(&mut self, history: &Trace, rules: &Rules) {
-        let rhythm = Rhythm::of(self.channel);
         let length = signed(history.demand.len()) * i64::from(Trace::STEP) * 1000;
-        let start = Timestamp::from_millis(history.start.millis().min(self.start.millis() - length));
-        self.wanted.begin(start);
-        for (number, period) in history.demand.chunks_exact(rhythm.period).enumerate() {
-            let peak = period.iter().copied().fold(0.0, f64::max);
-            let demand = period.iter().sum::<f64>() / crate::number::length(period.len());
-            let capacity = f64::from(rules.need(peak));
-            let utilization = (demand / capacity).min(1.0);
-            let load = demand / capacity;
-            let end = (number + 1) * rhythm.period;
-            let serving = rules.need(peak);
-            let sample = self.sample(&Mean { end, utilization, capacity, load, serving }, start);
-            self.wanted.heed(sample.end);
-            self.learned.observe(&self.wanted.policy, &sample);
-        }
+        let start = self.start;
+        self.start = Timestamp::from_millis(history.start.millis().min(start.millis() - length));
         self.wanted.begin(self.start);
+        let first = rules.need(history.demand.first().copied().unwrap_or(0.0));
+        hold(rules, &history.demand, first, self, None);
+        self.start = start;
+        self.wanted.begin(start);
+        // What was under way is not carried over: the trace begins with a fleet of its own.
+        self.metric = Metric::new(Rhythm::of(self.channel));
+        (self.newest, self.sizing, self.unfinished) = (None, None, false);
     }
 
-    fn sample(&self, mean: &Mean, start: Timestamp) -> Sample {
+    fn sample(&self, mean: &Mean) -> Sample {
         let push = self.channel == Channel::Push;
         let seconds = |steps: usize| Duration::from_secs(crate::number::wide(steps) * u64::from(Trace::STEP));
         Sample {
             source: if push { Source::Push } else { Source::Cloudwatch },
-            end: start + seconds(mean.end),
+            end: self.start + seconds(mean.end),
             period: seconds(Rhythm::of(self.channel).period),
             utilization: Utilization::new(mean.utilization),
             power: Power::new(mean.capacity),
@@ -152,7 +147,7 @@ impl Controller for Muster {
         let now = self.start + Duration::from_secs(past);
         let other_hours = self.wanted.heed(now);
         if let Some(mean) = self.metric.take(seen) {
-            let sample = self.sample(&mean, self.start);
+            let sample = self.sample(&mean);
             self.learned.observe(&self.wanted.policy, &sample);
             self.newest = Some(mean);
         } else if !self.unfinished && !other_hours {
