@@ -1,7 +1,7 @@
 //! An independently written check of every plan: refuses what breaks an invariant.
 
 use crate::{
-    Action, Diversification, DrainBy, DrainCause, Member, Memory, Phase, Plan, Policy, Removal, RemovalStep,
+    Action, Diversification, DrainBy, DrainCause, Member, Memory, Phase, Plan, Policy, RemovalStep,
     ReplacementStep, Snapshot,
 };
 use fleet::ports::Change;
@@ -177,11 +177,17 @@ impl<'a> Court<'a> {
 
     /// Units that the target held for replacements, or for victims whose work was leaving, and holds no more.
     fn taken_back(&self) -> f64 {
-        let left = |r: &&Removal| r.step == RemovalStep::Draining;
-        let still = |id: &InstanceId| self.after.removals.get(id).is_some_and(|r| left(&r));
-        let victims = self.before.removals.iter().filter(|(id, r)| left(r) && !still(id));
-        let lowered: f64 = victims.map(|(_, r)| r.weight.get()).sum();
-        (asked_for(self.before) - asked_for(self.after)).max(0.0) + lowered
+        (asked_for(self.before) - asked_for(self.after)).max(0.0) + self.lowered()
+    }
+
+    /// Units of victims that were counted while their work was leaving, and are no more.
+    fn lowered(&self) -> f64 {
+        let drains = |memory: &Memory, id: &InstanceId| {
+            memory.removals.get(id).is_some_and(|r| r.step == RemovalStep::Draining)
+        };
+        let all = self.before.removals.iter();
+        let lowered = all.filter(|(id, _)| drains(self.before, id) && !drains(self.after, id));
+        lowered.map(|(_, r)| r.weight.get()).sum()
     }
 
     /// DRAIN, ONCE: what the ledger may do from one cycle to the next, whatever is written.
@@ -196,9 +202,10 @@ impl<'a> Court<'a> {
             if raises && (before.replaced.contains_key(id) || before.removals.contains_key(id)) {
                 self.object(Invariant::Once, format!("{id} is replaced a second time"));
             }
-            if raises && !modifies {
-                self.object(Invariant::Once, format!("the target is not raised for {id}"));
-            }
+        }
+        // What the target holds for one may be passed on to another.
+        if !modifies && asked_for(after) > asked_for(before) + self.lowered() + EPSILON {
+            self.object(Invariant::Once, "the target is not raised for what is asked for".to_owned());
         }
         let new =
             |id: &&InstanceId| !before.removals.contains_key(*id) && !before.replacements.contains_key(*id);

@@ -250,6 +250,12 @@ fn is_taken_by_aws(draft: &Draft<'_>, removal: &Removal) -> bool {
     announced && removal.deadline.is_some() && !replace::has_outlived(draft.now, removal.deadline)
 }
 
+/// Whether a victim that the target does not count any more is still to be terminated by us.
+pub(super) fn somebody_leaves(draft: &Draft<'_>) -> bool {
+    let removals = draft.memory.removals.values();
+    removals.filter(|r| r.step != RemovalStep::Draining).any(|r| !is_taken_by_aws(draft, r))
+}
+
 /// Whether fleet and instances were looked at lately enough to terminate upon.
 fn fresh(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>) -> bool {
     let age = draft.age(ground.at).max(draft.age(herd.at));

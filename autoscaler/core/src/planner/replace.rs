@@ -3,6 +3,7 @@
 use super::draft::Draft;
 use super::ground::Ground;
 use super::herd::{ByMarket, Herd, LEEWAY, units};
+use super::ledger;
 use super::parts::{self, Parts};
 use super::pools;
 use crate::{DrainCause, Hold, Member, Removal, RemovalStep, Replacement, ReplacementCause, ReplacementStep};
@@ -84,7 +85,7 @@ pub(super) fn counted(draft: &Draft<'_>, herd: &Herd<'_>) -> ByMarket {
     units(herd.alive.iter().copied().filter(counted))
 }
 
-/// Turns into removals what has been replaced (as much stands beside it as is wanted), what is gone, and what goes
+/// Turns into removals what has been replaced (as much stands beside it as is wanted), what is gone, and what is taken
 /// so soon that the target must come down now: one that goes while the target holds a place for another would be
 /// bought twice.
 fn complete(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts) {
@@ -109,8 +110,13 @@ fn complete(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Pa
         if replaced {
             *stands -= replacement.weight.get();
         }
-        let ours = replacement.cause == ReplacementCause::Notice(NoticeKind::FleetScaleIn);
-        if replaced || gone || ours || (asked && must_be_lowered(draft, replacement.deadline)) {
+        let due = match replacement.cause {
+            ReplacementCause::Notice(NoticeKind::FleetScaleIn) => true,
+            // Lowered any sooner, the target would count it in place of the next one that is asked for.
+            ReplacementCause::Notice(NoticeKind::SpotInterruption) if asked => false,
+            ReplacementCause::Notice(_) | ReplacementCause::Spread => replaced,
+        };
+        if due || gone || (asked && must_be_lowered(draft, replacement.deadline)) {
             let step = if asked { RemovalStep::Lowering } else { RemovalStep::Lowered };
             become_removal(draft, &id, step);
         }
@@ -138,6 +144,8 @@ fn leave_late_ones(draft: &mut Draft<'_>) {
 }
 
 /// Asks for what is due, as far as it fits.
+///
+/// What has no deadline waits until those before it have gone: as long as they live, the fleet counts them in its place.
 fn raise(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts) {
     let mut waiting = 0;
     for (id, replacement) in in_order(draft) {
@@ -146,6 +154,9 @@ fn raise(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts
         }
         if !looked_since(ground, herd, replacement.since) && draft.now.since(replacement.since) < LOOK_FOR {
             draft.look = true;
+            continue;
+        }
+        if replacement.deadline.is_none() && ledger::somebody_leaves(draft) {
             continue;
         }
         let raising = Replacement { step: ReplacementStep::Raising, since: draft.now, ..replacement.clone() };

@@ -9,7 +9,9 @@
 
 mod books;
 mod checker;
+mod drains;
 mod golden;
+mod notices;
 mod planner;
 mod properties;
 mod removals;

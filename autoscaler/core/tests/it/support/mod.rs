@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod ec2;
+pub mod nodes;
 pub mod scene;
 pub mod services;
 pub mod trace;

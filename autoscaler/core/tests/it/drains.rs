@@ -1,0 +1,464 @@
+//! Instances are given back without losing work: emptied first, kept when load comes back.
+
+use crate::support::ec2::{Ec2, Fate};
+use crate::support::nodes::{ROOM, node, service};
+use crate::support::scene::{NOON, POOLS, Scene, seconds};
+use autoscaler_core::{
+    Action, Decision, DrainBy, GroupCount, Hold, Memory, Observed, Planned, PoolMemory, Remark, RemovalStep,
+    ScaledGroup, Workload,
+};
+use fleet::{InstanceId, Market, Resources, UsdPerHour, WorkKind};
+
+fn ends_with_exactly(ec2: &Ec2, count: usize, what: &str) {
+    assert_eq!(ec2.alive.len(), count, "{what}: target {}, memory {:?}", ec2.target, ec2.scene.memory);
+    assert_eq!(ec2.target as usize, count, "{what}");
+    assert!(ec2.scene.memory.removals.is_empty(), "{what}: {:?}", ec2.scene.memory);
+}
+
+/// A scene whose nodes are known, each with so many allocations.
+fn scene(count: u32, demand: u32, allocations: usize) -> Scene {
+    let mut scene = Scene::of(count, demand);
+    scene.policy.drain.by = DrainBy::Nomad;
+    let nodes = scene.members().iter().map(|m| node(&m.id, vec![service(); allocations])).collect();
+    scene.seen.nodes = Some(Observed { at: NOON, what: nodes });
+    scene
+}
+
+fn victims(planned: &Planned) -> Vec<&str> {
+    planned.memory.removals.keys().map(InstanceId::as_str).collect()
+}
+
+#[test]
+fn victims_are_emptied_then_taken_out_of_the_target_then_terminated() {
+    let mut ec2 = Ec2::with_nomad(9, 6, 5);
+    let mut order = Vec::new();
+    for _ in 0..60 {
+        let _ = ec2.tick(&mut |action| {
+            order.push(match action {
+                Action::Modify { .. } => "modify",
+                Action::Terminate { .. } => "terminate",
+                Action::Drain { .. } => "drain",
+                other => unreachable!("{other:?}"),
+            });
+            Fate::Works
+        });
+    }
+    assert_eq!(order, ["drain", "modify", "terminate"]);
+    ends_with_exactly(&ec2, 8, "one less");
+    assert_eq!((ec2.undrained.len(), ec2.nodes.work()), (0, 45));
+}
+
+#[test]
+fn the_first_plan_says_whom_it_empties_and_why() {
+    let planned = scene(9, 6, 5).plan();
+    assert_eq!(planned.report.decision, Decision::Drain { instances: 1 });
+    let Action::Drain { instance, deadline, .. } = &planned.plan.actions[0] else {
+        panic!("{:?}", planned.plan)
+    };
+    assert_eq!((victims(&planned)[0], *deadline), (instance.as_str(), NOON + seconds(300)));
+    let choice = planned.report.choice.as_ref().expect("a choice");
+    assert_eq!((choice.victims.len(), choice.runners_up.len()), (1, 3));
+}
+
+#[test]
+fn load_that_comes_back_keeps_who_is_being_emptied() {
+    let mut ec2 = Ec2::with_nomad(10, 6, 5);
+    ec2.learning = false;
+    ec2.nodes.stubborn = true;
+    ec2.ticks(2);
+    let victim = ec2.victim_at(RemovalStep::Draining).expect("one drains");
+    ec2.scene.learned = Ec2::of(10, 7).scene.learned;
+    let mut decided = None;
+    let mut restored = false;
+    for _ in 0..20 {
+        let planned = ec2.tick(&mut |action| {
+            restored |= *action == Action::Restore { instance: victim.clone() };
+            Fate::Works
+        });
+        decided = decided.or(Some(planned.report.decision).filter(|d| matches!(d, Decision::Keep { .. })));
+    }
+    assert_eq!((decided, restored), (Some(Decision::Keep { instances: 2 }), true));
+    assert!(ec2.nodes.of(&victim).eligible && ec2.scene.memory.restoring.is_empty());
+    assert_eq!((ec2.launched, ec2.highest, ec2.alive.len()), (10, 10, 10), "none is bought");
+}
+
+#[test]
+fn a_drain_that_is_taken_back_is_taken_back_until_nomad_shows_it() {
+    let mut ec2 = Ec2::with_nomad(10, 6, 5);
+    (ec2.learning, ec2.nodes.stubborn) = (false, true);
+    ec2.ticks(2);
+    let victim = ec2.victim_at(RemovalStep::Draining).expect("one drains");
+    ec2.scene.learned = Ec2::of(10, 7).scene.learned;
+    let mut lost = 3;
+    for _ in 0..20 {
+        let _ = ec2.tick(&mut |action| match action {
+            Action::Restore { .. } if lost > 0 => {
+                lost -= 1;
+                Fate::Lost
+            }
+            _ => Fate::Works,
+        });
+    }
+    assert!(lost == 0 && ec2.nodes.of(&victim).eligible);
+}
+
+#[test]
+fn work_that_does_not_leave_is_waited_for_until_deadline_and_grace() {
+    let mut ec2 = Ec2::with_nomad(9, 6, 5);
+    (ec2.learning, ec2.nodes.stubborn) = (false, true);
+    ec2.ticks(28);
+    assert!(ec2.terminated.is_empty() && ec2.target == 9, "five minutes have not passed");
+    ec2.ticks(30);
+    ends_with_exactly(&ec2, 8, "after the deadline");
+    assert!(ec2.undrained.is_empty());
+}
+
+#[test]
+fn every_fate_of_every_call_ends_with_one_instance_less_and_nothing_undrained() {
+    let fates = [Fate::Works, Fate::Refused, Fate::WorksUnheard, Fate::Lost];
+    for n in 0..4_usize.pow(4) {
+        let mut ec2 = Ec2::with_nomad(9, 6, 3);
+        ec2.learning = false;
+        let mut calls = [n % 4, n / 4 % 4, n / 16 % 4, n / 64 % 4].map(|fate| fates[fate]).into_iter();
+        for _ in 0..120 {
+            let _ = ec2.tick(&mut |_| calls.next().unwrap_or(Fate::Works));
+        }
+        ends_with_exactly(&ec2, 8, &n.to_string());
+        assert_eq!((ec2.launched, ec2.undrained.len()), (9, 0), "{n}");
+    }
+}
+
+#[test]
+fn a_ledger_that_is_lost_at_any_moment_leaves_no_node_idle() {
+    for crash in 0..12 {
+        let mut ec2 = Ec2::with_nomad(9, 6, 3);
+        ec2.learning = false;
+        for tick in 0..150 {
+            ec2.ticks(1);
+            if tick == crash {
+                ec2.scene.memory = Memory::default();
+            }
+        }
+        ends_with_exactly(&ec2, 8, &crash.to_string());
+        assert_eq!((ec2.launched, ec2.undrained.len()), (9, 0), "{crash}");
+        assert!(ec2.nodes.seen().iter().all(|node| node.eligible), "{crash}");
+    }
+}
+
+#[test]
+fn an_idle_node_that_nobody_accounts_for_is_reused_where_it_is_wanted() {
+    let mut ec2 = Ec2::with_nomad(8, 6, 3);
+    ec2.learning = false;
+    ec2.ticks(1);
+    let id = ec2.ids()[4].clone();
+    ec2.nodes.cordon(&id);
+    ec2.ticks(5);
+    assert!(!ec2.nodes.of(&id).eligible, "an ineligible node with work on it is somebody's");
+    ec2.nodes.of(&id).work.clear();
+    let planned = ec2.tick(&mut |_| Fate::Works);
+    assert!(planned.report.remarks.iter().any(|r| matches!(r, Remark::Unaccounted { .. })));
+    ec2.ticks(8);
+    assert!(!ec2.nodes.of(&id).eligible, "whoever did it has two minutes to say so");
+    ec2.ticks(8);
+    assert!(ec2.nodes.of(&id).eligible);
+    assert_eq!(ec2.alive.len(), 8);
+}
+
+#[test]
+fn an_idle_node_that_nobody_accounts_for_is_the_first_to_go_where_less_is_enough() {
+    let mut scene = scene(9, 6, 5);
+    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
+    nodes[1].eligible = false;
+    nodes[1].work.clear();
+    let id = nodes[1].instance.clone();
+    scene.memory.unaccounted.insert(id.clone(), NOON - seconds(200));
+    assert_eq!(victims(&scene.plan()), [id.as_str()]);
+}
+
+#[test]
+fn nobody_is_chosen_whose_work_has_no_place_elsewhere() {
+    let planned = scene(9, 6, 9).plan();
+    assert_eq!(planned.plan.actions, [], "{}", planned.report);
+    assert!(planned.report.holds.contains(&Hold::NoRoom { instances: 9 }), "{}", planned.report);
+    assert!(planned.report.holds.contains(&Hold::NoVictim));
+
+    // There is room for the memory, but the one static port is taken everywhere else.
+    let mut held = scene(9, 6, 1);
+    let nodes = &mut held.seen.nodes.as_mut().expect("nodes").what;
+    for node in nodes.iter_mut() {
+        node.work[0].ports = vec![8080];
+    }
+    assert!(held.plan().report.holds.contains(&Hold::NoRoom { instances: 9 }));
+
+    // Two pieces of three fifths do not fit where there are four fifths in all.
+    let mut large = scene(9, 6, 6);
+    let nodes = &mut large.seen.nodes.as_mut().expect("nodes").what;
+    for node in nodes.iter_mut() {
+        let mut work = service();
+        work.needs = Resources { cpu_mhz: 600, memory_mib: 600 };
+        node.work = vec![work];
+    }
+    assert!(large.plan().report.holds.contains(&Hold::NoRoom { instances: 9 }));
+
+    // System jobs are everywhere already.
+    let mut system = scene(9, 6, 9);
+    let nodes = &mut system.seen.nodes.as_mut().expect("nodes").what;
+    for node in nodes.iter_mut() {
+        node.work.iter_mut().for_each(|work| work.kind = WorkKind::System);
+    }
+    assert_eq!(system.plan().memory.removals.len(), 1);
+}
+
+#[test]
+fn of_many_only_so_many_go_as_their_work_has_room_for() {
+    // 12 nodes, 7 of 10 places taken on each: 84 pieces need 9 nodes, though load needs only 8.
+    let planned = scene(12, 6, 7).plan();
+    assert_eq!(planned.memory.removals.len(), 3, "{}", planned.report);
+}
+
+#[test]
+fn batch_work_is_interrupted_only_where_the_policy_allows_it() {
+    for (interrupt, chosen) in [(true, 1), (false, 0)] {
+        let mut scene = scene(9, 6, 1);
+        scene.policy.drain.interrupt_batch = interrupt;
+        for node in &mut scene.seen.nodes.as_mut().expect("nodes").what {
+            node.work[0].kind = WorkKind::Batch;
+        }
+        let planned = scene.plan();
+        assert_eq!(planned.memory.removals.len(), chosen, "{interrupt}");
+        let held = planned.report.holds.contains(&Hold::BatchRuns { instances: 9 });
+        assert_eq!(held, !interrupt, "{}", planned.report);
+    }
+}
+
+#[test]
+fn nothing_is_given_back_where_nomad_has_not_been_seen_lately() {
+    let mut unseen = scene(9, 6, 1);
+    unseen.seen.nodes = None;
+    let planned = unseen.plan();
+    assert!(planned.report.holds.contains(&Hold::NodesUnseen) && planned.memory.removals.is_empty());
+    let mut stale = scene(9, 6, 1);
+    stale.seen.nodes.as_mut().expect("nodes").at = NOON - seconds(61);
+    let planned = stale.plan();
+    assert!(planned.report.holds.contains(&Hold::NodesStale { age: seconds(61) }));
+    assert!(planned.memory.removals.is_empty());
+}
+
+#[test]
+fn what_nomad_has_not_shown_lately_is_not_taken_for_empty() {
+    let mut ec2 = Ec2::with_nomad(9, 6, 2);
+    ec2.learning = false;
+    ec2.ticks(1);
+    assert!(ec2.victim_at(RemovalStep::Draining).is_some());
+    let mut scene = ec2.scene.clone();
+    for node in &mut scene.seen.nodes.as_mut().expect("nodes").what {
+        (node.eligible, node.draining) = (false, false);
+        node.work.clear();
+    }
+    let later = scene.later(600);
+    assert_eq!(later.plan().plan.actions.iter().filter(|a| a.is_of_fleet()).count(), 0);
+}
+
+#[test]
+fn a_hook_empties_whom_nomad_does_not() {
+    let mut scene = Scene::of(9, 6);
+    scene.policy.drain.by = DrainBy::Hook;
+    let planned = scene.plan();
+    let id = planned.memory.removals.keys().next().expect("one").clone();
+    assert!(matches!(&planned.plan.actions[..], [Action::Drain { instance, .. }] if *instance == id));
+    scene.remember(&planned);
+    let mut scene = scene.later(10);
+    assert!(matches!(&scene.plan().plan.actions[..], [Action::Drain { .. }]), "until it has ended");
+    scene.seen.emptied = vec![id];
+    let planned = scene.plan();
+    assert_eq!(planned.report.decision, Decision::LowerBack { from: 9, to: 8 });
+}
+
+#[test]
+fn missing_samples_stop_a_removal_before_the_target_is_lowered() {
+    let mut ec2 = Ec2::with_nomad(9, 6, 2);
+    (ec2.learning, ec2.nodes.stubborn) = (false, true);
+    ec2.ticks(2);
+    let mut scene = ec2.scene.clone().later(10);
+    let id = ec2.victim_at(RemovalStep::Draining).expect("one drains");
+    for node in &mut scene.seen.nodes.as_mut().expect("nodes").what {
+        if node.instance == id {
+            (node.eligible, node.draining) = (false, false);
+            node.work.clear();
+        }
+    }
+    scene.seen.nodes.as_mut().expect("nodes").at = scene.now;
+    assert_eq!(scene.plan().report.decision, Decision::LowerBack { from: 9, to: 8 });
+    scene.seen.latest = None;
+    let planned = scene.plan();
+    assert_eq!(planned.plan.actions, [], "{}", planned.report);
+}
+
+#[test]
+fn a_lowered_max_brings_the_target_down_at_once_and_empties_afterwards() {
+    let mut ec2 = Ec2::with_nomad(12, 9, 3);
+    (ec2.learning, ec2.nodes.stubborn) = (false, true);
+    ec2.ticks(1);
+    ec2.scene.policy.capacity.max = 8;
+    ec2.ticks(1);
+    assert_eq!((ec2.target, ec2.alive.len(), ec2.terminated.len()), (8, 12, 0));
+    ec2.ticks(60);
+    ends_with_exactly(&ec2, 8, "in the end");
+    assert!(ec2.undrained.is_empty());
+}
+
+#[test]
+fn victims_are_of_the_pools_that_most_is_held_against() {
+    let mut scene = scene(12, 8, 2);
+    let pool = scene.members()[1].pool.clone();
+    scene.memory.pools = vec![PoolMemory { pool: pool.clone(), interrupted: 1.0, refused: 0.0, at: NOON }];
+    let planned = scene.plan();
+    let choice = planned.report.choice.as_ref().expect("a choice");
+    assert_eq!(choice.victims[0].pool, pool);
+    assert!(planned.report.to_string().contains("1.0 held against its pool"), "{}", planned.report);
+    // Three hours later nearly nothing is left of it.
+    scene.memory.pools[0].at = NOON - seconds(3 * 3600);
+    assert!(scene.plan().memory.pools.is_empty());
+}
+
+#[test]
+fn victims_are_the_dearest_then_those_with_the_least_to_move() {
+    let mut dear = scene(12, 8, 2);
+    let price =
+        |pool: (&str, &str), micros| (fleet::Pool::spot(pool.0, pool.1), UsdPerHour::from_micros(micros));
+    dear.seen.prices =
+        POOLS.iter().zip([40_000, 50_000, 40_000, 40_000]).map(|(p, m)| price(*p, m)).collect();
+    let choice = dear.plan().report.choice.expect("a choice");
+    assert_eq!(choice.victims[0].pool, fleet::Pool::spot(POOLS[1].0, POOLS[1].1));
+    assert_eq!(choice.victims[0].price, Some(UsdPerHour::from_micros(50_000)));
+
+    let mut light = scene(12, 8, 2);
+    light.seen.nodes.as_mut().expect("nodes").what[6].work.truncate(1);
+    assert_eq!(victims(&light.plan()), ["i-0006"]);
+    let mut unimportant = scene(12, 8, 2);
+    unimportant.seen.nodes.as_mut().expect("nodes").what[7].work[0].priority = 10;
+    assert_eq!(victims(&unimportant.plan()), ["i-0007"]);
+}
+
+#[test]
+fn groups_are_scaled_with_what_serves() {
+    let mut scene = scene(9, 6, 2);
+    let group = ScaledGroup {
+        namespace: "default".to_owned(),
+        job: "web".to_owned(),
+        group: "front".to_owned(),
+        per_unit: 2,
+    };
+    scene.policy.workload = Workload::Service(vec![group]);
+    let counted = |count| GroupCount {
+        namespace: "default".to_owned(),
+        job: "web".to_owned(),
+        group: "front".to_owned(),
+        count,
+    };
+    scene.seen.groups = vec![counted(4)];
+    let count = |planned: &Planned| {
+        planned.plan.actions.iter().find_map(|action| match action {
+            Action::ScaleGroup { count, .. } => Some(*count),
+            _ => None,
+        })
+    };
+    let planned = scene.plan();
+    assert_eq!(count(&planned), Some(16), "without the one that is being emptied");
+    scene.seen.groups = vec![counted(16)];
+    assert_eq!(count(&scene.plan()), None);
+    scene.seen.groups.clear();
+    assert_eq!(count(&scene.plan()), None, "what is not known is not set");
+}
+
+#[test]
+fn work_that_waits_for_room_is_demand() {
+    let mut scene = scene(8, 6, 10);
+    scene.seen.blocked = Resources { cpu_mhz: 2 * ROOM.cpu_mhz, memory_mib: 100 };
+    let planned = scene.plan();
+    assert_eq!(planned.report.decision, Decision::ScaleOut { from: 8, to: 10 });
+    assert!(planned.report.remarks.iter().any(|r| matches!(r, Remark::Blocked { .. })));
+    // Two boot already: nothing more is asked for.
+    scene.view().target = 10;
+    scene.memory = Memory::default();
+    let planned = scene.plan();
+    assert_eq!(planned.plan.actions, [], "{}", planned.report);
+    // However much waits: within `max`.
+    scene.seen.blocked = Resources { cpu_mhz: 1_000_000, memory_mib: 100 };
+    assert_eq!(scene.plan().report.decision, Decision::ScaleOut { from: 10, to: 20 });
+}
+
+#[test]
+fn groups_that_an_interruption_leaves_no_time_are_named() {
+    let mut scene = scene(8, 6, 1);
+    scene.seen.nodes.as_mut().expect("nodes").what[0].work[0].grace = seconds(600);
+    let remark =
+        Remark::SlowToLeave { job: "web".to_owned(), group: "front".to_owned(), grace: seconds(600) };
+    assert!(scene.plan().report.remarks.contains(&remark));
+}
+
+#[test]
+fn protected_instances_are_not_emptied() {
+    let mut scene = scene(9, 6, 1);
+    for member in scene.members() {
+        member.protected = true;
+    }
+    let planned = scene.plan();
+    assert_eq!(planned.plan.actions, [], "{}", planned.report);
+}
+
+#[test]
+fn on_demand_stands_in_for_spot_that_does_not_come_and_is_given_back() {
+    let mut ec2 = Ec2::of(4, 6);
+    ec2.learning = false;
+    ec2.capacity = false;
+    ec2.scene.policy.on_demand.fallback = 3;
+    let mut shifted = Vec::new();
+    let mut tick = |ec2: &mut Ec2| {
+        let planned = ec2.tick(&mut |_| Fate::Works);
+        if let Decision::Shift { from, to } = planned.report.decision {
+            shifted.push((from, to));
+        }
+        planned
+    };
+    for _ in 0..40 {
+        let _ = tick(&mut ec2);
+    }
+    let fallback = ec2.scene.memory.fallback.expect("stands in");
+    assert_eq!((fallback.units, ec2.on_demand, ec2.target), (3, 3, 8), "within the limit");
+    assert_eq!(ec2.alive.iter().filter(|m| m.pool.market == Market::OnDemand).count(), 3);
+    let planned = tick(&mut ec2);
+    assert!(planned.report.remarks.iter().any(|r| matches!(r, Remark::StandsIn { units: 3, .. })));
+    // After half an hour spot is asked for, in vain: on demand is counted again.
+    for _ in 0..240 {
+        let _ = tick(&mut ec2);
+    }
+    assert_eq!(ec2.on_demand, 3);
+    ec2.capacity = true;
+    for _ in 0..300 {
+        let _ = tick(&mut ec2);
+    }
+    assert_eq!((ec2.on_demand, ec2.alive.len(), ec2.target), (0, 8, 8), "{:?}", ec2.scene.memory);
+    assert!(ec2.scene.memory.fallback.is_none());
+    assert_eq!(shifted.iter().map(|(from, to)| to > from).collect::<Vec<_>>(), [true, false, true, false]);
+}
+
+#[test]
+fn a_fleet_out_of_its_spread_is_brought_back_within_a_budget() {
+    let mut ec2 = Ec2::with_nomad(8, 6, 2);
+    ec2.learning = false;
+    for member in &mut ec2.alive {
+        member.pool = fleet::Pool::spot(POOLS[0].0, POOLS[0].1);
+    }
+    ec2.ticks(30);
+    assert_eq!(ec2.launched, 8, "not by default");
+    ec2.scene.policy.diversification.repairs_per_hour = 2;
+    ec2.ticks(340);
+    assert_eq!(ec2.launched, 10, "two in the first hour");
+    assert_eq!((ec2.alive.len(), ec2.undrained.len()), (8, 0));
+    ec2.ticks(400);
+    let pools = ec2.alive.iter().filter(|m| m.pool == fleet::Pool::spot(POOLS[0].0, POOLS[0].1)).count();
+    assert!(pools <= 5, "{pools}");
+    // Two of the new ones came into the fullest pool again.
+    assert_eq!(ec2.launched, 14, "no more than is needed");
+}
