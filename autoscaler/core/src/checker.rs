@@ -402,8 +402,10 @@ impl<'a> Court<'a> {
     /// SPREAD: no exchange of a new victim for another instance would leave the fleet better spread, where it
     /// ends worse spread than it was.
     fn spread(&mut self, plan: &Plan) {
-        let mut new_victims: BTreeSet<&InstanceId> =
-            self.after.removals.keys().filter(|id| !self.before.removals.contains_key(*id)).collect();
+        let removals = self.after.removals.iter();
+        let chosen = removals
+            .filter(|(id, r)| r.cause == DrainCause::ScaleIn && !self.before.removals.contains_key(*id));
+        let mut new_victims: BTreeSet<&InstanceId> = chosen.map(|(id, _)| id).collect();
         if new_victims.is_empty() || plan.actions.is_empty() {
             return;
         }
@@ -420,7 +422,9 @@ impl<'a> Court<'a> {
             .filter(|m| {
                 let told =
                     self.before.removals.get(&m.id).is_some_and(|r| r.step == RemovalStep::Terminating);
-                let goes = self.before.replacements.contains_key(&m.id);
+                let given_up = self.after.removals.get(&m.id).is_some_and(|r| r.cause != DrainCause::ScaleIn);
+                let replaced = |memory: &Memory| memory.replacements.contains_key(&m.id);
+                let goes = given_up || replaced(self.before) || replaced(self.after);
                 !told && !goes
             })
             .collect();
@@ -467,7 +471,7 @@ impl<'a> Court<'a> {
 /// Units that are asked for in place of what is about to go.
 fn asked_for(memory: &Memory) -> f64 {
     let steps = [ReplacementStep::Raising, ReplacementStep::Raised];
-    memory.replacements.values().filter(|r| steps.contains(&r.step)).map(|r| r.weight.get()).sum()
+    memory.replacements.values().filter(|r| steps.contains(&r.step)).fold(0.0, |sum, r| sum + r.weight.get())
 }
 
 /// How far instances fall short of the wanted spread: families missing, share of one pool beyond the largest.

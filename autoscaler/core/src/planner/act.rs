@@ -29,7 +29,8 @@ pub(super) fn act(
     let base = ledger::keep_draining(draft, herd, base, wanted);
     let before = draft.memory.clone();
     if let Some(herd) = herd {
-        replace::advance(draft, ground, herd, base);
+        let next = Parts::of(wish.target.max(base.total()), base.on_demand);
+        replace::advance(draft, ground, herd, base, next);
         ledger::lower_the_empty(draft, herd, wish.known && wish.target <= base.total());
     }
     if wish.target > base.total() {
@@ -85,6 +86,14 @@ pub(super) fn looked_lately(draft: &mut Draft<'_>, ground: Ground<'_>) -> bool {
     true
 }
 
+/// What is wanted, as far as it is within bounds together with what the ledger has on top: whatever is written is.
+/// Victims leave the target for it before they are empty; of what was wanted, less is.
+fn bounded(draft: &mut Draft<'_>, base: Parts) -> Parts {
+    ledger::lower_beyond_bounds(draft, base);
+    let room = replace::most(draft).saturating_sub(parts::on_top(&draft.memory).total());
+    Parts::of(base.total().min(room), base.on_demand)
+}
+
 /// Writes what is wanted, and what the ledger has on top of it; a target that is shown already is not written again.
 fn write(draft: &mut Draft<'_>, ground: Ground<'_>, base: Parts) {
     let parts = base.plus(parts::on_top(&draft.memory));
@@ -102,8 +111,7 @@ fn buy(draft: &mut Draft<'_>, ground: Ground<'_>, to: u32, base: Parts, before: 
         draft.memory = before;
         return;
     }
-    let base = Parts::of(to, base.on_demand);
-    ledger::lower_beyond_bounds(draft, base);
+    let base = bounded(draft, Parts::of(to, base.on_demand));
     let to = base.plus(parts::on_top(&draft.memory)).total();
     draft.report.decision = Decision::ScaleOut { from: ground.view.target, to };
     draft.memory.last_scale_out = Some(draft.now);
@@ -116,6 +124,7 @@ fn follow_ledger(draft: &mut Draft<'_>, ground: Ground<'_>, base: Parts, before:
         draft.memory = before;
         return;
     }
+    let base = bounded(draft, base);
     let (from, to) = (ground.view.target, base.plus(parts::on_top(&draft.memory)).total());
     draft.report.decision =
         if to < from { Decision::LowerBack { from, to } } else { Decision::Replace { from, to } };
@@ -167,7 +176,7 @@ fn difference(a: ByMarket, b: ByMarket) -> ByMarket {
 
 /// Wants less from now on. Victims whose work is leaving stay counted until it has.
 fn lower(draft: &mut Draft<'_>, ground: Ground<'_>, base: Parts) {
-    ledger::lower_beyond_bounds(draft, base);
+    let base = bounded(draft, base);
     let (from, to) = (ground.view.target, base.plus(parts::on_top(&draft.memory)).total());
     draft.report.decision = if to == from {
         Decision::Drain { instances: draft.memory.removals.len() }

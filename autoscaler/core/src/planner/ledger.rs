@@ -234,7 +234,8 @@ pub(super) fn beyond_target(ground: Ground<'_>, alive: ByMarket) -> ByMarket {
 fn is_lowered(draft: &Draft<'_>, victim: &Member, herd: &Herd<'_>) -> bool {
     draft.memory.removals.get(&victim.id).is_some_and(|r| match r.step {
         RemovalStep::Draining | RemovalStep::Lowering => false,
-        RemovalStep::Lowered => true,
+        // Whoever was entered just now is on no disk yet.
+        RemovalStep::Lowered => r.since < draft.now,
         RemovalStep::Terminating => herd.at > r.since + TELL_AGAIN_AFTER,
     })
 }

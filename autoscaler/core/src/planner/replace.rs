@@ -20,14 +20,16 @@ const LOOK_FOR: Duration = Duration::from_secs(2);
 
 /// Takes every replacement as far as this cycle's modification can: what the fleet buys itself is noticed, what has
 /// been bought becomes a removal, what is due is asked for, within `max + surge`, the earliest deadline first.
-pub(super) fn advance(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts) {
+///
+/// * `base`: what the target holds of what is wanted; `next`: what will be wanted with this cycle's modification.
+pub(super) fn advance(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts, next: Parts) {
     if draft.memory.replacements.is_empty() {
         return;
     }
     see_purchases(draft, ground, herd);
     complete(draft, ground, herd, base);
     leave_late_ones(draft);
-    raise(draft, ground, herd, base);
+    raise(draft, ground, herd, next);
 }
 
 /// Replacements by deadline, those without one last, and among these the riskiest pools first.

@@ -114,7 +114,7 @@ pub(super) fn wish(
     if blocked > max {
         draft.report.bounds.push(Bound::Max);
     }
-    Wish { target: blocked.min(max), may_trim: false, ..wish }
+    Wish { target: blocked.min(max), ..wish }
 }
 
 /// What load asks for.

@@ -1,16 +1,18 @@
 //! What holds whatever is seen.
 
 use crate::support::ec2::{Ec2, Fate};
+use crate::support::nodes::{node, service};
 use crate::support::scene::{NOON, POOLS, Scene, member, sample, seconds, view};
 use autoscaler_core::sizing::size;
 use autoscaler_core::{
-    Action, Budget, DrainCause, Expected, Learned, Member, Memory, Observed, Phase, Policy, Removal,
-    RemovalStep, Snapshot, check, plan,
+    Action, Budget, Capacity, Diversification, DrainBy, DrainCause, Expected, Fallback, Learned, Member,
+    Memory, Observed, Phase, Policy, Rebalance, Removal, RemovalStep, Replacement, ReplacementCause,
+    ReplacementStep, Snapshot, check, plan,
 };
 use fleet::ports::Change;
 use fleet::{
-    CapacityUnits, ExcessCapacity, FleetState, Health, InstanceId, Market, Notice, NoticeKind, NoticeSource,
-    Power, Sample, Saturation, Source, Timestamp, Utilization, Weight,
+    CapacityUnits, ExcessCapacity, FleetState, Health, InstanceId, Market, NodeView, Notice, NoticeKind,
+    NoticeSource, Power, Resources, Sample, Saturation, Source, Timestamp, Utilization, Weight,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -84,7 +86,7 @@ fn state() -> impl Strategy<Value = FleetState> {
 fn snapshot() -> impl Strategy<Value = Snapshot> {
     let fleet = (time(), 0_u32..30, 0_u32..8, 0.0..30.0_f64, state(), any::<bool>());
     let members = option::weighted(0.95, (time(), vec(one_member(), 0..25)));
-    let notices = vec((0_usize..40, any::<bool>()), 0..4);
+    let notices = vec((0_usize..40, 0_usize..4, option::of(time())), 0..4);
     (option::weighted(0.95, fleet), members, option::of(one_sample()), notices, any::<u8>()).prop_map(
         |(fleet, members, latest, notices, scalable)| Snapshot {
             fleet: fleet.map(|(at, target, on_demand, fulfilled, state, terminates)| {
@@ -105,16 +107,17 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
             latest,
             notices: notices
                 .into_iter()
-                .map(|(number, interruption)| Notice {
+                .map(|(number, kind, deadline)| Notice {
                     instance: InstanceId::new(format!("i-{number:04}")),
-                    kind: if interruption {
-                        NoticeKind::SpotInterruption
-                    } else {
-                        NoticeKind::RebalanceRecommendation
-                    },
+                    kind: [
+                        NoticeKind::SpotInterruption,
+                        NoticeKind::RebalanceRecommendation,
+                        NoticeKind::ScheduledEvent,
+                        NoticeKind::FleetScaleIn,
+                    ][kind],
                     source: NoticeSource::Ec2,
                     at: NOON,
-                    deadline: None,
+                    deadline,
                 })
                 .collect(),
             pause: None,
@@ -125,13 +128,45 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
 }
 
 fn memory() -> impl Strategy<Value = Memory> {
-    let step =
-        prop_oneof![Just(RemovalStep::Draining), Just(RemovalStep::Lowering), Just(RemovalStep::Terminating)];
-    let removal = (step, time(), weight()).prop_map(|(step, since, w)| Removal {
-        step,
-        weight: Weight::new(w),
-        ..Removal::of(&member(0, POOLS[0], NOON), DrainCause::ScaleIn, since)
-    });
+    let step = prop_oneof![
+        Just(RemovalStep::Draining),
+        Just(RemovalStep::Lowering),
+        Just(RemovalStep::Lowered),
+        Just(RemovalStep::Terminating)
+    ];
+    let removal = (step, time(), weight(), option::of(time()), option::of(time()), cause()).prop_map(
+        |(step, since, w, drain_until, deadline, cause)| Removal {
+            step,
+            weight: Weight::new(w),
+            drain_until,
+            deadline,
+            ..Removal::of(
+                &member(0, POOLS[0], NOON),
+                cause.map_or(DrainCause::ScaleIn, DrainCause::Replaced),
+                since,
+            )
+        },
+    );
+    let replaced_step = prop_oneof![
+        Just(ReplacementStep::Waiting),
+        Just(ReplacementStep::Raising),
+        Just(ReplacementStep::Raised),
+        Just(ReplacementStep::BoughtByFleet),
+        Just(ReplacementStep::LeftToFleet)
+    ];
+    let replacement = (replaced_step, time(), weight(), option::of(time()), option::of(time()), cause())
+        .prop_map(|(step, since, w, drain_until, deadline, cause)| Replacement {
+            cause: cause.unwrap_or(ReplacementCause::Spread),
+            step,
+            since,
+            weight: Weight::new(w),
+            market: Market::Spot,
+            drain_until,
+            deadline,
+        });
+    let ids = || (0_usize..40).prop_map(|n| InstanceId::new(format!("i-{n:04}")));
+    let replacements = btree_map(ids(), replacement, 0..4);
+    let others = (replacements, btree_map(ids(), time(), 0..3), btree_map(ids(), time(), 0..3), fallback());
     let removals = btree_map((0_usize..40).prop_map(|n| InstanceId::new(format!("i-{n:04}"))), removal, 0..4);
     let change =
         (0_u32..30, 0_u32..8).prop_map(|(target, on_demand_target)| Change { target, on_demand_target });
@@ -145,18 +180,87 @@ fn memory() -> impl Strategy<Value = Memory> {
         },
     );
     let times = (option::of(time()), option::of(time()), option::of(time()));
-    (option::of(expected), 0_u32..3, removals, times).prop_map(
-        |(expected, foreign_writes, removals, (modifying_since, excess_since, foreign_write_at))| Memory {
+    (option::of(expected), 0_u32..3, removals, times, others).prop_map(
+        |(
             expected,
             foreign_writes,
-            foreign_write_at,
-            ceded: foreign_writes > 1,
             removals,
-            modifying_since,
-            excess_since,
-            ..Memory::default()
+            times,
+            (mut replacements, mut replaced, restoring, fallback),
+        )| {
+            let (modifying_since, excess_since, foreign_write_at) = times;
+            // An instance is in one book at a time.
+            replacements.retain(|id, _| !removals.contains_key(id));
+            replaced.retain(|id, _| !replacements.contains_key(id));
+            Memory {
+                expected,
+                foreign_writes,
+                foreign_write_at,
+                ceded: foreign_writes > 1,
+                removals,
+                modifying_since,
+                excess_since,
+                replacements,
+                replaced,
+                unaccounted: restoring.clone(),
+                restoring,
+                spot_short_since: excess_since,
+                fallback,
+                ..Memory::default()
+            }
         },
     )
+}
+
+fn cause() -> impl Strategy<Value = Option<ReplacementCause>> {
+    prop_oneof![
+        2 => Just(None),
+        1 => Just(Some(ReplacementCause::Notice(NoticeKind::SpotInterruption))),
+        1 => Just(Some(ReplacementCause::Notice(NoticeKind::FleetScaleIn))),
+        1 => Just(Some(ReplacementCause::Notice(NoticeKind::ScheduledEvent))),
+        1 => Just(Some(ReplacementCause::Notice(NoticeKind::RebalanceRecommendation))),
+    ]
+}
+
+fn fallback() -> impl Strategy<Value = Option<Fallback>> {
+    let fallback = (0_u32..4, time(), option::of(time()));
+    option::of(fallback.prop_map(|(units, since, tried)| Fallback { units, since, tried }))
+}
+
+fn one_node() -> impl Strategy<Value = NodeView> {
+    let flags = any::<(bool, bool, bool, bool)>();
+    (0_usize..40, flags, option::of(time()), 0_usize..8).prop_map(|(number, flags, drain_until, work)| {
+        let mut node = node(&InstanceId::new(format!("i-{number:04}")), vec![service(); work]);
+        (node.ready, node.eligible, node.draining) =
+            (flags.0 || flags.1, flags.2 || flags.3, flags.3 && !flags.2);
+        node.drain_until = drain_until.filter(|_| node.draining);
+        node
+    })
+}
+
+/// How nodes are emptied, and what is seen of them.
+fn nomad() -> impl Strategy<Value = (Policy, Snapshot)> {
+    let by = prop_oneof![2 => Just(DrainBy::Nobody), 3 => Just(DrainBy::Nomad), 1 => Just(DrainBy::Hook)];
+    let rebalance = prop_oneof![Just(Rebalance::Ignore), Just(Rebalance::Cordon), Just(Rebalance::Replace)];
+    let numbers = (0_u32..4, 0_u32..4, 0_u32..5, any::<(bool, bool)>());
+    let seen = (option::weighted(0.9, (time(), vec(one_node(), 0..30))), 0_u64..3000, vec(0_usize..40, 0..4));
+    (by, rebalance, numbers, seen).prop_map(|(by, rebalance, (repairs, fallback, surge, flags), seen)| {
+        let mut policy = Policy::default();
+        policy.drain.by = by;
+        (policy.interruption.rebalance, policy.interruption.replace) = (rebalance, flags.0);
+        policy.drain.interrupt_batch = flags.1;
+        policy.diversification.repairs_per_hour = repairs;
+        policy.on_demand.fallback = fallback;
+        policy.capacity.surge = surge + 1;
+        let (nodes, blocked, emptied) = seen;
+        let seen = Snapshot {
+            nodes: nodes.map(|(at, what)| Observed { at, what }),
+            blocked: Resources { cpu_mhz: if blocked % 3 == 0 { blocked } else { 0 }, memory_mib: 0 },
+            emptied: emptied.into_iter().map(|n| InstanceId::new(format!("i-{n:04}"))).collect(),
+            ..Snapshot::default()
+        };
+        (policy, seen)
+    })
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
@@ -173,11 +277,23 @@ fn policy() -> impl Strategy<Value = Policy> {
 }
 
 fn scene() -> impl Strategy<Value = Scene> {
-    (policy(), snapshot(), memory(), 1_u32..20).prop_map(|(policy, seen, memory, demand)| Scene {
-        policy,
-        seen,
-        memory,
-        ..Scene::of(8, demand)
+    (policy(), snapshot(), memory(), 1_u32..20, nomad()).prop_map(|(policy, seen, memory, demand, nomad)| {
+        let (rules, nodes) = nomad;
+        let capacity = Capacity { surge: rules.capacity.surge, ..policy.capacity };
+        let repairs_per_hour = rules.diversification.repairs_per_hour;
+        let diversification = Diversification { repairs_per_hour, ..policy.diversification };
+        Scene {
+            policy: Policy {
+                capacity,
+                diversification,
+                scale_out: policy.scale_out,
+                scale_in: policy.scale_in,
+                ..rules
+            },
+            seen: Snapshot { nodes: nodes.nodes, blocked: nodes.blocked, emptied: nodes.emptied, ..seen },
+            memory,
+            ..Scene::of(8, demand)
+        }
     })
 }
 
@@ -186,6 +302,9 @@ fn lively() -> impl Strategy<Value = Scene> {
     (scene(), 0_u32..30, any::<bool>()).prop_map(|(mut scene, target, adopted)| {
         if let Some(members) = &mut scene.seen.members {
             members.at = NOON;
+            if let Some(nodes) = &mut scene.seen.nodes {
+                nodes.at = NOON;
+            }
             let units: f64 = members.what.iter().map(|m| m.weight.get()).sum();
             if let Some(fleet) = &mut scene.seen.fleet {
                 fleet.at = NOON;
@@ -212,7 +331,11 @@ fn never_breaks(scene: &Scene) -> Result<(), TestCaseError> {
     let (min, max) = (scene.policy.capacity.min, scene.policy.capacity.max);
     for action in &planned.plan.actions {
         if let Action::Modify { change, .. } = action {
-            prop_assert!((min..=max.max(min)).contains(&change.target), "{change:?}");
+            let most = max.max(min).saturating_add(scene.policy.capacity.surge);
+            prop_assert!((min..=most).contains(&change.target), "{change:?}");
+            if planned.memory.replacements.is_empty() {
+                prop_assert!(change.target <= max.max(min), "{change:?}");
+            }
         }
     }
     // The same again, after a way through the journal.

@@ -161,7 +161,9 @@ impl Ec2 {
         self.nomad(now);
         let taken: Vec<InstanceId> =
             self.marked.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
-        taken.iter().for_each(|id| self.lose(id));
+        for id in &taken {
+            self.lose(id);
+        }
         for member in &mut self.alive {
             let age = now.since(member.launched).as_secs();
             if member.phase == Phase::Requested && age >= 20 {
