@@ -12,8 +12,15 @@ const BLOCK: i64 = 600_000;
 const BLOCKS: usize = 36;
 /// So many must be known: an hour, so that a new fleet is at rest well within two.
 const ENOUGH: usize = 6;
-/// The highest block of a load at rest is so many times its lowest: one that wanders within 5 % has 1.105.
-const RANGE: f32 = 1.13;
+/// The highest block of a load that comes to rest is so many times its lowest at most, and of one that stays at rest:
+/// one that wanders within 10 % has 1.22.
+const RANGE: f32 = 1.25;
+const RANGE_LEFT: f32 = 1.28;
+/// Beyond this range (that of 5 % is 1.105) a wander must be so many times as plain: a day's slopes lie there, too.
+const NARROW: f32 = 1.13;
+const PLAIN: f64 = 2.0;
+/// What is at rest stays so until its course is so much plainer than that of what comes to rest.
+const STAYS: f64 = 0.7;
 /// Blocks that deviate by less stand still.
 const STILL: f64 = 0.01;
 /// Squares of the steps between blocks over squares of their deviations: independent blocks have 2, a wander that
@@ -23,6 +30,8 @@ const COURSE: f64 = 16.0;
 /// The load is no longer at rest when a tick lies so many deviations, and by so much, outside of the blocks.
 const OUTSIDE: f64 = 4.0;
 const OUTSIDE_LEAST: f64 = 0.1;
+/// However far blocks stray, the highest and so much more is all that is kept for them.
+const BEYOND: f64 = 1.05;
 /// A fleet at rest is too small, or too large, where it leaves so many times the room that keeps the promise: what
 /// lies between is left alone, because deviations are known to a tenth at best.
 const TOO_SMALL: f64 = 0.8;
@@ -124,7 +133,9 @@ impl Rest {
         let least = (newest * (1.0 + TOO_SMALL * room * self.within.sqrt()) / level / unit)
             .max(newest.min(self.mean) * (1.0 - self.wander) / (target + MEAN_ABOVE) / unit);
         let wide = self.stray.hypot(self.wander * (UNSEEN * UNSEEN - 1.0).sqrt());
-        let most = units(TOO_LARGE * room * wide, level)
+        let highest = self.blocks[BLOCKS - self.known..].iter().fold(0.0, |high, b| b.0.max(high));
+        let highest = f64::from(highest) / self.mean * BEYOND * (1.0 + TOO_LARGE * room * self.within.sqrt());
+        let most = units((TOO_LARGE * room * wide).min(highest - 1.0), level)
             .max(units(2.0 * (self.wander - STILL).max(0.0), target + MEAN_AIMED));
         let round = |units: f64| whole(units - 1e-6);
         let most = round(most.max(least));
@@ -152,10 +163,12 @@ impl Rest {
         self.within = average(&|b| f64::from(b.1)) + hidden * hidden;
         (self.mean, self.wander) = (mean, between.sqrt());
         self.stray = (between + self.within).sqrt();
-        // What goes one way all the time, or there and back, is a course and no wander.
-        let wanders = self.wander < STILL || bends >= (COURSE / (count * count)).max(WANDERS);
         let before = self.resting;
-        self.resting = wanders && self.known >= ENOUGH && high <= low * RANGE;
+        let (range, stays) = if before { (RANGE_LEFT, STAYS) } else { (RANGE, 1.0) };
+        let plain = if high > low * NARROW { PLAIN } else { 1.0 };
+        // What goes one way all the time, or there and back, is a course and no wander.
+        let wanders = self.wander < STILL || bends >= (COURSE / (count * count)).max(WANDERS * plain) * stays;
+        self.resting = wanders && self.known >= ENOUGH && high <= low * range;
         self.fresh = self.resting && !before;
     }
 }

@@ -67,9 +67,15 @@ fn two_days_of_every_sample_are_held_on_slow_metrics_from_nothing() {
 fn a_load_that_stays_where_it_is_leaves_the_fleet_alone() {
     for channel in [Channel::Push, Channel::Cloudwatch1m] {
         // (spread, memory in minutes, how many of 20 may move, how often at most)
-        for (spread, memory, moving, most) in
-            [(0.0, 0.0, 0, 0), (0.05, 0.0, 2, 1), (0.10, 0.0, 7, 2), (0.05, 5.0, 4, 3), (0.05, 30.0, 6, 3)]
-        {
+        for (spread, memory, moving, most) in [
+            (0.0, 0.0, 0, 0),
+            (0.05, 0.0, 2, 1),
+            (0.10, 0.0, 7, 2),
+            (0.05, 5.0, 4, 3),
+            (0.05, 30.0, 6, 3),
+            (0.10, 5.0, 5, 2),
+            (0.10, 30.0, 8, 15),
+        ] {
             let mut moved = 0;
             for seed in 1..=20_u32 {
                 let level = f64::from(seed) * 2.0 / 3.0 + 0.17;
@@ -95,6 +101,21 @@ fn a_day_that_rests_at_night_rises_in_time_in_the_morning() {
         let scores = hold(channel, &demand);
         assert!(scores.breach80 <= 0.01, "{channel:?}: {}", scores.breach80);
         assert!(scores.over_oracle <= 1.10, "{channel:?}: {}", scores.over_oracle);
+    }
+}
+
+#[test]
+fn what_wandered_all_day_and_then_climbs_is_followed_in_time() {
+    for channel in [Channel::Push, Channel::Cloudwatch1m] {
+        let mut demand = services::constant(6.0, 0.10, 30.0, 3, 8640);
+        // Half as much again within an hour: rest makes it no later than it would be without.
+        let climbing = |(step, d): (usize, &mut f64)| {
+            *d *= 1.0 + 0.5 * ((step as f64 - 7000.0) / 360.0).clamp(0.0, 1.0);
+        };
+        demand.iter_mut().enumerate().for_each(climbing);
+        let scores = hold(channel, &demand);
+        let late = scores.above.iter().filter(|at| **at >= 70_000).count() * 10;
+        assert!(late <= 420, "{channel:?}: above 80 % for {late} s of an hour's climb");
     }
 }
 
