@@ -8,7 +8,7 @@ use crate::request::Request;
 use crate::shared::Shared;
 use crate::wire::Answer;
 use fleet::{FleetId, Health, InstanceId, Pool, Timestamp, parse_duration};
-use fleet_sim::{Demand, World};
+use fleet_sim::{Demand, ScheduledCode, World};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -54,6 +54,7 @@ fn carry_out(shared: &Shared, request: &Request, path: &str) -> Result<Value, Re
         }
         (&Method::POST, "interrupt") => moved(each(shared, request, World::interrupt)),
         (&Method::POST, "rebalance") => moved(each(shared, request, World::recommend_rebalance)),
+        (&Method::POST, "schedule") => moved(schedule(shared, request)),
         (&Method::POST, "health") => health(shared, request),
         (&Method::POST, "depth") => depth(shared, request),
         (&Method::POST, "describe-lag") => {
@@ -168,6 +169,27 @@ fn pool_of(name: &str, world: &World) -> Result<Pool, Refusal> {
     }
     let known: Vec<String> = world.spec().pools.iter().map(|known| known.pool().to_string()).collect();
     Err((StatusCode::NOT_FOUND, format!("no pool {name:?}; there are {}", known.join(", "))))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Schedule {
+    instance: InstanceId,
+    code: String,
+    after: String,
+}
+
+/// Plans maintenance of an instance.
+fn schedule(shared: &Shared, request: &Request) -> Result<Value, Refusal> {
+    let Schedule { instance, code, after } = read(request)?;
+    let Some(known) = ScheduledCode::ALL.into_iter().find(|known| known.word() == code) else {
+        let words = ScheduledCode::ALL.map(ScheduledCode::word).join(", ");
+        return Err((StatusCode::BAD_REQUEST, format!("no code {code:?}; there are {words}")));
+    };
+    if !shared.world().schedule(&instance, known, duration(&after)?) {
+        return Err((StatusCode::CONFLICT, format!("{instance} does not run")));
+    }
+    Ok(json!({"instance": instance, "code": code, "after": after}))
 }
 
 #[derive(Deserialize)]

@@ -1,7 +1,7 @@
 //! The world's events as EventBridge delivers them.
 
-use fleet::{Backend, InstanceState};
-use fleet_sim::{EventKind, FleetRecord, RecordType, WorldEvent};
+use fleet::{Backend, InstanceId, InstanceState, Timestamp};
+use fleet_sim::{EventKind, FleetRecord, RecordType, ScheduledCode, ScheduledEvent, WorldEvent};
 use serde_json::{Value, json};
 
 /// An event as the body of a message. Its id is made of the account and the event's place, so that a message
@@ -27,6 +27,12 @@ pub(crate) fn message(event: &WorldEvent, region: &str, account: &str) -> String
             format!("arn:aws:ec2:{region}:{account}:instance/{instance}"),
             json!({"instance-id": instance, "state": state_name(*state)}),
         ),
+        EventKind::Scheduled { instance, event: planned } => (
+            "aws.health",
+            "AWS Health Event".to_owned(),
+            instance.to_string(),
+            health_detail(instance, planned, region),
+        ),
         EventKind::Fleet { backend, fleet, record, pool } => {
             let (source, family, kind) = match backend {
                 Backend::SpotFleet => ("aws.ec2spotfleet", "EC2 Spot Fleet", "spot-fleet-request"),
@@ -39,17 +45,49 @@ pub(crate) fn message(event: &WorldEvent, region: &str, account: &str) -> String
     };
     json!({
         "version": "0",
-        "id": format!("{}-0000-4000-8000-{:012x}", &account[..account.len().min(8)], event.sequence),
+        "id": format!("{}-0000-4000-8000-{:012x}", &account[..account.len().min(8)], event.id),
         "detail-type": detail_type,
         "source": source,
         "account": account,
         // To the second, as EventBridge has it.
-        "time": fleet::Timestamp::from_secs(event.at.secs()).to_string(),
+        "time": Timestamp::from_secs(event.at.secs()).to_string(),
         "region": region,
         "resources": [resource],
         "detail": detail,
     })
     .to_string()
+}
+
+/// A scheduled change, as AWS Health tells of it. Its times are RFC 1123's.
+fn health_detail(instance: &InstanceId, planned: &ScheduledEvent, region: &str) -> Value {
+    let code = match planned.code {
+        ScheduledCode::InstanceReboot => "AWS_EC2_INSTANCE_REBOOT_MAINTENANCE_SCHEDULED",
+        ScheduledCode::SystemReboot => "AWS_EC2_SYSTEM_REBOOT_MAINTENANCE_SCHEDULED",
+        ScheduledCode::SystemMaintenance => "AWS_EC2_SYSTEM_MAINTENANCE_SCHEDULED",
+        ScheduledCode::InstanceRetirement => "AWS_EC2_INSTANCE_RETIREMENT_SCHEDULED",
+        ScheduledCode::InstanceStop => "AWS_EC2_INSTANCE_STOP_SCHEDULED",
+    };
+    json!({
+        "eventArn": format!("arn:aws:health:{region}::event/EC2/{code}/{code}_{instance}"),
+        "service": "EC2",
+        "eventTypeCode": code,
+        "eventTypeCategory": "scheduledChange",
+        "statusCode": "upcoming",
+        "startTime": rfc1123(planned.not_before),
+        "eventDescription": [{
+            "language": "en_US",
+            "latestDescription": format!("{} of one of your instances", planned.code.word()),
+        }],
+        "affectedEntities": [{"entityValue": instance}],
+        "page": "1",
+        "totalPages": "1",
+    })
+}
+
+/// `Sun, 01 Mar 2026 10:00:00 GMT`.
+fn rfc1123(at: Timestamp) -> String {
+    let time = jiff::Timestamp::from_second(at.secs()).unwrap_or_default();
+    time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 fn fleet_detail(backend: Backend, record: &FleetRecord, pool: Option<&fleet::Pool>) -> (&'static str, Value) {
@@ -100,10 +138,11 @@ pub(crate) const fn state_name(state: InstanceState) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fleet::{Pool, Timestamp};
+    use fleet::Pool;
 
     fn shown(kind: EventKind) -> Value {
-        let event = WorldEvent { sequence: 7, at: Timestamp::from_millis(1_772_359_200_123), kind };
+        let at = Timestamp::from_millis(1_772_359_200_123);
+        let event = WorldEvent { sequence: 9, id: 7, at, delivered: at, kind };
         serde_json::from_str(&message(&event, "eu-west-1", "123456789012")).expect("JSON")
     }
 
@@ -150,6 +189,20 @@ mod tests {
         let description: Value =
             serde_json::from_str(event["detail"]["description"].as_str().expect("a string")).expect("JSON");
         assert_eq!(description["availabilityZone"], "eu-west-1a");
+    }
+
+    #[test]
+    fn a_scheduled_change_is_health_s_with_its_own_kind_of_time() {
+        let not_before = Timestamp::parse("2026-03-05T08:00:00Z").expect("a time");
+        let event = ScheduledEvent {
+            code: ScheduledCode::InstanceRetirement,
+            announced: Timestamp::EPOCH,
+            not_before,
+        };
+        let event = shown(EventKind::Scheduled { instance: "i-0abc".into(), event });
+        assert_eq!((&event["source"], &event["resources"][0]), (&json!("aws.health"), &json!("i-0abc")));
+        assert_eq!(event["detail"]["startTime"], "Thu, 05 Mar 2026 08:00:00 GMT");
+        assert_eq!(event["detail"]["affectedEntities"][0]["entityValue"], "i-0abc");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::shared::{Shared, locked};
 use crate::sigv4::{hex, hmac};
 use crate::wire::Answer;
 use fleet::{Instance, InstanceId, InstanceState, Market, Timestamp};
+use fleet_sim::ScheduledEvent;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use serde_json::json;
@@ -149,7 +150,19 @@ fn found(shared: &Shared, instance: &Instance, path: &str, now: Timestamp) -> Op
         }
         "spot/termination-time" => seconds(notices.terminate_at?),
         "events/recommendations/rebalance" => json!({"noticeTime": seconds(notices.rebalance?)}).to_string(),
-        "events/maintenance/scheduled" | "events/maintenance/history" => "[]".to_owned(),
+        "events/maintenance/scheduled" => {
+            let event = |event: ScheduledEvent| {
+                json!({
+                    "Code": event.code.word(),
+                    "Description": event.code.word(),
+                    "EventId": event_id(&instance.id),
+                    "NotBefore": maintenance_time(event.not_before),
+                    "State": "active",
+                })
+            };
+            json!(notices.scheduled.map(event).into_iter().collect::<Vec<_>>()).to_string()
+        }
+        "events/maintenance/history" => "[]".to_owned(),
         "iam/security-credentials" => role.clone(),
         "iam/info" => {
             let account = shared.world().spec().account.clone();
@@ -198,6 +211,17 @@ fn names(tags: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
 /// A time to the second.
 fn seconds(time: Timestamp) -> String {
     Timestamp::from_secs(time.secs()).to_string()
+}
+
+/// `21 Jan 2019 09:00:43 GMT`.
+fn maintenance_time(at: Timestamp) -> String {
+    let time = jiff::Timestamp::from_second(at.secs()).unwrap_or_default();
+    time.strftime("%d %b %Y %H:%M:%S GMT").to_string()
+}
+
+/// The id of the event that is scheduled for an instance.
+pub(crate) fn event_id(instance: &InstanceId) -> String {
+    format!("instance-event-{}", &hex(&hmac(b"event", instance.as_str()))[..17])
 }
 
 /// A locally administered address, made of the instance's id.
@@ -278,6 +302,12 @@ mod tests {
         }
         assert_eq!(tokens.rest(&token, &"i-1".into(), at(4)), None, "the first to end was forgotten");
         assert_eq!(tokens.by_token.len(), MAX_TOKENS);
+    }
+
+    #[test]
+    fn maintenance_has_times_of_its_own_form() {
+        let at = Timestamp::parse("2019-01-21T09:00:43Z").expect("a time");
+        assert_eq!(maintenance_time(at), "21 Jan 2019 09:00:43 GMT");
     }
 
     #[test]

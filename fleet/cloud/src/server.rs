@@ -4,7 +4,7 @@ use crate::config::CloudConfig;
 use crate::faults::HttpFault;
 use crate::gate::{self, Outcome};
 use crate::request::{MAX_BODY, Request};
-use crate::shared::Shared;
+use crate::shared::{Shared, locked};
 use crate::wire::Answer;
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -105,6 +105,13 @@ impl CloudServer {
 
     /// Says that somebody else has advanced the world, so that long polls look for what has come.
     pub fn world_moved(&self) {
+        self.shared.moved.notify_waiters();
+    }
+
+    /// Puts messages into the queue of the world's events, beside those. Of more than 10,000 the oldest are dropped.
+    pub fn send(&self, bodies: impl IntoIterator<Item = String>) {
+        let now = self.shared.world().now();
+        locked(&self.shared.queues).send(bodies, now);
         self.shared.moved.notify_waiters();
     }
 

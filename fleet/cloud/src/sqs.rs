@@ -81,7 +81,18 @@ impl Queues {
             self.place = event.sequence + 1;
             self.messages += 1;
             if let Some(queue) = self.by_name.get_mut(&self.events) {
-                queue.put(self.messages, eventbridge::message(event, region, account), event.at, event.at);
+                let body = eventbridge::message(event, region, account);
+                queue.put(self.messages, body, event.delivered, event.delivered);
+            }
+        }
+    }
+
+    /// Puts messages into the queue of events, as the world's own are.
+    pub fn send(&mut self, bodies: impl IntoIterator<Item = String>, now: Timestamp) {
+        for body in bodies {
+            self.messages += 1;
+            if let Some(queue) = self.by_name.get_mut(&self.events) {
+                queue.put(self.messages, body, now, now);
             }
         }
     }

@@ -39,6 +39,10 @@ pub(crate) enum Due {
     PoolStruck(usize),
     /// A scripted interruption.
     Scripted(usize),
+    /// An event that was held back is delivered, by its number.
+    Delivered(u64),
+    /// A scheduled event begins.
+    ScheduledBegins(u32),
 }
 
 /// A heap of what is due. What is due at the same time happens in the order in which it was put in.

@@ -1,17 +1,25 @@
 //! What the world says by itself: events of the EventBridge kind, and the fleets' own histories.
 
+use crate::agenda::Due;
+use crate::instances::ScheduledEvent;
+use crate::num::scaled;
+use crate::world::World;
 use fleet::{
     Backend, FleetId, HistoryEvent, HistoryKind, InstanceId, InstanceState, Pool, Timestamp, UsdPerHour,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// An event as EventBridge would deliver it. Rendering it as JSON is the HTTP face's business.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorldEvent {
-    /// Counts the world's events from 0: a reader's place in the queue.
+    /// Counts the deliveries from 0: a reader's place in the queue.
     pub sequence: u64,
-    /// When.
+    /// Counts the events from 0: the same in every delivery of one.
+    pub id: u64,
+    /// When it happened.
     pub at: Timestamp,
+    /// When it was delivered.
+    pub delivered: Timestamp,
     /// What.
     pub kind: EventKind,
 }
@@ -39,6 +47,13 @@ pub enum EventKind {
         instance: InstanceId,
         /// Its new state.
         state: InstanceState,
+    },
+    /// `AWS Health Event` of category `scheduledChange`.
+    Scheduled {
+        /// Whom it concerns.
+        instance: InstanceId,
+        /// What is planned.
+        event: ScheduledEvent,
     },
     /// `EC2 Spot Fleet State Change`, `… Instance Change`, `… Information` or `… Error`, or their EC2 Fleet
     /// kin: what the fleet's history says at the same time.
@@ -141,26 +156,79 @@ impl FleetRecord {
     }
 }
 
+impl World {
+    /// Says something on EventBridge now; faults may lose it, double it or hold it back.
+    pub(crate) fn emit(&mut self, kind: EventKind) {
+        let (now, id) = (self.now, self.events.new_id());
+        if !self.events.listens() {
+            return;
+        }
+        let Some(delivery) = self.faults.delivery(self.offset()) else {
+            self.events.deliver(id, now, now, kind);
+            return;
+        };
+        let chance = &mut self.event_chance;
+        let copies =
+            if chance.chance(delivery.lost) { 0 } else { 1 + u8::from(chance.chance(delivery.doubled)) };
+        for _ in 0..copies {
+            let late = chance.chance(delivery.late);
+            let by = scaled(delivery.by, chance.share());
+            if late && !by.is_zero() {
+                let number = self.events.hold_back(id, now, kind.clone());
+                self.agenda.put(now + by, Due::Delivered(number));
+            } else {
+                self.events.deliver(id, now, now, kind.clone());
+            }
+        }
+    }
+}
+
 /// The events that are kept for readers, the newest at the end.
 #[derive(Clone, Debug)]
 pub(crate) struct EventLog {
     events: VecDeque<WorldEvent>,
     room: usize,
     next: u64,
+    next_id: u64,
+    /// On their way, by a number of their own.
+    late: BTreeMap<u64, (u64, Timestamp, EventKind)>,
+    next_late: u64,
 }
 
 impl EventLog {
     pub(crate) fn new(room: usize) -> Self {
-        Self { events: VecDeque::new(), room, next: 0 }
+        Self { events: VecDeque::new(), room, next: 0, next_id: 0, late: BTreeMap::new(), next_late: 0 }
     }
-    pub(crate) fn push(&mut self, at: Timestamp, kind: EventKind) {
+    /// Whether anything is kept at all.
+    pub(crate) const fn listens(&self) -> bool {
+        self.room > 0
+    }
+    /// The id of another event.
+    pub(crate) const fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id - 1
+    }
+    /// Delivers an event.
+    pub(crate) fn deliver(&mut self, id: u64, at: Timestamp, delivered: Timestamp, kind: EventKind) {
         if self.events.len() >= self.room {
             self.events.pop_front();
         }
         if self.room > 0 {
-            self.events.push_back(WorldEvent { sequence: self.next, at, kind });
+            self.events.push_back(WorldEvent { sequence: self.next, id, at, delivered, kind });
         }
         self.next += 1;
+    }
+    /// Holds an event back. * returns: the number by which it is delivered later.
+    pub(crate) fn hold_back(&mut self, id: u64, at: Timestamp, kind: EventKind) -> u64 {
+        self.late.insert(self.next_late, (id, at, kind));
+        self.next_late += 1;
+        self.next_late - 1
+    }
+    /// Delivers an event that was held back.
+    pub(crate) fn deliver_late(&mut self, number: u64, now: Timestamp) {
+        if let Some((id, at, kind)) = self.late.remove(&number) {
+            self.deliver(id, at, now, kind);
+        }
     }
     pub(crate) fn since(&self, place: u64) -> impl Iterator<Item = &WorldEvent> {
         let first = self.events.partition_point(|event| event.sequence < place);
@@ -179,7 +247,10 @@ mod tests {
             instance: InstanceId::new(format!("i-{n}")),
             state: InstanceState::Running,
         };
-        (0..5).for_each(|n| log.push(Timestamp::from_secs(n), state(n)));
+        for n in 0..5 {
+            let id = log.new_id();
+            log.deliver(id, Timestamp::from_secs(n), Timestamp::from_secs(n), state(n));
+        }
         let read = |place| log.since(place).map(|event| event.sequence).collect::<Vec<_>>();
         assert_eq!((read(0), read(3), read(5)), (vec![2, 3, 4], vec![3, 4], vec![]));
     }

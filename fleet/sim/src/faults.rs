@@ -53,6 +53,21 @@ pub enum Effect {
         /// Which pool; `None`: all.
         pool: Option<Pool>,
     },
+    /// EventBridge delivers as badly as it may: at least once is said of it, and in any order.
+    Events(Delivery),
+}
+
+/// How events are delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Delivery {
+    /// Share of the events that never come, 0..=1.
+    pub lost: f64,
+    /// Share of the others that come twice, 0..=1.
+    pub doubled: f64,
+    /// Share of the deliveries that come late, each by its own time, and so in another order, 0..=1.
+    pub late: f64,
+    /// How late at most; drawn evenly.
+    pub by: Duration,
 }
 
 impl Fault {
@@ -127,6 +142,13 @@ impl Faults {
     /// Whether fleets stay in `modifying`.
     pub(crate) fn stuck(&self, offset: Duration) -> bool {
         self.now(offset).any(|effect| matches!(effect, Effect::StuckModifying))
+    }
+    /// How events are delivered; `None`: as they should be. The first in force holds.
+    pub(crate) fn delivery(&self, offset: Duration) -> Option<Delivery> {
+        self.now(offset).find_map(|effect| match effect {
+            Effect::Events(delivery) => Some(*delivery),
+            _ => None,
+        })
     }
     /// Whether requests in a pool stay open.
     pub(crate) fn withheld(&self, pool: &Pool, offset: Duration) -> bool {

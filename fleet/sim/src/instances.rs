@@ -61,6 +61,57 @@ pub struct Interruption {
     pub by_fleet: bool,
 }
 
+/// The kinds of scheduled events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScheduledCode {
+    /// `instance-reboot`
+    InstanceReboot,
+    /// `system-reboot`
+    SystemReboot,
+    /// `system-maintenance`
+    SystemMaintenance,
+    /// `instance-retirement`
+    InstanceRetirement,
+    /// `instance-stop`
+    InstanceStop,
+}
+
+impl ScheduledCode {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::InstanceReboot,
+        Self::SystemReboot,
+        Self::SystemMaintenance,
+        Self::InstanceRetirement,
+        Self::InstanceStop,
+    ];
+    /// EC2's word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::InstanceReboot => "instance-reboot",
+            Self::SystemReboot => "system-reboot",
+            Self::SystemMaintenance => "system-maintenance",
+            Self::InstanceRetirement => "instance-retirement",
+            Self::InstanceStop => "instance-stop",
+        }
+    }
+    /// Whether the instance is gone afterwards.
+    pub const fn ends_the_instance(self) -> bool {
+        matches!(self, Self::InstanceRetirement | Self::InstanceStop)
+    }
+}
+
+/// Something that AWS plans to do to an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScheduledEvent {
+    /// What.
+    pub code: ScheduledCode,
+    /// When it was announced.
+    pub announced: Timestamp,
+    /// When it begins; here, exactly then.
+    pub not_before: Timestamp,
+}
+
 /// What an instance's metadata service says of its future.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Notices {
@@ -68,6 +119,8 @@ pub struct Notices {
     pub terminate_at: Option<Timestamp>,
     /// `events/recommendations/rebalance`: its notice time.
     pub rebalance: Option<Timestamp>,
+    /// `events/maintenance/scheduled`: the event that lies ahead.
+    pub scheduled: Option<ScheduledEvent>,
 }
 
 /// An instance, from its request on.
@@ -105,6 +158,8 @@ pub(crate) struct InstanceData {
     /// When its notice could be heard.
     pub(crate) noticed: Option<Timestamp>,
     pub(crate) recommended: Option<Timestamp>,
+    /// What lies ahead of it.
+    pub(crate) scheduled: Option<ScheduledEvent>,
 }
 
 impl InstanceData {

@@ -3,7 +3,7 @@
 use crate::agenda::Due;
 use crate::events::{EventKind, FleetChange, FleetRecord, RecordType};
 use crate::fleets::Deletion;
-use crate::instances::{InstanceData, InstancePhase, Interruption};
+use crate::instances::{InstanceData, InstancePhase, Interruption, ScheduledCode, ScheduledEvent};
 use crate::num::scaled;
 use crate::pools::wait;
 use crate::rng::Rng;
@@ -61,6 +61,8 @@ impl World {
                 self.foresee_strike(pool);
             }
             Due::Scripted(place) => self.act_out(place),
+            Due::Delivered(number) => self.events.deliver_late(number, self.now),
+            Due::ScheduledBegins(serial) => self.begin_scheduled(serial),
         }
     }
 
@@ -237,7 +239,7 @@ impl World {
         if applies {
             instance.recommended = Some(now);
             let (instance, pool) = (instance.id.clone(), self.pools[instance.pool].pool.clone());
-            self.events.push(now, EventKind::RebalanceRecommendation { instance, pool });
+            self.emit(EventKind::RebalanceRecommendation { instance, pool });
         }
         applies
     }
@@ -285,9 +287,34 @@ impl World {
         instance.noticed = Some(now);
         let (fleet, by_fleet) = (instance.fleet, instance.interruption.is_some_and(|end| end.by_fleet));
         let (instance, pool) = (instance.id.clone(), self.pools[instance.pool].pool.clone());
-        self.events.push(now, EventKind::InterruptionWarning { instance, pool });
+        self.emit(EventKind::InterruptionWarning { instance, pool });
         if by_fleet {
             self.record_instance(fleet, serial, "termination_notified");
+        }
+    }
+
+    /// Plans an event for an instance that exists, in place of one that was planned before.
+    pub(crate) fn schedule_event(&mut self, serial: u32, code: ScheduledCode, not_before: Timestamp) -> bool {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&serial).filter(|instance| instance.is_alive()) else {
+            return false;
+        };
+        let event = ScheduledEvent { code, announced: now, not_before };
+        instance.scheduled = Some(event);
+        let instance = instance.id.clone();
+        self.agenda.put(not_before.max(now), Due::ScheduledBegins(serial));
+        self.emit(EventKind::Scheduled { instance, event });
+        true
+    }
+
+    /// A stop or a retirement ends the instance: a fleet's does not come back. A reboot is over at once.
+    fn begin_scheduled(&mut self, serial: u32) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&serial) else { return };
+        // Another one may have taken its place meanwhile.
+        let Some(event) = instance.scheduled.take_if(|event| event.not_before <= now) else { return };
+        if event.code.ends_the_instance() {
+            self.end(serial);
         }
     }
 
@@ -401,7 +428,7 @@ impl World {
     fn announce(&mut self, serial: u32, state: InstanceState) {
         if let Some(instance) = self.instances.get(&serial) {
             let instance = instance.id.clone();
-            self.events.push(self.now, EventKind::StateChange { instance, state });
+            self.emit(EventKind::StateChange { instance, state });
         }
     }
 
@@ -446,6 +473,6 @@ impl World {
         let data = &mut self.fleets[fleet];
         data.record(record.clone());
         let (backend, fleet) = (data.backend(), data.id.clone());
-        self.events.push(self.now, EventKind::Fleet { backend, fleet, record, pool });
+        self.emit(EventKind::Fleet { backend, fleet, record, pool });
     }
 }

@@ -21,7 +21,7 @@ pub enum SpotStatus {
 impl InstanceData {
     /// At a time that is not in the future; `None` before it existed. On demand there is no request, and this
     /// means nothing.
-    fn spot_status_at(&self, at: Timestamp) -> Option<SpotStatus> {
+    pub(crate) fn spot_status_at(&self, at: Timestamp) -> Option<SpotStatus> {
         if self.created? > at {
             return None;
         }
@@ -41,11 +41,30 @@ impl InstanceData {
 
 impl World {
     /// DescribeSpotInstanceRequests and DescribeInstanceStatus, as far as they speak of an end: requests that are
-    /// marked or were taken back, in the order of the instances' requests.
+    /// marked or were taken back, then scheduled events that lie ahead, each in the order of the instances'
+    /// requests.
     pub fn marks(&mut self, caller: &str) -> Result<Vec<Notice>, ApiError> {
         let interrupted =
             self.call(caller, Action::DESCRIBE_SPOT_INSTANCE_REQUESTS, |world| Ok(world.interrupted()))?;
-        Ok(interrupted)
+        let scheduled = self.call(caller, Action::DESCRIBE_INSTANCE_STATUS, |world| Ok(world.scheduled()))?;
+        Ok(interrupted.into_iter().chain(scheduled).collect())
+    }
+
+    /// EC2 does not show when it announced an event: it was given when it was looked at.
+    fn scheduled(&self) -> Vec<Notice> {
+        let shown = self.shown();
+        let notice = |instance: &InstanceData| {
+            let event = instance.scheduled.filter(|event| event.announced <= shown)?;
+            Some(Notice {
+                instance: instance.id.clone(),
+                kind: NoticeKind::ScheduledEvent,
+                source: NoticeSource::Ec2,
+                at: self.now,
+                deadline: Some(event.not_before),
+            })
+        };
+        let alive = self.instances.values().filter(|instance| instance.is_alive());
+        alive.filter_map(notice).collect()
     }
 
     fn interrupted(&self) -> Vec<Notice> {

@@ -157,6 +157,7 @@ impl World {
             interruption: None,
             noticed: None,
             recommended: None,
+            scheduled: None,
         };
         data.members.push(serial);
         data.count(spec.market, choice.pool, choice.weight);

@@ -6,7 +6,8 @@ use crate::demand::Demand;
 use crate::events::WorldEvent;
 use crate::faults::{Fault, FaultId};
 use crate::fleets::{Deletion, FleetTruth, LONGEST_LAG};
-use crate::instances::{InstanceData, InstancePhase, InstanceTruth, Notices};
+use crate::instances::{InstanceData, InstancePhase, InstanceTruth, Notices, ScheduledCode};
+use crate::marks::SpotStatus;
 use crate::metrics::{Metric, MetricPoints};
 use crate::num::units;
 use crate::scores::{ScoreBook, Scores};
@@ -23,7 +24,11 @@ impl World {
     pub fn notices(&self, instance: &InstanceId) -> Option<Notices> {
         let instance = self.instance(instance).filter(|instance| instance.is_alive())?;
         let end = instance.interruption.filter(|_| instance.noticed.is_some());
-        Some(Notices { terminate_at: end.map(|end| end.deadline), rebalance: instance.recommended })
+        Some(Notices {
+            terminate_at: end.map(|end| end.deadline),
+            rebalance: instance.recommended,
+            scheduled: instance.scheduled,
+        })
     }
     /// The events from a place in the queue on, oldest first. A reader that lagged too far starts at the oldest
     /// that is kept; the place for next time is the last one's `sequence` + 1.
@@ -166,6 +171,17 @@ impl World {
     pub fn recommend_rebalance(&mut self, instance: &InstanceId) -> bool {
         let serial = self.serials.get(instance).copied();
         serial.is_some_and(|serial| self.recommend(serial))
+    }
+    /// Plans maintenance of an instance: announced now, it begins after a while, and a stop or a retirement ends
+    /// the instance. `false` when it does not run.
+    pub fn schedule(&mut self, instance: &InstanceId, code: ScheduledCode, after: Duration) -> bool {
+        let serial = self.serials.get(instance).copied();
+        serial.is_some_and(|serial| self.schedule_event(serial, code, self.now + after))
+    }
+    /// Where the spot request behind an instance stands, as describes show it now; `None` for one that is not
+    /// shown.
+    pub fn spot_status(&self, instance: &InstanceId) -> Option<SpotStatus> {
+        self.instance(instance)?.spot_status_at(self.shown())
     }
     /// Lets an instance take no more work, as its scheduler's drain does. `false` when it does not serve.
     pub fn drain(&mut self, instance: &InstanceId) -> bool {

@@ -40,6 +40,7 @@ pub struct World {
     pub(crate) calls: CallCounts,
     pub(crate) faults: Faults,
     pub(crate) events: EventLog,
+    pub(crate) event_chance: Rng,
     pub(crate) scalable: BTreeSet<FleetId>,
 }
 
@@ -49,6 +50,7 @@ pub(crate) mod forks {
     pub(crate) const INSTANCE: u64 = 2;
     pub(crate) const POOL: u64 = 3;
     pub(crate) const CALLS: u64 = 4;
+    pub(crate) const EVENTS: u64 = 5;
 }
 
 impl World {
@@ -76,6 +78,7 @@ impl World {
             calls: CallCounts::default(),
             faults: Faults::new(spec.faults.clone()),
             events: EventLog::new(spec.event_queue),
+            event_chance: chance.fork(forks::EVENTS, 0),
             scalable: BTreeSet::new(),
             spec,
         };

@@ -5,12 +5,13 @@ use super::fleets::subnet_of;
 use super::page::page;
 use super::{missing, optional, tag_set};
 use crate::eventbridge::state_name;
+use crate::imds::event_id;
 use crate::service::Operation;
 use crate::shared::{Context, Failure};
 use crate::sigv4::{hex, hmac};
 use crate::wire::{AwsError, Data, map};
 use fleet::{Health, Instance, InstanceId, InstanceState, Market};
-use fleet_sim::{World, WorldSpec};
+use fleet_sim::{ScheduledEvent, SpotStatus, World, WorldSpec};
 use std::collections::BTreeMap;
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -217,11 +218,17 @@ fn terminate_instances(context: &Context<'_>, input: &Data) -> Result<Data, Fail
 }
 
 fn describe_instance_status(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
-    const STATUS_FILTERS: &[&str] = &["availability-zone", "instance-state-name"];
+    const STATUS_FILTERS: &[&str] = &["availability-zone", "instance-state-name", "event.code"];
     let ids = ids_of(input)?;
     let filters = Filters::read(input, STATUS_FILTERS, false)?;
     let all = optional(input, "IncludeAllInstances", Data::as_bool)?.unwrap_or(false);
-    let found = context.world().shown_instances();
+    let world = context.world();
+    let found = world.shown_instances();
+    let planned = |instance: &Instance| world.notices(&instance.id).and_then(|notices| notices.scheduled);
+    let value = |instance: &Instance, filter: &str| match filter {
+        "event.code" => planned(instance).map(|event| event.code.word().to_owned()),
+        filter => value_of(instance, filter),
+    };
     if let Some(unknown) = ids.iter().find(|id| !found.iter().any(|instance| instance.id == **id)) {
         let message = format!("The instance ID '{unknown}' does not exist");
         return Err(AwsError::new("InvalidInstanceID.NotFound", message).into());
@@ -231,13 +238,21 @@ fn describe_instance_status(context: &Context<'_>, input: &Data) -> Result<Data,
         .iter()
         .filter(|instance| ids.is_empty() || ids.contains(&instance.id))
         .filter(|instance| all || instance.state == InstanceState::Running)
-        .filter(|instance| filters.pass(&none, |filter| value_of(instance, filter)))
-        .map(|instance| (instance.id.to_string(), status_of(instance)));
+        .filter(|instance| filters.pass(&none, |filter| value(instance, filter)))
+        .map(|instance| (instance.id.to_string(), status_of(instance, planned(instance))));
     let page = page(input, 5..=1000, statuses)?;
     Ok(map([("instanceStatusSet", Data::List(page.items)), ("nextToken", page.next)]))
 }
 
-fn status_of(instance: &Instance) -> Data {
+fn status_of(instance: &Instance, planned: Option<ScheduledEvent>) -> Data {
+    let event = |event: ScheduledEvent| {
+        map([
+            ("instanceEventId", event_id(&instance.id).into()),
+            ("code", event.code.word().into()),
+            ("description", event.code.word().into()),
+            ("notBefore", event.not_before.into()),
+        ])
+    };
     let (status, check) = match (instance.state, instance.health) {
         (InstanceState::Running, Health::Healthy) => ("ok", "passed"),
         (InstanceState::Running, Health::Unhealthy) => ("impaired", "failed"),
@@ -254,7 +269,7 @@ fn status_of(instance: &Instance) -> Data {
         ("instanceId", instance.id.as_str().into()),
         ("availabilityZone", instance.pool.zone.as_str().into()),
         ("instanceState", state(instance.state)),
-        ("eventsSet", Data::List(vec![])),
+        ("eventsSet", Data::List(planned.map(event).into_iter().collect())),
         ("instanceStatus", summary(status, check)),
         ("systemStatus", summary(host.0, host.1)),
     ])
@@ -297,30 +312,25 @@ struct SpotRequest {
 impl SpotRequest {
     fn of(world: &World, instance: Instance) -> Option<Self> {
         let id = request_id(&instance)?;
-        let truth = world.instance_truths(&instance.fleet).into_iter().find(|truth| truth.id == instance.id);
-        let ended = truth.as_ref().and_then(|truth| truth.ended);
-        let marked = truth.as_ref().and_then(|truth| truth.interruption);
-        let going = matches!(instance.state, InstanceState::ShuttingDown | InstanceState::Terminated);
-        let (state, code, message) = match (going, marked) {
-            (false, None) => ("active", "fulfilled", "Your spot request is fulfilled."),
-            (false, Some(_)) => {
-                ("active", "marked-for-termination", "Your Spot Instance is marked for termination.")
+        let (state, code, message, updated) = match world.spot_status(&instance.id)? {
+            SpotStatus::Fulfilled => {
+                ("active", "fulfilled", "Your spot request is fulfilled.", instance.launched)
             }
-            (true, None) => (
+            SpotStatus::Marked(at) => {
+                ("active", "marked-for-termination", "Your Spot Instance is marked for termination.", at)
+            }
+            SpotStatus::TerminatedByUser(at) => (
                 "closed",
                 "instance-terminated-by-user",
                 "Spot Instance terminated due to user-initiated termination.",
+                at,
             ),
-            (true, Some(_)) => (
+            SpotStatus::TakenBack(at) => (
                 "closed",
                 "instance-terminated-no-capacity",
                 "Your Spot Instance was terminated because there is no longer enough Spot capacity available.",
+                at,
             ),
-        };
-        let updated = match (going, marked) {
-            (true, _) => ended.unwrap_or(instance.launched),
-            (false, Some(marked)) => marked.marked,
-            (false, None) => instance.launched,
         };
         Some(Self { id, instance, state, code, message, updated })
     }

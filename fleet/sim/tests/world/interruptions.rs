@@ -24,7 +24,10 @@ fn a_notice_comes_two_minutes_before_the_end() {
     assert!(bench.world.interrupt(&victim));
     assert!(!bench.world.interrupt(&victim), "once is enough");
     let deadline = START + secs(175);
-    assert_eq!(bench.world.notices(&victim), Some(Notices { terminate_at: Some(deadline), rebalance: None }));
+    assert_eq!(
+        bench.world.notices(&victim),
+        Some(Notices { terminate_at: Some(deadline), ..Notices::default() })
+    );
     assert_eq!(bench.warned(), std::slice::from_ref(&victim));
     bench.pass(119);
     assert_eq!(bench.state_of(&victim), Some(InstanceState::Running));
@@ -83,7 +86,10 @@ fn a_rebalance_recommendation_has_no_deadline() {
     let instance = bench.serving()[0].clone();
     assert!(bench.world.recommend_rebalance(&instance));
     assert!(!bench.world.recommend_rebalance(&instance), "once is enough");
-    assert_eq!(bench.world.notices(&instance), Some(Notices { terminate_at: None, rebalance: Some(START) }));
+    assert_eq!(
+        bench.world.notices(&instance),
+        Some(Notices { rebalance: Some(START), ..Notices::default() })
+    );
     let carried = |kind: &EventKind| matches!(kind, EventKind::RebalanceRecommendation { instance: of, .. } if *of == instance);
     assert!(bench.world.events_since(0).any(|event| carried(&event.kind)));
     bench.pass(7200);

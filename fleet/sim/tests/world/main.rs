@@ -6,6 +6,7 @@ mod fleets;
 mod interruptions;
 mod laws;
 mod measures;
+mod notices;
 mod pools;
 mod port;
 mod scores;
