@@ -1,16 +1,21 @@
 //! The AWS adapter against the loopback cloud: what it makes of the services' answers must be what the world
 //! itself would say through the same ports, for both kinds of fleets, and each fault must come out as what it is.
 
-use fleet::ports::{Change, Clock, Cloud, MetricQuery, Metrics, Series};
+use fleet::ports::{Change, Clock, Cloud, Depth, Message, MetricQuery, Metrics, Queue, Series};
 use fleet::{
     ApiError, Backend, ErrorClass, ExcessCapacity, FleetRef, FleetState, FleetView, Health, HistoryEvent,
-    HistoryKind, Instance, InstanceId, InstanceState, InstanceType, Market, Timestamp, UsdPerHour,
+    HistoryKind, Instance, InstanceId, InstanceState, InstanceType, Market, News, NoticeKind, Timestamp,
+    UsdPerHour,
 };
-use fleet_aws::{Aws, AwsConfig, Credentials, Endpoints, Secret};
+use fleet_aws::{Aws, AwsConfig, AwsQueue, Credentials, Endpoints, Secret};
 use fleet_clock::SteppedClock;
 use fleet_cloud::{CloudConfig, CloudServer, FaultKind, HttpFault};
+use fleet_notices::eventbridge;
 use fleet_sim::port::SimCloud;
-use fleet_sim::{Action, Demand, FleetRequest, FleetSpec, PoolSpec, World, WorldSpec, override_of};
+use fleet_sim::{
+    Action, Demand, FleetRequest, FleetSpec, ModifyFleet, PoolSpec, ScheduledCode, World, WorldSpec,
+    override_of,
+};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
@@ -411,4 +416,118 @@ async fn the_budget_keeps_below_the_rates_that_the_cloud_enforces() {
     assert!((36.6..36.8).contains(&took), "{took} s");
     let counts = cloud.truth.world().calls().of(CALLER, Action("DescribeSpotFleetRequests"));
     assert_eq!((counts.calls, counts.throttled), (80, 0));
+}
+
+/// The queue that EventBridge fills, through the adapter.
+fn queue(loopback: &Loopback) -> AwsQueue {
+    loopback.aws.queue(&format!("{}/123456789012/muster-events", loopback.server.endpoint()))
+}
+
+/// Receives until nothing more is there.
+async fn received(loopback: &Loopback, queue: &AwsQueue) -> Vec<Message> {
+    let mut all = Vec::new();
+    loop {
+        let visibility = Duration::from_secs(30);
+        let more = loopback.drive(queue.receive(Duration::ZERO, visibility)).await.expect("messages");
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more);
+    }
+}
+
+#[tokio::test]
+async fn ec2_s_own_marks_are_what_the_world_says() {
+    let loopback = Loopback::new(spec()).await;
+    let fleet = loopback.fleet(Backend::SpotFleet).await.fleet_ref();
+    let instances = by_id(loopback.instances(&fleet).await);
+    assert_eq!(loopback.drive(loopback.aws.marks()).await, Ok(vec![]));
+    {
+        let mut world = loopback.truth.world();
+        assert!(world.interrupt(&instances[0].id));
+        assert!(world.schedule(
+            &instances[1].id,
+            ScheduledCode::InstanceRetirement,
+            Duration::from_secs(7200)
+        ));
+        assert!(world.schedule(&instances[2].id, ScheduledCode::SystemReboot, Duration::from_secs(3600)));
+    }
+    for minutes in [0, 1, 2] {
+        loopback.pass(Duration::from_secs(60 * minutes));
+        let mut shown = loopback.drive(loopback.aws.marks()).await.expect("marks");
+        let mut true_ones = loopback.truth.marks().await.expect("marks");
+        for marks in [&mut shown, &mut true_ones] {
+            marks.sort_by(|a, b| a.instance.cmp(&b.instance));
+        }
+        assert_eq!((shown.len(), shown), (3, true_ones), "after {minutes} minutes more");
+    }
+}
+
+#[tokio::test]
+async fn what_the_queue_says_of_a_fleet_s_life_can_all_be_read() {
+    let loopback = Loopback::new(spec()).await;
+    let fleets = [loopback.fleet(Backend::SpotFleet).await, loopback.fleet(Backend::Ec2Fleet).await];
+    let queue = queue(&loopback);
+    let before = received(&loopback, &queue).await;
+    assert!(before.iter().all(|message| eventbridge::read(&message.body, message.sent).is_ok()));
+    let spot = by_id(loopback.instances(&fleets[0].fleet_ref()).await);
+    {
+        let mut world = loopback.truth.world();
+        world.interrupt(&spot[0].id);
+        world.recommend_rebalance(&spot[1].id);
+        world.schedule(&spot[2].id, ScheduledCode::InstanceStop, Duration::from_secs(60));
+        // The fleet's own scale-in: its policy is to terminate.
+        let change = ModifyFleet { target: Some(5), ..ModifyFleet::default() };
+        world.modify_fleet(CALLER, Backend::Ec2Fleet, &fleets[1].id, change).expect("modified");
+    }
+    loopback.pass(Duration::from_secs(20));
+    let heard = received(&loopback, &queue).await;
+    let news: Vec<News> =
+        heard.iter().flat_map(|m| eventbridge::read(&m.body, m.sent).expect("it can be read")).collect();
+    let about = |kind| {
+        let of_kind = |news: &&News| matches!(news, News::Notice(notice) if notice.kind == kind);
+        news.iter().filter(of_kind).filter_map(News::instance).cloned().collect::<Vec<_>>()
+    };
+    assert!(about(NoticeKind::SpotInterruption).contains(&spot[0].id));
+    assert_eq!(about(NoticeKind::RebalanceRecommendation), [spot[1].id.clone()]);
+    assert_eq!(about(NoticeKind::ScheduledEvent), [spot[2].id.clone()]);
+    let given_back = about(NoticeKind::FleetScaleIn);
+    assert!(given_back.len() == 1 && about(NoticeKind::SpotInterruption).contains(&given_back[0]));
+    let changed = |news: &News| matches!(news, News::FleetChanged { fleet, .. } if *fleet == fleets[1].id);
+    assert!(news.iter().any(changed), "its modification: {news:?}");
+    // Nothing is gone before it is deleted, and nothing comes again after.
+    loopback.pass(Duration::from_secs(31));
+    let again = received(&loopback, &queue).await;
+    assert!(again.len() >= heard.len() && again.iter().all(|m| m.deliveries >= 1));
+    for ten in again.chunks(10) {
+        let receipts: Vec<_> = ten.iter().map(|message| message.receipt.clone()).collect();
+        assert_eq!(loopback.drive(queue.delete(&receipts)).await, Ok(vec![]));
+    }
+    assert_eq!(loopback.drive(queue.depth()).await, Ok(Depth::default()));
+}
+
+#[tokio::test]
+async fn a_long_poll_ends_when_a_message_comes_or_its_time_is_over() {
+    let loopback = Loopback::new(spec()).await;
+    let queue = queue(&loopback);
+    received(&loopback, &queue).await;
+    let began = loopback.clock.monotonic();
+    let wait = Duration::from_secs(20);
+    assert_eq!(loopback.drive(queue.receive(wait, wait)).await, Ok(vec![]));
+    assert_eq!(loopback.clock.monotonic() - began, wait, "longer than other calls may take");
+    let poll = async {
+        let sent = async {
+            loopback.server.send(["{}".to_owned()]);
+        };
+        tokio::join!(queue.receive(wait, wait), sent).0
+    };
+    assert_eq!(loopback.drive(poll).await.map(|messages| messages.len()), Ok(1));
+}
+
+#[tokio::test]
+async fn a_queue_that_is_not_there_is_told() {
+    let loopback = Loopback::new(spec()).await;
+    let queue = loopback.aws.queue("https://sqs.eu-west-1.amazonaws.com/123456789012/no-such-queue");
+    let error = loopback.drive(queue.depth()).await.expect_err("there is none");
+    assert_eq!(error.class, ErrorClass::NotFound, "{error}");
 }

@@ -22,12 +22,15 @@ pub(crate) enum Action {
     DescribeLaunchTemplateVersions,
     GetMetricData,
     DescribeScalableTargets,
+    ReceiveMessage,
+    DeleteMessageBatch,
+    GetQueueAttributes,
 }
 
 /// Whether a call changes something: decides what an answer that never came may mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Changes nothing; repeated freely.
+    /// Changes nothing, or the same however often it is sent; repeated freely.
     Read,
     /// Changes something; an answer that never came is `Unclear`.
     Write,
@@ -64,13 +67,19 @@ const fn write(action: Action, name: &'static str, rate: (u32, u32), use_: [&'st
     Facts { effect: Effect::Write, ..read(action, name, rate, use_) }
 }
 
+/// SQS sets no limit on a standard queue's calls. This is far above what reading fast needs, and bounds a bug.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+const fn of_queue(action: Action, name: &'static str, use_: [&'static str; 2]) -> Facts {
+    Facts { service: "sqs", ..read(action, name, (1000, 1000), use_) }
+}
+
 /// The actions in the order of [`Action`].
 ///
 /// EC2's rates: <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>. The page gives none for
 /// `DescribeFleetHistory`: it is taken to be as scarce as its Spot Fleet sibling. CloudWatch's rate:
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html>. Application Auto
 /// Scaling publishes none: what is used here is far below anything that was seen to be refused.
-pub(crate) const ACTIONS: [Facts; 17] = [
+pub(crate) const ACTIONS: [Facts; 20] = [
     read(
         Action::DescribeSpotFleetRequests,
         "DescribeSpotFleetRequests",
@@ -184,6 +193,18 @@ pub(crate) const ACTIONS: [Facts; 17] = [
         used_by: "scalable_targets",
         why: "refuse a Spot Fleet that another autoscaler already writes to",
     },
+    // What a lost answer had received comes again: that is how queues are.
+    of_queue(
+        Action::ReceiveMessage,
+        "ReceiveMessage",
+        ["receive", "hear EventBridge's notices from the queue"],
+    ),
+    of_queue(
+        Action::DeleteMessageBatch,
+        "DeleteMessageBatch",
+        ["delete", "remove notices that are taken care of"],
+    ),
+    of_queue(Action::GetQueueAttributes, "GetQueueAttributes", ["depth", "show how much waits in the queue"]),
 ];
 
 /// [`Action::facts`] relies on the order.
@@ -200,7 +221,7 @@ const _: () = {
 pub struct Permission {
     /// As in a policy: `ec2:DescribeFleets`.
     pub name: String,
-    /// The method of [`fleet::ports::Cloud`] or [`fleet::ports::Metrics`] that needs it.
+    /// The method of [`fleet::ports::Cloud`], [`fleet::ports::Metrics`] or [`fleet::ports::Queue`] that needs it.
     pub used_by: &'static str,
     /// What for.
     pub why: &'static str,
@@ -209,7 +230,8 @@ pub struct Permission {
 /// The permissions that muster needs, and no more.
 pub fn permissions() -> impl Iterator<Item = Permission> {
     ACTIONS.iter().map(|Facts { service, name, used_by, why, .. }| Permission {
-        name: format!("{service}:{name}"),
+        // IAM has no names for SQS's batches: who may delete a message may delete ten.
+        name: format!("{service}:{}", name.strip_suffix("Batch").unwrap_or(name)),
         used_by,
         why,
     })

@@ -5,6 +5,7 @@ use crate::config::{AwsConfig, Credentials};
 use crate::errors;
 use crate::governor::{Governor, Toll};
 use crate::launch::Known;
+use crate::queue::AwsQueue;
 use crate::transport::Transport;
 use crate::whole::WholeXml;
 use crate::{cloudwatch, ec2_fleet, history, instances, marks, prices, scalable, spot_fleet};
@@ -12,6 +13,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_applicationautoscaling as autoscaling;
 use aws_sdk_cloudwatch as cloudwatch_sdk;
 use aws_sdk_ec2 as ec2;
+use aws_sdk_sqs as sqs;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -28,6 +30,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Pages of one listing before it is given up: a service that pages without end must not hold us forever. With
 /// 1000 items a page this is a hundred times a region's quota of fleets.
@@ -55,6 +58,7 @@ pub(crate) struct InRegion {
     pub(crate) ec2: ec2::Client,
     pub(crate) cloudwatch: cloudwatch_sdk::Client,
     pub(crate) autoscaling: autoscaling::Client,
+    pub(crate) sqs: sqs::Client,
     pub(crate) known: Mutex<Known>,
     governor: Governor,
 }
@@ -73,6 +77,10 @@ impl Aws {
     #[must_use]
     pub fn for_region(&self, region: &Region) -> Self {
         Self { region: self.account.region(region), account: Arc::clone(&self.account) }
+    }
+    /// A queue of this region, by its URL. Nothing is asked of SQS before the first call.
+    pub fn queue(&self, url: &str) -> AwsQueue {
+        AwsQueue::new(Arc::clone(&self.region), url)
     }
     /// The region that this answers for.
     pub fn region(&self) -> &Region {
@@ -137,12 +145,17 @@ impl InRegion {
         if let Some(url) = endpoints.application_autoscaling() {
             autoscaling_config = autoscaling_config.endpoint_url(url);
         }
+        let mut sqs_config = sqs::config::Builder::from(&sdk);
+        if let Some(url) = endpoints.sqs() {
+            sqs_config = sqs_config.endpoint_url(url);
+        }
         Self {
             name: name.clone(),
             clock: Arc::clone(&account.clock),
             ec2: ec2::Client::from_conf(ec2_config.build()),
             cloudwatch: cloudwatch_sdk::Client::from_conf(cloudwatch_config.build()),
             autoscaling: autoscaling::Client::from_conf(autoscaling_config.build()),
+            sqs: sqs::Client::from_conf(sqs_config.build()),
             known: Mutex::default(),
             governor: Governor::new(&account.config, name, Arc::clone(&account.clock)),
         }
@@ -155,11 +168,42 @@ impl InRegion {
         Sent: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + Error + 'static,
     {
+        self.call_longer(action, toll, Duration::ZERO, send).await
+    }
+
+    /// One call that the service answers when it has something to say, after `wait` at the latest: each attempt
+    /// and the whole may take that much longer.
+    pub(crate) async fn call_that_waits<T, E, F, Sent>(
+        &self,
+        action: Action,
+        wait: Duration,
+        send: F,
+    ) -> Result<T, ApiError>
+    where
+        F: Fn() -> Sent,
+        Sent: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        self.call_longer(action, Toll::None, wait, send).await
+    }
+
+    async fn call_longer<T, E, F, Sent>(
+        &self,
+        action: Action,
+        toll: Toll,
+        wait: Duration,
+        send: F,
+    ) -> Result<T, ApiError>
+    where
+        F: Fn() -> Sent,
+        Sent: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + Error + 'static,
+    {
         let attempt = || {
             let sent = send();
             async move { sent.await.map_err(|failure| errors::classify(action, &failure)) }
         };
-        self.governor.call(action, toll, attempt).await
+        self.governor.call(action, toll, wait, attempt).await
     }
 
     /// A whole listing, page by page.

@@ -52,6 +52,8 @@ pub struct Endpoints {
     pub cloudwatch: Option<String>,
     /// Application Auto Scaling.
     pub application_autoscaling: Option<String>,
+    /// SQS. Where a queue's URL points does not matter.
+    pub sqs: Option<String>,
     /// STS: where web identities and roles are turned into credentials.
     pub sts: Option<String>,
 }
@@ -69,6 +71,9 @@ impl Endpoints {
     }
     pub(crate) fn application_autoscaling(&self) -> Option<&str> {
         self.application_autoscaling.as_deref().or(self.all.as_deref())
+    }
+    pub(crate) fn sqs(&self) -> Option<&str> {
+        self.sqs.as_deref().or(self.all.as_deref())
     }
     pub(crate) fn sts(&self) -> Option<&str> {
         self.sts.as_deref().or(self.all.as_deref())

@@ -110,11 +110,29 @@ const AUTOSCALING: &[Row] = &[
     ("ObjectNotFoundException", Meaning::NotFound),
 ];
 
+/// SQS's own codes, in the spellings of both its protocols.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
+const SQS: &[Row] = &[
+    ("AWS.SimpleQueueService.NonExistentQueue", Meaning::NotFound),
+    ("AWS.SimpleQueueService.QueueDeletedRecently", Meaning::Conflict),
+    ("AWS.SimpleQueueService.UnsupportedOperation", Meaning::Malformed),
+    ("InvalidSecurity", Meaning::Denied),
+    ("KMS.AccessDeniedException", Meaning::Denied),
+    ("KMS.ThrottlingException", Meaning::Throttled),
+    ("KmsAccessDenied", Meaning::Denied),
+    ("KmsThrottled", Meaning::Throttled),
+    // 120,000 messages are received and not deleted.
+    ("OverLimit", Meaning::Throttled),
+    ("QueueDoesNotExist", Meaning::NotFound),
+    ("RequestThrottled", Meaning::Throttled),
+];
+
 /// What a code means, by the tables, then by the endings that EC2 keeps to.
 fn meaning_of_code(service: &str, code: &str) -> Option<Meaning> {
     let own = match service {
         "ec2" => EC2,
         "cloudwatch" => CLOUDWATCH,
+        "sqs" => SQS,
         _ => AUTOSCALING,
     };
     let listed = own.iter().chain(COMMON).find(|(known, _)| *known == code);
@@ -294,6 +312,9 @@ mod tests {
             (Action::ModifyFleet, "MissingParameter", "malformed"),
             (Action::GetMetricData, "InvalidParameterValueException", "malformed"),
             (Action::DescribeScalableTargets, "ObjectNotFoundException", "not_found"),
+            (Action::ReceiveMessage, "AWS.SimpleQueueService.NonExistentQueue", "not_found"),
+            (Action::ReceiveMessage, "OverLimit", "throttled"),
+            (Action::DeleteMessageBatch, "AccessDenied", "denied"),
         ] {
             assert_eq!(class(action, code), Some(expected), "{code} of {action:?}");
         }
@@ -310,12 +331,12 @@ mod tests {
 
     #[test]
     fn no_code_is_listed_twice_and_each_table_is_in_order() {
-        for table in [EC2, CLOUDWATCH, AUTOSCALING, COMMON] {
+        for table in [EC2, CLOUDWATCH, AUTOSCALING, SQS, COMMON] {
             for pair in table.windows(2) {
                 assert!(pair[0].0 < pair[1].0, "{} stands before {}", pair[0].0, pair[1].0);
             }
         }
-        for own in [EC2, CLOUDWATCH, AUTOSCALING] {
+        for own in [EC2, CLOUDWATCH, AUTOSCALING, SQS] {
             for (code, _) in own {
                 assert!(COMMON.iter().all(|(common, _)| common != code), "{code} is in two tables");
             }

@@ -65,21 +65,34 @@ impl Governor {
 
     /// Makes a call: waits until the budget allows it, bounds each attempt, repeats what is safe to repeat.
     ///
+    /// * `wait`: how much longer than others the call may take, each attempt and the whole.
     /// * `attempt`: one request on the wire, its failure already classified.
     ///
     /// Repeated: `Throttled` (nothing was done) and `Transient` (nothing can have been done, or nothing is
     /// changed by it). All else is final, `Unclear` first of all. When the budget would keep the call waiting
     /// beyond its deadline, it is refused as `Throttled` at once, without being sent.
-    pub(crate) async fn call<T, F, Sent>(&self, action: Action, toll: Toll, attempt: F) -> Result<T, ApiError>
+    pub(crate) async fn call<T, F, Sent>(
+        &self,
+        action: Action,
+        toll: Toll,
+        wait: Duration,
+        attempt: F,
+    ) -> Result<T, ApiError>
     where
         F: Fn() -> Sent,
         Sent: Future<Output = Result<T, ApiError>>,
     {
         let span = tracing::debug_span!("aws", operation = action.facts().name);
-        self.repeat(action, toll, attempt).instrument(span).await
+        self.repeat(action, toll, wait, attempt).instrument(span).await
     }
 
-    async fn repeat<T, F, Sent>(&self, action: Action, toll: Toll, attempt: F) -> Result<T, ApiError>
+    async fn repeat<T, F, Sent>(
+        &self,
+        action: Action,
+        toll: Toll,
+        wait: Duration,
+        attempt: F,
+    ) -> Result<T, ApiError>
     where
         F: Fn() -> Sent,
         Sent: Future<Output = Result<T, ApiError>>,
@@ -88,7 +101,7 @@ impl Governor {
             Effect::Read => (self.timeouts.read_attempt, self.timeouts.read_deadline),
             Effect::Write => (self.timeouts.write_attempt, self.timeouts.write_deadline),
         };
-        let deadline = self.clock.monotonic() + deadline;
+        let (limit, deadline) = (limit + wait, self.clock.monotonic() + deadline + wait);
         let mut attempts = 0;
         loop {
             self.admit(action, toll, deadline).await?;
@@ -275,7 +288,7 @@ mod tests {
                 let failure = failure.map(|class| errors::local(*class, action, "scripted"));
                 async move { failure.map_or(Ok(number), Err) }
             };
-            governor.call(action, Toll::None, attempt).await
+            governor.call(action, Toll::None, Duration::ZERO, attempt).await
         });
         let outcome = loop {
             tokio::select! {
@@ -347,7 +360,8 @@ mod tests {
         config.timeouts.write_attempt = Duration::from_millis(20);
         let governor = Governor::new(&config, &config.region, Arc::new(clock.clone()));
         let never = || std::future::pending::<Result<(), ApiError>>();
-        let error = governor.call(WRITE, Toll::None, never).await.expect_err("nobody answers");
+        let error =
+            governor.call(WRITE, Toll::None, Duration::ZERO, never).await.expect_err("nobody answers");
         assert_eq!(error.class, ErrorClass::Unclear);
         assert_eq!(error.message, "no whole answer within 20ms");
     }
@@ -397,16 +411,17 @@ mod tests {
         let governor = governor(&clock);
         let answer = || async { Ok::<_, ApiError>(()) };
         governor
-            .call(Action::TerminateInstances, Toll::Instances(500), answer)
+            .call(Action::TerminateInstances, Toll::Instances(500), Duration::ZERO, answer)
             .await
             .expect("the bucket is full");
         // 10 a second come back, and a write may take 8 s.
-        let refused = governor.call(Action::TerminateInstances, Toll::Instances(100), answer).await;
+        let refused =
+            governor.call(Action::TerminateInstances, Toll::Instances(100), Duration::ZERO, answer).await;
         let class = refused.expect_err("the budget is used up").class;
         assert_eq!(class, ErrorClass::Throttled { retry_after: Some(Duration::from_secs(10)) });
         clock.advance_to(Duration::from_secs(10));
         governor
-            .call(Action::TerminateInstances, Toll::Instances(100), answer)
+            .call(Action::TerminateInstances, Toll::Instances(100), Duration::ZERO, answer)
             .await
             .expect("it has come back");
     }
@@ -417,7 +432,10 @@ mod tests {
         let ready = || governor.locked().actions[READ.index()].ready(1, Duration::ZERO);
         assert_eq!(ready(), Duration::ZERO);
         let refused = || async { Err::<(), _>(errors::local(MUCH_LATER, READ, "scripted")) };
-        governor.call(READ, Toll::None, refused).await.expect_err("refused beyond the deadline");
+        governor
+            .call(READ, Toll::None, Duration::ZERO, refused)
+            .await
+            .expect_err("refused beyond the deadline");
         assert_eq!(ready().as_millis(), 666, "the next caller waits for AWS's bucket to refill");
     }
 

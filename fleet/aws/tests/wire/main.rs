@@ -5,4 +5,5 @@ mod describe;
 mod failures;
 mod identity;
 mod metrics;
+mod notices;
 mod stub;
