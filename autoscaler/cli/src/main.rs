@@ -11,6 +11,7 @@ mod lab;
 mod log;
 mod out;
 mod render;
+mod services;
 
 use clap::Parser;
 use exit::Exit;

@@ -29,6 +29,10 @@ pub struct DaemonConfig {
     pub write_deadline: Duration,
     /// How long a graceful stop may take.
     pub stop_deadline: Duration,
+    /// The Nomad whose clients the fleets' instances are; `None`: there is none.
+    pub nomad: Option<autoscaler_nomad::Nomad>,
+    /// The Consul that says which of several autoscalers leads; `None`: this is the only one.
+    pub consul: Option<autoscaler_consul::Consul>,
 }
 
 impl Default for DaemonConfig {
@@ -46,6 +50,8 @@ impl Default for DaemonConfig {
             read_deadline: Duration::from_secs(90),
             write_deadline: Duration::from_secs(30),
             stop_deadline: Duration::from_secs(10),
+            nomad: None,
+            consul: None,
         }
     }
 }

@@ -3,14 +3,18 @@
 use crate::config::{Connect, DaemonConfig, StartError};
 use crate::effects::{Calls, Tools};
 use crate::handle::Handle;
+use crate::hooks::Hooks;
 use crate::idle::Activity;
+use crate::leadership::Leadership;
+use crate::ledgers::{Halves, Ledgers};
 use crate::logbook::Logbook;
 use crate::metrics::Metrics;
 use crate::named::Named;
+use crate::nodes;
 use crate::policies::{self, Loaded, Reading, Watcher};
 use crate::queue::{Envelope, Happened};
 use crate::recorder::{Beginning, Recorder, ThreadEnd};
-use crate::runtime::{Ended, Inlets, Runtime};
+use crate::runtime::{Ended, Inlets, Leads, Runtime};
 use autoscaler_engine::{Engine, Entry};
 use autoscaler_policy::Problems;
 use fleet::ports::Clock;
@@ -65,7 +69,11 @@ impl Daemon {
             happened_in.clone(),
             Arc::clone(&activity),
         )?;
-        let engine = restore(config.engine.clone(), restored).await;
+        let mut engine_config = config.engine.clone();
+        engine_config.nomad = config.nomad.is_some();
+        engine_config.lease_needed = config.consul.is_some();
+        engine_config.shared_ledger = config.consul.is_some();
+        let engine = restore(engine_config, restored).await;
         let fleets = set.fleets.len();
         let first = Happened::PoliciesLoaded(set.fleets);
         // The engine's task does not run yet, and cannot have ended.
@@ -83,7 +91,23 @@ impl Daemon {
         };
         let mut tasks = Named::default();
         tasks.spawn("policy watcher", watcher.run());
-        let tools = Tools::new(connect, Arc::clone(&clock), config.read_deadline, config.write_deadline);
+        if let Some(nomad) = &config.nomad {
+            let follower = nomad.follow(Arc::clone(&clock));
+            tasks
+                .spawn("nomad's events", nodes::follow(follower, happened_in.clone(), Arc::clone(&activity)));
+        }
+        let hooks = Hooks::default();
+        let mut tools = Tools::new(connect, Arc::clone(&clock), config.read_deadline, config.write_deadline)
+            .emptying(config.nomad, hooks.clone());
+        let leads = config.consul.map(|consul| {
+            let leadership = Leadership::new(consul.clone(), Arc::clone(&clock));
+            let (ledgers, writer) = Ledgers::new(consul, leadership.session(), happened_in.clone());
+            tasks.spawn("ledgers", writer);
+            Leads { leadership, ledgers, halves: Halves::default() }
+        });
+        if let Some(Leads { leadership, ledgers, .. }) = &leads {
+            tools = tools.fenced(leadership.fence(), ledgers.clone());
+        }
         let metrics = Metrics::new();
         let runtime = Runtime {
             engine,
@@ -99,6 +123,8 @@ impl Daemon {
             ordered: std::collections::BTreeMap::new(),
             stopping: stopping_in,
             stop_deadline: config.stop_deadline,
+            hooks,
+            leads,
         };
         let handle = Handle {
             asks,

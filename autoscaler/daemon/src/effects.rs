@@ -1,11 +1,17 @@
 //! Carrying out calls: each in a task of its own, a few of a kind at a time, none for ever.
 
 use crate::config::{Connect, RegionPorts};
+use crate::hooks::Hooks;
 use crate::idle::{Activity, Busy, Call, TrackedClock};
+use crate::ledgers::Ledgers;
+use crate::nodes::Nodes;
 use crate::prometheus::{Options, Prometheus};
+use autoscaler_core::DrainBy;
 use autoscaler_engine::{Answer, CallId, MetricsRequest, NotSent, Permit, Read, Write};
+use autoscaler_leader::Fence;
+use autoscaler_nomad::Nomad;
 use fleet::ports::Clock;
-use fleet::{ApiError, ErrorClass, Region};
+use fleet::{ApiError, ErrorClass, FleetName, Region};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
@@ -20,6 +26,9 @@ const READS: usize = 8;
 /// As many writes as the engine ever has in flight in a region: a write's permit must not run out in a queue.
 const WRITES: usize = 20;
 
+/// Nodes that hooks empty at a time: as many as a burst of interruptions may take.
+const HOOKS: usize = 64;
+
 /// Calls that wait for each other, and for no others: a slow metrics service delays no describe, a slow region no
 /// other one, and no read a write.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,13 +37,20 @@ enum Lane {
     Writes(Region),
     Cloudwatch(Region),
     Prometheus(String),
+    /// Nomad, and what is left to the next leader in Consul.
+    Services,
+    /// Telling Nomad about nodes: never behind a call to EC2 that hangs.
+    Nodes,
+    /// Hooks run for minutes.
+    Hooks,
 }
 
 impl Lane {
     const fn width(&self) -> usize {
         match self {
-            Self::Writes(_) => WRITES,
-            Self::Reads(_) | Self::Cloudwatch(_) | Self::Prometheus(_) => READS,
+            Self::Writes(_) | Self::Nodes => WRITES,
+            Self::Hooks => HOOKS,
+            Self::Reads(_) | Self::Cloudwatch(_) | Self::Prometheus(_) | Self::Services => READS,
         }
     }
 }
@@ -49,7 +65,10 @@ enum Job {
 impl Job {
     fn lane(&self) -> Lane {
         match self {
+            Self::Write { write: Write::Drain { node, .. }, .. } if node.by == DrainBy::Hook => Lane::Hooks,
+            Self::Write { write, .. } if is_of_node(write) => Lane::Nodes,
             Self::Write { region, .. } => Lane::Writes(region.clone()),
+            Self::Read { read: Read::Nodes { .. } | Read::Ledgers { .. }, .. } => Lane::Services,
             Self::Read { read: Read::Metrics(MetricsRequest::Prometheus { address, .. }), .. } => {
                 Lane::Prometheus(address.clone())
             }
@@ -100,6 +119,14 @@ impl Job {
                 }
             },
         }
+    }
+}
+
+/// Whether a write is about a node or a group, not a fleet.
+const fn is_of_node(write: &Write) -> bool {
+    match write {
+        Write::Cordon(_) | Write::Drain { .. } | Write::Restore(_) | Write::ScaleGroup { .. } => true,
+        Write::Modify { .. } | Write::Terminate { .. } => false,
     }
 }
 
@@ -219,6 +246,11 @@ pub(crate) struct Tools {
     write_deadline: Duration,
     regions: std::sync::Mutex<BTreeMap<Region, Arc<OnceCell<RegionPorts>>>>,
     prometheus: std::sync::Mutex<BTreeMap<(String, Option<String>), Prometheus>>,
+    nodes: Nodes,
+    /// Where the next leader looks; `None` where there is no next one.
+    ledgers: Option<Ledgers>,
+    /// FENCE, where several may lead.
+    fence: Fence,
 }
 
 impl Tools {
@@ -229,14 +261,38 @@ impl Tools {
         write_deadline: Duration,
     ) -> Self {
         let (regions, prometheus) = Default::default();
-        Self { connect, clock, read_deadline, write_deadline, regions, prometheus }
+        let nodes = Nodes::new(None, Hooks::default());
+        let (ledgers, fence) = (None, Fence::open());
+        Self { connect, clock, read_deadline, write_deadline, regions, prometheus, nodes, ledgers, fence }
+    }
+
+    /// With what nodes are seen and emptied.
+    pub(crate) fn emptying(self, nomad: Option<Nomad>, hooks: Hooks) -> Self {
+        Self { nodes: Nodes::new(nomad, hooks), ..self }
+    }
+
+    /// As one of several: no write is begun where `fence` is closed, and ledgers are read.
+    pub(crate) fn fenced(self, fence: Fence, ledgers: Ledgers) -> Self {
+        Self { fence, ledgers: Some(ledgers), ..self }
     }
 
     /// Makes one call within its deadline, which is on the host's time: it is there for what hangs, and what hangs
     /// does so whatever the world's clock says.
     async fn carry_out(self: Arc<Self>, job: Job) -> Answer {
         let (work, deadline): (Pin<Box<dyn Future<Output = Answer> + Send>>, _) = match &job {
+            Job::Read { read: Read::Nodes { groups }, .. } => {
+                (Box::pin(async { Answer::Nodes(self.nodes.look(groups).await) }), self.read_deadline)
+            }
+            Job::Read { read: Read::Ledgers { fleets }, .. } => {
+                (Box::pin(self.read_ledgers(&job, fleets)), self.read_deadline)
+            }
             Job::Read { region, read } => (Box::pin(self.read(&job, region, read)), self.read_deadline),
+            Job::Write { write, permit, .. } if is_of_node(write) => {
+                let hook = job.lane() == Lane::Hooks;
+                // A hook has bounds of its own, which follow from its deadline.
+                let deadline = if hook { Duration::from_secs(2 * 86_400) } else { self.write_deadline };
+                (Box::pin(self.write_node(write, *permit)), deadline)
+            }
             Job::Write { region, write, permit } => {
                 (Box::pin(self.write(&job, region, write, *permit)), self.write_deadline)
             }
@@ -300,9 +356,8 @@ impl Tools {
             // Nothing was sent.
             Err(error) => return job.refused(error),
         };
-        // FENCE: the last thing before the call. A process that was frozen in between wakes up here.
-        if self.clock.monotonic() > permit.not_after {
-            return Answer::NotSent(NotSent::Expired);
+        if let Some(why) = self.forbidden(permit) {
+            return Answer::NotSent(why);
         }
         match write {
             Write::Modify { fleet, change } => Answer::Modified(cloud.modify(fleet, *change).await),
@@ -310,6 +365,29 @@ impl Tools {
             Write::Cordon(_) | Write::Drain { .. } | Write::Restore(_) | Write::ScaleGroup { .. } => {
                 job.failed("told to the wrong service")
             }
+        }
+    }
+
+    /// FENCE: asked as the last thing before a write. A process that was frozen in between wakes up here.
+    fn forbidden(&self, permit: Permit) -> Option<NotSent> {
+        let now = self.clock.monotonic();
+        if !self.fence.may_write(now) {
+            return Some(NotSent::Fenced);
+        }
+        (now > permit.not_after).then_some(NotSent::Expired)
+    }
+
+    async fn write_node(&self, write: &Write, permit: Permit) -> Answer {
+        match self.forbidden(permit) {
+            Some(why) => Answer::NotSent(why),
+            None => Answer::Done(self.nodes.write(write, self.clock.wall()).await),
+        }
+    }
+
+    async fn read_ledgers(&self, job: &Job, fleets: &[FleetName]) -> Answer {
+        match &self.ledgers {
+            Some(ledgers) => Answer::Ledgers(ledgers.read(fleets).await),
+            None => job.failed("there is no other leader"),
         }
     }
 

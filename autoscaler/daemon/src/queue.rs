@@ -50,8 +50,20 @@ pub(crate) enum OrderError {
 /// Something that the daemon itself brought about.
 #[derive(Debug)]
 pub(crate) enum Happened {
-    Recorded { batch: BatchId, result: Result<(), String> },
+    Recorded {
+        batch: BatchId,
+        result: Result<(), String>,
+    },
     PoliciesLoaded(Vec<FleetPolicy>),
-    PoliciesRejected { problems: String },
+    PoliciesRejected {
+        problems: String,
+    },
+    /// What a leader keeps for the next one is in Consul, or not.
+    LedgersWritten {
+        batch: BatchId,
+        result: Result<(), String>,
+    },
+    /// Something moved in Nomad.
+    NodesMoved,
     Stop,
 }

@@ -2,7 +2,10 @@
 //! be done. It never waits for anything but the next thing that happens.
 
 use crate::effects::Calls;
+use crate::hooks::Hooks;
 use crate::idle::{Activity, Busy, Sleep};
+use crate::leadership::Leadership;
+use crate::ledgers::{Halves, Ledgers};
 use crate::logbook::Logbook;
 use crate::metrics::Metrics;
 use crate::named::{Named, TaskEnd};
@@ -15,6 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::sync::{oneshot, watch};
+
+/// How long giving leadership up may take at a stop.
+const RESIGN_WITHIN: Duration = Duration::from_secs(3);
 
 /// How a daemon ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,17 +61,30 @@ pub(crate) struct Runtime {
     /// Told when the stop begins.
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) stop_deadline: Duration,
+    /// The hooks of the policies in force.
+    pub(crate) hooks: Hooks,
+    /// Where several may lead: whether we do, and what we leave to the next.
+    pub(crate) leads: Option<Leads>,
+}
+
+/// What being one of several takes.
+pub(crate) struct Leads {
+    pub(crate) leadership: Leadership,
+    pub(crate) ledgers: Ledgers,
+    pub(crate) halves: Halves,
 }
 
 /// Something that happened, of whatever kind.
 enum Next {
     Event(Event),
     Ask(Ask),
+    Election(autoscaler_leader::Event),
 }
 
 impl Runtime {
     /// Runs until the engine has stopped.
     pub(crate) async fn run(mut self) -> Ended {
+        self.elect(autoscaler_leader::Event::Timer);
         while !*self.stopping.borrow() {
             self.turn().await;
         }
@@ -75,6 +94,11 @@ impl Runtime {
             Ok(()) => Ended::Stopped,
             Err(_) => Ended::CutOff,
         };
+        if let Some(leads) = &mut self.leads {
+            // Nothing of ours is in flight any more, or its outcome is nobody's: the next may lead at once. Where
+            // Consul does not answer the lock runs out by itself.
+            let _ = tokio::time::timeout(RESIGN_WITHIN, leads.leadership.resign()).await;
+        }
         let in_time = ended == Ended::Stopped;
         tracing::info!(in_time, calls = self.calls.len(), "stopped");
         ended
@@ -91,6 +115,7 @@ impl Runtime {
         let effects = match next {
             Next::Event(event) => self.take_in(event, now),
             Next::Ask(ask) => self.answer(ask, now),
+            Next::Election(event) => self.elect_now(event, now),
         };
         let mut stopped = false;
         for effect in effects {
@@ -108,10 +133,16 @@ impl Runtime {
                 // must not keep the engine from its cycle.
                 biased;
                 Some(Envelope { what, busy }) = self.inlets.happened.recv() => {
-                    return (Next::Event(event_of(what)), busy);
+                    // The first of two halves is nothing yet.
+                    if let Some(event) = self.event_of(what) {
+                        return (Next::Event(event), busy);
+                    }
                 }
                 ended = self.calls.next() => {
                     return (Next::Event(Event::Answered { call: ended.call, answer: ended.answer }), ended.busy);
+                }
+                event = next_of_election(&mut self.leads) => {
+                    return (Next::Election(event), self.activity.begin());
                 }
                 busy = wait_for(&mut self.wake) => {
                     self.wake = None;
@@ -136,6 +167,7 @@ impl Runtime {
                     let _ = reply.send(result.as_ref().map_err(not_journaled).copied());
                 }
             }
+            Event::PoliciesLoaded(fleets) => self.hooks.set(fleets),
             Event::Stop => {
                 tracing::info!("began to stop");
                 self.stopping.send_replace(true);
@@ -181,7 +213,11 @@ impl Runtime {
                 Logbook::write(&region, &write);
                 self.calls.write(call, region, write, permit);
             }
-            Effect::Record { batch, durable, entries, ledgers: _ } => {
+            Effect::Record { batch, durable, entries, ledgers } => {
+                if let Some(leads) = self.leads.as_mut().filter(|_| !ledgers.is_empty()) {
+                    leads.halves.expect(batch);
+                    leads.ledgers.write(batch, ledgers, self.activity.begin());
+                }
                 self.metrics.count(&entries);
                 self.logbook.note(&entries, &self.engine);
                 self.recorder.record(batch, durable, entries);
@@ -195,12 +231,43 @@ impl Runtime {
     }
 }
 
-fn event_of(happened: Happened) -> Event {
-    match happened {
-        Happened::Recorded { batch, result } => Event::Recorded { batch, result },
-        Happened::PoliciesLoaded(fleets) => Event::PoliciesLoaded(fleets),
-        Happened::PoliciesRejected { problems } => Event::PoliciesRejected { problems },
-        Happened::Stop => Event::Stop,
+impl Runtime {
+    /// What the engine is to be told of it; `None` where that is not known yet.
+    fn event_of(&mut self, happened: Happened) -> Option<Event> {
+        Some(match happened {
+            Happened::Recorded { batch, result } | Happened::LedgersWritten { batch, result } => {
+                let whole = match &mut self.leads {
+                    Some(leads) => leads.halves.came(batch, result),
+                    None => Some(result),
+                };
+                Event::Recorded { batch, result: whole? }
+            }
+            Happened::NodesMoved => Event::NodesMoved,
+            Happened::PoliciesLoaded(fleets) => Event::PoliciesLoaded(fleets),
+            Happened::PoliciesRejected { problems } => Event::PoliciesRejected { problems },
+            Happened::Stop => Event::Stop,
+        })
+    }
+
+    /// Something happened to the elector, or it begins.
+    fn elect(&mut self, event: autoscaler_leader::Event) {
+        let now = Now { wall: self.clock.wall(), monotonic: self.clock.monotonic() };
+        for effect in self.elect_now(event, now) {
+            self.carry_out(effect);
+        }
+    }
+
+    fn elect_now(&mut self, event: autoscaler_leader::Event, now: Now) -> Vec<Effect> {
+        let lease = self.leads.as_mut().and_then(|leads| leads.leadership.handle(event));
+        lease.map_or_else(Vec::new, |lease| self.engine.handle(lease, now))
+    }
+}
+
+/// Waits for what happens to the elector; for ever where there is none.
+async fn next_of_election(leads: &mut Option<Leads>) -> autoscaler_leader::Event {
+    match leads {
+        Some(leads) => leads.leadership.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -49,10 +49,11 @@ pub use config::{Config, Now, Planner};
 pub use effect::{BatchId, CallId, Effect, MetricsRequest, NodeRef, Permit, PrometheusQuery, Read, Write};
 pub use engine::Engine;
 pub use event::{Answer, Blocked, Command, CommandError, Event, NodesSeen, NotSent, Order, Rejection};
-pub use news::NoticesHeard;
 pub use metrics::{CallCount, EngineMetrics};
+pub use news::NoticesHeard;
 pub use record::{
-    Cause, Checkpoint, Cycle, Entry, FleetDelta, InstanceSeen, Ledger, Operation, Outcome, Override, Record, Withheld,
+    Cause, Checkpoint, Cycle, Entry, FleetDelta, InstanceSeen, Ledger, Operation, Outcome, Override, Record,
+    Withheld,
 };
 pub use replay::{Differs, Divergence, Replayed, explain_at, replay};
 pub use state::{Known, State};

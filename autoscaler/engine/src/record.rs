@@ -3,9 +3,7 @@
 //! All of it survives `postcard`: no untagged, flattened or skipped fields.
 
 use crate::{Command, CompactSample, NotSent, State};
-use autoscaler_core::{
-    Action, FailingRead, GroupCount, Memory, Pause, Plan, Policy, PoolTrouble,
-};
+use autoscaler_core::{Action, FailingRead, GroupCount, Memory, Pause, Plan, Policy, PoolTrouble};
 use fleet::{
     Activity, CapacityUnits, ErrorClass, ExcessCapacity, FleetId, FleetName, FleetState, FleetView, Health,
     InstanceId, InstanceState, NodeId, NodeView, Notice, Pool, Resources, Timestamp, UsdPerHour, Utilization,

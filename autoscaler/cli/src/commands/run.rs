@@ -4,11 +4,13 @@ use crate::aws::{Metadata, Where};
 use crate::exit::{Exit, Failure, OrExit, Outcome};
 use crate::log::Log;
 use crate::out::{self, Terminal};
+use crate::services::{ConsulArgs, NomadArgs};
 use autoscaler::http::{Access, Limits, TokenFile};
 use autoscaler::policies::{self, Loaded};
 use autoscaler::{Daemon, DaemonConfig, Ended, Signals, StartError};
 use fleet::InstanceId;
 use fleet_clock::SystemClock;
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,6 +66,14 @@ pub struct Args {
     own_instance: Option<InstanceId>,
     #[command(flatten)]
     metadata: Metadata,
+    /// Where the other autoscalers and people reach this one, as the lock in Consul says while it leads; the address
+    /// of --listen otherwise.
+    #[arg(long, value_name = "ADDRESS")]
+    advertise: Option<String>,
+    #[command(flatten)]
+    nomad: NomadArgs,
+    #[command(flatten)]
+    consul: ConsulArgs,
     #[command(flatten)]
     log: Log,
 }
@@ -98,7 +108,12 @@ impl Args {
             own_instance,
             ..autoscaler_engine::Config::default()
         };
+        let holder = self.advertise.clone().unwrap_or_else(|| self.listen.to_string());
+        // Chance, so that no start of this process is taken for another.
+        let start = format!("muster-autoscaler-{:016x}", RandomState::new().hash_one(std::process::id()));
         let config = DaemonConfig {
+            nomad: self.nomad.connect()?,
+            consul: self.consul.connect(&holder, &start)?,
             policies: self.policies,
             state: Some(self.state),
             journal: autoscaler_journal::Limits {

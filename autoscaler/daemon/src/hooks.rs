@@ -1,0 +1,229 @@
+//! An operator's own way to empty a node: a program, or an address.
+
+use autoscaler_policy::{DrainHook, FleetPolicy};
+use fleet::{ApiError, ErrorClass, FleetName, InstanceId, Timestamp};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+use tokio::sync::oneshot;
+
+/// How long after the deadline a hook is waited for: what it told to stop at the deadline ends meanwhile.
+const GRACE: Duration = Duration::from_secs(60);
+/// How often an address that says "not yet" is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// For one request.
+const REQUEST: Duration = Duration::from_secs(10);
+/// What is kept of a failing program's last words.
+const WORDS: usize = 1024;
+/// Where programs are looked for that a hook's program starts: its own environment is otherwise empty.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What a hook is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Order {
+    pub(crate) fleet: FleetName,
+    pub(crate) instance: InstanceId,
+    #[serde(serialize_with = "as_text")]
+    pub(crate) deadline: Timestamp,
+    pub(crate) cause: &'static str,
+}
+
+fn as_text<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
+}
+
+/// The hooks of all fleets, and those that run. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    of: Arc<Mutex<BTreeMap<FleetName, DrainHook>>>,
+    running: Arc<Mutex<BTreeMap<InstanceId, oneshot::Sender<()>>>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere leaves nothing half done in here.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hooks {
+    /// The hooks of these policies, in place of those before.
+    pub(crate) fn set(&self, fleets: &[FleetPolicy]) {
+        let hook = |fleet: &FleetPolicy| Some((fleet.name.clone(), fleet.drain_hook.clone()?));
+        *locked(&self.of) = fleets.iter().filter_map(hook).collect();
+    }
+
+    /// Runs the hook of a fleet until it says that the instance is empty, or until a while after the deadline.
+    ///
+    /// A second run for an instance ends the first. `Transient`: it failed, or did not say so in time.
+    pub(crate) async fn run(&self, order: Order, now: Timestamp) -> Result<(), ApiError> {
+        let hook = locked(&self.of).get(&order.fleet).cloned();
+        let Some(hook) = hook else {
+            return Err(failed(ErrorClass::Denied, "the fleet has no hook (any more)"));
+        };
+        let (ended, end) = oneshot::channel();
+        let instance = order.instance.clone();
+        // Dropping the sender of a run before ends that one.
+        locked(&self.running).insert(instance.clone(), ended);
+        let within = order.deadline.since(now) + GRACE;
+        let work = async {
+            match &hook {
+                DrainHook::Command(command) => run_command(command, &order).await,
+                DrainHook::Webhook { url, token_file } => ask(url, token_file.as_deref(), &order).await,
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = tokio::time::timeout(within, work) => {
+                outcome.unwrap_or_else(|_| Err(failed(ErrorClass::Transient, "did not end in time")))
+            }
+            _ = end => return Err(failed(ErrorClass::Conflict, "was ended: the instance stays, or is drained anew")),
+        };
+        locked(&self.running).remove(&instance);
+        outcome
+    }
+
+    /// Ends the hook that empties an instance, if one runs.
+    pub(crate) fn end(&self, instance: &InstanceId) {
+        locked(&self.running).remove(instance);
+    }
+}
+
+fn failed(class: ErrorClass, words: &str) -> ApiError {
+    ApiError::new(class, "hook", "drain", None, words)
+}
+
+async fn run_command(command: &[String], order: &Order) -> Result<(), ApiError> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(failed(ErrorClass::Malformed, "names no program"));
+    };
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", PATH)
+        .env("MUSTER_FLEET", order.fleet.as_str())
+        .env("MUSTER_INSTANCE", order.instance.as_str())
+        .env("MUSTER_DEADLINE", order.deadline.to_string())
+        .env("MUSTER_CAUSE", order.cause)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| failed(ErrorClass::Transient, &format!("cannot start {program}: {error}")))?;
+    let words = child.stderr.take();
+    let (status, words) = tokio::join!(child.wait(), last_words(words));
+    let status = status.map_err(|error| failed(ErrorClass::Transient, &error.to_string()))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(failed(ErrorClass::Transient, &format!("{program} ended with {status}: {}", words.trim())))
+}
+
+/// The end of what a program says, however much it says.
+async fn last_words(stderr: Option<tokio::process::ChildStderr>) -> String {
+    let Some(mut stderr) = stderr else { return String::new() };
+    let (mut kept, mut chunk) = (Vec::new(), [0_u8; 4096]);
+    while let Ok(read @ 1..) = stderr.read(&mut chunk).await {
+        kept.extend_from_slice(&chunk[..read]);
+        let from = kept.len().saturating_sub(WORDS);
+        kept.drain(..from);
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+async fn ask(url: &str, token_file: Option<&str>, order: &Order) -> Result<(), ApiError> {
+    crate::tls::install_provider();
+    let client = reqwest::Client::builder()
+        .timeout(REQUEST)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| failed(ErrorClass::Malformed, &error.to_string()))?;
+    loop {
+        let mut request = client.post(url).json(order);
+        if let Some(file) = token_file {
+            let token = tokio::fs::read_to_string(file)
+                .await
+                .map_err(|error| failed(ErrorClass::Denied, &format!("cannot read {file}: {error}")))?;
+            request = request.bearer_auth(token.trim());
+        }
+        // Its own words may hold the address, and that is all they hold.
+        let answer =
+            request.send().await.map_err(|error| failed(ErrorClass::Transient, &error.to_string()))?;
+        match answer.status().as_u16() {
+            200 => return Ok(()),
+            202 => tokio::time::sleep(ASK_AGAIN).await,
+            status @ (401 | 403) => return Err(failed(ErrorClass::Denied, &format!("answered {status}"))),
+            status => return Err(failed(ErrorClass::Transient, &format!("answered {status}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(instance: &str) -> Order {
+        Order {
+            fleet: "web".into(),
+            instance: instance.into(),
+            deadline: Timestamp::from_secs(300),
+            cause: "scale-in",
+        }
+    }
+
+    fn hooks(command: &[&str]) -> Hooks {
+        let hooks = Hooks::default();
+        let command = command.iter().map(|&word| word.to_owned()).collect();
+        let mut policy = FleetPolicy::of("web", "sfr-1");
+        policy.drain_hook = Some(DrainHook::Command(command));
+        hooks.set(&[policy]);
+        hooks
+    }
+
+    const NOW: Timestamp = Timestamp::EPOCH;
+
+    #[tokio::test]
+    async fn a_program_learns_whom_to_empty_and_its_success_says_that_it_is() {
+        let script = "test \"$MUSTER_INSTANCE $MUSTER_CAUSE $MUSTER_FLEET\" = 'i-1 scale-in web' \
+                      && test \"$MUSTER_DEADLINE\" = 1970-01-01T00:05:00Z && test -z \"$HOME\"";
+        assert_eq!(hooks(&["/bin/sh", "-c", script]).run(order("i-1"), NOW).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_fails_is_quoted_to_its_end() {
+        let hooks =
+            hooks(&["/bin/sh", "-c", "head -c 100000 /dev/zero | tr '\\0' x >&2; echo not yet >&2; exit 3"]);
+        let error = hooks.run(order("i-1"), NOW).await.expect_err("it fails");
+        assert_eq!(error.class(), ErrorClass::Transient);
+        let words = error.to_string();
+        assert!(words.contains("not yet") && words.contains('3') && words.len() < 2 * WORDS, "{words}");
+        let error = self::hooks(&["/nowhere/at/all"]).run(order("i-1"), NOW).await.expect_err("no program");
+        assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_hook_that_is_ended_is_killed() {
+        let hooks = hooks(&["/bin/sleep", "1000"]);
+        let run = tokio::spawn({
+            let hooks = hooks.clone();
+            async move { hooks.run(order("i-1"), NOW).await }
+        });
+        while !locked(&hooks.running).contains_key(&InstanceId::from("i-1")) {
+            tokio::task::yield_now().await;
+        }
+        hooks.end(&"i-1".into());
+        let error = run.await.expect("it ends").expect_err("it was ended");
+        assert_eq!(error.class(), ErrorClass::Conflict);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hook_that_does_not_end_is_given_up_after_the_deadline() {
+        let error =
+            hooks(&["/bin/sleep", "100000"]).run(order("i-1"), NOW).await.expect_err("it does not end");
+        assert!(error.to_string().contains("did not end in time"), "{error}");
+        let error = Hooks::default().run(order("i-1"), NOW).await.expect_err("there is no hook");
+        assert_eq!(error.class(), ErrorClass::Denied);
+    }
+}

@@ -1,0 +1,234 @@
+//! Nodes: seen through Nomad, emptied by Nomad or by an operator's hook.
+
+use crate::hooks::{Hooks, Order};
+use crate::idle::Activity;
+use crate::queue::{Envelope, Happened};
+use autoscaler_core::{DrainBy, DrainCause, GroupCount, ReplacementCause, ScaledGroup};
+use autoscaler_engine::{Blocked, NodeRef, NodesSeen, Write};
+use autoscaler_nomad::facts::{BlockedFact, DrainDeadline, NodeFact, NodeStatus};
+use autoscaler_nomad::{Drain, Heard, Nomad};
+use fleet::{ApiError, ErrorClass, InstanceId, NodeId, NoticeKind, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// What moves within so short a time is looked at together.
+const BURST: Duration = Duration::from_millis(200);
+
+/// What nodes are seen and emptied with.
+#[derive(Clone)]
+pub(crate) struct Nodes {
+    nomad: Option<Nomad>,
+    hooks: Hooks,
+}
+
+impl Nodes {
+    pub(crate) const fn new(nomad: Option<Nomad>, hooks: Hooks) -> Self {
+        Self { nomad, hooks }
+    }
+
+    fn nomad(&self) -> Result<&Nomad, ApiError> {
+        let missing = || {
+            let words = "a policy drains by Nomad, and this process was told of none";
+            ApiError::new(ErrorClass::Denied, "nomad", "reach", None, words)
+        };
+        self.nomad.as_ref().ok_or_else(missing)
+    }
+
+    /// One look at everything in Nomad that concerns fleets.
+    pub(crate) async fn look(&self, groups: &[ScaledGroup]) -> Result<NodesSeen, ApiError> {
+        let nomad = self.nomad()?;
+        let facts = nomad.survey().await.map_err(|error| ApiError::from(&error))?;
+        let blocked = nomad.blocked().await.map_err(|error| ApiError::from(&error))?;
+        let groups = count(nomad, groups).await?;
+        Ok(NodesSeen { nodes: nodes(&facts), blocked: blocked_by_room(&blocked, &facts), groups })
+    }
+
+    /// Carries one write about a node out, or about a group.
+    ///
+    /// * returns: for a hook that empties, when it has ended; for everything else, when it was told.
+    pub(crate) async fn write(&self, write: &Write, now: Timestamp) -> Result<(), ApiError> {
+        match write {
+            Write::Cordon(node) if node.by == DrainBy::Nomad => self.set_eligible(node, false).await,
+            // Nobody else knows what it is.
+            Write::Cordon(_) => Ok(()),
+            Write::Restore(node) if node.by == DrainBy::Nomad => self.restore(node).await,
+            Write::Restore(node) => {
+                self.hooks.end(&node.instance);
+                Ok(())
+            }
+            Write::Drain { node, deadline, ignore_system_jobs, cause } => match node.by {
+                DrainBy::Nomad => self.drain(node, *deadline, *ignore_system_jobs, *cause, now).await,
+                DrainBy::Hook => {
+                    let order = Order {
+                        fleet: node.fleet.clone(),
+                        instance: node.instance.clone(),
+                        deadline: *deadline,
+                        cause: reason(*cause),
+                    };
+                    self.hooks.run(order, now).await
+                }
+                DrainBy::Nobody => Ok(()),
+            },
+            Write::ScaleGroup { namespace, job, group, count } => {
+                let scaled = self.nomad()?.scale(namespace, job, group, *count, "follows its fleet").await;
+                scaled.map_err(|error| ApiError::from(&error))
+            }
+            Write::Modify { .. } | Write::Terminate { .. } => Err(ApiError::new(
+                ErrorClass::Malformed,
+                "muster",
+                write.label(),
+                None,
+                "told to the wrong service",
+            )),
+        }
+    }
+
+    async fn set_eligible(&self, node: &NodeRef, eligible: bool) -> Result<(), ApiError> {
+        let (nomad, id) = (self.nomad()?, known(node)?);
+        nomad.set_eligible(id, eligible).await.map(drop).map_err(|error| ApiError::from(&error))
+    }
+
+    async fn restore(&self, node: &NodeRef) -> Result<(), ApiError> {
+        let (nomad, id) = (self.nomad()?, known(node)?);
+        nomad.cancel_drain(id).await.map(drop).map_err(|error| ApiError::from(&error))
+    }
+
+    async fn drain(
+        &self,
+        node: &NodeRef,
+        deadline: Timestamp,
+        ignore_system_jobs: bool,
+        cause: DrainCause,
+        now: Timestamp,
+    ) -> Result<(), ApiError> {
+        let (nomad, id) = (self.nomad()?, known(node)?);
+        let left = deadline.since(now);
+        let deadline = if left.is_zero() { DrainDeadline::AtOnce } else { DrainDeadline::Within(left) };
+        let drain =
+            Drain { deadline, ignore_system_jobs, reason: reason(cause).to_owned(), notice_time: None };
+        nomad.drain(id, &drain).await.map(drop).map_err(|error| ApiError::from(&error))
+    }
+}
+
+/// Tells the engine whenever something moves in Nomad. Never ends.
+///
+/// A burst is told once: by the time that it has been looked at, it is over.
+pub(crate) async fn follow(
+    mut follower: autoscaler_nomad::Follower,
+    happened: UnboundedSender<Envelope<Happened>>,
+    activity: Arc<Activity>,
+) {
+    loop {
+        match follower.next().await {
+            Heard::Began | Heard::Node(_) | Heard::Alloc(_) => {}
+            Heard::Ended(error) => {
+                tracing::debug!(%error, "lost nomad's event stream, and takes it up again");
+                continue;
+            }
+        }
+        let burst = async {
+            loop {
+                follower.next().await;
+            }
+        };
+        let _ = tokio::time::timeout(BURST, burst).await;
+        if happened.send(Envelope { what: Happened::NodesMoved, busy: activity.begin() }).is_err() {
+            return;
+        }
+    }
+}
+
+/// The node, where a look has shown it.
+fn known(node: &NodeRef) -> Result<&NodeId, ApiError> {
+    let unknown = || {
+        let words = format!("no node of {} has been seen", node.instance);
+        ApiError::new(ErrorClass::NotFound, "nomad", "find node", None, &words)
+    };
+    node.node.as_ref().ok_or_else(unknown)
+}
+
+/// Why a node is emptied, in the words that Nomad keeps and hooks are told.
+const fn reason(cause: DrainCause) -> &'static str {
+    match cause {
+        DrainCause::ScaleIn => "scale-in",
+        DrainCause::Replaced(ReplacementCause::Spread) => "spread",
+        DrainCause::Replaced(ReplacementCause::Notice(kind)) => match kind {
+            NoticeKind::SpotInterruption => "spot-interruption",
+            NoticeKind::RebalanceRecommendation => "rebalance-recommendation",
+            NoticeKind::ScheduledEvent => "scheduled-event",
+            NoticeKind::FleetScaleIn => "fleet-scale-in",
+        },
+    }
+}
+
+/// The nodes of instances that can be told apart. Of several on one instance none is shown: a copied `data_dir`, or
+/// somebody who says to be what they are not.
+fn nodes(facts: &[NodeFact]) -> Vec<fleet::NodeView> {
+    let living = facts.iter().filter(|fact| fact.status != NodeStatus::Down);
+    let mut by_instance: BTreeMap<InstanceId, Vec<&NodeFact>> = BTreeMap::new();
+    for fact in living {
+        if let Some(instance) = &fact.instance {
+            by_instance.entry(instance.clone()).or_default().push(fact);
+        }
+    }
+    let one = |(instance, mut facts): (InstanceId, Vec<&NodeFact>)| {
+        let fact = facts.pop()?;
+        if !facts.is_empty() {
+            tracing::warn!(%instance, nodes = facts.len() + 1, "found several nodes on one instance");
+            return None;
+        }
+        fact.view()
+    };
+    by_instance.into_iter().filter_map(one).collect()
+}
+
+/// What waits for room, an allocation each, with where it could run: where its group runs already, else anywhere.
+fn blocked_by_room(blocked: &[BlockedFact], facts: &[NodeFact]) -> Vec<Blocked> {
+    /// Beyond so many of one group more say nothing new: a fleet has bounds.
+    const MOST: u32 = 1000;
+    let of = |node: &NodeFact, fact: &BlockedFact| {
+        node.allocs.iter().any(|alloc| {
+            let work = &alloc.work;
+            (&work.namespace, &work.job, &work.group) == (&fact.namespace, &fact.job, &fact.group)
+        })
+    };
+    let mut waiting = Vec::new();
+    for fact in blocked.iter().filter(|fact| !fact.exhausted.is_empty()) {
+        let Some(needs) = fact.needs else { continue };
+        let instances = |keep: &dyn Fn(&NodeFact) -> bool| -> BTreeSet<InstanceId> {
+            facts.iter().filter(|node| keep(node)).filter_map(|node| node.instance.clone()).collect()
+        };
+        let beside = instances(&|node| of(node, fact));
+        let fits = if beside.is_empty() { instances(&|_| true) } else { beside };
+        let one = Blocked { needs, fits: fits.into_iter().collect() };
+        waiting.extend(std::iter::repeat_n(one, fact.placements.min(MOST) as usize));
+    }
+    waiting
+}
+
+/// The counts of groups, those that exist; one call a job.
+async fn count(nomad: &Nomad, groups: &[ScaledGroup]) -> Result<Vec<GroupCount>, ApiError> {
+    let jobs: BTreeSet<(&str, &str)> =
+        groups.iter().map(|group| (group.namespace.as_str(), group.job.as_str())).collect();
+    let mut counts = Vec::new();
+    for (namespace, job) in jobs {
+        let found = match nomad.group_counts(namespace, job).await {
+            Ok(found) => found,
+            Err(error) if error.class() == ErrorClass::NotFound => continue,
+            Err(error) => return Err(ApiError::from(&error)),
+        };
+        let wanted = groups.iter().filter(|group| group.namespace == namespace && group.job == job);
+        counts.extend(wanted.filter_map(|ScaledGroup { group, .. }| {
+            let count = found.get(group)?.desired;
+            Some(GroupCount {
+                namespace: namespace.to_owned(),
+                job: job.to_owned(),
+                group: group.clone(),
+                count,
+            })
+        }));
+    }
+    Ok(counts)
+}
