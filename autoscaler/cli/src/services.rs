@@ -85,7 +85,12 @@ pub struct ConsulArgs {
     #[arg(long = "consul-ca-cert", value_name = "FILE", env = "CONSUL_CACERT")]
     ca_file: Option<PathBuf>,
     /// Our certificate (mTLS); read again when it changes.
-    #[arg(long = "consul-client-cert", value_name = "FILE", env = "CONSUL_CLIENT_CERT", requires = "consul_key")]
+    #[arg(
+        long = "consul-client-cert",
+        value_name = "FILE",
+        env = "CONSUL_CLIENT_CERT",
+        requires = "consul_key"
+    )]
     cert_file: Option<PathBuf>,
     /// Its key.
     #[arg(long = "consul-client-key", value_name = "FILE", env = "CONSUL_CLIENT_KEY", id = "consul_key")]

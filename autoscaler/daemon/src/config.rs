@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How a daemon is set up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DaemonConfig {
     /// Policy files, and directories whose `*.hcl` files are policy files.
     pub policies: Vec<PathBuf>,
@@ -33,6 +33,10 @@ pub struct DaemonConfig {
     pub nomad: Option<autoscaler_nomad::Nomad>,
     /// The Consul that says which of several autoscalers leads; `None`: this is the only one.
     pub consul: Option<autoscaler_consul::Consul>,
+    /// The queues that notices come by.
+    pub queues: Vec<crate::QueueSource>,
+    /// How they are read.
+    pub reader: crate::notices::ReaderConfig,
 }
 
 impl Default for DaemonConfig {
@@ -52,6 +56,8 @@ impl Default for DaemonConfig {
             stop_deadline: Duration::from_secs(10),
             nomad: None,
             consul: None,
+            queues: Vec::new(),
+            reader: crate::notices::ReaderConfig::default(),
         }
     }
 }
@@ -113,6 +119,9 @@ pub enum StartError {
     /// The state directory cannot be had.
     #[error(transparent)]
     State(#[from] JournalError),
+    /// The file of messages that could not be read cannot be had.
+    #[error("open the dead letters")]
+    DeadLetters(#[source] std::io::Error),
     /// The thread of the journal cannot be had.
     #[error("start the journal's thread")]
     Thread(#[source] std::io::Error),
@@ -125,7 +134,9 @@ impl StartError {
             // EX_CONFIG: repeating does not help.
             Self::Policies { .. } => 78,
             // EX_TEMPFAIL: the other process may end, the disk may have room again.
-            Self::State(JournalError::Locked { .. } | JournalError::Full { .. }) | Self::Thread(_) => 75,
+            Self::State(JournalError::Locked { .. } | JournalError::Full { .. })
+            | Self::Thread(_)
+            | Self::DeadLetters(_) => 75,
             // EX_NOPERM.
             Self::State(JournalError::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
                 77

@@ -11,8 +11,10 @@ use crate::logbook::Logbook;
 use crate::metrics::Metrics;
 use crate::named::Named;
 use crate::nodes;
+use crate::notices::DeadLetters;
 use crate::policies::{self, Loaded, Reading, Watcher};
 use crate::queue::{Envelope, Happened};
+use crate::queues::Queues;
 use crate::recorder::{Beginning, Recorder, ThreadEnd};
 use crate::runtime::{Ended, Inlets, Leads, Runtime};
 use autoscaler_engine::{Engine, Entry};
@@ -96,6 +98,7 @@ impl Daemon {
             tasks
                 .spawn("nomad's events", nodes::follow(follower, happened_in.clone(), Arc::clone(&activity)));
         }
+        let letters = DeadLetters::open(config.state.as_deref()).map_err(StartError::DeadLetters)?;
         let hooks = Hooks::default();
         let mut tools = Tools::new(connect, Arc::clone(&clock), config.read_deadline, config.write_deadline)
             .emptying(config.nomad, hooks.clone());
@@ -109,6 +112,16 @@ impl Daemon {
             tools = tools.fenced(leadership.fence(), ledgers.clone());
         }
         let metrics = Metrics::new();
+        let queues = Queues {
+            sources: config.queues,
+            config: config.reader,
+            letters,
+            clock: Arc::clone(&clock),
+            activity: Arc::clone(&activity),
+            happened: happened_in.clone(),
+            metrics: metrics.clone(),
+            readers: Vec::new(),
+        };
         let runtime = Runtime {
             engine,
             clock: Arc::clone(&clock),
@@ -125,6 +138,7 @@ impl Daemon {
             stop_deadline: config.stop_deadline,
             hooks,
             leads,
+            queues,
         };
         let handle = Handle {
             asks,

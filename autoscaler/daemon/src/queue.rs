@@ -10,7 +10,7 @@ use autoscaler_engine::{
 };
 use autoscaler_policy::FleetPolicy;
 use fleet::wire::{SampleBatch, SamplesAccepted};
-use fleet::{FleetName, News, Region};
+use fleet::{FleetName, MessageId, News, Region};
 use std::net::IpAddr;
 use tokio::sync::oneshot;
 
@@ -62,6 +62,12 @@ pub(crate) enum Happened {
     LedgersWritten {
         batch: BatchId,
         result: Result<(), String>,
+    },
+    /// A message of a queue.
+    Heard {
+        region: Region,
+        message: MessageId,
+        news: Vec<News>,
     },
     /// Something moved in Nomad.
     NodesMoved,

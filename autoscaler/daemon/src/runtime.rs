@@ -10,6 +10,7 @@ use crate::logbook::Logbook;
 use crate::metrics::Metrics;
 use crate::named::{Named, TaskEnd};
 use crate::queue::{Ask, Envelope, Happened, OrderError};
+use crate::queues::Queues;
 use crate::recorder::Recorder;
 use autoscaler_engine::{BatchId, Effect, Engine, Event, Now};
 use fleet::ports::Clock;
@@ -65,6 +66,7 @@ pub(crate) struct Runtime {
     pub(crate) hooks: Hooks,
     /// Where several may lead: whether we do, and what we leave to the next.
     pub(crate) leads: Option<Leads>,
+    pub(crate) queues: Queues,
 }
 
 /// What being one of several takes.
@@ -84,6 +86,9 @@ enum Next {
 impl Runtime {
     /// Runs until the engine has stopped.
     pub(crate) async fn run(mut self) -> Ended {
+        if self.leads.is_none() {
+            self.queues.read_if(true, &mut self.tasks);
+        }
         self.elect(autoscaler_leader::Event::Timer);
         while !*self.stopping.borrow() {
             self.turn().await;
@@ -94,6 +99,7 @@ impl Runtime {
             Ok(()) => Ended::Stopped,
             Err(_) => Ended::CutOff,
         };
+        let _ = tokio::time::timeout(RESIGN_WITHIN, self.queues.stop()).await;
         if let Some(leads) = &mut self.leads {
             // Nothing of ours is in flight any more, or its outcome is nobody's: the next may lead at once. Where
             // Consul does not answer the lock runs out by itself.
@@ -222,7 +228,7 @@ impl Runtime {
                 self.logbook.note(&entries, &self.engine);
                 self.recorder.record(batch, durable, entries);
             }
-            Effect::Acknowledge { .. } => {}
+            Effect::Acknowledge { messages } => self.queues.acknowledge(&messages),
             Effect::WakeAt { at } => self.wake = Some(self.activity.sleep(&*self.clock, at)),
             Effect::Alarm(change) => Logbook::alarm(&change),
             Effect::Stopped => return true,
@@ -243,6 +249,9 @@ impl Runtime {
                 Event::Recorded { batch, result: whole? }
             }
             Happened::NodesMoved => Event::NodesMoved,
+            Happened::Heard { region, message, news } => {
+                Event::Heard { region, message: Some(message), news }
+            }
             Happened::PoliciesLoaded(fleets) => Event::PoliciesLoaded(fleets),
             Happened::PoliciesRejected { problems } => Event::PoliciesRejected { problems },
             Happened::Stop => Event::Stop,
@@ -259,7 +268,11 @@ impl Runtime {
 
     fn elect_now(&mut self, event: autoscaler_leader::Event, now: Now) -> Vec<Effect> {
         let lease = self.leads.as_mut().and_then(|leads| leads.leadership.handle(event));
-        lease.map_or_else(Vec::new, |lease| self.engine.handle(lease, now))
+        let Some(lease) = lease else { return Vec::new() };
+        if let Event::Lease { until } = lease {
+            self.queues.read_if(until.is_some(), &mut self.tasks);
+        }
+        self.engine.handle(lease, now)
     }
 }
 

@@ -347,9 +347,7 @@ impl From<Rejection> for Refusal {
             Rejection::Version { .. }
             | Rejection::TooMany { .. }
             | Rejection::Malformed { .. }
-            | Rejection::NotAnAgents { .. } => {
-                StatusCode::BAD_REQUEST
-            }
+            | Rejection::NotAnAgents { .. } => StatusCode::BAD_REQUEST,
             Rejection::WrongPeer { .. } => StatusCode::FORBIDDEN,
             Rejection::UnknownYet { .. } => StatusCode::NOT_FOUND,
             Rejection::Duplicate { .. } => StatusCode::CONFLICT,
