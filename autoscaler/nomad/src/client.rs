@@ -110,36 +110,26 @@ impl Nomad {
     }
 
     async fn exchange(&self, request: &Request<'_>) -> Result<(Vec<u8>, HeaderMap), NomadError> {
-        self.try_each(async |connection| {
-            let client = connection.clients()?.calls;
-            let builder = self.builder(&client, &connection.base, request).await?;
-            let response = send(request.call, builder).await?;
-            let headers = response.headers().clone();
-            Ok((body(request.call, response).await?, headers))
-        })
-        .await
+        let response = self.begin(request, Extent::Whole).await?;
+        let headers = response.headers().clone();
+        Ok((body(request.call, response).await?, headers))
     }
 
     /// Opens a stream: as a call, but without a bound in time for the whole of it.
     pub(crate) async fn open(&self, request: &Request<'_>) -> Result<Response, NomadError> {
-        self.try_each(async |connection| {
-            let client = connection.clients()?.stream;
-            send(request.call, self.builder(&client, &connection.base, request).await?).await
-        })
-        .await
+        self.begin(request, Extent::Stream).await
     }
 
     /// Asks one address after the other, that which answered last first, while nothing is done and another might.
-    async fn try_each<T>(
-        &self,
-        ask: impl AsyncFn(&Connection) -> Result<T, NomadError>,
-    ) -> Result<T, NomadError> {
+    ///
+    /// * returns: an answer that is a success; its body is still to be read.
+    async fn begin(&self, request: &Request<'_>, extent: Extent) -> Result<Response, NomadError> {
         let connections = &self.shared.connections;
         let first = self.shared.preferred.load(Ordering::Relaxed);
         let mut tried = 0;
         loop {
             let number = (first + tried) % connections.len();
-            let answer = ask(&connections[number]).await;
+            let answer = self.begin_at(&connections[number], request, extent).await;
             tried += 1;
             match answer {
                 Err(error) if error.elsewhere() && tried < connections.len() => {
@@ -153,6 +143,20 @@ impl Nomad {
                 }
             }
         }
+    }
+
+    async fn begin_at(
+        &self,
+        connection: &Connection,
+        request: &Request<'_>,
+        extent: Extent,
+    ) -> Result<Response, NomadError> {
+        let clients = connection.clients()?;
+        let client = match extent {
+            Extent::Whole => clients.calls,
+            Extent::Stream => clients.stream,
+        };
+        send(request.call, self.builder(&client, &connection.base, request).await?).await
     }
 
     async fn builder(
@@ -196,6 +200,13 @@ impl Nomad {
         value.set_sensitive(true);
         Ok(Some(value))
     }
+}
+
+/// How much of an answer a call waits for.
+#[derive(Clone, Copy)]
+enum Extent {
+    Whole,
+    Stream,
 }
 
 /// Reads an answer's JSON.
