@@ -1,12 +1,12 @@
 //! How AWS is reached: the region, other addresses than AWS's own, and the ports that the daemon works through.
 
 use autoscaler::{Connect, RegionPorts};
-use fleet::ports::{Answer, Clock};
+use fleet::ports::{Answer, Clock, MayWrite};
 use fleet::{InstanceId, Region};
-use fleet_aws::{Aws, AwsConfig, Endpoints};
+use fleet_aws::{Aws, AwsConfig, Endpoints, Guard};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::OnceCell;
 
 /// Where AWS is.
@@ -125,7 +125,7 @@ impl Where {
             };
             *slot = Some(url.clone());
         }
-        AwsPorts { endpoints, first: OnceCell::new(), region: OnceCell::new() }
+        AwsPorts { endpoints, first: OnceCell::new(), region: OnceCell::new(), guard: OnceLock::new() }
     }
 }
 
@@ -135,6 +135,8 @@ pub struct AwsPorts {
     first: OnceCell<Aws>,
     /// What AWS's own configuration said, once it said something: fleets do not move when a profile is edited.
     region: OnceCell<Region>,
+    /// Whether writes may be begun, once somebody says that this can change.
+    guard: OnceLock<MayWrite>,
 }
 
 impl Connect for AwsPorts {
@@ -143,6 +145,7 @@ impl Connect for AwsPorts {
             let connect = || {
                 let config = AwsConfig {
                     endpoints: self.endpoints.clone(),
+                    guard: Guard(self.guard.get().cloned()),
                     // The one use of chance in the program: processes must not retry in step.
                     seed: RandomState::new().hash_one(std::process::id()),
                     ..AwsConfig::new(region.clone())
@@ -152,6 +155,11 @@ impl Connect for AwsPorts {
             let aws = Arc::new(self.first.get_or_init(connect).await.for_region(region));
             Ok(RegionPorts { cloud: Arc::<Aws>::clone(&aws), metrics: aws })
         })
+    }
+
+    fn guard(&self, may_write: MayWrite) {
+        // It is told once.
+        let _ = self.guard.set(may_write);
     }
 
     fn default_region(&self) -> Answer<'_, Option<Region>> {

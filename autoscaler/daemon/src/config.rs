@@ -2,7 +2,7 @@
 
 use autoscaler_journal::{JournalError, Limits};
 use fleet::Region;
-use fleet::ports::{Answer, Clock, Cloud, Metrics};
+use fleet::ports::{Answer, Clock, Cloud, MayWrite, Metrics};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,6 +78,10 @@ pub trait Connect: Send + Sync {
     /// * `clock`: what the ports must wait on (back-off, budgets), but for transport timeouts.
     /// * An error is answered to the call that needed the region; the next call tries again.
     fn connect<'a>(&'a self, region: &'a Region, clock: Arc<dyn Clock>) -> Answer<'a, RegionPorts>;
+
+    /// Told once, before anything is connected: what ports must ask before each attempt at a write, where several
+    /// processes may lead.
+    fn guard(&self, _may_write: MayWrite) {}
 
     /// The region of policies that name none, where nobody has said which: asked when such a policy is loaded, at
     /// the start or later. `None` where nobody knows.

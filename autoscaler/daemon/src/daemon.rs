@@ -100,6 +100,7 @@ impl Daemon {
         }
         let letters = DeadLetters::open(config.state.as_deref()).map_err(StartError::DeadLetters)?;
         let hooks = Hooks::default();
+        let connecting = Arc::clone(&connect);
         let mut tools = Tools::new(connect, Arc::clone(&clock), config.read_deadline, config.write_deadline)
             .emptying(config.nomad, hooks.clone());
         let leads = config.consul.map(|consul| {
@@ -109,6 +110,8 @@ impl Daemon {
             Leads { leadership, ledgers, halves: Halves::default() }
         });
         if let Some(Leads { leadership, ledgers, .. }) = &leads {
+            let (fence, time) = (leadership.fence(), Arc::clone(&clock));
+            connecting.guard(Arc::new(move || fence.may_write(time.monotonic())));
             tools = tools.fenced(leadership.fence(), ledgers.clone());
         }
         let metrics = Metrics::new();

@@ -1,6 +1,7 @@
 //! What a connection to AWS is made of. Every value has a default that is right for AWS itself.
 
 use fleet::Region;
+use fleet::ports::MayWrite;
 use std::fmt;
 use std::time::Duration;
 
@@ -21,6 +22,24 @@ pub struct AwsConfig {
     pub timeouts: Timeouts,
     /// Seeds the jitter of retries, so that a simulated run repeats to the bit. Give every process its own.
     pub seed: u64,
+    /// Whether writes may be begun, where that can change.
+    pub guard: Guard,
+}
+
+/// FENCE: says whether an attempt at a write may be begun. The default always does.
+#[derive(Clone, Default)]
+pub struct Guard(pub Option<MayWrite>);
+
+impl Guard {
+    pub(crate) fn may_write(&self) -> bool {
+        self.0.as_ref().is_none_or(|may_write| may_write())
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Guard(..)" } else { "Guard" })
+    }
 }
 
 impl AwsConfig {
@@ -34,6 +53,7 @@ impl AwsConfig {
             budget: Budget::default(),
             timeouts: Timeouts::default(),
             seed: 0,
+            guard: Guard::default(),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! [`Clock`]; only an attempt on the wire is bounded in the host's time.
 
 use crate::action::{ACTIONS, Action, Effect};
-use crate::config::{AwsConfig, Budget, Timeouts};
+use crate::config::{AwsConfig, Budget, Guard, Timeouts};
 use crate::errors;
 use fleet::ports::Clock;
 use fleet::{ApiError, ErrorClass, Region};
@@ -40,6 +40,7 @@ pub(crate) enum Toll {
 pub(crate) struct Governor {
     clock: Arc<dyn Clock>,
     timeouts: Timeouts,
+    guard: Guard,
     state: Mutex<State>,
 }
 
@@ -60,7 +61,7 @@ impl Governor {
             datapoints: bucket(180_000, 180_000),
             chance: Chance::forked(config.seed, region.as_str()),
         };
-        Self { clock, timeouts: config.timeouts, state: Mutex::new(state) }
+        Self { clock, timeouts: config.timeouts, guard: config.guard.clone(), state: Mutex::new(state) }
     }
 
     /// Makes a call: waits until the budget allows it, bounds each attempt, repeats what is safe to repeat.
@@ -105,6 +106,11 @@ impl Governor {
         let mut attempts = 0;
         loop {
             self.admit(action, toll, deadline).await?;
+            // The last thing before each attempt: a lease may have run out while the budget or a retry was waited for.
+            if action.effect() == Effect::Write && !self.guard.may_write() {
+                let words = "leadership was lost before it was sent";
+                return Err(ApiError::new(ErrorClass::Conflict, "muster", action.facts().name, None, words));
+            }
             let left = deadline.saturating_sub(self.clock.monotonic());
             let error = match tokio::time::timeout(limit.min(left), attempt()).await {
                 Ok(Ok(answer)) => return Ok(answer),
@@ -302,6 +308,42 @@ mod tests {
             }
         };
         (outcome.map_err(|error| error.class), sent.load(Ordering::Relaxed), clock.monotonic())
+    }
+
+    #[tokio::test]
+    async fn a_write_that_waits_for_its_next_attempt_asks_again_whether_it_may_be_sent() {
+        for (action, sent_in_all) in [(WRITE, 1), (READ, 2)] {
+            let clock = clock();
+            // The lease ends within the first pause.
+            let lease = clock.clone();
+            let may_write: fleet::ports::MayWrite = Arc::new(move || lease.monotonic() == Duration::ZERO);
+            let config = AwsConfig { guard: Guard(Some(may_write)), ..AwsConfig::new("eu-west-1".into()) };
+            let governor = Arc::new(Governor::new(&config, &config.region, Arc::new(clock.clone())));
+            let sent = Arc::new(AtomicU32::new(0));
+            let counter = Arc::clone(&sent);
+            let mut call = tokio::spawn(async move {
+                let attempt = || {
+                    let first = counter.fetch_add(1, Ordering::Relaxed) == 0;
+                    let failure = first.then(|| errors::local(THROTTLED, action, "scripted"));
+                    async move { failure.map_or(Ok(()), Err) }
+                };
+                governor.call(action, Toll::None, attempt).await
+            });
+            let outcome = loop {
+                tokio::select! {
+                    biased;
+                    outcome = &mut call => break outcome.expect("the call does not panic"),
+                    () = tokio::task::yield_now() => {
+                        if let Some(next) = clock.next_wake() {
+                            clock.advance_to(next.max(clock.monotonic() + Duration::from_millis(1)));
+                        }
+                    }
+                }
+            };
+            assert_eq!(sent.load(Ordering::Relaxed), sent_in_all, "{outcome:?}");
+            let refused = outcome.err().map(|error| error.class());
+            assert_eq!(refused, (action == WRITE).then_some(ErrorClass::Conflict));
+        }
     }
 
     const THROTTLED: ErrorClass = ErrorClass::Throttled { retry_after: None };

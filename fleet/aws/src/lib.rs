@@ -23,7 +23,7 @@ mod words;
 
 pub use action::{Permission, permissions};
 pub use client::Aws;
-pub use config::{AwsConfig, Budget, Credentials, Endpoints, Secret, Timeouts};
+pub use config::{AwsConfig, Budget, Credentials, Endpoints, Guard, Secret, Timeouts};
 pub use metadata::own_instance;
 pub use queue::AwsQueue;
 pub use region::default_region;

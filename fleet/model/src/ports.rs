@@ -15,6 +15,9 @@ use std::time::Duration;
 /// The answer of a port, boxed so that ports can be chosen at run time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + Send + 'a>>;
 
+/// Whether a write may be begun now (FENCE): asked immediately before each attempt, retries included.
+pub type MayWrite = std::sync::Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// The one change that muster makes to a fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {

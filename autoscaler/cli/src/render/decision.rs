@@ -2,7 +2,7 @@
 
 use super::clock;
 use crate::out::Paint;
-use autoscaler_core::Action;
+use autoscaler_core::{Action, DrainCause};
 use autoscaler_engine::{Decided, Withheld};
 use fleet::{FleetName, InstanceId};
 use std::fmt::Write as _;
@@ -41,6 +41,17 @@ fn step(action: &Action) -> String {
         Action::Terminate { instances, .. } => {
             let ids: Vec<_> = instances.iter().map(InstanceId::as_str).collect();
             format!("terminate {}", ids.join(", "))
+        }
+        Action::Cordon { instance } => format!("let no new work onto {instance}"),
+        Action::Drain { instance, deadline, cause: DrainCause::ScaleIn } => {
+            format!("drain {instance}, which is given back, until {deadline}")
+        }
+        Action::Drain { instance, deadline, cause: DrainCause::Replaced(_) } => {
+            format!("drain {instance}, which is replaced, until {deadline}")
+        }
+        Action::Restore { instance } => format!("keep {instance}, and let work onto it again"),
+        Action::ScaleGroup { namespace, job, group, count } => {
+            format!("set the count of {namespace}/{job}/{group} to {count}")
         }
     }
 }
