@@ -1,6 +1,6 @@
 //! How AWS is reached: the region, other addresses than AWS's own, and the ports that the daemon works through.
 
-use autoscaler::{Connect, RegionPorts};
+use autoscaler::{Connect, QueueSource, RegionPorts};
 use fleet::ports::{Answer, Clock, MayWrite};
 use fleet::{InstanceId, Region};
 use fleet_aws::{Aws, AwsConfig, Endpoints, Guard};
@@ -15,7 +15,7 @@ pub struct Where {
     /// Region of policies that name none; otherwise AWS's own configuration says (environment, profile, IMDS).
     #[arg(long)]
     region: Option<Region>,
-    /// Address in place of AWS's own, for all services or for one: ec2, cloudwatch, application-autoscaling, sts.
+    /// Address in place of AWS's own, for all services or for one: ec2, cloudwatch, application-autoscaling, sqs, sts.
     /// May be given several times.
     #[arg(long = "endpoint", value_name = "[SERVICE=]URL", value_parser = Endpoint::parse)]
     endpoints: Vec<Endpoint>,
@@ -28,6 +28,7 @@ enum Service {
     Ec2,
     Cloudwatch,
     ApplicationAutoscaling,
+    Sqs,
     Sts,
 }
 
@@ -49,10 +50,11 @@ impl Endpoint {
             "ec2" => Service::Ec2,
             "cloudwatch" => Service::Cloudwatch,
             "application-autoscaling" => Service::ApplicationAutoscaling,
+            "sqs" => Service::Sqs,
             "sts" => Service::Sts,
             other => {
                 return Err(format!(
-                    "{other:?} is no service that is used: ec2, cloudwatch, application-autoscaling, sts"
+                    "{other:?} is no service that is used: ec2, cloudwatch, application-autoscaling, sqs, sts"
                 ));
             }
         };
@@ -121,11 +123,12 @@ impl Where {
                 Service::Ec2 => &mut endpoints.ec2,
                 Service::Cloudwatch => &mut endpoints.cloudwatch,
                 Service::ApplicationAutoscaling => &mut endpoints.application_autoscaling,
+                Service::Sqs => &mut endpoints.sqs,
                 Service::Sts => &mut endpoints.sts,
             };
             *slot = Some(url.clone());
         }
-        AwsPorts { endpoints, first: OnceCell::new(), region: OnceCell::new(), guard: OnceLock::new() }
+        AwsPorts { endpoints, first: OnceCell::new(), region: OnceCell::new(), guard: Arc::default() }
     }
 }
 
@@ -136,23 +139,61 @@ pub struct AwsPorts {
     /// What AWS's own configuration said, once it said something: fleets do not move when a profile is edited.
     region: OnceCell<Region>,
     /// Whether writes may be begun, once somebody says that this can change.
-    guard: OnceLock<MayWrite>,
+    guard: Arc<OnceLock<MayWrite>>,
+}
+
+impl AwsPorts {
+    /// One region; all share credentials and connections.
+    async fn region(&self, region: &Region, clock: Arc<dyn Clock>) -> Aws {
+        let connect = || {
+            // Told later, and asked at each attempt.
+            let guard = Arc::clone(&self.guard);
+            let may_write: MayWrite = Arc::new(move || guard.get().is_none_or(|may_write| may_write()));
+            let config = AwsConfig {
+                endpoints: self.endpoints.clone(),
+                guard: Guard(Some(may_write)),
+                // Chance, so that processes do not retry in step.
+                seed: RandomState::new().hash_one(std::process::id()),
+                ..AwsConfig::new(region.clone())
+            };
+            Aws::connect(config, clock)
+        };
+        self.first.get_or_init(connect).await.for_region(region)
+    }
+
+    /// The queues at these addresses. An address names its region, unless it is a loopback's: then `otherwise` is it.
+    pub async fn queues(
+        &self,
+        urls: &[String],
+        otherwise: Option<&Region>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Vec<QueueSource>, String> {
+        let mut sources = Vec::with_capacity(urls.len());
+        for url in urls {
+            let region = region_of_queue(url).or_else(|| otherwise.cloned());
+            let region = region.ok_or_else(|| {
+                format!("{url} does not say its region (https://sqs.REGION.amazonaws.com/ACCOUNT/NAME): give --region")
+            })?;
+            let queue = self.region(&region, Arc::clone(&clock)).await.queue(url);
+            let name = url.rsplit('/').next().unwrap_or(url).to_owned();
+            sources.push(QueueSource { name, region, queue: Arc::new(queue) });
+        }
+        Ok(sources)
+    }
+}
+
+/// The region in the address of one of AWS's queues.
+fn region_of_queue(url: &str) -> Option<Region> {
+    let host = reqwest::Url::parse(url).ok()?.host_str()?.to_owned();
+    let rest = host.strip_prefix("sqs.")?;
+    let (region, domain) = rest.split_once('.')?;
+    domain.starts_with("amazonaws.com").then(|| region.into())
 }
 
 impl Connect for AwsPorts {
     fn connect<'a>(&'a self, region: &'a Region, clock: Arc<dyn Clock>) -> Answer<'a, RegionPorts> {
         Box::pin(async move {
-            let connect = || {
-                let config = AwsConfig {
-                    endpoints: self.endpoints.clone(),
-                    guard: Guard(self.guard.get().cloned()),
-                    // The one use of chance in the program: processes must not retry in step.
-                    seed: RandomState::new().hash_one(std::process::id()),
-                    ..AwsConfig::new(region.clone())
-                };
-                Aws::connect(config, clock)
-            };
-            let aws = Arc::new(self.first.get_or_init(connect).await.for_region(region));
+            let aws = Arc::new(AwsPorts::region(self, region, clock).await);
             Ok(RegionPorts { cloud: Arc::<Aws>::clone(&aws), metrics: aws })
         })
     }
@@ -186,6 +227,19 @@ mod tests {
         assert_eq!(Endpoint::parse("http://proxy/?to=ec2"), endpoint(Service::All, "http://proxy/?to=ec2"));
         for wrong in ["s3=http://x", "ec2=", "ec2", "ftp://x", "http://", "127.0.0.1:4566"] {
             assert!(Endpoint::parse(wrong).is_err(), "{wrong} was taken");
+        }
+    }
+
+    #[test]
+    fn a_queue_of_aws_says_its_region() {
+        let region = |url| region_of_queue(url);
+        assert_eq!(
+            region("https://sqs.eu-west-1.amazonaws.com/123456789012/muster"),
+            Some("eu-west-1".into())
+        );
+        assert_eq!(region("https://sqs.cn-north-1.amazonaws.com.cn/1/m"), Some("cn-north-1".into()));
+        for other in ["http://127.0.0.1:4566/1/m", "https://sqs.evil.example/1/m", "muster"] {
+            assert_eq!(region(other), None, "{other}");
         }
     }
 

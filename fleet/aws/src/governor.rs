@@ -327,7 +327,7 @@ mod tests {
                     let failure = first.then(|| errors::local(THROTTLED, action, "scripted"));
                     async move { failure.map_or(Ok(()), Err) }
                 };
-                governor.call(action, Toll::None, attempt).await
+                governor.call(action, Toll::None, Duration::ZERO, attempt).await
             });
             let outcome = loop {
                 tokio::select! {

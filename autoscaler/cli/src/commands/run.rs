@@ -66,6 +66,10 @@ pub struct Args {
     own_instance: Option<InstanceId>,
     #[command(flatten)]
     metadata: Metadata,
+    /// Address of an SQS queue that EventBridge fills with EC2's events; may be given several times, a queue once
+    /// in all. Read by whoever leads.
+    #[arg(long = "queue-url", value_name = "URL")]
+    queues: Vec<String>,
     /// Where the other autoscalers and people reach this one, as the lock in Consul says while it leads; the address
     /// of --listen otherwise.
     #[arg(long, value_name = "ADDRESS")]
@@ -111,7 +115,14 @@ impl Args {
         let holder = self.advertise.clone().unwrap_or_else(|| self.listen.to_string());
         // Chance, so that no start of this process is taken for another.
         let start = format!("muster-autoscaler-{:016x}", RandomState::new().hash_one(std::process::id()));
+        let clock = Arc::new(SystemClock::new());
+        let connect = self.place.connect();
+        let queues = connect
+            .queues(&self.queues, engine.region.as_ref(), clock.clone())
+            .await
+            .map_err(|words| Failure::new(Exit::Usage, words))?;
         let config = DaemonConfig {
+            queues,
             nomad: self.nomad.connect()?,
             consul: self.consul.connect(&holder, &start)?,
             policies: self.policies,
@@ -123,9 +134,7 @@ impl Args {
             engine,
             ..DaemonConfig::default()
         };
-        let connect = Arc::new(self.place.connect());
-        let daemon =
-            Daemon::start(config, connect, Arc::new(SystemClock::new())).await.map_err(not_started)?;
+        let daemon = Daemon::start(config, Arc::new(connect), clock).await.map_err(not_started)?;
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, "listening");
         }
