@@ -9,7 +9,6 @@ use aws_sdk_sqs::types::{
 };
 use fleet::ports::{Answer, Depth, MESSAGES_AT_ONCE, Message, Queue, Receipt};
 use fleet::{ApiError, ErrorClass, MessageId, Timestamp};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,7 +97,7 @@ fn whole(number: u64) -> i32 {
 
 /// `None` without an id or a receipt: such a message could never be deleted.
 fn read(message: types::Message, now: Timestamp) -> Option<Message> {
-    let attributes = message.attributes.unwrap_or_else(HashMap::new);
+    let attributes = message.attributes.unwrap_or_default();
     let number = |name| attributes.get(&name).and_then(|text| text.parse::<i64>().ok());
     let sent = number(MessageSystemAttributeName::SentTimestamp);
     let deliveries = number(MessageSystemAttributeName::ApproximateReceiveCount);

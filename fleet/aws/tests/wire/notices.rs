@@ -15,6 +15,8 @@ fn at(text: &str) -> Timestamp {
 
 #[tokio::test]
 async fn spot_requests_and_scheduled_events_become_notices() {
+    use NoticeKind::{ScheduledEvent, SpotInterruption};
+
     let requests = include_str!("bodies/describe_spot_instance_requests.xml");
     let statuses = include_str!("bodies/describe_instance_status.xml");
     let stub = Stub::answering([requests, statuses].map(Reply::xml)).await;
@@ -28,7 +30,6 @@ async fn spot_requests_and_scheduled_events_become_notices() {
         at: at(given),
         deadline: Some(at(deadline)),
     };
-    use NoticeKind::{ScheduledEvent, SpotInterruption};
     let expected = [
         // Marked: two minutes are left from then.
         notice("i-0123456789abcdef0", SpotInterruption, "2026-03-01T11:59:00Z", "2026-03-01T12:01:00Z"),
