@@ -5,9 +5,10 @@ use crate::delta::InstancesDelta;
 use crate::region::Streak;
 use crate::sources::CUSTOM;
 use crate::{Alarm, Answer, CallCount, CallId, Engine, FleetDelta, InstanceSeen, Now, Operation, Record};
+use autoscaler_core::{PoolTrouble, TroubleKind};
 use fleet::{
     ApiError, Backend, ErrorClass, FleetName, FleetRef, FleetSelector, FleetState, FleetView, Health,
-    HistoryEvent, HistoryKind, Instance, InstanceId, Region,
+    HistoryEvent, HistoryKind, Instance, InstanceId, Market, Pool, Region,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,8 +44,14 @@ impl Engine {
             }
             (CallKind::Instances { fleets }, Answer::Instances(result)) => {
                 match self.read_ended(&asked, result, now) {
-                    Some(instances) => self.instances_described(&fleets, &instances, call.at, now),
-                    None => self.ask_again(&region, &fleets),
+                    Some(instances) => {
+                        self.instances_described(&fleets, &instances, call.at, now);
+                        self.strangers_looked_for(&region, id, true, now);
+                    }
+                    None => {
+                        self.ask_again(&region, &fleets);
+                        self.strangers_looked_for(&region, id, false, now);
+                    }
                 }
             }
             (CallKind::FleetInstances { name }, Answer::FleetInstances(result)) => {
@@ -79,6 +86,28 @@ impl Engine {
             }
             (CallKind::Modify { name } | CallKind::Terminate { name }, Answer::NotSent(why)) => {
                 self.write_not_sent(&name, id, why, now);
+            }
+            (CallKind::Lane { name, key, .. }, Answer::Done(result)) => {
+                self.node_ended(&name, &key, id, result, now);
+            }
+            (CallKind::Lane { name, key, .. }, Answer::NotSent(why)) => {
+                self.node_not_sent(&name, &key, id, why, now);
+            }
+            (CallKind::Nodes { fleets }, Answer::Nodes(result)) => {
+                self.nodes_told(&fleets, result, call.at, now);
+            }
+            (CallKind::Marks, Answer::Marks(result)) => {
+                if let Some(notices) = self.read_ended(&asked, result, now) {
+                    self.marks_told(&notices, now);
+                }
+            }
+            (CallKind::Prices, Answer::Prices(result)) => {
+                if let Some(offerings) = self.read_ended(&asked, result, now) {
+                    self.prices_told(&region, &offerings);
+                }
+            }
+            (CallKind::Ledgers { fleets }, Answer::Ledgers(result)) => {
+                self.ledgers_told(&fleets, result, call.at, now);
             }
             (kind, _) => {
                 let lost = Call::lost(&kind);
@@ -363,6 +392,8 @@ impl Engine {
         let mut lines: Vec<String> = telling.collect();
         lines.dedup();
         held.history = lines.split_off(lines.len().saturating_sub(HISTORY_LINES));
+        let troubles = events.iter().filter_map(trouble_of).collect();
+        self.trouble_told(name, troubles, false);
     }
 
     fn scalable_targets_told(&mut self, asked: &[(FleetName, FleetRef)], scaled: &[FleetRef], now: Now) {
@@ -390,7 +421,7 @@ pub(crate) fn about(region: &Region, operation: &str, of: &str) -> String {
 }
 
 /// The alarm that a read's failures are worth, if they are worth one yet.
-fn alarm_of(of: &str, streak: &Streak, now: Now) -> Option<Alarm> {
+pub(crate) fn alarm_of(of: &str, streak: &Streak, now: Now) -> Option<Alarm> {
     let (operation, message) = (of.to_owned(), streak.error.to_string());
     match streak.error.class() {
         ErrorClass::Denied => Some(Alarm::Denied { operation, message }),
@@ -400,6 +431,17 @@ fn alarm_of(of: &str, streak: &Streak, now: Now) -> Option<Alarm> {
         }
         _ => None,
     }
+}
+
+/// What speaks against a pool, where the fleet's history names one.
+fn trouble_of(event: &HistoryEvent) -> Option<PoolTrouble> {
+    let HistoryKind::NoCapacity { instance_type: Some(instance_type), zone: Some(zone), price: _ } =
+        &event.kind
+    else {
+        return None;
+    };
+    let pool = Pool { instance_type: instance_type.clone(), zone: zone.clone(), market: Market::Spot };
+    Some(PoolTrouble { pool, at: event.at, kind: TroubleKind::NoCapacity })
 }
 
 /// A line for people.

@@ -5,8 +5,8 @@ use crate::state::contained;
 use crate::writes::begins_removal;
 use crate::{Alarm, Cause, Checkpoint, Cycle, Decided, Engine, Now, Planner, Record, State, Withheld};
 use autoscaler_core::{
-    Breach, Budget, Decision, FailingRead, Hold, Memory, Observed, Plan, Planned, RESPITE, Remark, Report,
-    Snapshot, check,
+    Action, Breach, Budget, Decision, FailingRead, Hold, Memory, Observed, Plan, Planned, RESPITE, Remark,
+    Report, Snapshot, check,
 };
 use fleet::{ErrorClass, FleetName, FleetState, FleetView, Source, Timestamp};
 use std::time::Duration;
@@ -45,6 +45,12 @@ pub(crate) fn shown(mut report: Report, withheld: Option<&Withheld>) -> Report {
 pub(crate) fn digest(report: &Report) -> u32 {
     let bytes = postcard::to_stdvec(report).unwrap_or_default();
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The changes to the fleet among a plan's steps, each with its place.
+fn fleet_steps(plan: &Plan) -> Vec<(u16, Action)> {
+    let places = (0..=u16::MAX).zip(&plan.actions);
+    places.filter(|(_, action)| action.is_of_fleet()).map(|(step, action)| (step, action.clone())).collect()
 }
 
 impl Engine {
@@ -130,10 +136,11 @@ impl Engine {
             report_digest: digest(&report),
         };
         held.end_cycle(cycle);
-        let begins = withheld.is_none() && !plan.actions.is_empty();
+        let steps = fleet_steps(&plan);
+        let begins = withheld.is_none() && !steps.is_empty();
         if begins {
             held.writing = Some(Writing {
-                steps: plan.actions.clone(),
+                steps,
                 step: 0,
                 phase: WritePhase::Recording,
                 since: now.wall,
@@ -141,6 +148,7 @@ impl Engine {
                 intent: None,
             });
         }
+        let begins_nodes = self.line_up_nodes(name, &plan, &before, withheld.as_ref(), now);
         self.raise_what_the_report_says(name, &report, now);
         let report = shown(report, withheld.as_ref());
         if let Some(held) = self.fleets.get_mut(name) {
@@ -150,6 +158,8 @@ impl Engine {
             if let Some(region) = self.region_of(name) {
                 region.writes_in_flight += 1;
             }
+        }
+        if begins || begins_nodes {
             self.write_soon(name, true);
         }
         if look {
@@ -186,10 +196,11 @@ impl Engine {
         plan: &Plan,
         now: Now,
     ) -> Option<Withheld> {
+        let standby = self.stands_by(name, now);
         let held = self.fleets.get_mut(name)?;
         let writes_last_minute = held.writes_last_minute(now.monotonic);
         let writes_per_minute = self.config.writes_per_minute;
-        let steps = u32::try_from(plan.actions.len()).unwrap_or(u32::MAX);
+        let steps = u32::try_from(fleet_steps(plan).len()).unwrap_or(u32::MAX);
         let over_budget = steps > 0 && writes_last_minute.saturating_add(steps) > writes_per_minute;
         // A fleet that has used its writes up waits; that is no breach.
         let counted = if over_budget { 0 } else { writes_last_minute };
@@ -199,6 +210,10 @@ impl Engine {
             return Some(self.refuse(name, breaches, now));
         }
         self.clear(Some(name), "refused", "", now);
+        if standby.is_some() {
+            // Whoever leads remembers; what we would is not so.
+            return standby;
+        }
         if plan.actions.is_empty() {
             return None;
         }
@@ -210,6 +225,9 @@ impl Engine {
             Some(Withheld::DryRun)
         } else if self.stopping.is_some() {
             Some(Withheld::Stopping)
+        } else if steps == 0 {
+            let unjournaled = self.journal.is_failing() && begins_removal(before, plan);
+            unjournaled.then_some(Withheld::JournalFailing)
         } else if held.writing.is_some() {
             Some(Withheld::Busy)
         } else if let Some(backoff) = backoff {
@@ -267,7 +285,8 @@ impl Engine {
         let history = held.history.clone();
         let quiet = held.quiet_since.filter(|since| now.monotonic.saturating_sub(*since) >= QUIET_ALARM);
         let last_sample = held.state.latest.map(|latest| latest.end);
-        let foreign = foreign_write(held, report, now.wall);
+        let stands_by = held.last.as_ref().is_some_and(|last| last.withheld == Some(Withheld::Standby));
+        let foreign = foreign_write(held, report, now.wall).filter(|_| !stands_by);
         let alarms = [
             (
                 "capacity_late",

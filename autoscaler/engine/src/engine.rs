@@ -4,7 +4,8 @@ use crate::alarms::Alarms;
 use crate::calls::{Call, Calls};
 use crate::held::{Held, KnownOf, Missing};
 use crate::journal::Journal;
-use crate::news::Hearsay;
+use crate::lane::FlightPhase;
+use crate::news::{Hearsay, Strangers};
 use crate::nodes::Services;
 use crate::region::RegionState;
 use crate::stop::Stopping;
@@ -46,6 +47,8 @@ pub struct Engine {
     pub(crate) stopping: Option<Stopping>,
     /// Until when we lead, where a lease is needed.
     pub(crate) lease: Option<Duration>,
+    /// Whether we led when that was last looked at.
+    pub(crate) led: bool,
     /// What is asked of no region: Nomad's nodes, and the ledgers.
     pub(crate) services: Services,
     /// What was heard of instances that nobody knows yet, and of messages that wait for the disk.
@@ -95,6 +98,7 @@ impl Engine {
             policies: PolicyStatus::default(),
             stopping: None,
             lease: None,
+            led: false,
             services: Services::default(),
             hearsay: Hearsay::default(),
             again: BTreeMap::new(),
@@ -130,11 +134,14 @@ impl Engine {
 
     /// Does what is due, and hands out what has gathered.
     pub(crate) fn finish(&mut self, now: Now) -> Vec<Effect> {
+        self.watch_the_lease(now);
         self.give_up_lost(now);
         if self.stopping.is_none() {
             if now.monotonic >= self.next_tick && !self.fleets.is_empty() {
                 self.tick(now);
             }
+            self.plan_again(now);
+            self.look_for_strangers(now);
             self.plan_what_is_ready(now);
         }
         self.hand_out_records(now);
@@ -160,6 +167,8 @@ impl Engine {
         for region in &regions {
             self.observe(region, now);
         }
+        self.ask_nodes(now);
+        self.ask_ledgers(now);
         self.settle_waiting(now);
     }
 
@@ -224,9 +233,16 @@ impl Engine {
             held.agents.clear();
             held.told.clear();
             held.in_force = None;
+            let shift = |at: &mut Timestamp| *at = Timestamp::from_millis(at.millis().saturating_add(by_ms));
             if let Some(Missing { since, .. }) = &mut held.missing {
-                *since = Timestamp::from_millis(since.millis().saturating_add(by_ms));
+                shift(since);
             }
+            held.tenure.since.iter_mut().for_each(shift);
+            held.lane.values_mut().for_each(|flight| {
+                if let FlightPhase::Done { at, .. } = &mut flight.phase {
+                    shift(at);
+                }
+            });
             held.record(Record::ClockJumped { by_ms });
         }
         for KnownOf { state, gap, .. } in self.known.values_mut() {
@@ -240,6 +256,8 @@ impl Engine {
         let mut at = (!self.fleets.is_empty() && self.stopping.is_none()).then_some(self.next_tick);
         let mut sooner = |other: Option<Duration>| at = [at, other].into_iter().flatten().min();
         sooner(self.waiting.values().min().copied());
+        sooner(self.again.values().min().copied());
+        sooner(self.hearsay.strangers.values().filter_map(Strangers::due).min());
         sooner(self.calls.next_lost());
         sooner(self.journal.next_lost());
         sooner(self.stopping.as_ref().and_then(Stopping::deadline));
@@ -294,6 +312,7 @@ impl Engine {
             journal: self.journal.status(),
             dry_run: self.config.dry_run,
             stopping: self.stopping.is_some(),
+            leads: self.leads(now),
         }
     }
 

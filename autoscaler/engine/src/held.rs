@@ -1,6 +1,8 @@
 //! One fleet that is held: its state, and what the engine keeps beside it that no plan looks at.
 
 use crate::alarms::Alarms;
+use crate::lane::{Flight, LaneKey};
+use crate::lead::Tenure;
 use crate::region::Streak;
 use crate::windows::Windows;
 use crate::{BatchId, CallId, Decided, Known, Operation, Record, State};
@@ -72,6 +74,10 @@ pub(crate) struct Held {
     /// How often in a row describes have not shown it.
     pub unseen: u32,
     pub writing: Option<Writing>,
+    /// Writes about nodes and groups, beside that.
+    pub lane: BTreeMap<LaneKey, Flight>,
+    /// What it waits for before it is written to, where leaders change.
+    pub tenure: Tenure,
     pub backoff: Option<Backoff>,
     /// What writes fail with, since the last one that did not.
     pub failing: Option<(Operation, Streak)>,
@@ -122,7 +128,8 @@ pub(crate) enum Backfill {
 /// A plan that is being carried out.
 #[derive(Clone, Debug)]
 pub(crate) struct Writing {
-    pub steps: Vec<Action>,
+    /// The changes to the fleet, each with its place in the plan.
+    pub steps: Vec<(u16, Action)>,
     pub step: usize,
     pub phase: WritePhase,
     pub since: Timestamp,
@@ -184,6 +191,8 @@ impl Held {
             moved: Duration::ZERO,
             unseen: 0,
             writing: None,
+            lane: BTreeMap::new(),
+            tenure: Tenure::default(),
             backoff: None,
             failing: None,
             writes: VecDeque::new(),

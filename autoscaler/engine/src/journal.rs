@@ -1,8 +1,9 @@
 //! Records on their way to the disk, and what is done when they do not get there.
 
 use crate::held::WritePhase;
-use crate::{Alarm, BatchId, Cause, Checkpoint, Effect, Engine, Entry, JournalStatus, Now, Record};
-use fleet::{FleetName, Timestamp};
+use crate::lane::FlightPhase;
+use crate::{Alarm, BatchId, Cause, Checkpoint, Effect, Engine, Entry, JournalStatus, Ledger, Now, Record};
+use fleet::{FleetName, MessageId, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -23,6 +24,15 @@ struct Batch {
     fleets: Vec<FleetName>,
     /// Those whose writes wait for it.
     writers: Vec<FleetName>,
+    /// Messages that are settled with it.
+    messages: Vec<MessageId>,
+}
+
+impl Batch {
+    fn new(now: Now) -> Self {
+        let (fleets, writers, messages) = Default::default();
+        Self { handed: now.monotonic, fleets, writers, messages }
+    }
 }
 
 #[derive(Debug)]
@@ -72,7 +82,7 @@ impl Engine {
     /// Hands out the records of all fleets that have any to be written, as one batch.
     pub(crate) fn hand_out_records(&mut self, now: Now) {
         let fleets = std::mem::take(&mut self.to_record);
-        let mut batch = Batch { handed: now.monotonic, fleets: Vec::new(), writers: Vec::new() };
+        let mut batch = Batch::new(now);
         let (mut entries, mut durable) = (Vec::new(), false);
         let mut probed = false;
         for (name, must_last) in fleets {
@@ -104,35 +114,68 @@ impl Engine {
                 writing.intent = Some(self.journal.next_batch());
                 batch.writers.push(name.clone());
             }
+            for flight in held.lane.values_mut() {
+                if flight.phase == FlightPhase::Recording(None) {
+                    flight.phase = FlightPhase::Recording(Some(self.journal.next_batch()));
+                    if batch.writers.last() != Some(&name) {
+                        batch.writers.push(name.clone());
+                    }
+                }
+            }
             batch.fleets.push(name.clone());
             entries.push(Entry { fleet: name, at: now.wall, records: std::mem::take(&mut held.records) });
         }
+        let messages = std::mem::take(&mut self.hearsay.settled);
         if entries.is_empty() {
+            self.settle_with_the_last(messages);
             return;
         }
-        self.hand_out(batch, durable, entries);
+        batch.messages = messages;
+        let ledgers = self.changed_ledgers(&batch.fleets, now);
+        self.hand_out(batch, durable, entries, ledgers);
+    }
+
+    /// Messages that bring nothing new: they are settled with whatever is still on its way to the disk.
+    fn settle_with_the_last(&mut self, messages: Vec<MessageId>) {
+        if messages.is_empty() {
+            return;
+        }
+        if let Some(mut last) = self.journal.open.last_entry() {
+            last.get_mut().messages.extend(messages);
+        } else if !self.journal.is_failing() {
+            // Where the journal fails they come again.
+            self.out.push(Effect::Acknowledge { messages });
+        }
     }
 
     /// Hands out a batch that may be empty: somebody waits for its answer.
     pub(crate) fn hand_out_empty(&mut self, now: Now) {
-        let batch = Batch { handed: now.monotonic, fleets: Vec::new(), writers: Vec::new() };
-        self.hand_out(batch, true, Vec::new());
+        self.hand_out(Batch::new(now), true, Vec::new(), Vec::new());
     }
 
-    fn hand_out(&mut self, batch: Batch, durable: bool, entries: Vec<Entry>) {
+    fn hand_out(
+        &mut self,
+        batch: Batch,
+        durable: bool,
+        entries: Vec<Entry>,
+        ledgers: Vec<(FleetName, Box<Ledger>)>,
+    ) {
         let id = self.journal.next_batch();
         self.journal.next += 1;
         self.journal.open.insert(id, batch);
-        self.out.push(Effect::Record { batch: id, durable, entries, ledgers: Vec::new() });
+        self.out.push(Effect::Record { batch: id, durable, entries, ledgers });
     }
 
     /// A batch was written, or not: writes that waited for it are begun or called off.
     pub(crate) fn recorded(&mut self, batch: BatchId, result: &Result<(), String>, now: Now) {
-        let Some(Batch { fleets, writers, .. }) = self.journal.open.remove(&batch) else { return };
+        let Some(Batch { fleets, writers, messages, .. }) = self.journal.open.remove(&batch) else { return };
         match result {
             Ok(()) => {
                 if self.journal.failing.take().is_some() {
                     self.clear(None, "journal_failing", "", now);
+                }
+                if !messages.is_empty() {
+                    self.out.push(Effect::Acknowledge { messages });
                 }
             }
             Err(error) => {
@@ -140,6 +183,7 @@ impl Engine {
                 for name in &fleets {
                     if let Some(held) = self.fleets.get_mut(name) {
                         held.gap = true;
+                        held.tenure.told = None;
                     }
                 }
                 let failing =
@@ -150,6 +194,7 @@ impl Engine {
         }
         for name in writers {
             self.intent_recorded(&name, batch, result.is_ok(), now);
+            self.node_intents_recorded(&name, batch, result.is_ok(), now);
         }
     }
 }

@@ -1,12 +1,349 @@
-//! The node lane.
+//! The node lane: cordons, drains, their way back, and the counts of groups. Each is carried out by itself, at once,
+//! beside a modification that hangs; one of a kind about an instance at a time.
 
-use fleet::InstanceId;
+use crate::calls::{Call, CallKind};
+use crate::held::Held;
+use crate::region::doubling;
+use crate::{
+    Alarm, BatchId, CallCount, CallId, Effect, Engine, NodeRef, NotSent, Now, Operation, Outcome, Permit,
+    Record, Withheld, Write,
+};
+use autoscaler_core::{Action, DrainBy, DrainCause, Memory, Plan};
+use fleet::{ApiError, ErrorClass, FleetName, InstanceId, Timestamp};
+use std::time::Duration;
+
+/// What was done and has not shown for this long is done again.
+const SHOWS_WITHIN: Duration = Duration::from_secs(20);
 
 /// What a write of the node lane is about: one is under way of each at most.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LaneKey {
-    /// An instance: a cordon or a drain; `restores`: the way back.
-    Node { instance: InstanceId, restores: bool },
+    /// An instance: a cordon or a drain; `back`: their way back, which a hook that drains must not hold up.
+    Node { instance: InstanceId, back: bool },
     /// A service group.
     Group { namespace: String, job: String, group: String },
+}
+
+/// A write of the node lane.
+#[derive(Clone, Debug)]
+pub(crate) struct Flight {
+    pub action: Action,
+    /// Its place in its plan.
+    pub step: u16,
+    /// Whether it goes on where its intent cannot be journaled: it begins no removal.
+    pub unjournaled: bool,
+    pub failures: u32,
+    pub phase: FlightPhase,
+}
+
+/// Where a write of the node lane stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FlightPhase {
+    /// Its intent is being written, in this batch once it is handed out.
+    Recording(Option<BatchId>),
+    /// It has been sent.
+    Sent(CallId),
+    /// It was done; not again before a look from after that shows otherwise, or a while has passed.
+    Done { at: Timestamp, until: Duration },
+    /// It failed; not again before a while has passed.
+    Failed { until: Duration },
+}
+
+impl LaneKey {
+    /// What an action is about; `None` for one of the fleet lane.
+    pub fn of(action: &Action, by: DrainBy) -> Option<Self> {
+        match action {
+            Action::Modify { .. } | Action::Terminate { .. } => None,
+            Action::Cordon { instance } | Action::Drain { instance, .. } => {
+                Some(Self::Node { instance: instance.clone(), back: false })
+            }
+            Action::Restore { instance } => {
+                Some(Self::Node { instance: instance.clone(), back: by == DrainBy::Hook })
+            }
+            Action::ScaleGroup { namespace, job, group, count: _ } => {
+                Some(Self::Group { namespace: namespace.clone(), job: job.clone(), group: group.clone() })
+            }
+        }
+    }
+}
+
+/// Whether a drain begins a removal that nothing on disk accounts for.
+pub(crate) fn begins_drain(before: &Memory, action: &Action) -> bool {
+    match action {
+        Action::Drain { instance, cause: DrainCause::ScaleIn, .. } => !before.removals.contains_key(instance),
+        _ => false,
+    }
+}
+
+impl Held {
+    /// Writes of the node lane that have been sent and are not hooks, which may take long.
+    pub fn lane_is_under_way(&self) -> bool {
+        let by_hook = self.state.policy.drain.by == DrainBy::Hook;
+        self.lane.values().any(|flight| {
+            let hook = by_hook && matches!(flight.action, Action::Drain { .. });
+            matches!(flight.phase, FlightPhase::Sent(_)) && !hook
+        })
+    }
+
+    /// A look that was begun at `at` has shown what was done before. * returns: whether anything waited for that.
+    pub fn settle_lane(&mut self, at: Timestamp) -> bool {
+        let before = self.lane.len();
+        self.lane
+            .retain(|_, flight| !matches!(flight.phase, FlightPhase::Done { at: done, .. } if at >= done));
+        self.lane.len() < before
+    }
+
+    /// Whether a node action may be taken though the plan's memory is not kept: it is accounted for otherwise.
+    fn is_accounted_for(&self, before: &Memory, action: &Action) -> bool {
+        match action {
+            Action::Drain { instance, .. } => {
+                before.removals.contains_key(instance)
+                    || before.replacements.contains_key(instance)
+                    || self.state.notices.iter().any(|notice| notice.instance == *instance)
+            }
+            _ => true,
+        }
+    }
+}
+
+impl Engine {
+    /// Lines up a plan's node actions, to be begun when their intent is on disk.
+    ///
+    /// * `withheld`: why the plan's changes to the fleet are not carried out. What holds up the fleet lane alone
+    ///   does not hold up this one; but what only the plan's memory would account for is not begun then.
+    /// * returns: whether there is any.
+    pub(crate) fn line_up_nodes(
+        &mut self,
+        name: &FleetName,
+        plan: &Plan,
+        before: &Memory,
+        withheld: Option<&Withheld>,
+        now: Now,
+    ) -> bool {
+        let fleet_lane_only = matches!(
+            withheld,
+            None | Some(
+                Withheld::Busy | Withheld::BackingOff { .. } | Withheld::Budget | Withheld::JournalFailing
+            )
+        );
+        let Some(held) = self.fleets.get_mut(name).filter(|_| fleet_lane_only) else { return false };
+        let by = held.state.policy.drain.by;
+        let mut any = false;
+        for (step, action) in plan.actions.iter().enumerate() {
+            let Some(key) = LaneKey::of(action, by) else { continue };
+            if withheld.is_some() && !held.is_accounted_for(before, action) {
+                continue;
+            }
+            let known = held.lane.get(&key);
+            let waits = known.is_some_and(|flight| match flight.phase {
+                FlightPhase::Recording(_) | FlightPhase::Sent(_) => true,
+                FlightPhase::Done { until, .. } => flight.action == *action && now.monotonic < until,
+                FlightPhase::Failed { until } => now.monotonic < until,
+            });
+            if waits {
+                continue;
+            }
+            let flight = Flight {
+                action: action.clone(),
+                step: u16::try_from(step).unwrap_or(u16::MAX),
+                unjournaled: !begins_drain(before, action),
+                failures: known.map_or(0, |flight| flight.failures),
+                phase: FlightPhase::Recording(None),
+            };
+            held.lane.insert(key, flight);
+            any = true;
+        }
+        any
+    }
+
+    /// The batch that holds the intent of node actions is on disk, or could not be put there.
+    pub(crate) fn node_intents_recorded(
+        &mut self,
+        name: &FleetName,
+        batch: BatchId,
+        written: bool,
+        now: Now,
+    ) {
+        let Some(held) = self.fleets.get(name) else { return };
+        let recording = |flight: &Flight| flight.phase == FlightPhase::Recording(Some(batch));
+        let keys: Vec<LaneKey> =
+            held.lane.iter().filter(|(_, flight)| recording(flight)).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.begin_node(name, &key, written.then_some(batch), now);
+        }
+    }
+
+    fn begin_node(&mut self, name: &FleetName, key: &LaneKey, intent: Option<BatchId>, now: Now) {
+        let refused = if self.stopping.is_some() {
+            Some(Outcome::Skipped)
+        } else {
+            self.fenced(now).map(Outcome::NotSent)
+        };
+        let not_after = self.permit_until(now);
+        let region = self.some_region();
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        let Some(flight) = held.lane.get(key) else { return };
+        let unwritten = (intent.is_none() && !flight.unjournaled).then_some(Outcome::NotJournaled);
+        if let Some(outcome) = refused.or(unwritten) {
+            self.node_called_off(name, key, outcome, now);
+            return;
+        }
+        let Some(write) = write_of(held, &flight.action) else { return };
+        let operation = Operation::of(&flight.action);
+        let mut begun = now.monotonic;
+        if let Write::Drain { node: NodeRef { by: DrainBy::Hook, .. }, deadline, .. } = &write {
+            // A hook may take as long as the drain.
+            begun += deadline.since(now.wall);
+        }
+        let region = held.region.clone().unwrap_or(region);
+        let kind = CallKind::Lane { name: name.clone(), operation, key: key.clone() };
+        let call = self.calls.open(Call { region: region.clone(), kind, at: now.wall, begun });
+        if let Some(flight) = held.lane.get_mut(key) {
+            flight.phase = FlightPhase::Sent(call);
+        }
+        self.out.push(Effect::Write { call, region, write, permit: Permit { not_after, intent } });
+    }
+
+    /// A node action has ended.
+    pub(crate) fn node_ended(
+        &mut self,
+        name: &FleetName,
+        key: &LaneKey,
+        call: CallId,
+        result: Result<(), ApiError>,
+        now: Now,
+    ) {
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        let Some(flight) = held.lane.get_mut(key).filter(|flight| flight.phase == FlightPhase::Sent(call))
+        else {
+            return;
+        };
+        let (operation, step) = (Operation::of(&flight.action), flight.step);
+        let class = result.as_ref().err().map_or("ok", |error| error.class().label());
+        *self.metrics.calls.entry(CallCount { operation: operation.label(), class }).or_default() += 1;
+        let outcome = match &result {
+            Ok(()) => {
+                flight.failures = 0;
+                flight.phase = FlightPhase::Done { at: now.wall, until: now.monotonic + SHOWS_WITHIN };
+                Outcome::Done
+            }
+            Err(error) => {
+                flight.failures = flight.failures.saturating_add(1);
+                let pause = pause_of(error.class(), flight.failures);
+                flight.phase = FlightPhase::Failed { until: now.monotonic + pause };
+                self.again.insert(name.clone(), now.monotonic + pause);
+                Outcome::Failed { class: error.class(), message: error.to_string() }
+            }
+        };
+        let by_hook = held.state.policy.drain.by == DrainBy::Hook;
+        let emptied = match &flight.action {
+            Action::Drain { instance, .. } if by_hook && result.is_ok() => Some(instance.clone()),
+            _ => None,
+        };
+        held.record(Record::Outcome { at: now.wall, step, operation, outcome });
+        if let Some(instance) = emptied {
+            held.record(Record::Emptied { instance, at: now.wall });
+            self.write_soon(name, true);
+        }
+        self.tell_of_node(name, operation, result.err(), now);
+        self.after_node(name, now);
+    }
+
+    /// Raises or clears what an operator has to act upon.
+    fn tell_of_node(&mut self, name: &FleetName, operation: Operation, error: Option<ApiError>, now: Now) {
+        let label = operation.label();
+        match error {
+            None => {
+                for alarm in ["denied", "malformed"] {
+                    self.clear(Some(name), alarm, label, now);
+                }
+            }
+            Some(error) => {
+                let (operation, message) = (label.to_owned(), error.to_string());
+                let alarm = match error.class() {
+                    ErrorClass::Denied => Alarm::Denied { operation, message },
+                    ErrorClass::Malformed => Alarm::Malformed { operation, message },
+                    _ => return,
+                };
+                self.raise(Some(name), label, alarm, now);
+            }
+        }
+    }
+
+    /// A node action was not begun: nothing happened.
+    pub(crate) fn node_not_sent(
+        &mut self,
+        name: &FleetName,
+        key: &LaneKey,
+        call: CallId,
+        why: NotSent,
+        now: Now,
+    ) {
+        let sent = |flight: &Flight| flight.phase == FlightPhase::Sent(call);
+        if self.fleets.get(name).and_then(|held| held.lane.get(key)).is_some_and(sent) {
+            self.node_called_off(name, key, Outcome::NotSent(why), now);
+            self.after_node(name, now);
+        }
+    }
+
+    fn node_called_off(&mut self, name: &FleetName, key: &LaneKey, outcome: Outcome, now: Now) {
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        let Some(Flight { action, step, .. }) = held.lane.remove(key) else { return };
+        let operation = Operation::of(&action);
+        held.record(Record::Outcome { at: now.wall, step, operation, outcome });
+    }
+
+    /// Whatever came of it, the picture of the nodes is old now.
+    fn after_node(&mut self, name: &FleetName, now: Now) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.make_due(name, now);
+        self.services.nodes.look = true;
+        self.ask_nodes(now);
+        let underway = self.services.nodes.call;
+        if let Some(held) = self.fleets.get_mut(name).filter(|held| super::nodes::uses_nomad(held)) {
+            held.awaiting.extend(underway);
+        }
+    }
+}
+
+/// The call that an action is carried out with.
+fn write_of(held: &Held, action: &Action) -> Option<Write> {
+    let policy = &held.state.policy;
+    let node = |instance: &InstanceId| NodeRef {
+        fleet: held.name.clone(),
+        instance: instance.clone(),
+        node: held.state.node_of(instance).map(|node| node.id.clone()),
+        by: policy.drain.by,
+    };
+    Some(match action {
+        Action::Modify { .. } | Action::Terminate { .. } => return None,
+        Action::Cordon { instance } => Write::Cordon(node(instance)),
+        Action::Drain { instance, deadline, cause } => Write::Drain {
+            node: node(instance),
+            deadline: *deadline,
+            ignore_system_jobs: policy.drain.ignore_system_jobs,
+            cause: *cause,
+        },
+        Action::Restore { instance } => Write::Restore(node(instance)),
+        Action::ScaleGroup { namespace, job, group, count } => Write::ScaleGroup {
+            namespace: namespace.clone(),
+            job: job.clone(),
+            group: group.clone(),
+            count: *count,
+        },
+    })
+}
+
+/// How long a node action that failed is not tried again. Two minutes is all there is, so not for long; none of them
+/// does harm when it is repeated.
+fn pause_of(class: ErrorClass, failures: u32) -> Duration {
+    match class {
+        ErrorClass::Throttled { retry_after } => {
+            retry_after.unwrap_or_default().clamp(Duration::from_secs(1), Duration::from_secs(20))
+        }
+        ErrorClass::Denied | ErrorClass::Malformed => Duration::from_secs(30),
+        _ => doubling(Duration::from_secs(1), failures, Duration::from_secs(10)),
+    }
 }

@@ -1,10 +1,226 @@
-//! Leading.
+//! One of several processes leads; the others watch, and are ready.
+//!
+//! A leader may begin writes until its lease ends (FENCE). Whoever begins to lead first takes over what the leader
+//! before left (its [`crate::Ledger`]) and looks at everything: nothing is written before a describe that was begun
+//! after that.
 
-use crate::{Engine, Now};
+use crate::calls::CallKind;
+use crate::{Effect, Engine, Ledger, NotSent, Now, Read, Record, Withheld};
+use fleet::{ApiError, FleetName, Timestamp};
 use std::time::Duration;
 
+/// A ledger that could not be read is asked for again after this long by a leader: nothing is written before.
+const LEDGER_AGAIN: Duration = Duration::from_secs(1);
+
+/// What one fleet has to wait for before it is written to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tenure {
+    /// When we began to lead; what was seen before does not count. `None` where we always have.
+    pub since: Option<Timestamp>,
+    /// Whether what the leader before us left is known.
+    pub ledger_known: bool,
+    /// The ledger that was handed out last, so that it is written with each change only.
+    pub told: Option<Box<Ledger>>,
+}
+
 impl Engine {
-    pub(crate) fn lease_told(&mut self, until: Option<Duration>, _now: Now) {
+    /// Whether we lead.
+    pub(crate) fn leads(&self, now: Now) -> bool {
+        !self.config.lease_needed || self.lease.is_some_and(|until| now.monotonic <= until)
+    }
+
+    /// Until when a write that is handed out now may be begun.
+    pub(crate) fn permit_until(&self, now: Now) -> Duration {
+        let until = now.monotonic + self.config.permit;
+        if self.config.lease_needed {
+            self.lease.map_or(Duration::ZERO, |lease| lease.min(until))
+        } else {
+            until
+        }
+    }
+
+    /// Why a fleet is not written to for reasons of leadership, if it is not.
+    pub(crate) fn stands_by(&self, name: &FleetName, now: Now) -> Option<Withheld> {
+        let held = self.fleets.get(name)?;
+        let Tenure { since, ledger_known, told: _ } = &held.tenure;
+        let unread = self.config.shared_ledger && !ledger_known;
+        let seen = |at: Option<Timestamp>| since.is_none_or(|since| at.is_some_and(|at| at >= since));
+        let looked = seen(held.state.fleet.as_ref().map(|seen| seen.at)) && seen(held.state.instances_at);
+        (!self.leads(now) || unread || !looked).then_some(Withheld::Standby)
+    }
+
+    /// Why a write whose intent is on disk is not begun after all, if it is not.
+    pub(crate) fn fenced(&self, now: Now) -> Option<NotSent> {
+        (!self.leads(now)).then_some(NotSent::Fenced)
+    }
+
+    /// A proof of leadership, or its end.
+    pub(crate) fn lease_told(&mut self, until: Option<Duration>, now: Now) {
+        let led = self.led;
         self.lease = until;
+        let leads = self.leads(now);
+        self.led = leads;
+        if until.is_none() {
+            for held in self.fleets.values_mut() {
+                held.tenure.ledger_known = false;
+                held.tenure.told = None;
+            }
+        }
+        if !self.config.lease_needed || led == leads {
+            return;
+        }
+        let names: Vec<FleetName> = self.fleets.keys().cloned().collect();
+        for name in &names {
+            let Some(held) = self.fleets.get_mut(name) else { continue };
+            held.record(Record::Leads { at: now.wall, leads });
+            if leads {
+                held.tenure.since = Some(now.wall);
+                held.in_force = None;
+            }
+            self.write_soon(name, false);
+        }
+        if leads {
+            self.services.ledgers.look = true;
+            self.services.nodes.look = true;
+            self.ask_ledgers(now);
+            self.ask_nodes(now);
+            for name in &names {
+                self.look_and_plan(name, now);
+            }
+        }
+    }
+
+    /// Notices that a lease has run out without a word.
+    pub(crate) fn watch_the_lease(&mut self, now: Now) {
+        if self.config.lease_needed && self.led && !self.leads(now) {
+            self.led = false;
+            for held in self.fleets.values_mut() {
+                held.record(Record::Leads { at: now.wall, leads: false });
+            }
+        }
+    }
+
+    /// Asks what the leader left: at once where we lead and do not know it, now and then where we stand by.
+    pub(crate) fn ask_ledgers(&mut self, now: Now) {
+        if !self.config.shared_ledger || self.stopping.is_some() || self.services.ledgers.call.is_some() {
+            return;
+        }
+        let leads = self.leads(now);
+        let unknown =
+            |name: &&FleetName| self.fleets.get(*name).is_some_and(|held| !held.tenure.ledger_known);
+        let names: Vec<FleetName> = if leads {
+            self.fleets.keys().filter(unknown).cloned().collect()
+        } else {
+            self.fleets.keys().cloned().collect()
+        };
+        let ledgers = &self.services.ledgers;
+        let every = if leads { LEDGER_AGAIN } else { self.config.ledgers_every };
+        if names.is_empty() || !(ledgers.look || self.is_due(ledgers.asked, every, now)) {
+            return;
+        }
+        let kind = CallKind::Ledgers { fleets: names.clone() };
+        let call = self.ask_service(kind, Read::Ledgers { fleets: names }, &[], now);
+        let ledgers = &mut self.services.ledgers;
+        ledgers.call = Some(call);
+        ledgers.asked = Some(now.monotonic);
+        ledgers.look = false;
+    }
+
+    /// What was left, one for each fleet that was asked about.
+    pub(crate) fn ledgers_told(
+        &mut self,
+        fleets: &[FleetName],
+        answer: Result<Vec<Option<Box<Ledger>>>, ApiError>,
+        at: Timestamp,
+        now: Now,
+    ) {
+        self.services.ledgers.call = None;
+        let leads = self.leads(now);
+        let Some(ledgers) = self.service_ended("ledgers", answer, now) else {
+            if leads {
+                // Nothing is written before it is known: it is asked for again soon, whenever the next tick is.
+                for name in fleets {
+                    self.again.insert(name.clone(), now.monotonic + LEDGER_AGAIN);
+                }
+            }
+            return;
+        };
+        for (name, ledger) in fleets.iter().zip(ledgers) {
+            let Some(held) = self.fleets.get_mut(name) else { continue };
+            // One that was read before we led may be older than the last words of the leader.
+            let current = leads && held.tenure.since.is_none_or(|since| at >= since);
+            if leads && (!current || held.tenure.ledger_known) {
+                continue;
+            }
+            if let Some(ledger) = &ledger
+                && !held.state.is_told_by(ledger)
+            {
+                held.record(Record::Ledger(ledger.clone()));
+                held.in_force = None;
+                self.write_soon(name, false);
+            }
+            let Some(held) = self.fleets.get_mut(name) else { continue };
+            if current {
+                held.tenure.ledger_known = true;
+                held.tenure.told = ledger;
+                self.make_due(name, now);
+            }
+        }
+        if leads {
+            self.services.ledgers.look = true;
+            self.ask_ledgers(now);
+        }
+    }
+
+    /// The ledgers that have changed, of the fleets of a batch.
+    pub(crate) fn changed_ledgers(
+        &mut self,
+        fleets: &[FleetName],
+        now: Now,
+    ) -> Vec<(FleetName, Box<Ledger>)> {
+        if !self.config.shared_ledger || !self.leads(now) {
+            return Vec::new();
+        }
+        let mut changed = Vec::new();
+        for name in fleets {
+            let Some(held) = self.fleets.get_mut(name).filter(|held| held.tenure.ledger_known) else {
+                continue;
+            };
+            if held.tenure.told.as_ref().is_some_and(|told| held.state.is_told_by(told)) {
+                continue;
+            }
+            let ledger = Box::new(held.state.ledger());
+            held.tenure.told = Some(ledger.clone());
+            changed.push((name.clone(), ledger));
+        }
+        changed
+    }
+
+    /// Hands out a question to no region.
+    pub(crate) fn ask_service(
+        &mut self,
+        kind: CallKind,
+        read: Read,
+        names: &[FleetName],
+        now: Now,
+    ) -> crate::CallId {
+        let region = self.some_region();
+        let call = crate::calls::Call { region: region.clone(), kind, at: now.wall, begun: now.monotonic };
+        let id = self.calls.open(call);
+        for name in names {
+            if self.waiting.contains_key(name)
+                && let Some(held) = self.fleets.get_mut(name)
+            {
+                held.awaiting.insert(id);
+            }
+        }
+        self.out.push(Effect::Read { call: id, region, read });
+        id
+    }
+
+    /// A region for calls that belong to none.
+    pub(crate) fn some_region(&self) -> fleet::Region {
+        let known = || self.regions.keys().next().cloned();
+        self.config.region.clone().or_else(known).unwrap_or_else(|| fleet::Region::new("none"))
     }
 }

@@ -29,8 +29,23 @@ pub struct EngineMetrics {
     pub fleet_samples: BTreeMap<&'static str, u64>,
     /// Batches of records that could not be written.
     pub journal_errors: u64,
+    /// Notices that were news, by source.
+    pub notices: BTreeMap<&'static str, u64>,
+    /// Notices that told nothing new.
+    pub notices_again: u64,
+    /// Messages about instances that a describe from after they came does not know.
+    pub messages_foreign: u64,
     /// Jumps of wall time.
     pub clock_jumps: u64,
+}
+
+/// The metric label of a source of notices.
+pub(crate) const fn source_of(source: fleet::NoticeSource) -> &'static str {
+    match source {
+        fleet::NoticeSource::Agent => "agent",
+        fleet::NoticeSource::EventBridge => "event_bridge",
+        fleet::NoticeSource::Ec2 => "ec2",
+    }
 }
 
 /// What calls are counted by.

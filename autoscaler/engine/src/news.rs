@@ -1,9 +1,34 @@
-//! News.
+//! What agents, the queue and EC2 tell of instances that are to go, or have gone.
+//!
+//! The same thing is told by several, in any order, more than once, late or never. A notice is one (instance, kind)
+//! for the life of the instance, with the earliest deadline that was told. A message is acknowledged when all that
+//! it says is on disk, or concerns nobody here: then a describe that was begun after it came does not know its
+//! instance either. Such describes are made for many messages together.
 
-use crate::{BatchId, Effect, Engine, Now, Record, Rejection};
-use fleet::wire::NoticeBatch;
-use fleet::{MessageId, News, Notice, Region};
+use crate::calls::CallKind;
+use crate::{BatchId, CallId, Effect, Engine, Now, Read, Record, Rejection};
+use autoscaler_core::{PoolTrouble, TroubleKind};
+use fleet::wire::{AgentNotice, MAX_NOTICES, NoticeBatch, VERSION};
+use fleet::{
+    FleetId, FleetName, FleetRef, InstanceId, InstanceState, Market, MessageId, News, Notice, NoticeKind,
+    NoticeSource, Offering, Pool, Region,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
+
+/// Messages about strangers that wait for a describe. What comes beyond that comes again by itself.
+const RUMOURS: usize = 20_000;
+/// Describes for strangers' sake are at least so far apart, and twice as far after each that knew none of them, ...
+const LOOKS_APART: Duration = Duration::from_secs(1);
+/// ... up to this: a message of a stranger's waits no longer.
+const LOOKS_APART_AT_MOST: Duration = Duration::from_secs(4);
+/// What is no notice can wait for so long for others, and a describe that is made anyway.
+const NO_HASTE: Duration = Duration::from_secs(5);
+/// Fleets a describe: what EC2 takes as values of one filter.
+const FLEETS_A_CALL: usize = 200;
+/// A warning that does not say when it ends gives two minutes.
+const WARNING: Duration = Duration::from_secs(120);
 
 /// How an agent's notices were taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,43 +37,403 @@ pub struct NoticesHeard {
     pub batch: BatchId,
     /// How many of them were news.
     pub accepted: usize,
-    /// Whether we lead: a standby keeps them and acts when it leads.
+    /// Whether we lead: a standby keeps them, and acts when it leads.
     pub leads: bool,
 }
 
+/// What was heard and is not settled yet.
 #[derive(Debug, Default)]
-pub(crate) struct Hearsay;
+pub(crate) struct Hearsay {
+    /// Messages that are settled with the records of this event.
+    pub settled: Vec<MessageId>,
+    /// What was told of instances that nobody knows.
+    pub strangers: BTreeMap<Region, Strangers>,
+}
+
+/// What was told of unknown instances of a region.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers {
+    /// What came since the last describe was begun.
+    waiting: Vec<Rumour>,
+    /// What the describes that are under way will tell of.
+    asked: Vec<Rumour>,
+    /// These describes.
+    calls: BTreeSet<CallId>,
+    /// Whether one of them failed.
+    failed: bool,
+    /// Not again before.
+    next: Duration,
+    apart: Duration,
+}
+
+/// A message, and what of it is about strangers.
+#[derive(Debug)]
+struct Rumour {
+    message: Option<MessageId>,
+    news: Vec<News>,
+    came: Duration,
+}
+
+impl Rumour {
+    /// Until when it can wait for a describe.
+    fn due(&self) -> Duration {
+        let urgent = self.news.iter().any(|news| matches!(news, News::Notice(_)));
+        if urgent { self.came } else { self.came + NO_HASTE }
+    }
+}
+
+impl Strangers {
+    /// When the next describe is due; `None` while nobody waits, or one is under way.
+    pub fn due(&self) -> Option<Duration> {
+        if !self.calls.is_empty() {
+            return None;
+        }
+        self.waiting.iter().map(Rumour::due).min().map(|due| due.max(self.next))
+    }
+}
 
 impl Engine {
     /// Takes in an agent's notices of its own instance. Repeating them changes nothing.
     ///
     /// * `peer`: the address that the call came from; must be the claimed instance's private address.
-    /// * returns: what to answer once the batch is written, and what is to be done.
+    /// * returns: what to answer once the batch is written, and what is to be done. A batch is taken whole or not
+    ///   at all.
     pub fn accept_notices(
         &mut self,
-        _peer: IpAddr,
-        _batch: &NoticeBatch,
+        peer: IpAddr,
+        batch: &NoticeBatch,
         now: Now,
     ) -> (Result<NoticesHeard, Rejection>, Vec<Effect>) {
         self.note_time(now);
-        (Err(Rejection::Stopping), self.finish(now))
-    }
-    pub(crate) fn heard(&mut self, _region: &Region, message: Option<MessageId>, news: Vec<News>, now: Now) {
-        for news in news {
-            if let News::Notice(notice) = news {
-                self.notice(notice, now);
-            }
+        let answer = self.take_notices(peer, batch, now);
+        if let Err(rejection) = &answer {
+            *self.metrics.batches_rejected.entry(rejection.label()).or_default() += 1;
         }
-        self.out.extend(message.map(|message| Effect::Acknowledge { messages: vec![message] }));
+        // The records of all that this event brings go out in one batch, which the notices are part of.
+        let batch = self.journal.next_batch();
+        let mut effects = self.finish(now);
+        if answer.is_ok() && self.journal.next_batch() == batch {
+            self.hand_out_empty(now);
+            effects.append(&mut self.out);
+        }
+        let leads = self.leads(now);
+        (answer.map(|accepted| NoticesHeard { batch, accepted, leads }), effects)
     }
-    fn notice(&mut self, notice: Notice, now: Now) {
-        let Some(name) = self.owners.get(&notice.instance).cloned() else { return };
-        let Some(held) = self.fleets.get_mut(&name) else { return };
-        let known = |known: &&Notice| known.instance == notice.instance && known.kind == notice.kind;
-        if held.state.notices.iter().find(known).is_some_and(|known| known.deadline <= notice.deadline) {
+
+    fn take_notices(&mut self, peer: IpAddr, batch: &NoticeBatch, now: Now) -> Result<usize, Rejection> {
+        let NoticeBatch { version, instance, sequence: _, notices } = batch;
+        if self.stopping.is_some() {
+            return Err(Rejection::Stopping);
+        }
+        if *version != VERSION {
+            return Err(Rejection::Version { version: *version });
+        }
+        if notices.len() > MAX_NOTICES {
+            return Err(Rejection::TooMany { count: notices.len() });
+        }
+        if let Some(notice) = notices.iter().find(|notice| notice.kind == NoticeKind::FleetScaleIn) {
+            return Err(Rejection::NotAnAgents { kind: notice.kind });
+        }
+        let known = self.owners.get(instance).and_then(|name| {
+            let known = self.fleets.get(name)?.state.instances.get(instance)?;
+            Some((name.clone(), known.seen.private_ip))
+        });
+        let Some((_, address)) = known else {
+            self.meet_stranger(instance, now);
+            return Err(Rejection::UnknownYet { instance: instance.clone() });
+        };
+        if address.map(|ip| ip.to_canonical()) != Some(peer.to_canonical()) {
+            return Err(Rejection::WrongPeer { instance: instance.clone() });
+        }
+        let mut accepted = 0;
+        for AgentNotice { kind, at_ms, deadline_ms } in notices {
+            let warning = *kind == NoticeKind::SpotInterruption;
+            let notice = Notice {
+                instance: instance.clone(),
+                kind: *kind,
+                source: NoticeSource::Agent,
+                at: *at_ms,
+                deadline: deadline_ms.or_else(|| warning.then(|| *at_ms + WARNING)),
+            };
+            accepted += usize::from(self.notice(&notice, now) == Some(true));
+        }
+        Ok(accepted)
+    }
+
+    /// A source told something.
+    pub(crate) fn heard(&mut self, region: &Region, message: Option<MessageId>, news: Vec<News>, now: Now) {
+        if self.stopping.is_some() {
             return;
         }
-        held.record(Record::Notice(notice));
-        self.make_due(&name, now);
+        let unknown: Vec<News> = news.into_iter().filter(|news| !self.take_news(region, news, now)).collect();
+        if unknown.is_empty() {
+            self.settle(message, now);
+            return;
+        }
+        // Where no policy has a fleet, nobody of ours can be.
+        if !self.regions.contains_key(region) {
+            self.foreign(message, now);
+            return;
+        }
+        let strangers = self.hearsay.strangers.entry(region.clone()).or_default();
+        if strangers.waiting.len() < RUMOURS {
+            strangers.waiting.push(Rumour { message, news: unknown, came: now.monotonic });
+        }
+    }
+
+    /// Takes what is about somebody known. * returns: whether it was.
+    fn take_news(&mut self, region: &Region, news: &News, now: Now) -> bool {
+        match news {
+            News::Notice(notice) => self.notice(notice, now).is_some(),
+            News::State { instance, state, at } => {
+                let Some(name) = self.owners.get(instance).cloned() else { return false };
+                self.state_told(&name, instance, *state, *at, now);
+                true
+            }
+            News::Launched { fleet, .. } | News::FleetChanged { fleet, .. } => {
+                if let Some(name) = self.fleet_of_id(region, fleet) {
+                    self.look_at(&name, now);
+                }
+                true
+            }
+            News::NoCapacity { fleet, instance_type, zone, at } => {
+                if let (Some(name), Some(instance_type), Some(zone)) =
+                    (self.fleet_of_id(region, fleet), instance_type, zone)
+                {
+                    let pool = Pool {
+                        instance_type: instance_type.clone(),
+                        zone: zone.clone(),
+                        market: Market::Spot,
+                    };
+                    let trouble = PoolTrouble { pool, at: *at, kind: TroubleKind::NoCapacity };
+                    self.trouble_told(&name, vec![trouble], true);
+                }
+                true
+            }
+        }
+    }
+
+    fn fleet_of_id(&self, region: &Region, id: &FleetId) -> Option<FleetName> {
+        let names = &self.regions.get(region)?.fleets;
+        let is_it = |name: &&FleetName| {
+            self.fleets.get(*name).is_some_and(|held| held.state.held.as_ref() == Some(id))
+        };
+        names.iter().find(is_it).cloned()
+    }
+
+    /// What speaks against pools, where that is news.
+    pub(crate) fn trouble_told(&mut self, name: &FleetName, mut troubles: Vec<PoolTrouble>, durable: bool) {
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        troubles.retain(|trouble| !held.state.troubles_told.contains(trouble));
+        if !troubles.is_empty() {
+            held.record(Record::Troubles(troubles));
+            self.write_soon(name, durable);
+        }
+    }
+
+    /// An instance has entered a state. Where that ends it, nobody need have announced it: the fleet is looked at.
+    fn state_told(
+        &mut self,
+        name: &FleetName,
+        instance: &InstanceId,
+        state: InstanceState,
+        at: fleet::Timestamp,
+        now: Now,
+    ) {
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        let Some(known) = held.state.instances.get(instance) else { return };
+        let order = |state| match state {
+            InstanceState::Pending => 0,
+            InstanceState::Running => 1,
+            InstanceState::Stopping | InstanceState::Stopped => 2,
+            InstanceState::ShuttingDown | InstanceState::Terminated => 3,
+        };
+        // Messages overtake each other; a describe says when something has started again.
+        if order(state) <= order(known.seen.state) {
+            if held.gap {
+                self.write_soon(name, true);
+            }
+            return;
+        }
+        let state = if state == InstanceState::Terminated { InstanceState::ShuttingDown } else { state };
+        held.record(Record::State { instance: instance.clone(), state, at: at.min(now.wall) });
+        held.moved = now.monotonic;
+        self.write_soon(name, true);
+        self.plan_now(name);
+        self.look_at(name, now);
+    }
+
+    /// Word that an instance is about to go.
+    ///
+    /// * returns: whether it was news; `None` where nobody knows the instance.
+    fn notice(&mut self, notice: &Notice, now: Now) -> Option<bool> {
+        let name = self.owners.get(&notice.instance)?.clone();
+        let held = self.fleets.get_mut(&name)?;
+        let same = |known: &&Notice| known.instance == notice.instance && known.kind == notice.kind;
+        let known = held.state.notices.iter().find(same);
+        let earlier = |known: &Notice| match (known.deadline, notice.deadline) {
+            (Some(known), Some(told)) => known <= told,
+            (None, Some(_)) => false,
+            (_, None) => true,
+        };
+        if known.is_some_and(earlier) {
+            if held.gap {
+                // It was heard before, and may not be on disk.
+                self.write_soon(&name, true);
+            }
+            self.metrics.notices_again += 1;
+            return Some(false);
+        }
+        let first = known.is_none();
+        let pool = held.state.instances.get(&notice.instance).map(|known| known.seen.pool.clone());
+        held.record(Record::Notice(notice.clone()));
+        *self.metrics.notices.entry(crate::metrics::source_of(notice.source)).or_default() += 1;
+        if let Some(pool) = pool.filter(|_| first && notice.kind == NoticeKind::SpotInterruption) {
+            let trouble = PoolTrouble { pool, at: notice.at, kind: TroubleKind::Interrupted };
+            held.record(Record::Troubles(vec![trouble]));
+        }
+        self.write_soon(&name, true);
+        self.plan_now(&name);
+        // What the plan asks for before it acts is not waited for longer than this.
+        self.again.insert(name, now.monotonic + self.config.notice_patience);
+        Some(true)
+    }
+
+    /// EC2 itself says who is to go; strangers too.
+    pub(crate) fn marks_told(&mut self, notices: &[Notice], now: Now) {
+        for notice in notices {
+            self.notice(notice, now);
+        }
+    }
+
+    /// What pools cost now.
+    pub(crate) fn prices_told(&mut self, region: &Region, offerings: &[Offering]) {
+        let Some(names) = self.regions.get(region).map(|state| state.fleets.clone()) else { return };
+        for name in &names {
+            let Some(held) = self.fleets.get_mut(name) else { continue };
+            let Some(seen) = &held.state.fleet else { continue };
+            let listed = |pool: &Pool| {
+                let mut lines = seen.what.overrides.iter();
+                lines.any(|line| line.instance_type == pool.instance_type)
+            };
+            let told = offerings.iter().filter(|offering| listed(&offering.pool));
+            let mut prices: Vec<_> =
+                told.filter_map(|offering| Some((offering.pool.clone(), offering.price?))).collect();
+            prices.sort();
+            prices.dedup_by(|a, b| a.0 == b.0);
+            if prices != held.state.prices {
+                held.record(Record::Prices(prices));
+            }
+        }
+    }
+
+    /// A message whose every effect is among the records that are handed out now, or on disk already.
+    fn settle(&mut self, message: Option<MessageId>, now: Now) {
+        // The leader has to hear it, too: it comes again, to whoever leads then.
+        if self.leads(now) {
+            self.hearsay.settled.extend(message);
+        }
+    }
+
+    fn foreign(&mut self, message: Option<MessageId>, now: Now) {
+        self.metrics.messages_foreign += 1;
+        self.settle(message, now);
+    }
+
+    /// Describes all fleets of regions where somebody unknown was told of, once for all that has been told so far.
+    pub(crate) fn look_for_strangers(&mut self, now: Now) {
+        let due = |strangers: &Strangers| strangers.due().is_some_and(|due| due <= now.monotonic);
+        let regions: Vec<Region> = self
+            .hearsay
+            .strangers
+            .iter()
+            .filter(|(_, strangers)| due(strangers))
+            .map(|(region, _)| region.clone())
+            .collect();
+        for region in regions {
+            self.look_for_strangers_in(&region, now);
+        }
+    }
+
+    fn look_for_strangers_in(&mut self, region: &Region, now: Now) {
+        let may =
+            self.regions.get(region).is_some_and(|state| state.may("describe_instances", now.monotonic));
+        let fleets: Vec<(FleetName, FleetRef)> = self
+            .regions
+            .get(region)
+            .into_iter()
+            .flat_map(|state| &state.fleets)
+            .filter_map(|name| Some((name.clone(), self.fleets.get(name)?.fleet_ref()?)))
+            .collect();
+        if !may || fleets.is_empty() {
+            if let Some(strangers) = self.hearsay.strangers.get_mut(region) {
+                strangers.next = now.monotonic + LOOKS_APART;
+            }
+            return;
+        }
+        let mut calls = BTreeSet::new();
+        for chunk in fleets.chunks(FLEETS_A_CALL) {
+            let names: Vec<FleetName> = chunk.iter().map(|(name, _)| name.clone()).collect();
+            let read = Read::Instances { fleets: chunk.iter().map(|(_, fleet)| fleet.clone()).collect() };
+            calls.insert(self.ask(region, CallKind::Instances { fleets: chunk.to_vec() }, read, &names, now));
+        }
+        let Some(strangers) = self.hearsay.strangers.get_mut(region) else { return };
+        strangers.calls = calls;
+        strangers.failed = false;
+        strangers.asked = std::mem::take(&mut strangers.waiting);
+    }
+
+    /// A describe of instances has ended; perhaps it was the one that messages about strangers wait for.
+    pub(crate) fn strangers_looked_for(&mut self, region: &Region, call: CallId, told: bool, now: Now) {
+        let Some(strangers) = self.hearsay.strangers.get_mut(region) else { return };
+        if !strangers.calls.remove(&call) {
+            return;
+        }
+        strangers.failed |= !told;
+        if !strangers.calls.is_empty() {
+            return;
+        }
+        let asked = std::mem::take(&mut strangers.asked);
+        if strangers.failed {
+            strangers.waiting.extend(asked);
+            strangers.next = now.monotonic + LOOKS_APART;
+            return;
+        }
+        let mut found = false;
+        for Rumour { message, news, .. } in asked {
+            let before = news.len();
+            let unknown = news.iter().filter(|news| !self.take_news(region, news, now)).count();
+            found |= unknown < before;
+            if unknown > 0 { self.foreign(message, now) } else { self.settle(message, now) }
+        }
+        let Some(strangers) = self.hearsay.strangers.get_mut(region) else { return };
+        let apart = if found { LOOKS_APART } else { (strangers.apart * 2).max(LOOKS_APART) };
+        strangers.apart = apart.min(LOOKS_APART_AT_MOST);
+        strangers.next = now.monotonic + strangers.apart;
+    }
+
+    /// A fleet is planned for in this event, whatever has been asked and not been answered.
+    pub(crate) fn plan_now(&mut self, name: &FleetName) {
+        self.waiting.remove(name);
+        self.ready.insert(name.clone());
+    }
+
+    /// Plans for fleets whose time has come, whatever has been answered.
+    pub(crate) fn plan_again(&mut self, now: Now) {
+        if self.again.is_empty() {
+            return;
+        }
+        let due: Vec<FleetName> =
+            self.again.iter().filter(|(_, at)| **at <= now.monotonic).map(|(name, _)| name.clone()).collect();
+        if due.is_empty() {
+            return;
+        }
+        for name in due {
+            self.again.remove(&name);
+            if self.fleets.contains_key(&name) {
+                self.plan_now(&name);
+            }
+        }
+        self.ask_ledgers(now);
     }
 }

@@ -66,6 +66,8 @@ impl Engine {
         self.ask_scalable_targets(region, now);
         self.ask_metrics(region, now);
         self.ask_history(region, now);
+        self.ask_marks(region, now);
+        self.ask_prices(region, now);
         self.ask_backfill(region, now);
     }
 
@@ -219,6 +221,51 @@ impl Engine {
             let read = Read::History { fleet, since: since - Duration::from_secs(60) };
             self.ask(region, CallKind::History { name }, read, &[], now);
         }
+    }
+
+    /// Asks EC2 itself who is to go: what no agent and no queue has told.
+    fn ask_marks(&mut self, region: &Region, now: Now) {
+        let Some(state) = self.regions.get(region) else { return };
+        let every = self.config.marks_every;
+        let found = state
+            .fleets
+            .iter()
+            .filter_map(|name| self.fleets.get(name))
+            .any(|held| held.state.fleet.is_some());
+        if every.is_zero()
+            || !found
+            || !self.is_due(state.marks_asked, every, now)
+            || !state.may("marks", now.monotonic)
+        {
+            return;
+        }
+        if let Some(state) = self.regions.get_mut(region) {
+            state.marks_asked = Some(now.monotonic);
+        }
+        self.ask(region, CallKind::Marks, Read::Marks, &[], now);
+    }
+
+    /// Asks what pools cost: of all that the region's fleets may buy.
+    fn ask_prices(&mut self, region: &Region, now: Now) {
+        let Some(state) = self.regions.get(region) else { return };
+        let every = self.config.prices_every;
+        if every.is_zero()
+            || !self.is_due(state.prices_asked, every, now)
+            || !state.may("spot_prices", now.monotonic)
+        {
+            return;
+        }
+        let held = state.fleets.iter().filter_map(|name| self.fleets.get(name));
+        let seen = held.filter_map(|held| held.state.fleet.as_ref());
+        let types: BTreeSet<_> =
+            seen.flat_map(|seen| &seen.what.overrides).map(|line| line.instance_type.clone()).collect();
+        if types.is_empty() {
+            return;
+        }
+        if let Some(state) = self.regions.get_mut(region) {
+            state.prices_asked = Some(now.monotonic);
+        }
+        self.ask(region, CallKind::Prices, Read::Prices { types: types.into_iter().collect() }, &[], now);
     }
 
     /// Whether pushed samples are one of a fleet's sources.

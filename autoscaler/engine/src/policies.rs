@@ -44,6 +44,10 @@ impl Engine {
         for region in &regions {
             self.observe(region, now);
         }
+        self.services.ledgers.look = true;
+        self.services.nodes.look = true;
+        self.ask_ledgers(now);
+        self.ask_nodes(now);
     }
 
     /// Newer policies are no good: the old ones stay.
@@ -105,6 +109,7 @@ impl Engine {
         self.out.extend(cleared.into_iter().map(Effect::Alarm));
         self.waiting.remove(name);
         self.ready.remove(name);
+        self.again.remove(name);
         self.owners.retain(|_, owner| owner != name);
         let Some(region) = held.region else { return };
         let Some(state) = self.regions.get_mut(&region) else { return };

@@ -207,7 +207,7 @@ impl Engine {
 
     /// An instance speaks that no describe has shown: perhaps it is too young. All regions are looked at, once
     /// for each stranger and not too often: an agent of somebody else's fleet must not keep us asking.
-    fn meet_stranger(&mut self, instance: &InstanceId, now: Now) {
+    pub(crate) fn meet_stranger(&mut self, instance: &InstanceId, now: Now) {
         let met = self.strangers.get(instance).is_some_and(|met| now.monotonic < *met + STRANGER_AGAIN);
         let looked = self.strangers.values().max().is_some_and(|met| now.monotonic < *met + LOOK_EVERY);
         if met || looked {

@@ -16,6 +16,10 @@ pub(crate) struct RegionState {
     pub fleets_asked: Option<Duration>,
     /// Something happened that makes the picture of fleets old, however young it is.
     pub look: bool,
+    /// When EC2's own marks were last asked for.
+    pub marks_asked: Option<Duration>,
+    /// When prices were last asked for.
+    pub prices_asked: Option<Duration>,
     /// When it was last asked who else scales.
     pub scalable_asked: Option<Duration>,
     /// When CloudWatch was last read.

@@ -28,6 +28,14 @@ pub struct Status {
     pub dry_run: bool,
     /// Whether it is about to stop.
     pub stopping: bool,
+    /// Whether it may change anything: of several, one leads.
+    #[serde(default = "always")]
+    pub leads: bool,
+}
+
+/// A process that says nothing of it leads.
+const fn always() -> bool {
+    true
 }
 
 /// An operation that failed when it was last tried. It is tried again; a success ends this.

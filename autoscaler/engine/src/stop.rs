@@ -32,13 +32,15 @@ impl Engine {
             self.stopping = Some(Stopping::Writes(now.monotonic + self.config.stop_within));
             self.waiting.clear();
             self.ready.clear();
+            self.again.clear();
         }
     }
 
     /// Goes on stopping as far as it can.
     pub(crate) fn go_on_stopping(&mut self, now: Now) {
         if let Some(Stopping::Writes(deadline)) = self.stopping {
-            let in_flight = self.fleets.values().any(|held| held.writing.is_some());
+            let in_flight =
+                self.fleets.values().any(|held| held.writing.is_some() || held.lane_is_under_way());
             if in_flight && now.monotonic < deadline {
                 return;
             }

@@ -17,7 +17,11 @@ impl Engine {
             let region = held.region.as_ref()?;
             Some(show_failing(operation.label(), region, Some(&held.name), "", streak))
         });
-        reads.chain(writes).collect()
+        let anywhere = self.some_region();
+        let services = self.services.failing.failing.iter();
+        let services =
+            services.map(|((operation, of), streak)| show_failing(operation, &anywhere, None, of, streak));
+        reads.chain(services).chain(writes).collect()
     }
 
     pub(crate) fn show(&self, held: &Held, now: Now) -> FleetStatus {
@@ -61,7 +65,7 @@ impl Engine {
             ceded: state.memory.ceded,
             writing: held.writing.as_ref().map(|writing| WriteStatus {
                 operation: match (writing.phase, writing.steps.get(writing.step)) {
-                    (WritePhase::Sent(_), Some(step)) => crate::Operation::of(step).label().to_owned(),
+                    (WritePhase::Sent(_), Some((_, step))) => crate::Operation::of(step).label().to_owned(),
                     _ => "journal".to_owned(),
                 },
                 since: writing.since,

@@ -2,6 +2,7 @@
 
 use crate::calls::{Call, CallKind};
 use crate::held::{Backoff, WritePhase};
+use crate::lane::begins_drain;
 use crate::region::{RegionState, Streak, write_pause};
 use crate::{
     Alarm, BatchId, CallCount, CallId, Effect, Engine, NotSent, Now, Operation, Outcome, Permit, Record,
@@ -17,10 +18,9 @@ pub(crate) fn begins_removal(before: &Memory, plan: &Plan) -> bool {
     plan.actions.iter().any(|action| match action {
         Action::Modify { from, change, .. } => change.target < *from,
         Action::Terminate { instances, .. } => instances.iter().any(|id| !before.removals.contains_key(id)),
+        Action::Drain { .. } => begins_drain(before, action),
         // All of these can be taken back.
-        Action::Cordon { .. } | Action::Drain { .. } | Action::Restore { .. } | Action::ScaleGroup { .. } => {
-            false
-        }
+        Action::Cordon { .. } | Action::Restore { .. } | Action::ScaleGroup { .. } => false,
     })
 }
 
@@ -39,6 +39,8 @@ impl Engine {
         }
         if self.stopping.is_some() {
             self.call_off(name, &Outcome::Skipped, now);
+        } else if let Some(why) = self.fenced(now) {
+            self.call_off(name, &Outcome::NotSent(why), now);
         } else if written || writing.unjournaled {
             self.begin_step(name, now);
         } else {
@@ -49,10 +51,10 @@ impl Engine {
 
     /// Hands out the step that is next.
     fn begin_step(&mut self, name: &FleetName, now: Now) {
-        let permit_until = now.monotonic + self.config.permit;
+        let permit_until = self.permit_until(now);
         let Some(held) = self.fleets.get_mut(name) else { return };
         let (Some(region), Some(writing)) = (held.region.clone(), &mut held.writing) else { return };
-        let Some(action) = writing.steps.get(writing.step) else { return };
+        let Some((_, action)) = writing.steps.get(writing.step) else { return };
         let (kind, write) = match action {
             Action::Modify { fleet, from: _, change } => {
                 let write = Write::Modify { fleet: fleet.clone(), change: *change };
@@ -109,11 +111,14 @@ impl Engine {
         held.failing = None;
         held.backoff = None;
         let Some(writing) = &mut held.writing else { return };
-        let step = u16::try_from(writing.step).unwrap_or(u16::MAX);
+        let step = writing.steps.get(writing.step).map_or(u16::MAX, |(step, _)| *step);
         writing.step += 1;
         let more = writing.step < writing.steps.len();
         held.record(Record::Outcome { at: now.wall, step, operation, outcome: Outcome::Done });
-        if more && self.stopping.is_none() {
+        let fenced = self.fenced(now);
+        if let Some(why) = fenced.filter(|_| more) {
+            self.call_off(name, &Outcome::NotSent(why), now);
+        } else if more && self.stopping.is_none() {
             self.begin_step(name, now);
         } else {
             self.call_off(name, &Outcome::Skipped, now);
@@ -158,9 +163,9 @@ impl Engine {
     fn call_off(&mut self, name: &FleetName, outcome: &Outcome, now: Now) {
         let Some(held) = self.fleets.get_mut(name) else { return };
         let Some(writing) = held.writing.take() else { return };
-        for (step, action) in writing.steps.iter().enumerate().skip(writing.step) {
-            let outcome = if step == writing.step { outcome.clone() } else { Outcome::Skipped };
-            let step = u16::try_from(step).unwrap_or(u16::MAX);
+        for (place, (step, action)) in writing.steps.iter().enumerate().skip(writing.step) {
+            let outcome = if place == writing.step { outcome.clone() } else { Outcome::Skipped };
+            let step = *step;
             held.record(Record::Outcome { at: now.wall, step, operation: Operation::of(action), outcome });
         }
         if let Some(region) = self.region_of(name) {

@@ -250,7 +250,10 @@ impl Harness {
                 let (answer, latency) = self.write(write);
                 self.answer_later(call, answer, latency);
             }
-            Effect::Record { batch, durable, entries } => self.disk.take(batch, durable, &entries, now),
+            Effect::Record { batch, durable, entries, ledgers: _ } => {
+                self.disk.take(batch, durable, &entries, now)
+            }
+            Effect::Acknowledge { .. } => {}
             Effect::WakeAt { at } => self.wake = Some(self.booted + at),
             Effect::Alarm(change) => self.alarms.push(change),
             Effect::Stopped => self.stopped = true,

@@ -1,7 +1,7 @@
 //! What a shell does with calls: carries them to the world and brings the answers back.
 
 use crate::harness::CALLER;
-use autoscaler_engine::{Answer, MetricsRequest, Read, Write};
+use autoscaler_engine::{Answer, MetricsRequest, NodesSeen, Read, Write};
 use fleet::ports::{MetricQuery, Series};
 use fleet::{
     ApiError, Backend, ErrorClass, ExcessCapacity, FleetId, FleetRef, InstanceState, Timestamp, Utilization,
@@ -49,6 +49,12 @@ pub fn read(world: &mut World, read: Read) -> (Answer, Duration) {
             let found = world.scalable_targets(CALLER);
             let ours = found.map(|found| found.into_iter().filter(|fleet| fleets.contains(fleet)).collect());
             (Answer::ScalableTargets(ours), Duration::ZERO)
+        }
+        Read::Marks => (Answer::Marks(world.marks(CALLER)), Duration::ZERO),
+        Read::Prices { types } => (Answer::Prices(world.spot_prices(CALLER, &types)), Duration::ZERO),
+        Read::Nodes { .. } => (Answer::Nodes(Ok(NodesSeen::default())), Duration::ZERO),
+        Read::Ledgers { fleets } => {
+            (Answer::Ledgers(Ok(fleets.iter().map(|_| None).collect())), Duration::ZERO)
         }
         Read::Metrics(MetricsRequest::Cloudwatch { queries, from, to }) => {
             let latency = world.latency(Action::GET_METRIC_DATA);
@@ -123,6 +129,9 @@ pub fn write(world: &mut World, write: Write) -> (Answer, Duration) {
             let ended = world.terminate_instances(CALLER, &instances);
             let ended = ended.map(|ended| ended.into_iter().map(|end| (end.instance, end.current)).collect());
             (Answer::Terminated(ended), world.latency(Action::TERMINATE_INSTANCES))
+        }
+        Write::Cordon(_) | Write::Drain { .. } | Write::Restore(_) | Write::ScaleGroup { .. } => {
+            (Answer::Done(Ok(())), Duration::ZERO)
         }
     }
 }

@@ -56,7 +56,7 @@ fn is_alive(instance: &InstanceTruth) -> bool {
 impl Truth {
     /// Judges a write at the moment in which it is sent.
     pub fn judge(&mut self, world: &World, policies: &[FleetPolicy], write: &Write) {
-        let (Write::Modify { fleet, .. } | Write::Terminate { fleet, .. }) = write;
+        let (Write::Modify { fleet, .. } | Write::Terminate { fleet, .. }) = write else { return };
         self.judge_pace(world, fleet);
         match write {
             Write::Modify { fleet, change } => {
@@ -100,6 +100,7 @@ impl Truth {
                 }
                 self.judge_terminations(world, fleet, instances);
             }
+            Write::Cordon(_) | Write::Drain { .. } | Write::Restore(_) | Write::ScaleGroup { .. } => {}
         }
     }
 
