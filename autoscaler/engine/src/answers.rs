@@ -8,7 +8,7 @@ use crate::{Alarm, Answer, CallCount, CallId, Engine, FleetDelta, InstanceSeen, 
 use autoscaler_core::{PoolTrouble, TroubleKind};
 use fleet::{
     ApiError, Backend, ErrorClass, FleetName, FleetRef, FleetSelector, FleetState, FleetView, Health,
-    HistoryEvent, HistoryKind, Instance, InstanceId, Market, Pool, Region,
+    HistoryEvent, HistoryKind, Instance, InstanceId, InstanceState, Market, Pool, Region,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -347,7 +347,13 @@ impl Engine {
             held.agents.remove(id);
         }
         let doubtful = !missing.is_empty();
+        let going = seen.iter().filter(|seen| seen.state == InstanceState::ShuttingDown).map(|seen| &seen.id);
+        let lost: Vec<PoolTrouble> =
+            going.chain(&gone).filter_map(|id| held.lost_unannounced(id, at)).collect();
         held.record(Record::Instances { at, seen, missing, gone });
+        if !lost.is_empty() {
+            held.record(Record::Troubles(lost));
+        }
         if changed {
             held.moved = now.monotonic;
             self.make_due(name, now);
@@ -441,7 +447,7 @@ fn trouble_of(event: &HistoryEvent) -> Option<PoolTrouble> {
         return None;
     };
     let pool = Pool { instance_type: instance_type.clone(), zone: zone.clone(), market: Market::Spot };
-    Some(PoolTrouble { pool, at: event.at, kind: TroubleKind::NoCapacity })
+    Some(PoolTrouble { pool, at: event.at, kind: TroubleKind::NoCapacity, instance: None })
 }
 
 /// A line for people.

@@ -84,8 +84,9 @@ impl Default for Config {
             own_instance: None,
             cycle: Duration::from_secs(10),
             patience: Duration::from_secs(5),
-            // With instances every 10 min and one reading of metrics a minute: 1.43 calls a minute.
-            fleets_every: Duration::from_secs(180),
+            // With instances every 10 min, two calls for marks every 15 and one reading of metrics a minute: 1.49 calls
+            // a minute.
+            fleets_every: Duration::from_secs(240),
             moving_every: Duration::from_secs(25),
             instances_every: Duration::from_secs(600),
             scalable_every: Duration::from_secs(600),
@@ -103,7 +104,7 @@ impl Default for Config {
             nomad: false,
             nodes_every: Duration::from_secs(30),
             marks_every: Duration::from_secs(15 * 60),
-            prices_every: Duration::from_secs(3600),
+            prices_every: Duration::from_secs(7200),
             notice_patience: Duration::from_millis(1500),
             stop_within: Duration::from_secs(8),
             planner: autoscaler_core::plan,

@@ -122,7 +122,7 @@ impl Engine {
     fn check_and_carry_out(&mut self, name: &FleetName, seen: &Snapshot, planned: Planned, now: Now) {
         self.clear(Some(name), "panicked", "", now);
         let Some(before) = self.fleets.get(name).map(|held| held.state.memory.clone()) else { return };
-        let Planned { plan, report, memory, due: _, look } = planned;
+        let Planned { plan, report, memory, due, look } = planned;
         let withheld = self.withhold(name, seen, &before, &memory, &plan, now);
         self.count_decision(&report, withheld.as_ref(), &plan);
         let Some(held) = self.fleets.get_mut(name) else { return };
@@ -161,6 +161,11 @@ impl Engine {
         }
         if begins || begins_nodes {
             self.write_soon(name, true);
+        }
+        if let Some(due) = due.filter(|due| *due > now.wall) {
+            let at = now.monotonic + due.since(now.wall);
+            let again = self.again.entry(name.clone()).or_insert(at);
+            *again = at.min(*again);
         }
         if look {
             self.look_and_plan(name, now);

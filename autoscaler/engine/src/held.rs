@@ -6,11 +6,11 @@ use crate::lead::Tenure;
 use crate::region::Streak;
 use crate::windows::Windows;
 use crate::{BatchId, CallId, Decided, Known, Operation, Record, State};
-use autoscaler_core::{Action, Phase};
+use autoscaler_core::{Action, Phase, PoolTrouble, TroubleKind};
 use autoscaler_policy::{FleetPolicy, SourcePolicy};
 use fleet::{
-    CapacityUnits, ErrorClass, FleetName, FleetRef, FleetState, InstanceId, InstanceState, Region, Source,
-    Timestamp,
+    CapacityUnits, ErrorClass, FleetName, FleetRef, FleetState, InstanceId, InstanceState, Market, Region,
+    Source, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -219,6 +219,25 @@ impl Held {
     /// The fleet for calls about it, once it was found.
     pub fn fleet_ref(&self) -> Option<FleetRef> {
         self.state.fleet.as_ref().map(|seen| seen.what.fleet_ref())
+    }
+
+    /// What speaks against the pool of an instance that ends, as is learned now, where nobody had announced it and
+    /// we did not ask for it.
+    pub fn lost_unannounced(&self, id: &InstanceId, at: Timestamp) -> Option<PoolTrouble> {
+        let known = self.state.instances.get(id)?;
+        let memory = &self.state.memory;
+        let ran = matches!(known.seen.state, InstanceState::Pending | InstanceState::Running);
+        let expected = memory.removals.contains_key(id)
+            || memory.replacements.contains_key(id)
+            || memory.replaced.contains_key(id)
+            || self.state.notices.iter().any(|notice| notice.instance == *id);
+        let lost = ran && !expected && known.seen.pool.market == Market::Spot;
+        lost.then(|| PoolTrouble {
+            pool: known.seen.pool.clone(),
+            at,
+            kind: TroubleKind::Interrupted,
+            instance: Some(id.clone()),
+        })
     }
 
     /// How soon its answers may differ.

@@ -205,7 +205,8 @@ impl Engine {
                         zone: zone.clone(),
                         market: Market::Spot,
                     };
-                    let trouble = PoolTrouble { pool, at: *at, kind: TroubleKind::NoCapacity };
+                    let trouble =
+                        PoolTrouble { pool, at: *at, kind: TroubleKind::NoCapacity, instance: None };
                     self.trouble_told(&name, vec![trouble], true);
                 }
                 true
@@ -256,7 +257,13 @@ impl Engine {
             return;
         }
         let state = if state == InstanceState::Terminated { InstanceState::ShuttingDown } else { state };
+        let lost = held
+            .lost_unannounced(instance, at.min(now.wall))
+            .filter(|_| state == InstanceState::ShuttingDown);
         held.record(Record::State { instance: instance.clone(), state, at: at.min(now.wall) });
+        if let Some(lost) = lost {
+            held.record(Record::Troubles(vec![lost]));
+        }
         held.moved = now.monotonic;
         self.write_soon(name, true);
         self.plan_now(name);
@@ -284,18 +291,12 @@ impl Engine {
             self.metrics.notices_again += 1;
             return Some(false);
         }
-        let first = known.is_none();
-        let pool = held.state.instances.get(&notice.instance).map(|known| known.seen.pool.clone());
         held.record(Record::Notice(notice.clone()));
         *self.metrics.notices.entry(crate::metrics::source_of(notice.source)).or_default() += 1;
-        if let Some(pool) = pool.filter(|_| first && notice.kind == NoticeKind::SpotInterruption) {
-            let trouble = PoolTrouble { pool, at: notice.at, kind: TroubleKind::Interrupted };
-            held.record(Record::Troubles(vec![trouble]));
-        }
         self.write_soon(&name, true);
         self.plan_now(&name);
         // What the plan asks for before it acts is not waited for longer than this.
-        self.again.insert(name, now.monotonic + self.config.notice_patience);
+        self.again.entry(name).or_insert(now.monotonic + self.config.notice_patience);
         Some(true)
     }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 use autoscaler_core::{
     DrainBy, FailingRead, GroupCount, Learned, Member, Memory, Observed, Pause, Phase, Policy, PoolTrouble,
-    Removal, RemovalStep, Snapshot, TroubleKind,
+    Removal, RemovalStep, Snapshot,
 };
 use fleet::{
     ErrorClass, FleetId, FleetView, InstanceId, InstanceState, NodeId, NodeView, Notice, Pool, Power,
@@ -474,16 +474,13 @@ impl State {
     /// Takes what speaks against pools, each trouble once, however often it is told.
     fn apply_troubles(&mut self, troubles: &[PoolTrouble]) {
         for trouble in troubles {
-            // Interruptions are told apart by their instances, before they come here.
-            if trouble.kind != TroubleKind::Interrupted {
-                if self.troubles_told.contains(trouble) {
-                    continue;
-                }
-                if self.troubles_told.len() >= TROUBLES_KEPT {
-                    self.troubles_told.remove(0);
-                }
-                self.troubles_told.push(trouble.clone());
+            if self.troubles_told.contains(trouble) {
+                continue;
             }
+            if self.troubles_told.len() >= TROUBLES_KEPT {
+                self.troubles_told.remove(0);
+            }
+            self.troubles_told.push(trouble.clone());
             if self.troubles.len() < TROUBLES_KEPT {
                 self.troubles.push(trouble.clone());
             }
