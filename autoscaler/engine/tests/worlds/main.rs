@@ -3,11 +3,14 @@
 
 mod agents;
 mod chance;
+mod cluster;
 mod crashes;
 mod disk;
 mod faults;
 mod harness;
 mod metrics;
+mod nomad;
+mod notices;
 mod operators;
 mod reloads;
 mod scale;

@@ -18,6 +18,10 @@ pub struct Truth {
     pub termination_calls: usize,
     /// Bounds of the policies in force, where a test bends them.
     pub bounds: Option<(u32, u32)>,
+    /// How far above the bounds replacements may reach.
+    pub surge: u32,
+    /// Whether instances are taken back and replaced: then it is not we who choose whom to give up.
+    pub replaces: bool,
     /// Whether somebody else writes, too: then the target is theirs as well.
     pub others_write: bool,
     /// Until when a write may have been forgotten: a process died that could not journal it. A second one is then
@@ -54,6 +58,11 @@ fn is_alive(instance: &InstanceTruth) -> bool {
 }
 
 impl Truth {
+    /// A judge of worlds in which instances are taken back and replaced, so far above the bounds.
+    pub fn replacing(surge: u32) -> Self {
+        Self { surge, replaces: true, ..Self::default() }
+    }
+
     /// Judges a write at the moment in which it is sent.
     pub fn judge(&mut self, world: &World, policies: &[FleetPolicy], write: &Write) {
         let (Write::Modify { fleet, .. } | Write::Terminate { fleet, .. }) = write else { return };
@@ -75,7 +84,7 @@ impl Truth {
                     Some(policy) => {
                         let capacity = policy.base.capacity;
                         let (min, max) = self.bounds.unwrap_or((capacity.min, capacity.max));
-                        if !(min..=max).contains(&change.target) {
+                        if !(min..=max + self.surge).contains(&change.target) {
                             let target = change.target;
                             self.complain(world, &format!("CAP: target {target} outside {min}..={max}"));
                         }
@@ -89,7 +98,9 @@ impl Truth {
             }
             Write::Terminate { fleet, instances } => {
                 self.termination_calls += 1;
-                self.judge_spread(world, policies, fleet, instances);
+                if !self.replaces {
+                    self.judge_spread(world, policies, fleet, instances);
+                }
                 let lowered = self.lowered.get(fleet.id.as_str());
                 let follows = lowered.is_some_and(|at| world.now().since(*at) < Duration::from_secs(1800));
                 if !follows && !instances.iter().all(|id| self.terminations.contains_key(id)) {
@@ -245,7 +256,7 @@ impl Truth {
             let Some(truth) = world.truth(&fleet.id) else { continue };
             let max = self.bounds.map_or(policy.base.capacity.max, |(_, max)| max);
             let asked = self.modifications.iter().any(|(id, _)| *id == fleet.id.as_str());
-            if asked && truth.target > max && !self.others_write {
+            if asked && truth.target > max + self.surge && !self.others_write {
                 self.complain(
                     world,
                     &format!("CAP: {} asks for {} of at most {max}", fleet.id, truth.target),

@@ -1,0 +1,181 @@
+//! Nomad in virtual time: a node on each instance that serves, work that moves when it is asked to leave.
+
+use autoscaler_engine::{NodesSeen, Write};
+use fleet::{FleetId, InstanceId, NodeId, NodeView, Resources, Timestamp, Work, WorkKind};
+use fleet_sim::{InstancePhase, World};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long work may take to end once it is told to.
+pub const GRACE: Duration = Duration::from_secs(5);
+/// What a node can hold: ten allocations.
+const ROOM: Resources = Resources { cpu_mhz: 1000, memory_mib: 1000 };
+
+/// A node.
+#[derive(Clone, Debug)]
+struct Node {
+    view: NodeView,
+    /// When the next allocation has left, while it drains.
+    next: Option<Timestamp>,
+}
+
+/// The nodes of all instances, and what went wrong with the work on them.
+#[derive(Clone, Debug, Default)]
+pub struct Nomad {
+    nodes: BTreeMap<InstanceId, Node>,
+    /// How long each allocation takes to leave.
+    pub leaves_in: Duration,
+    /// Allocations a node begins with.
+    pub work_each: usize,
+    /// Allocations whose instance went before they had left.
+    pub lost: usize,
+    /// When each instance was first ineligible.
+    pub cordoned: BTreeMap<InstanceId, Timestamp>,
+    /// Drains that were begun.
+    pub drains: usize,
+    /// While set, nobody answers.
+    pub down: bool,
+}
+
+fn work() -> Work {
+    Work {
+        namespace: "default".to_owned(),
+        job: "web".to_owned(),
+        group: "front".to_owned(),
+        kind: WorkKind::Service,
+        priority: 50,
+        needs: Resources { cpu_mhz: 100, memory_mib: 100 },
+        ports: Vec::new(),
+        grace: GRACE,
+    }
+}
+
+impl Nomad {
+    pub fn new() -> Self {
+        Self { leaves_in: Duration::from_secs(4), work_each: 3, ..Self::default() }
+    }
+
+    /// Catches up with the world: nodes of what serves come, nodes of what is gone go, drains go on.
+    pub fn follow(&mut self, world: &World, fleets: &[FleetId]) {
+        let now = world.now();
+        for fleet in fleets {
+            for instance in world.instance_truths(fleet) {
+                match instance.phase {
+                    InstancePhase::InService => self.join(&instance.id),
+                    InstancePhase::Gone => self.leave(&instance.id),
+                    _ => {}
+                }
+            }
+        }
+        let ids: Vec<InstanceId> = self.nodes.keys().cloned().collect();
+        for id in ids {
+            self.drain_on(&id, now);
+        }
+    }
+
+    fn join(&mut self, instance: &InstanceId) {
+        let work = vec![work(); self.work_each];
+        self.nodes.entry(instance.clone()).or_insert_with(|| Node {
+            view: NodeView {
+                id: NodeId::new(format!("node-{instance}")),
+                instance: instance.clone(),
+                ready: true,
+                eligible: true,
+                draining: false,
+                drain_until: None,
+                capacity: ROOM,
+                work,
+            },
+            next: None,
+        });
+    }
+
+    fn leave(&mut self, instance: &InstanceId) {
+        if let Some(node) = self.nodes.remove(instance) {
+            self.lost += node.view.work.len();
+            for _ in 0..node.view.work.len() {
+                self.place();
+            }
+        }
+    }
+
+    /// An allocation starts where most is free; where nothing is, it waits (and is not modelled further).
+    fn place(&mut self) {
+        let open = self.nodes.values_mut().filter(|node| node.view.eligible && node.view.work.len() < 10);
+        if let Some(node) = open.min_by_key(|node| node.view.work.len()) {
+            node.view.work.push(work());
+        }
+    }
+
+    fn drain_on(&mut self, id: &InstanceId, now: Timestamp) {
+        loop {
+            let Some(node) = self.nodes.get_mut(id).filter(|node| node.view.draining) else { return };
+            let over = node.view.drain_until.is_some_and(|until| until + GRACE <= now);
+            let due = node.next.is_some_and(|next| next <= now);
+            if node.view.work.is_empty() {
+                (node.view.draining, node.view.drain_until, node.next) = (false, None, None);
+                return;
+            }
+            if !(over || due) {
+                return;
+            }
+            node.next = node.next.map(|next| next + self.leaves_in);
+            node.view.work.pop();
+            self.place();
+        }
+    }
+
+    /// When something happens next.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.nodes.values().filter(|node| node.view.draining).filter_map(|node| node.next).min()
+    }
+
+    pub fn seen(&self) -> NodesSeen {
+        let nodes = self.nodes.values().map(|node| node.view.clone()).collect();
+        NodesSeen { nodes, ..NodesSeen::default() }
+    }
+
+    /// Work that a drain would move and that is still on an instance's node.
+    pub fn work_on(&self, instance: &InstanceId) -> usize {
+        self.nodes.get(instance).map_or(0, |node| node.view.work.len())
+    }
+
+    /// Whether a drain of an instance was begun and its deadline has passed.
+    pub fn is_overdue(&self, instance: &InstanceId, now: Timestamp) -> bool {
+        let until = self.nodes.get(instance).and_then(|node| node.view.drain_until);
+        until.is_some_and(|until| until <= now)
+    }
+
+    /// Nodes that live and take no work.
+    pub fn ineligible(&self) -> usize {
+        self.nodes.values().filter(|node| !node.view.eligible).count()
+    }
+
+    /// Carries a write out. * returns: whether there is such a node.
+    pub fn write(&mut self, write: &Write, now: Timestamp) -> bool {
+        let (Write::Cordon(node) | Write::Drain { node, .. } | Write::Restore(node)) = write else {
+            return false;
+        };
+        let Some(known) = self.nodes.get_mut(&node.instance) else { return false };
+        let view = &mut known.view;
+        match write {
+            Write::Drain { deadline, .. } => {
+                view.eligible = false;
+                view.drain_until = Some(*deadline);
+                if !view.draining {
+                    view.draining = true;
+                    known.next = Some(now + self.leaves_in);
+                    self.drains += 1;
+                }
+            }
+            Write::Restore(_) => {
+                (view.eligible, view.draining, view.drain_until) = (true, false, None);
+                known.next = None;
+                return true;
+            }
+            _ => view.eligible = false,
+        }
+        self.cordoned.entry(node.instance.clone()).or_insert(now);
+        true
+    }
+}

@@ -1,0 +1,280 @@
+//! Instances that AWS takes back: heard of at once, drained in time, replaced exactly once, whatever happens to the
+//! processes meanwhile.
+
+use crate::cluster::Cluster;
+use crate::harness::{fleet, minutes, secs, start, world};
+use autoscaler_engine::{Answer, Event, Write};
+use fleet::{InstanceId, InstanceState, MessageId, News, Region, Timestamp};
+use fleet_sim::{Demand, InstancePhase, Replaced, WorldSpec};
+use std::time::Duration;
+
+/// When things begin to happen.
+const BEGINS: Duration = minutes(6);
+
+/// A world of one steady fleet of six.
+fn steady(replaced: Replaced) -> WorldSpec {
+    let mut spec = world(vec![fleet(6, Demand::constant(3.8))]);
+    spec.interruptions.replaced = replaced;
+    // Where the fleet buys at the marking, only a describe can tell: one that lags tells too late, and what was
+    // bought twice is given back.
+    spec.timing.describe_lag = if replaced == Replaced::AtDeath { secs(2) } else { Duration::ZERO };
+    spec
+}
+
+fn pinned(policy: &mut autoscaler_core::Policy) {
+    policy.capacity.min = 6;
+    policy.capacity.max = 6;
+    policy.capacity.surge = 2;
+}
+
+fn cluster(replaced: Replaced, processes: usize) -> Cluster {
+    let mut cluster = Cluster::new(steady(replaced), 3, processes).policy(pinned);
+    cluster.run_until(BEGINS);
+    assert_eq!(cluster.truth_of(0).in_service, 6);
+    cluster
+}
+
+fn serving(cluster: &Cluster) -> Vec<InstanceId> {
+    let in_service = cluster.members(0).into_iter().filter(|m| m.phase == InstancePhase::InService);
+    in_service.map(|member| member.id).collect()
+}
+
+/// Everything is as before, but for the instances that went: each has one in its place.
+fn replaced_once(cluster: &Cluster, gone: &[InstanceId], what: &str) {
+    let members = cluster.members(0);
+    let alive = members.iter().filter(|member| member.phase != InstancePhase::Gone).count();
+    let truth = cluster.truth_of(0);
+    assert_eq!((truth.target, alive, truth.in_service), (6, 6, 6), "{what}: {truth:?}");
+    assert_eq!(members.len(), 6 + gone.len(), "{what}: exactly one was bought for each: {members:#?}");
+    for instance in gone {
+        assert!(members.iter().any(|m| m.id == *instance && m.phase == InstancePhase::Gone), "{what}");
+    }
+    assert_eq!(cluster.nomad.ineligible(), 0, "{what}: nothing is left over");
+    cluster.conclude();
+}
+
+#[test]
+fn an_interrupted_instance_is_cordoned_at_once_drained_in_time_and_replaced_once_in_both_worlds() {
+    for replaced in [Replaced::AtMarking, Replaced::AtDeath] {
+        for processes in [1, 2] {
+            let what = format!("{replaced:?}, {processes} processes");
+            let mut cluster = cluster(replaced, processes);
+            let victim = serving(&cluster)[0].clone();
+            assert!(cluster.world.interrupt(&victim));
+            cluster.run_until(BEGINS + secs(3));
+            let cordoned = cluster.nomad.cordoned.get(&victim).copied().expect(&what);
+            assert!(cordoned.since(start() + BEGINS) <= Duration::from_millis(1300), "{what}: {cordoned:?}");
+            cluster.run_until(BEGINS + minutes(20));
+            assert_eq!(cluster.nomad.lost, 0, "{what}: it was drained in time");
+            replaced_once(&cluster, &[victim], &what);
+        }
+    }
+}
+
+#[test]
+fn a_notice_reaches_the_node_though_describes_hang() {
+    let mut cluster = cluster(Replaced::AtDeath, 1);
+    let slow = fleet_sim::Effect::Slow { action: None, latency: secs(60) };
+    cluster.world.inject(fleet_sim::Fault {
+        from: BEGINS.saturating_sub(secs(1)),
+        until: Some(BEGINS + secs(40)),
+        effect: slow,
+    });
+    let victim = serving(&cluster)[0].clone();
+    cluster.run_until(BEGINS + secs(12));
+    cluster.world.interrupt(&victim);
+    cluster.run_until(BEGINS + secs(15));
+    assert!(cluster.nomad.cordoned.contains_key(&victim), "{:?}", cluster.nomad.cordoned);
+    cluster.run_until(BEGINS + minutes(20));
+    replaced_once(&cluster, &[victim], "slow describes");
+}
+
+#[test]
+fn half_of_a_fleet_at_once_with_duplicates_is_replaced_once_each_within_the_surge() {
+    for replaced in [Replaced::AtMarking, Replaced::AtDeath] {
+        let mut cluster = cluster(replaced, 2);
+        cluster.duplicates = 3;
+        let victims: Vec<InstanceId> = serving(&cluster).into_iter().take(3).collect();
+        for (index, victim) in victims.iter().enumerate() {
+            cluster.world.interrupt(victim);
+            cluster.run_until(BEGINS + secs(10 * (index as u64 + 1)));
+        }
+        cluster.run_until(BEGINS + minutes(25));
+        assert_eq!(cluster.nomad.lost, 0, "{replaced:?}");
+        replaced_once(&cluster, &victims, &format!("{replaced:?}"));
+    }
+}
+
+#[test]
+fn what_is_heard_late_from_the_queue_alone_or_never_is_replaced_all_the_same() {
+    for (agents, queue, late) in [(false, true, secs(60)), (true, false, secs(0)), (false, false, secs(0))] {
+        let mut cluster = cluster(Replaced::AtDeath, 1);
+        (cluster.agents_tell, cluster.queue_tells, cluster.late) = (agents, queue, late);
+        let victim = serving(&cluster)[0].clone();
+        cluster.world.interrupt(&victim);
+        cluster.run_until(BEGINS + minutes(20));
+        replaced_once(&cluster, &[victim], &format!("agents {agents}, queue {queue}, late {late:?}"));
+    }
+}
+
+/// The effects of all processes while an instance is replaced.
+fn effects_of_the_replacement(replaced: Replaced, processes: usize) -> std::ops::Range<u64> {
+    let mut cluster = cluster(replaced, processes);
+    let from = cluster.effects + 1;
+    let victim = serving(&cluster)[0].clone();
+    cluster.world.interrupt(&victim);
+    cluster.run_until(BEGINS + secs(200));
+    from..cluster.effects
+}
+
+#[test]
+fn whenever_a_process_dies_an_interrupted_instance_is_replaced_once() {
+    for (replaced, processes) in [(Replaced::AtMarking, 1), (Replaced::AtDeath, 1), (Replaced::AtDeath, 2)] {
+        let effects = effects_of_the_replacement(replaced, processes);
+        assert!(effects.end - effects.start > 60, "{effects:?}");
+        for dies_at in effects.step_by(3) {
+            let mut cluster = cluster(replaced, processes);
+            let victim = serving(&cluster)[0].clone();
+            cluster.world.interrupt(&victim);
+            cluster.dies_at = Some(dies_at);
+            cluster.run_until(BEGINS + minutes(20));
+            assert_eq!(cluster.crashes, 1);
+            replaced_once(
+                &cluster,
+                &[victim],
+                &format!("{replaced:?} {processes}: died before effect {dies_at}"),
+            );
+        }
+    }
+}
+
+/// One has to go: a drained removal.
+fn shrink(cluster: &mut Cluster) {
+    for policy in &mut cluster.policies {
+        (policy.base.capacity.min, policy.base.capacity.max) = (5, 5);
+    }
+    cluster.truth.bounds = Some((5, 6));
+    for who in 0..cluster.processes.len() {
+        cluster.happen(who, Event::PoliciesLoaded(cluster.policies.clone()));
+    }
+}
+
+fn one_less(cluster: &Cluster, what: &str) {
+    let members = cluster.members(0);
+    let alive = members.iter().filter(|member| member.phase != InstancePhase::Gone).count();
+    let truth = cluster.truth_of(0);
+    assert_eq!((members.len(), alive, truth.target), (6, 5, 5), "{what}: {truth:?}");
+    assert_eq!(cluster.truth.terminations.len(), 1, "{what}");
+    assert_eq!((cluster.nomad.lost, cluster.nomad.ineligible()), (0, 0), "{what}");
+    cluster.conclude();
+}
+
+#[test]
+fn whenever_a_process_dies_a_drained_removal_ends_with_exactly_one_instance_less() {
+    for processes in [1, 2] {
+        let mut undisturbed = cluster(Replaced::AtDeath, processes);
+        let from = undisturbed.effects + 1;
+        shrink(&mut undisturbed);
+        undisturbed.run_until(BEGINS + secs(150));
+        let until = undisturbed.effects;
+        undisturbed.run_until(BEGINS + minutes(15));
+        one_less(&undisturbed, "undisturbed");
+        for dies_at in (from..until).step_by(3) {
+            let mut cluster = cluster(Replaced::AtDeath, processes);
+            cluster.dies_at = Some(dies_at);
+            shrink(&mut cluster);
+            cluster.run_until(BEGINS + minutes(15));
+            one_less(&cluster, &format!("{processes} processes, died before effect {dies_at}"));
+        }
+    }
+}
+
+#[test]
+fn a_leader_that_dies_is_followed_and_one_that_was_frozen_begins_no_write() {
+    let mut undisturbed = cluster(Replaced::AtDeath, 2);
+    let from = undisturbed.effects + 1;
+    let victim = serving(&undisturbed)[0].clone();
+    undisturbed.world.interrupt(&victim);
+    undisturbed.run_until(BEGINS + secs(130));
+    for freezes_at in (from..undisturbed.effects).step_by(4) {
+        let what = format!("frozen before effect {freezes_at}");
+        let mut cluster = cluster(Replaced::AtDeath, 2);
+        let victim = serving(&cluster)[0].clone();
+        cluster.freezes_at = Some(freezes_at);
+        cluster.world.interrupt(&victim);
+        cluster.run_until(BEGINS + secs(180));
+        let frozen = cluster.last.expect("somebody froze");
+        assert_eq!(cluster.leader(), Some(1 - frozen), "{what}: the other one leads");
+        let before = cluster.processes[frozen].writes;
+        cluster.thaw(frozen);
+        assert_eq!(cluster.processes[frozen].writes, before, "{what}: nothing is begun upon waking");
+        cluster.run_until(BEGINS + minutes(20));
+        assert_eq!(cluster.processes[frozen].writes, before, "{what}: nor later");
+        replaced_once(&cluster, &[victim], &what);
+    }
+}
+
+#[test]
+fn ten_thousand_foreign_messages_cost_few_describes_and_each_is_acknowledged() {
+    let mut cluster = cluster(Replaced::AtDeath, 1);
+    cluster.queue_tells = false;
+    let calls = |cluster: &Cluster| cluster.world.calls().total(crate::harness::CALLER);
+    let before = calls(&cluster);
+    let region: Region = cluster.config.region.clone().expect("a region");
+    for number in 0..10_000_u32 {
+        let instance = InstanceId::new(format!("i-foreign{number}"));
+        let at: Timestamp = cluster.world.now();
+        let news = vec![News::State { instance, state: InstanceState::Running, at }];
+        let message = Some(MessageId::new(format!("f-{number}")));
+        cluster.happen(0, Event::Heard { region: region.clone(), message, news });
+        if number % 1000 == 0 {
+            cluster.run_until(cluster.elapsed() + Duration::from_millis(500));
+        }
+    }
+    cluster.run_until(cluster.elapsed() + secs(10));
+    assert!(cluster.processes[0].acknowledged >= 10_000, "{}", cluster.processes[0].acknowledged);
+    let cost = calls(&cluster) - before;
+    assert!(cost <= 12, "{cost} calls");
+    let engine = cluster.processes[0].engine.as_ref().expect("it runs");
+    assert_eq!(engine.metrics().messages_foreign, 10_000);
+    cluster.conclude();
+}
+
+#[test]
+fn a_cordon_that_fails_is_tried_again_within_seconds() {
+    let mut cluster = cluster(Replaced::AtDeath, 1);
+    let mut refused = 0;
+    cluster.spoil = Some(Box::new(move |write| {
+        let error =
+            || fleet::ApiError::new(fleet::ErrorClass::Transient, "nomad", "eligibility", None, "no leader");
+        let spoils = matches!(write, Write::Cordon(_)) && refused < 2;
+        refused += u32::from(spoils);
+        spoils.then(|| Answer::Done(Err(error())))
+    }));
+    let victim = serving(&cluster)[0].clone();
+    cluster.world.interrupt(&victim);
+    cluster.run_until(BEGINS + secs(6));
+    assert!(cluster.nomad.cordoned.contains_key(&victim));
+    cluster.run_until(BEGINS + minutes(20));
+    replaced_once(&cluster, &[victim], "a cordon that failed");
+}
+
+/// What a cycle of two engines, their world and Nomad costs; printed for whoever asks, asserted generously.
+#[test]
+fn two_simulated_hours_of_two_autoscalers_are_cheap() {
+    let mut cluster = Cluster::new(steady(Replaced::AtDeath), 3, 2);
+    let began = processor_time();
+    cluster.run_until(minutes(120));
+    let took = processor_time().saturating_sub(began);
+    let a_cycle = took / 720;
+    eprintln!("two hours: {took:?}, a cycle of two: {a_cycle:?}");
+    cluster.conclude();
+    assert!(took < secs(120), "{took:?}");
+}
+
+/// The processor time of this thread.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = stat.split_whitespace().next().and_then(|first| first.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
