@@ -43,16 +43,13 @@ impl Engine {
                 }
             }
             (CallKind::Instances { fleets }, Answer::Instances(result)) => {
-                match self.read_ended(&asked, result, now) {
-                    Some(instances) => {
-                        self.instances_described(&fleets, &instances, call.at, now);
-                        self.strangers_looked_for(&region, id, true, now);
-                    }
-                    None => {
-                        self.ask_again(&region, &fleets);
-                        self.strangers_looked_for(&region, id, false, now);
-                    }
+                let shown = self.read_ended(&asked, result, now);
+                let told = shown.is_some();
+                match shown {
+                    Some(instances) => self.instances_described(&fleets, &instances, call.at, now),
+                    None => self.ask_again(&region, &fleets),
                 }
+                self.strangers_looked_for(&region, id, told, now);
             }
             (CallKind::FleetInstances { name }, Answer::FleetInstances(result)) => {
                 if let Some(listed) = self.read_ended(&asked, result, now) {

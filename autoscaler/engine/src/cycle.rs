@@ -154,10 +154,8 @@ impl Engine {
         if let Some(held) = self.fleets.get_mut(name) {
             held.remember(Decided { at: now.wall, plan, withheld, report });
         }
-        if begins {
-            if let Some(region) = self.region_of(name) {
-                region.writes_in_flight += 1;
-            }
+        if begins && let Some(region) = self.region_of(name) {
+            region.writes_in_flight += 1;
         }
         if begins || begins_nodes {
             self.write_soon(name, true);

@@ -189,7 +189,7 @@ impl Cluster {
         self.lock.filter(|(_, until)| *until > self.world.now()).map(|(who, _)| who)
     }
 
-    fn now(&self, who: usize) -> Now {
+    pub fn now(&self, who: usize) -> Now {
         Now { wall: self.world.now(), monotonic: self.world.now().since(self.processes[who].booted) }
     }
 
@@ -381,7 +381,7 @@ impl Cluster {
         self.processes[who].writes += 1;
         if self.leader() != Some(who) {
             let after = self.elapsed();
-            self.complaints.push(format!("FENCE: {} began {write:?} after {after:?} without the lock", who));
+            self.complaints.push(format!("FENCE: {who} began {write:?} after {after:?} without the lock"));
         }
         if let Some(answer) = self.spoil.as_mut().and_then(|spoil| spoil(&write)) {
             return (answer, Duration::ZERO);

@@ -251,7 +251,7 @@ impl Harness {
                 self.answer_later(call, answer, latency);
             }
             Effect::Record { batch, durable, entries, ledgers: _ } => {
-                self.disk.take(batch, durable, &entries, now)
+                self.disk.take(batch, durable, &entries, now);
             }
             Effect::Acknowledge { .. } => {}
             Effect::WakeAt { at } => self.wake = Some(self.booted + at),

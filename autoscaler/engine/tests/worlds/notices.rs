@@ -3,8 +3,10 @@
 
 use crate::cluster::Cluster;
 use crate::harness::{fleet, minutes, secs, start, world};
-use autoscaler_engine::{Answer, Event, Write};
-use fleet::{InstanceId, InstanceState, MessageId, News, Region, Timestamp};
+use autoscaler_engine::{Answer, Effect, Event, Write};
+use fleet::{
+    InstanceId, InstanceState, MessageId, News, Notice, NoticeKind, NoticeSource, Region, Timestamp,
+};
 use fleet_sim::{Demand, InstancePhase, Replaced, WorldSpec};
 use std::time::Duration;
 
@@ -115,6 +117,87 @@ fn what_is_heard_late_from_the_queue_alone_or_never_is_replaced_all_the_same() {
         cluster.run_until(BEGINS + minutes(20));
         replaced_once(&cluster, &[victim], &format!("agents {agents}, queue {queue}, late {late:?}"));
     }
+}
+
+/// What EventBridge says of an interruption that was decided now.
+fn warning(cluster: &Cluster, victim: &InstanceId) -> Event {
+    let at = cluster.world.now();
+    let notice = Notice {
+        instance: victim.clone(),
+        kind: NoticeKind::SpotInterruption,
+        source: NoticeSource::EventBridge,
+        at,
+        deadline: Some(at + minutes(2)),
+    };
+    let region = cluster.config.region.clone().expect("a region");
+    Event::Heard { region, message: Some(MessageId::new("m")), news: vec![News::Notice(notice)] }
+}
+
+/// What a process does about a warning once its records are on disk; nothing else is answered meanwhile.
+fn upon_warning(cluster: &mut Cluster, who: usize, victim: &InstanceId) -> (Vec<Effect>, Vec<Effect>) {
+    let (warning, now) = (warning(cluster, victim), cluster.now(who));
+    let engine = cluster.processes[who].engine.as_mut().expect("it runs");
+    let at_once = engine.handle(warning, now);
+    let recorded = at_once.iter().filter_map(|effect| match effect {
+        Effect::Record { batch, durable: true, .. } => Some(*batch),
+        _ => None,
+    });
+    let recorded: Vec<_> = recorded.collect();
+    let written =
+        recorded.into_iter().flat_map(|batch| engine.handle(Event::Recorded { batch, result: Ok(()) }, now));
+    let written = written.collect();
+    (at_once, written)
+}
+
+fn acknowledges(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Acknowledge { .. }))
+}
+
+#[test]
+fn a_warning_is_recorded_then_acknowledged_and_its_node_cordoned_without_any_answer_of_ec2() {
+    let mut cluster = cluster(Replaced::AtDeath, 1);
+    let victim = serving(&cluster)[0].clone();
+    let (at_once, written) = upon_warning(&mut cluster, 0, &victim);
+    assert!(!acknowledges(&at_once), "it may be forgotten still: {at_once:#?}");
+    assert!(acknowledges(&written), "{written:#?}");
+    let cordons = |effect: &Effect| matches!(effect, Effect::Write { write: Write::Cordon(node), .. } if node.instance == victim);
+    assert!(!at_once.iter().any(cordons), "its intent is not on disk: {at_once:#?}");
+    assert!(written.iter().any(cordons), "{written:#?}");
+    let (again, _) = upon_warning(&mut cluster, 0, &victim);
+    assert!(acknowledges(&again), "what is on disk already is acknowledged at once: {again:#?}");
+}
+
+#[test]
+fn a_standby_hears_and_neither_acts_nor_acknowledges() {
+    let mut cluster = cluster(Replaced::AtDeath, 2);
+    let standby = 1 - cluster.leader().expect("somebody leads");
+    let victim = serving(&cluster)[0].clone();
+    let (at_once, written) = upon_warning(&mut cluster, standby, &victim);
+    let writes = |effect: &Effect| matches!(effect, Effect::Write { .. });
+    assert!(!acknowledges(&at_once) && !acknowledges(&written), "the leader has to hear it, too");
+    assert!(!at_once.iter().chain(&written).any(writes));
+}
+
+#[test]
+fn what_a_fleet_gives_back_by_itself_is_never_replaced() {
+    let mut cluster = Cluster::new(world(vec![fleet(5, Demand::constant(1.5))]), 3, 1).policy(|policy| {
+        (policy.capacity.min, policy.capacity.max) = (4, 5);
+        policy.scale_in.enabled = false;
+    });
+    cluster.truth.others_write = true;
+    cluster.run_until(BEGINS);
+    let change = fleet_sim::ModifyFleet {
+        target: Some(4),
+        excess: Some(fleet::ExcessCapacity::Termination),
+        ..fleet_sim::ModifyFleet::default()
+    };
+    let (id, backend) = (cluster.id(0), cluster.world.fleets()[0].backend);
+    cluster.world.modify_fleet("somebody", backend, &id, change).expect("they may");
+    cluster.run_until(BEGINS + minutes(20));
+    let members = cluster.members(0);
+    let alive = members.iter().filter(|member| member.phase != InstancePhase::Gone).count();
+    assert_eq!((members.len(), alive, cluster.truth_of(0).target), (5, 4, 4), "{members:#?}");
+    cluster.conclude();
 }
 
 /// The effects of all processes while an instance is replaced.
@@ -261,6 +344,7 @@ fn a_cordon_that_fails_is_tried_again_within_seconds() {
 
 /// What a cycle of two engines, their world and Nomad costs; printed for whoever asks, asserted generously.
 #[test]
+#[expect(clippy::print_stderr, reason = "a figure for whoever runs it by itself")]
 fn two_simulated_hours_of_two_autoscalers_are_cheap() {
     let mut cluster = Cluster::new(steady(Replaced::AtDeath), 3, 2);
     let began = processor_time();
