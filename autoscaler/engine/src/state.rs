@@ -326,6 +326,26 @@ impl State {
         })
     }
 
+    /// The instances that served from `begin` to `end`, with their power: those that have left since then, too. A
+    /// fleet that grows smaller while a window waits to be closed has not lost the load of that window.
+    pub fn served_through(
+        &self,
+        begin: Timestamp,
+        end: Timestamp,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&InstanceId, Power)> {
+        self.instances.iter().filter_map(move |(id, known)| {
+            let served = match self.phase(known, now) {
+                (Phase::InService, since) => since <= begin,
+                (Phase::Draining | Phase::Leaving, left) => {
+                    left >= end && known.serves_since.is_some_and(|since| since <= begin)
+                }
+                _ => false,
+            };
+            served.then(|| (id, self.power(known)))
+        })
+    }
+
     /// Whether an instance runs that has not been heard of: it may speak for the first time at any moment.
     pub fn boots(&self, now: Timestamp) -> bool {
         self.instances.values().any(|known| self.phase(known, now).0 == Phase::Booting)

@@ -127,10 +127,7 @@ impl Windows {
         let (mut power, mut serving, mut heard, mut saturated) = (0.0, 0_u32, 0_u32, 0_u32);
         let (mut heard_power, mut busy) = (0.0, 0.0);
         let (mut load, mut psi) = ((0.0, 0.0), (0.0, 0.0));
-        for (id, of_instance, since) in state.serving(now) {
-            if since > begin {
-                continue;
-            }
+        for (id, of_instance) in state.served_through(begin, end, now) {
             let of_instance = of_instance.get();
             serving += 1;
             power += of_instance;

@@ -32,6 +32,9 @@ pub(super) fn heed(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, view: &FleetV
         let Some(member) = herd.get(id) else { continue };
         let Some(word) = pressing(draft, word) else { continue };
         let word = whose(draft, herd, view, member, word);
+        if word.kind == NoticeKind::FleetScaleIn {
+            take_back(draft, id);
+        }
         if draft.memory.removals.contains_key(id) {
             hasten_removal(draft, id, word);
         } else if draft.memory.replacements.contains_key(id) {
@@ -120,6 +123,15 @@ fn hasten_removal(draft: &mut Draft<'_>, id: &InstanceId, word: Word) {
     }
     removal.deadline = earlier(removal.deadline, word.deadline);
     removal.drain_until = hastened(removal.drain_until, until);
+}
+
+/// The warning of an interruption was heard first, and the fleet's own word that it gives the instance back after
+/// it: while nothing was asked for in its place, nothing is.
+fn take_back(draft: &mut Draft<'_>, id: &InstanceId) {
+    let asked = |step| matches!(step, ReplacementStep::Raising | ReplacementStep::Raised);
+    if draft.memory.replacements.get(id).is_some_and(|replacement| !asked(replacement.step)) {
+        draft.memory.replacements.remove(id);
+    }
 }
 
 /// One that is being replaced already: its time may be shorter, and its cause more serious.

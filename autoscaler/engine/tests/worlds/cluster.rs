@@ -8,7 +8,8 @@ use crate::nomad::Nomad;
 use crate::truth::Truth;
 use autoscaler_core::{DrainBy, Policy};
 use autoscaler_engine::{
-    Answer, BatchId, CallId, Config, Effect, Engine, Event, Ledger, NotSent, Now, Read, Write, replay,
+    Answer, BatchId, CallId, Config, Effect, Engine, Event, FleetDelta, Ledger, NotSent, Now, Read, Record,
+    Write, replay,
 };
 use autoscaler_policy::FleetPolicy;
 use fleet::wire::{AgentNotice, NoticeBatch, SampleBatch};
@@ -530,6 +531,36 @@ impl Cluster {
         }
     }
 
+    /// What the processes did, line by line, for whoever has to find out why.
+    pub fn story(&self) -> String {
+        let mut lines: Vec<(Timestamp, String)> = Vec::new();
+        for (who, process) in self.processes.iter().enumerate() {
+            for entry in process.disk.entries() {
+                for record in entry.records {
+                    let line = match &record {
+                        Record::Cycle(cycle) if !cycle.plan.actions.is_empty() || cycle.memory.is_some() => {
+                            let ledger =
+                                cycle.memory.as_ref().map(|m| (&m.removals, &m.replacements, m.expected));
+                            format!("{:?} {:?} {ledger:?}", cycle.plan.actions, cycle.withheld)
+                        }
+                        Record::Outcome { .. }
+                        | Record::Notice(_)
+                        | Record::Leads { .. }
+                        | Record::Fleet { delta: FleetDelta::Moved { .. }, .. }
+                        | Record::Ledger(_)
+                        | Record::State { .. } => format!("{record:?}"),
+                        _ => continue,
+                    };
+                    lines.push((entry.at, format!("{who}: {line}")));
+                }
+            }
+        }
+        lines.sort_by_key(|(at, _)| *at);
+        let told =
+            |(at, line): &(Timestamp, String)| format!("{:9.3} {line}", at.since(start()).as_secs_f64());
+        lines.iter().map(told).collect::<Vec<_>>().join("\n")
+    }
+
     /// What must hold at the end: nobody complains, and every journal replays.
     pub fn conclude(&self) {
         assert!(
@@ -563,6 +594,9 @@ fn news_of(event: &WorldEvent) -> Option<News> {
         }
         EventKind::StateChange { instance, state } => {
             Some(News::State { instance: instance.clone(), state: *state, at })
+        }
+        EventKind::Scheduled { instance, event } => {
+            notice(instance, NoticeKind::ScheduledEvent, Some(event.not_before))
         }
         EventKind::Fleet { fleet, record, .. } => match (record.record_type, &record.instance) {
             (RecordType::InstanceChange, Some(instance)) if record.sub_type == "launched" => {

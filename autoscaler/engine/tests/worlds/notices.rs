@@ -41,13 +41,19 @@ fn serving(cluster: &Cluster) -> Vec<InstanceId> {
     in_service.map(|member| member.id).collect()
 }
 
-/// Everything is as before, but for the instances that went: each has one in its place.
+/// Everything is as before, but for the instances that went: each has one in its place, and no other was bought.
 fn replaced_once(cluster: &Cluster, gone: &[InstanceId], what: &str) {
+    let bought = cluster.members(0).len() - 6;
+    assert_eq!(bought, gone.len(), "{what}: exactly one was bought for each:\n{}", cluster.story());
+    has_come_right(cluster, gone, what);
+}
+
+/// Everything is as before, but for the instances that went.
+fn has_come_right(cluster: &Cluster, gone: &[InstanceId], what: &str) {
     let members = cluster.members(0);
     let alive = members.iter().filter(|member| member.phase != InstancePhase::Gone).count();
     let truth = cluster.truth_of(0);
     assert_eq!((truth.target, alive, truth.in_service), (6, 6, 6), "{what}: {truth:?}");
-    assert_eq!(members.len(), 6 + gone.len(), "{what}: exactly one was bought for each: {members:#?}");
     for instance in gone {
         assert!(members.iter().any(|m| m.id == *instance && m.phase == InstancePhase::Gone), "{what}");
     }
@@ -180,8 +186,8 @@ fn a_standby_hears_and_neither_acts_nor_acknowledges() {
 
 #[test]
 fn what_a_fleet_gives_back_by_itself_is_never_replaced() {
-    let mut cluster = Cluster::new(world(vec![fleet(5, Demand::constant(1.5))]), 3, 1).policy(|policy| {
-        (policy.capacity.min, policy.capacity.max) = (4, 5);
+    let mut cluster = Cluster::new(world(vec![fleet(5, Demand::constant(0.8))]), 3, 1).policy(|policy| {
+        (policy.capacity.min, policy.capacity.max) = (2, 5);
         policy.scale_in.enabled = false;
     });
     cluster.truth.others_write = true;
@@ -196,7 +202,7 @@ fn what_a_fleet_gives_back_by_itself_is_never_replaced() {
     cluster.run_until(BEGINS + minutes(20));
     let members = cluster.members(0);
     let alive = members.iter().filter(|member| member.phase != InstancePhase::Gone).count();
-    assert_eq!((members.len(), alive, cluster.truth_of(0).target), (5, 4, 4), "{members:#?}");
+    assert_eq!((members.len(), alive, cluster.truth_of(0).target), (5, 4, 4), "{}", cluster.story());
     cluster.conclude();
 }
 
@@ -293,7 +299,10 @@ fn a_leader_that_dies_is_followed_and_one_that_was_frozen_begins_no_write() {
         assert_eq!(cluster.processes[frozen].writes, before, "{what}: nothing is begun upon waking");
         cluster.run_until(BEGINS + minutes(20));
         assert_eq!(cluster.processes[frozen].writes, before, "{what}: nor later");
-        replaced_once(&cluster, &[victim], &what);
+        // One that froze over the lowering leaves it unknown whether that was sent: it may be that the fleet buys a
+        // second one before that is clear, which then goes.
+        has_come_right(&cluster, &[victim], &what);
+        assert!(cluster.members(0).len() <= 8, "{what}:\n{}", cluster.story());
     }
 }
 
