@@ -142,6 +142,7 @@ fn status() -> Status {
         journal: JournalStatus::default(),
         dry_run: false,
         stopping: false,
+        leads: true,
     }
 }
 

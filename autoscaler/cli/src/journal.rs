@@ -74,6 +74,7 @@ pub fn status(directory: &Path, only: Option<&FleetName>) -> Result<Status, Fail
         journal: JournalStatus::default(),
         dry_run: false,
         stopping: false,
+        leads: true,
     })
 }
 

@@ -83,6 +83,7 @@ impl Shell for Fake {
             journal: JournalStatus::default(),
             dry_run: false,
             stopping: false,
+            leads: true,
         })
     }
     async fn fleet(&self, _: FleetName) -> Result<Option<FleetStatus>, Unanswered> {

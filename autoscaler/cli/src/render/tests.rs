@@ -127,6 +127,7 @@ fn the_overview_has_a_row_a_fleet_and_a_line_for_whatever_is_unusual() {
         journal: JournalStatus::default(),
         dry_run: true,
         stopping: false,
+        leads: true,
     };
     let text = overview(&status, Paint::default());
     let shown = lines(&text);

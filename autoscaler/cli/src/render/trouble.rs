@@ -78,6 +78,7 @@ mod tests {
             journal: JournalStatus::default(),
             dry_run: true,
             stopping: false,
+            leads: true,
         };
         let text = troubles(&status, Paint::default());
         assert_eq!(

@@ -80,6 +80,7 @@ fn status(fleets: Vec<FleetStatus>) -> Status {
         journal: JournalStatus::default(),
         dry_run: false,
         stopping: false,
+        leads: true,
     }
 }
 
