@@ -1,11 +1,13 @@
 //! The checker refuses what breaks an invariant, by whomever it was planned.
 
+use crate::support::nodes::{node, service};
 use crate::support::scene::{NOON, POOLS, Scene, member, seconds};
 use autoscaler_core::{
-    Action, Budget, DrainCause, Expected, Invariant, Memory, Phase, Plan, Removal, RemovalStep, check,
+    Action, Budget, DrainBy, DrainCause, Expected, Invariant, Memory, Observed, Phase, Plan, Removal,
+    RemovalStep, Replacement, ReplacementCause, ReplacementStep, check,
 };
 use fleet::ports::Change;
-use fleet::{CapacityUnits, FleetState, InstanceId};
+use fleet::{CapacityUnits, FleetState, InstanceId, Market, NoticeKind, Weight};
 
 const BUDGET: Budget = Budget { writes_last_minute: 0, writes_per_minute: 10 };
 
@@ -205,4 +207,132 @@ fn pace_counts_the_writes_of_the_last_minute() {
         check(&scene.policy, &scene.seen, before, after, &plan, budget, scene.now).len()
     };
     assert_eq!((with(2), with(3)), (0, 1));
+}
+
+/// A ledger with replacements at a step.
+fn with_replacements(memory: &Memory, step: ReplacementStep, ids: &[&str]) -> Memory {
+    let mut memory = memory.clone();
+    for id in ids {
+        let replacement = Replacement {
+            cause: ReplacementCause::Notice(NoticeKind::SpotInterruption),
+            step,
+            since: NOON,
+            weight: Weight::new(1.0),
+            market: Market::Spot,
+            drain_until: None,
+            deadline: Some(NOON + seconds(120)),
+        };
+        memory.replacements.insert(InstanceId::from(*id), replacement);
+    }
+    memory
+}
+
+#[test]
+fn cap_is_passed_only_as_far_as_replacements_explain_it_and_surge_allows() {
+    let mut scene = Scene::of(20, 15);
+    let memory = scene.memory.clone();
+    let raising = |ids: &[&str]| with_replacements(&memory, ReplacementStep::Raising, ids);
+    let one_more = set(&mut scene, 21);
+    assert_eq!(broken(&scene, &raising(&["i-0001"]), vec![one_more.clone()]), []);
+    assert_eq!(broken(&scene, &memory, vec![one_more]), [Invariant::Cap], "an operator's is no surge");
+    let two_more = set(&mut scene, 22);
+    assert_eq!(broken(&scene, &raising(&["i-0001"]), vec![two_more]), [Invariant::Cap]);
+    let three_more = set(&mut scene, 23);
+    let three = raising(&["i-0001", "i-0002", "i-0003"]);
+    assert_eq!(broken(&scene, &three, vec![three_more]), [Invariant::Cap], "surge is 2");
+}
+
+#[test]
+fn drain_forbids_to_terminate_what_still_works() {
+    let mut scene = Scene::of(8, 6);
+    scene.policy.drain.by = DrainBy::Nomad;
+    scene.view().target = 7;
+    let nodes = scene.members().iter().map(|m| node(&m.id, vec![service()])).collect();
+    scene.seen.nodes = Some(Observed { at: NOON, what: nodes });
+    let before = scene.memory.clone();
+    scene.memory = with_removals(&before, RemovalStep::Lowered, &["i-0007"]);
+    let mut after = with_removals(&before, RemovalStep::Terminating, &["i-0007"]);
+    let action = terminate(&mut scene, &["i-0007"]);
+    let drain_until = |after: &mut Memory, until| {
+        after.removals.values_mut().for_each(|r| r.drain_until = Some(until));
+    };
+    assert_eq!(broken(&scene, &after, vec![action.clone()]), [Invariant::Drain]);
+    drain_until(&mut after, NOON - seconds(4));
+    assert_eq!(broken(&scene, &after, vec![action.clone()]), [Invariant::Drain], "its grace runs");
+    drain_until(&mut after, NOON - seconds(5));
+    assert_eq!(broken(&scene, &after, vec![action.clone()]), []);
+    drain_until(&mut after, NOON + seconds(60));
+    let last = scene.seen.nodes.as_mut().expect("nodes").what.last_mut().expect("a node");
+    last.work.clear();
+    assert_eq!(broken(&scene, &after, vec![action.clone()]), [Invariant::Drain], "work may still come");
+    let last = scene.seen.nodes.as_mut().expect("nodes").what.last_mut().expect("a node");
+    last.eligible = false;
+    assert_eq!(broken(&scene, &after, vec![action.clone()]), []);
+    scene.seen.nodes = None;
+    assert_eq!(broken(&scene, &after, vec![action.clone()]), [Invariant::Drain], "nobody knows");
+    scene.policy.drain.by = DrainBy::Hook;
+    assert_eq!(broken(&scene, &after, vec![action.clone()]), [Invariant::Drain]);
+    scene.seen.emptied = vec!["i-0007".into()];
+    assert_eq!(broken(&scene, &after, vec![action]), []);
+}
+
+#[test]
+fn drain_asks_for_room_for_what_moves() {
+    let mut scene = Scene::of(8, 6);
+    scene.policy.drain.by = DrainBy::Nomad;
+    let nodes = scene.members().iter().map(|m| node(&m.id, vec![service(); 9])).collect();
+    scene.seen.nodes = Some(Observed { at: NOON, what: nodes });
+    let after = with_removals(&scene.memory, RemovalStep::Draining, &["i-0007"]);
+    let drain = Action::Drain { instance: "i-0007".into(), deadline: NOON, cause: DrainCause::ScaleIn };
+    assert_eq!(broken(&scene, &after, vec![drain]), [Invariant::Drain], "nine pieces, seven places");
+}
+
+#[test]
+fn own_protects_nodes_that_are_not_about_to_go() {
+    let mut scene = Scene::of(8, 6);
+    scene.members()[6].protected = true;
+    let memory = scene.memory.clone();
+    let known = with_replacements(&memory, ReplacementStep::Waiting, &["i-0005", "i-0006", "i-0099"]);
+    let cause = DrainCause::ScaleIn;
+    for (id, fine) in [("i-0005", true), ("i-0006", false), ("i-0099", false), ("i-0003", false)] {
+        let instance = InstanceId::from(id);
+        let drain = Action::Drain { instance: instance.clone(), deadline: NOON, cause };
+        for action in [drain, Action::Cordon { instance }] {
+            let expected: &[Invariant] = if fine { &[] } else { &[Invariant::Own] };
+            assert_eq!(broken(&scene, &known, vec![action.clone()]), expected, "{action:?}");
+        }
+    }
+    let restore = Action::Restore { instance: "i-0005".into() };
+    assert_eq!(broken(&scene, &known, vec![restore]), [Invariant::Once]);
+}
+
+#[test]
+fn once_forbids_to_replace_twice_or_without_raising() {
+    let mut scene = Scene::of(8, 6);
+    let memory = scene.memory.clone();
+    let after = with_replacements(&memory, ReplacementStep::Raising, &["i-0001"]);
+    let action = set(&mut scene, 9);
+    assert_eq!(broken(&scene, &after, vec![action.clone()]), []);
+    assert_eq!(broken(&scene, &after, Vec::new()), [Invariant::Once], "nothing is raised");
+    scene.memory.replaced.insert("i-0001".into(), NOON - seconds(60));
+    assert_eq!(broken(&scene, &after, vec![action.clone()]), [Invariant::Once], "a second time");
+    scene.memory.replaced.clear();
+    let both = with_removals(&after, RemovalStep::Lowered, &["i-0001"]);
+    assert_eq!(broken(&scene, &both, vec![action])[0], Invariant::Once, "in two books");
+}
+
+#[test]
+fn data_is_not_asked_for_where_a_raise_is_taken_back() {
+    let mut scene = Scene::of(8, 6);
+    scene.view().target = 9;
+    scene.seen.latest = None;
+    let memory = scene.memory.clone();
+    scene.memory = with_replacements(&memory, ReplacementStep::Raised, &["i-0001"]);
+    let mut back = with_removals(&memory, RemovalStep::Lowering, &["i-0001"]);
+    let cause = ReplacementCause::Notice(NoticeKind::SpotInterruption);
+    back.removals.values_mut().for_each(|r| r.cause = DrainCause::Replaced(cause));
+    let action = set(&mut scene, 8);
+    assert_eq!(broken(&scene, &back, vec![action]), []);
+    let too_much = set(&mut scene, 7);
+    assert_eq!(broken(&scene, &back, vec![too_much]), [Invariant::Data]);
 }
