@@ -315,6 +315,9 @@ impl Display for Hold {
             Self::BatchRuns { instances } => {
                 write!(f, "batch work runs on {instances} that might go: its end is waited for")
             }
+            Self::SurgeFull { waiting: 1 } => {
+                f.pad("a replacement waits: no more than capacity.max and surge is asked for")
+            }
             Self::SurgeFull { waiting } => {
                 write!(f, "{waiting} replacements wait: no more than capacity.max and surge is asked for")
             }

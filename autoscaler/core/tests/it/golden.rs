@@ -1,8 +1,9 @@
 //! Reports as an operator reads them. A changed text is a changed decision or a changed word: look at both.
 
+use crate::support::nodes::{node, service};
 use crate::support::scene::{NOON, Scene, seconds};
-use autoscaler_core::Pause;
-use fleet::{Backend, ExcessCapacity, FleetState, Saturation};
+use autoscaler_core::{DrainBy, Observed, Pause, PoolMemory};
+use fleet::{Backend, ExcessCapacity, FleetState, Notice, NoticeKind, NoticeSource, Saturation, UsdPerHour};
 use std::fs;
 
 /// Compares with `tests/it/golden/NAME.txt`. Built with `UPDATE_GOLDEN=1`, writes it.
@@ -77,4 +78,32 @@ fn reports_say_that_a_saturated_fleet_needs_more_than_it_shows() {
     scene.learned.learn(&policy, &seen, &memory, scene.now);
     scene.learned.observe(&policy, &sample);
     golden("saturated", &scene);
+}
+
+#[test]
+fn reports_say_who_goes_and_who_comes() {
+    let mut draining = Scene::of(9, 6);
+    draining.policy.drain.by = DrainBy::Nomad;
+    let nodes = draining.members().iter().map(|m| node(&m.id, vec![service(); 3])).collect();
+    draining.seen.nodes = Some(Observed { at: NOON, what: nodes });
+    let pool = draining.members()[1].pool.clone();
+    draining.seen.prices = vec![(pool.clone(), UsdPerHour::from_micros(41_000))];
+    draining.memory.pools =
+        vec![PoolMemory { pool, interrupted: 1.0, refused: 0.0, at: NOON - seconds(600) }];
+    golden("draining", &draining);
+
+    let mut replacing = Scene { now: NOON + seconds(10), ..Scene::of(20, 15) };
+    for n in [3, 4, 5] {
+        let id = replacing.members()[n].id.clone();
+        replacing.seen.notices.push(Notice {
+            instance: id,
+            kind: NoticeKind::SpotInterruption,
+            source: NoticeSource::Agent,
+            at: NOON,
+            deadline: Some(NOON + seconds(120)),
+        });
+    }
+    let heard = replacing.plan();
+    replacing.remember(&heard);
+    golden("replacing", &replacing.later(1));
 }

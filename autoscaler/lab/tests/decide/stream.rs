@@ -173,12 +173,31 @@ fn a_doomed_instance_goes_before_its_equals() {
     let mut lines = settled("web", 8, 0.58);
     let calm = answers_to(&web(), &lines);
     let at = calm.iter().position(|answer| !ids(answer).is_empty()).expect("more than is needed");
-    let stays = "i-5";
-    assert!(!ids(&calm[at]).contains(&stays), "{}", calm[at]);
-    let heard = lines[1]["t"].clone();
-    lines[1]["notices"] = json!([{"id": stays, "kind": "spot_interruption", "at": heard, "deadline": 9000}]);
+    assert_eq!(ids(&calm[at]).len(), 1, "{}", calm[at]);
+    let heard = lines[at]["t"].clone();
+    lines[at]["notices"] = json!([{"id": "i-5", "kind": "spot_interruption", "at": heard, "deadline": 9000}]);
     let answers = answers_to(&web(), &lines);
-    assert!(ids(&answers[at]).contains(&stays), "{}", answers[at]);
+    assert_eq!(answers[at]["target"], calm[at]["target"], "{}", answers[at]);
+    assert!(ids(&answers[at]).is_empty(), "what AWS takes is left to AWS: {}", answers[at]);
+}
+
+#[test]
+fn a_doomed_instance_that_is_needed_is_replaced_before_it_goes() {
+    let mut lines = settled("web", 8, 0.74);
+    let heard = lines[1]["t"].as_f64().expect("a time");
+    let notice = json!({"id": "i-5", "kind": "spot_interruption", "at": heard, "deadline": heard + 120.0});
+    lines[1]["notices"] = json!([notice]);
+    let mut targets = Vec::new();
+    for end in 2..=16 {
+        let answers = answers_to(&web(), &lines[..end]);
+        let target = answers[end - 1]["target"].clone();
+        if let Some(next) = lines.get_mut(end) {
+            next["target"] = target.clone();
+        }
+        targets.push(target);
+    }
+    assert!(targets.contains(&json!(9)), "{targets:?}");
+    assert_eq!(targets.last(), Some(&json!(8)), "lowered again before it goes: {targets:?}");
 }
 
 #[test]
