@@ -34,6 +34,9 @@ pub struct Memory {
     /// Instances that were replaced, and when that was done with: heard of again, they are not replaced again. Kept
     /// for an hour.
     pub replaced: BTreeMap<InstanceId, Timestamp>,
+    /// Whether the fleet counts an instance that is marked for interruption, as was seen of the last ones; AWS does not
+    /// say.
+    pub counts_marked: Option<bool>,
     /// What is held against pools, with the time that it was last brought up to date: it decays.
     pub pools: Vec<PoolMemory>,
     /// Since when spot capacity that was asked for has not come.
@@ -109,6 +112,7 @@ impl Memory {
             excess_since,
             replacements,
             replaced,
+            counts_marked: _,
             pools,
             spot_short_since,
             fallback,

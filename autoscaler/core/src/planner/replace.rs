@@ -13,6 +13,8 @@ use std::time::Duration;
 /// How long a modification is given to take effect: EC2's take some 15 s, and the cycle that plans it may come 10 s
 /// late, or its first try be refused.
 const LOWERING_TAKES: Duration = Duration::from_secs(40);
+/// Describes have been seen to lag by 30 s: after so long they show what a mark has changed.
+const SHOWS_WITHIN: Duration = Duration::from_secs(45);
 /// One that AWS announced to take and that lives on for so long is ours again: as long as a notice runs.
 const OUTLIVED: Duration = Duration::from_secs(120);
 /// Whether the fleet has bought by itself is looked up before more is asked for, unless that takes longer than this.
@@ -26,6 +28,7 @@ pub(super) fn advance(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>
     if draft.memory.replacements.is_empty() {
         return;
     }
+    learn_what_counts(draft, ground, herd);
     see_purchases(draft, ground, herd);
     complete(draft, ground, herd, base);
     leave_late_ones(draft);
@@ -52,25 +55,65 @@ fn looked_since(ground: Ground<'_>, herd: &Herd<'_>, since: Timestamp) -> bool {
 }
 
 /// A fleet that does not count a marked instance any more shows it: it counts less than what lives. It buys another
-/// by itself then.
+/// by itself then. What was seen of the last ones is supposed of the next, for describes may lag behind the purchase.
 fn see_purchases(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>) {
+    let mut uncounted = uncounted(draft, ground, herd);
+    for (id, replacement) in in_order(draft) {
+        let open = matches!(replacement.step, ReplacementStep::Waiting | ReplacementStep::LeftToFleet);
+        let announced = matches!(replacement.cause, ReplacementCause::Notice(_));
+        let marked = replacement.cause == ReplacementCause::Notice(NoticeKind::SpotInterruption);
+        let weight = replacement.weight.get();
+        let fits = weight > 0.0 && weight <= uncounted + LEEWAY;
+        let shows = fits && looked_since(ground, herd, replacement.since);
+        let supposed = marked && draft.memory.counts_marked == Some(false);
+        if open && announced && (shows || supposed) {
+            uncounted -= weight;
+            set_step(draft, &id, ReplacementStep::BoughtByFleet);
+        }
+    }
+}
+
+/// Learns from those that have been marked for so long that describes must show it whether the fleet counts them. Where
+/// it does after all, they are replaced by us.
+fn learn_what_counts(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>) {
+    let marked: Vec<_> = in_order(draft)
+        .into_iter()
+        .filter(|(id, r)| {
+            let interrupted = r.cause == ReplacementCause::Notice(NoticeKind::SpotInterruption);
+            let known = matches!(r.step, ReplacementStep::Raised | ReplacementStep::BoughtByFleet);
+            interrupted
+                && known
+                && looked_since(ground, herd, r.since + SHOWS_WITHIN)
+                && herd.get(id).is_some()
+        })
+        .collect();
+    let weights =
+        |step| marked.iter().filter(|(_, r)| r.step == step).map(|(_, r)| r.weight.get()).sum::<f64>();
+    let bought = weights(ReplacementStep::BoughtByFleet);
+    let weight = bought + weights(ReplacementStep::Raised);
+    let missing = uncounted(draft, ground, herd) + bought;
+    if weight <= 0.0 {
+        return;
+    }
+    if missing + LEEWAY >= weight {
+        draft.memory.counts_marked = Some(false);
+    } else if missing <= LEEWAY {
+        draft.memory.counts_marked = Some(true);
+        for (id, _) in marked.iter().filter(|(_, r)| r.step == ReplacementStep::BoughtByFleet) {
+            set_step(draft, id, ReplacementStep::Waiting);
+        }
+    }
+}
+
+/// Units that live and that the fleet does not count, less those of which that is known.
+fn uncounted(draft: &Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>) -> f64 {
     let explained = |m: &&Member| {
         let told = draft.memory.removals.get(&m.id).is_some_and(|r| r.step == RemovalStep::Terminating);
         let bought = draft.memory.replacements.get(&m.id).map(|r| r.step);
         told || bought == Some(ReplacementStep::BoughtByFleet)
     };
     let counted: f64 = herd.alive.iter().copied().filter(|m| !explained(m)).map(|m| m.weight.get()).sum();
-    let mut uncounted = counted - ground.view.fulfilled.get();
-    for (id, replacement) in in_order(draft) {
-        let open = matches!(replacement.step, ReplacementStep::Waiting | ReplacementStep::LeftToFleet);
-        let announced = matches!(replacement.cause, ReplacementCause::Notice(_));
-        let weight = replacement.weight.get();
-        let fits = weight > 0.0 && weight <= uncounted + LEEWAY;
-        if open && announced && fits && looked_since(ground, herd, replacement.since) {
-            uncounted -= weight;
-            set_step(draft, &id, ReplacementStep::BoughtByFleet);
-        }
-    }
+    counted - ground.view.fulfilled.get()
 }
 
 /// What stands beside the replaced, by market: neither about to go nor told to.

@@ -71,6 +71,60 @@ fn what_lags_may_be_bought_twice_and_is_given_back() {
 }
 
 #[test]
+fn what_was_seen_of_the_last_interruption_is_supposed_of_the_next() {
+    for (replaces, counts, highest) in [(Replaces::AtMarking, false, 8), (Replaces::AtDeath, true, 9)] {
+        for lag in [10, 20, 30] {
+            let what = format!("{replaces:?}, lag {lag}");
+            let mut ec2 = fleet_of_eight(DrainBy::Nomad);
+            (ec2.replaces, ec2.lag, ec2.modifying_for, ec2.learning) = (replaces, lag, 5, false);
+            ec2.ticks(5);
+            let first = ec2.ids()[2].clone();
+            ec2.interrupt(&first);
+            ec2.ticks(150);
+            ends_with_exactly(&ec2, 8, &what);
+            assert_eq!(ec2.scene.memory.counts_marked, Some(counts), "{what}");
+            let (launched, second) = (ec2.launched, ec2.ids()[3].clone());
+            ec2.highest = 0;
+            ec2.interrupt(&second);
+            ec2.ticks(150);
+            ends_with_exactly(&ec2, 8, &what);
+            assert_eq!(ec2.launched, launched + 1, "{what}: one for one");
+            assert_eq!(ec2.highest.max(8), highest, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_world_that_changes_is_learned_again() {
+    let mut ec2 = fleet_of_eight(DrainBy::Nomad);
+    (ec2.replaces, ec2.modifying_for, ec2.learning) = (Replaces::AtDeath, 5, false);
+    ec2.scene.memory.counts_marked = Some(false);
+    ec2.ticks(5);
+    let id = ec2.ids()[2].clone();
+    ec2.interrupt(&id);
+    ec2.ticks(90);
+    ends_with_exactly(&ec2, 8, "in the end");
+    assert_eq!(ec2.scene.memory.counts_marked, Some(true));
+    assert_eq!((ec2.launched, ec2.highest, ec2.undrained.len()), (9, 9, 0), "asked for, if late");
+}
+
+#[test]
+fn a_fleet_that_buys_by_itself_is_left_to_it_though_the_market_has_nothing() {
+    let mut ec2 = fleet_of_eight(DrainBy::Nomad);
+    (ec2.replaces, ec2.learning, ec2.capacity) = (Replaces::AtMarking, false, false);
+    ec2.ticks(3);
+    let id = ec2.ids()[2].clone();
+    ec2.interrupt(&id);
+    ec2.ticks(3);
+    assert_eq!(ec2.scene.memory.replacements[&id].step, ReplacementStep::BoughtByFleet);
+    ec2.ticks(60);
+    ec2.capacity = true;
+    ec2.ticks(60);
+    ends_with_exactly(&ec2, 8, "by the fleet");
+    assert_eq!((ec2.launched, ec2.highest), (9, 8));
+}
+
+#[test]
 fn the_node_is_cordoned_and_the_target_raised_in_the_cycle_of_the_notice() {
     let mut ec2 = fleet_of_eight(DrainBy::Nomad);
     ec2.ticks(3);
@@ -87,6 +141,20 @@ fn the_node_is_cordoned_and_the_target_raised_in_the_cycle_of_the_notice() {
     assert!(planned.due.is_some(), "the latest safe moment to drain");
     let replacement = &planned.memory.replacements[&victim];
     assert_eq!(replacement.cause, ReplacementCause::Notice(NoticeKind::SpotInterruption));
+}
+
+#[test]
+fn a_raise_that_was_refused_is_back_where_it_began() {
+    let mut ec2 = fleet_of_eight(DrainBy::Nomad);
+    ec2.ticks(3);
+    let victim = ec2.ids()[2].clone();
+    ec2.interrupt(&victim);
+    ec2.ticks(1);
+    let memory = &mut ec2.scene.memory;
+    assert_eq!(memory.replacements[&victim].step, ReplacementStep::Raising);
+    memory.modify_refused();
+    assert_eq!(memory.replacements[&victim].step, ReplacementStep::Waiting);
+    assert_eq!(memory.expected.map(|e| (e.target, e.shown)), Some((8, true)));
 }
 
 #[test]
