@@ -87,6 +87,7 @@ pub struct Cluster {
     number: u64,
     heard: Timestamp,
     told: Timestamp,
+    followed: Timestamp,
     sequence: u64,
     chance: Chance,
 }
@@ -154,6 +155,7 @@ impl Cluster {
             number: 0,
             heard: start(),
             told: start(),
+            followed: start(),
             sequence: 0,
             chance: Chance::new(seed),
         }
@@ -224,9 +226,15 @@ impl Cluster {
         // What the world says by itself is looked for every second, or a queue would tell late.
         let next = next.expect("there is an end").max(now).min(now + secs(1)).max(now);
         self.world.advance(next);
-        let fleets: Vec<FleetId> = self.world.fleets().into_iter().map(|fleet| fleet.id).collect();
-        self.nomad.follow(&self.world, &fleets);
+        let place = self.place;
         self.fill_queue();
+        // Instances come and go with events, and serve from one of the world's steps on.
+        let moved = place != self.place || self.followed + secs(10) <= next;
+        if moved || self.nomad.next().is_some_and(|at| at <= next) {
+            self.followed = next;
+            let fleets: Vec<FleetId> = self.world.fleets().into_iter().map(|fleet| fleet.id).collect();
+            self.nomad.follow(&self.world, &fleets);
+        }
         for who in 0..self.processes.len() {
             self.go_on(who, next);
         }

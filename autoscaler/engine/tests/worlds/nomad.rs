@@ -74,6 +74,9 @@ impl Nomad {
     }
 
     fn join(&mut self, instance: &InstanceId) {
+        if self.nodes.contains_key(instance) {
+            return;
+        }
         let work = vec![work(); self.work_each];
         self.nodes.entry(instance.clone()).or_insert_with(|| Node {
             view: NodeView {
