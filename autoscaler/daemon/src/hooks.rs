@@ -18,7 +18,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// For one request.
 const REQUEST: Duration = Duration::from_secs(10);
 /// What is kept of a failing program's last words.
-const WORDS: usize = 1024;
+const WORDS: usize = 256;
 /// Where programs are looked for that a hook's program starts: its own environment is otherwise empty.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
