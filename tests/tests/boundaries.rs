@@ -57,9 +57,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "autoscaler",
         &[
+            "autoscaler-consul",
             "autoscaler-core",
             "autoscaler-engine",
             "autoscaler-journal",
+            "autoscaler-leader",
+            "autoscaler-nomad",
             "autoscaler-policy",
             "fleet",
             "fleet-clock",
@@ -71,10 +74,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "muster-autoscaler",
         &[
             "autoscaler",
+            "autoscaler-consul",
             "autoscaler-core",
             "autoscaler-engine",
             "autoscaler-journal",
             "autoscaler-lab",
+            "autoscaler-nomad",
             "autoscaler-policy",
             "fleet",
             "fleet-aws",

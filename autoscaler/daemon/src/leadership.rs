@@ -3,8 +3,9 @@
 //! The elector is fed by the engine's own task: a loop that hangs feeds no check, and leads no longer.
 
 use autoscaler_consul::Consul;
-use autoscaler_leader::{Answer, CallId, Effect, Elector, Event, Fence, Role, SessionId, Status};
+use autoscaler_leader::{Answer, CallId, Effect, Elector, Event, Fence, Role, SessionId, Trouble};
 use fleet::ports::Clock;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +35,8 @@ pub(crate) struct Leadership {
     session: Session,
     /// The lease that the engine knows of.
     told: Option<Duration>,
+    /// The calls to Consul whose failure has been logged.
+    failing: BTreeSet<&'static str>,
     resigned: bool,
 }
 
@@ -48,6 +51,7 @@ impl Leadership {
             wake: None,
             session: Session::default(),
             told: None,
+            failing: BTreeSet::new(),
             resigned: false,
         }
     }
@@ -58,11 +62,6 @@ impl Leadership {
 
     pub(crate) fn session(&self) -> Session {
         self.session.clone()
-    }
-
-    /// What we are, and what is wrong with it.
-    pub(crate) fn status(&self) -> Status {
-        self.elector.status(self.clock.monotonic())
     }
 
     /// Waits for the next thing that happens to the elector.
@@ -98,6 +97,7 @@ impl Leadership {
             self.carry_out(effect);
         }
         self.session.set(self.elector.session().cloned());
+        self.say_troubles(now);
         let lease = self.elector.fence().until().filter(|_| self.elector.may_write(now));
         (lease != self.told).then(|| {
             self.told = lease;
@@ -115,6 +115,23 @@ impl Leadership {
             Effect::Became(role) => say(&role),
             Effect::Resigned => self.resigned = true,
         }
+    }
+
+    /// Says once what fails with Consul, and once that it works again.
+    fn say_troubles(&mut self, now: Duration) {
+        let troubles = self.elector.status(now).troubles;
+        for Trouble { operation, failure, .. } in &troubles {
+            if self.failing.insert(operation) {
+                tracing::warn!(operation, error = %failure, "failed to reach Consul");
+            }
+        }
+        self.failing.retain(|operation| {
+            let still = troubles.iter().any(|trouble| trouble.operation == *operation);
+            if !still {
+                tracing::info!(operation, "reached Consul again");
+            }
+            still
+        });
     }
 
     /// Gives leadership up, so that the next leader may follow at once. To be bounded by whoever calls it: the lock

@@ -75,11 +75,12 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS")]
     advertise: Option<String>,
     #[command(flatten)]
+    log: Log,
+    // Last: what follows a heading stands under it.
+    #[command(flatten)]
     nomad: NomadArgs,
     #[command(flatten)]
     consul: ConsulArgs,
-    #[command(flatten)]
-    log: Log,
 }
 
 impl Args {
