@@ -198,7 +198,16 @@ fn a_share_of_each_trace_may_be_its_history() {
             (&43_200.into(), &172_800.into())
         );
     }
-    let (code, _, err) = run(["backtest", "--history", "50%", "--history", "sample:elb"]);
+    let (code, _, err) = run([
+        "backtest",
+        "--trace",
+        "sample:nasa",
+        "sample:elb",
+        "--history",
+        "50%",
+        "--history",
+        "sample:elb",
+    ]);
     assert_eq!((code, err.contains("goes with no other --history")), (64, true), "{err}");
 }
 
@@ -214,7 +223,7 @@ fn the_schedules_of_a_policy_act_in_every_command_that_tries_it() {
     let plain = with("plain.hcl", "");
     let nights = with(
         "nights.hcl",
-        "  schedule \"night\" {\n    start    = \"0 22 * * *\"\n    timezone = \"Europe/Berlin\"\n    lasts    = \"6h\"\n    min      = 19\n  }\n",
+        "  schedule \"night\" {\n    start = \"0 22 * * *\"\n    zone  = \"Europe/Berlin\"\n    for   = \"6h\"\n    min   = 19\n  }\n",
     );
     // A load that says when it was: 21 to 3 o'clock in UTC, in the winter.
     let trace =
@@ -428,22 +437,22 @@ fn tune_writes_the_operators_own_file_with_what_is_better() {
     let directory = directory();
     let wasteful = policy(&directory, "  scale_in {\n    hold = \"6h\" # to be safe\n  }\n");
     let tuned = text(&directory.path().join("tuned.hcl"));
-    let arguments = ["tune", "--policy", &wasteful, "--most", "40", "--write", &tuned];
+    let arguments =
+        ["tune", "--trace", "sample:asgcpu", "--policy", &wasteful, "--most", "40", "--write", &tuned];
     let out = done(&arguments);
     assert!(out.contains("\nTake ") && out.contains("% less (2 % would have been enough)"), "{out}");
     assert!(out.contains("in force") && out.contains("knee"), "{out}");
     let written = fs::read_to_string(&tuned).expect("it was written");
     assert!(
-        written.starts_with("# Ours.\n# Chosen by `muster-autoscaler tune` on sample:taxi.\n# On the part"),
+        written.starts_with("# Ours.\n# Chosen by `muster-autoscaler tune` on sample:asgcpu.\n# On the part"),
         "{written}"
     );
     assert!(written.contains("# to be safe") && !written.contains("\"6h\""), "{written}");
     assert_eq!(run(["check", &tuned]).0, 0);
-    let printed =
-        json(&done(&["tune", "--policy", &wasteful, "--most", "40", "--jobs", "1", "--format", "json"]));
+    let printed = json(&done(&[&arguments[..7], &["--jobs", "1", "--format", "json"]].concat()));
     assert_eq!(printed["verdict"]["advice"], "take");
     assert_eq!(printed["policy_file"], written.as_str());
-    assert_eq!((&printed["worth"], &printed["traces"][0]), (&0.02.into(), &"sample:taxi".into()));
+    assert_eq!((&printed["worth"], &printed["traces"][0]), (&0.02.into(), &"sample:asgcpu".into()));
 }
 
 #[test]
