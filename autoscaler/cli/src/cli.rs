@@ -37,7 +37,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(commands::run::Args),
+    // By far the largest.
+    Run(Box<commands::run::Args>),
     Check(commands::check::Args),
     ExplainPolicy(commands::explain_policy::Args),
     Plan(commands::plan::Args),

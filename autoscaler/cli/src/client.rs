@@ -3,7 +3,7 @@
 use crate::exit::{Exit, Failure, OrExit};
 use autoscaler::http::api::ErrorBody;
 use clap::Args;
-use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect};
+use reqwest::{Certificate, Client, RequestBuilder, StatusCode, Url, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
@@ -18,6 +18,9 @@ pub struct Address {
     /// Address of the running daemon.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7575", env = "MUSTER_ADDRESS")]
     pub address: Url,
+    /// Certificates to trust in PEM, for a daemon that is served over TLS; without them those that this host trusts.
+    #[arg(long, value_name = "FILE", env = "MUSTER_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Who gives an order, and how the daemon knows them.
@@ -55,7 +58,15 @@ impl Daemon {
             }
             None => None,
         };
-        let client = Client::builder()
+        let mut builder = Client::builder();
+        if let Some(path) = &address.ca_file {
+            let certificates = std::fs::read(path)
+                .or_exit(Exit::Configuration, format_args!("read the certificates {}", path.display()))?;
+            let certificates = Certificate::from_pem_bundle(&certificates)
+                .or_exit(Exit::Configuration, format_args!("read the certificates {}", path.display()))?;
+            builder = builder.tls_certs_only(certificates);
+        }
+        let client = builder
             .timeout(TIMEOUT)
             // A token is for the host that it was meant for.
             .redirect(redirect::Policy::none())

@@ -7,6 +7,7 @@ pub mod decide;
 pub mod explain;
 pub mod explain_policy;
 pub mod generate;
+pub mod listen;
 pub mod oracle;
 pub mod orders;
 pub mod plan;

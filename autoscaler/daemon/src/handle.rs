@@ -1,17 +1,18 @@
 //! What everybody else holds of a daemon: to ask it, to order it about, to know when it is idle.
 
-use crate::http::{self, Access, Unanswered};
+use crate::http::{self, Access, Tls, Unanswered};
 use crate::idle::Activity;
 use crate::metrics::Metrics;
 use crate::policies::ReloadReply;
-use crate::queue::{Ask, Envelope, Happened, OrderError};
+use crate::queue::{Ask, Envelope, Happened, NoticeError, OrderError};
 use autoscaler_engine::{
-    Command, CommandError, Decided, EngineMetrics, FleetStatus, Planner, Rejection, Status,
+    Command, CommandError, Decided, EngineMetrics, FleetStatus, InstanceSeen, Planner, Rejection, Status,
 };
 use autoscaler_journal::{JournalError, Reader, Start};
 use fleet::ports::Clock;
-use fleet::wire::{SampleBatch, SamplesAccepted};
-use fleet::{FleetName, News, Region, Timestamp};
+use fleet::wire::{NoticeBatch, NoticesAccepted, SampleBatch, SamplesAccepted};
+use fleet::{FleetName, InstanceId, News, Region, Timestamp};
+use fleet_identity::Described;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,6 +61,31 @@ impl Handle {
         batch: SampleBatch,
     ) -> Result<Result<SamplesAccepted, Rejection>, Unanswered> {
         self.ask(|reply| Ask::Samples { peer, batch, reply }).await
+    }
+
+    /// Hands over an agent's notices; answered once they are on disk. `peer`: the address that they came from.
+    pub async fn notices(
+        &self,
+        peer: IpAddr,
+        batch: NoticeBatch,
+    ) -> Result<Result<NoticesAccepted, Rejection>, Unanswered> {
+        match self.ask(|reply| Ask::Notices { peer, batch, reply }).await? {
+            Ok(accepted) => Ok(Ok(accepted)),
+            Err(NoticeError::Refused(rejection)) => Ok(Err(rejection)),
+            Err(NoticeError::NotJournaled { message }) => Err(Unanswered::NotJournaled(message)),
+        }
+    }
+
+    /// What the newest describe shows of an instance; `None` while no fleet of ours has shown it, which makes us look.
+    pub async fn instance(&self, id: InstanceId) -> Result<Option<Described>, Unanswered> {
+        let seen = self.ask(|reply| Ask::Instance { id, reply }).await?;
+        Ok(seen.map(|InstanceSeen { id, pool, state, launched, private_ip, .. }| Described {
+            id,
+            zone: pool.zone,
+            state,
+            launched,
+            private_ip,
+        }))
     }
 
     /// Gives an order; answered once it is in force and on disk.
@@ -162,10 +188,10 @@ impl Handle {
         Arc::clone(&self.clock)
     }
 
-    /// Serves HTTP on `listener` until a stop begins, and then what is under way.
-    pub async fn serve(&self, listener: TcpListener, access: Access, limits: http::Limits) {
+    /// Serves HTTP on `listener`, over TLS or without, until a stop begins, and then what is under way.
+    pub async fn serve(&self, listener: TcpListener, tls: Option<Tls>, access: Access, limits: http::Limits) {
         let router = http::router(self.clone(), access, self.metrics.clone());
-        http::serve(listener, router, limits, self.stopping()).await;
+        http::serve(listener, tls, router, limits, self.stopping()).await;
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Unanswered> {

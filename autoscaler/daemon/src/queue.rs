@@ -6,11 +6,11 @@
 
 use crate::idle::Busy;
 use autoscaler_engine::{
-    BatchId, Command, CommandError, Decided, EngineMetrics, FleetStatus, Rejection, Status,
+    BatchId, Command, CommandError, Decided, EngineMetrics, FleetStatus, InstanceSeen, Rejection, Status,
 };
 use autoscaler_policy::FleetPolicy;
-use fleet::wire::{SampleBatch, SamplesAccepted};
-use fleet::{FleetName, MessageId, News, Region};
+use fleet::wire::{NoticeBatch, NoticesAccepted, SampleBatch, SamplesAccepted};
+use fleet::{FleetName, InstanceId, MessageId, News, Region};
 use std::net::IpAddr;
 use tokio::sync::oneshot;
 
@@ -25,6 +25,8 @@ pub(crate) struct Envelope<T> {
 #[derive(Debug)]
 pub(crate) enum Ask {
     Samples { peer: IpAddr, batch: SampleBatch, reply: oneshot::Sender<Result<SamplesAccepted, Rejection>> },
+    Notices { peer: IpAddr, batch: NoticeBatch, reply: oneshot::Sender<Result<NoticesAccepted, NoticeError>> },
+    Instance { id: InstanceId, reply: oneshot::Sender<Option<InstanceSeen>> },
     Operate { command: Command, reply: oneshot::Sender<Result<(), OrderError>> },
     Status { reply: oneshot::Sender<Status> },
     Counters { reply: oneshot::Sender<EngineMetrics> },
@@ -45,6 +47,44 @@ pub(crate) enum OrderError {
         /// Why not.
         message: String,
     },
+}
+
+/// Why an agent's notices are not safe with us.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoticeError {
+    /// They were refused; nothing has changed.
+    #[error(transparent)]
+    Refused(#[from] Rejection),
+    /// They are known, and would not survive a restart.
+    #[error("they are known, but could not be journaled: {message}")]
+    NotJournaled {
+        /// Why not.
+        message: String,
+    },
+}
+
+/// Who is answered once a batch of records is on disk.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    Order(oneshot::Sender<Result<(), OrderError>>),
+    Notices(NoticesAccepted, oneshot::Sender<Result<NoticesAccepted, NoticeError>>),
+}
+
+impl Waiting {
+    /// Answers; nobody minds if whoever asked has gone.
+    pub(crate) fn answer(self, recorded: &Result<(), String>) {
+        let failed = recorded.as_ref().err().cloned();
+        match self {
+            Self::Order(reply) => {
+                let not_journaled = |message| Err(OrderError::NotJournaled { message });
+                let _ = reply.send(failed.map_or(Ok(()), not_journaled));
+            }
+            Self::Notices(accepted, reply) => {
+                let not_journaled = |message| Err(NoticeError::NotJournaled { message });
+                let _ = reply.send(failed.map_or(Ok(accepted), not_journaled));
+            }
+        }
+    }
 }
 
 /// Something that the daemon itself brought about.

@@ -9,16 +9,17 @@ use crate::ledgers::{Halves, Ledgers};
 use crate::logbook::Logbook;
 use crate::metrics::Metrics;
 use crate::named::{Named, TaskEnd};
-use crate::queue::{Ask, Envelope, Happened, OrderError};
+use crate::queue::{Ask, Envelope, Happened, Waiting};
 use crate::queues::Queues;
 use crate::recorder::Recorder;
-use autoscaler_engine::{BatchId, Effect, Engine, Event, Now};
+use autoscaler_engine::{BatchId, Effect, Engine, Event, NoticesHeard, Now};
 use fleet::ports::Clock;
+use fleet::wire::NoticesAccepted;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 /// How long giving leadership up may take at a stop.
 const RESIGN_WITHIN: Duration = Duration::from_secs(3);
@@ -57,8 +58,8 @@ pub(crate) struct Runtime {
     pub(crate) tasks: Named,
     /// The timer that the engine wants.
     pub(crate) wake: Option<Sleep>,
-    /// Operators whose order is on its way to the disk.
-    pub(crate) ordered: BTreeMap<BatchId, Vec<oneshot::Sender<Result<(), OrderError>>>>,
+    /// Who has told something that is on its way to the disk.
+    pub(crate) ordered: BTreeMap<BatchId, Vec<Waiting>>,
     /// Told when the stop begins.
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) stop_deadline: Duration,
@@ -166,11 +167,8 @@ impl Runtime {
     fn take_in(&mut self, event: Event, now: Now) -> Vec<Effect> {
         match &event {
             Event::Recorded { batch, result } => {
-                for reply in self.ordered.remove(batch).unwrap_or_default() {
-                    let not_journaled =
-                        |message: &String| OrderError::NotJournaled { message: message.clone() };
-                    // Whoever ordered it may have gone.
-                    let _ = reply.send(result.as_ref().map_err(not_journaled).copied());
+                for waiting in self.ordered.remove(batch).unwrap_or_default() {
+                    waiting.answer(result);
                 }
             }
             Event::PoliciesLoaded(fleets) => self.hooks.set(fleets),
@@ -191,11 +189,28 @@ impl Runtime {
                 let _ = reply.send(answer);
                 return effects;
             }
+            Ask::Notices { peer, batch, reply } => {
+                let (answer, effects) = self.engine.accept_notices(peer, &batch, now);
+                match answer {
+                    Ok(NoticesHeard { batch: written, accepted, leads: leader }) => {
+                        let accepted = NoticesAccepted { accepted, confirmed: batch.notices.len(), leader };
+                        let waiting = Waiting::Notices(accepted, reply);
+                        self.ordered.entry(written).or_default().push(waiting);
+                    }
+                    Err(rejection) => drop(reply.send(Err(rejection.into()))),
+                }
+                return effects;
+            }
+            Ask::Instance { id, reply } => {
+                let (seen, effects) = self.engine.instance(&id, now);
+                let _ = reply.send(seen);
+                return effects;
+            }
             Ask::Operate { command, reply } => {
                 Logbook::order(&command);
                 let (answer, effects) = self.engine.operate(command, now);
                 match answer {
-                    Ok(batch) => self.ordered.entry(batch).or_default().push(reply),
+                    Ok(batch) => self.ordered.entry(batch).or_default().push(Waiting::Order(reply)),
                     Err(error) => drop(reply.send(Err(error.into()))),
                 }
                 return effects;

@@ -8,8 +8,9 @@ use autoscaler_engine::{
     Command, CommandError, Decided, EngineMetrics, FleetStatus, JournalStatus, Order, PolicyStatus,
     Rejection, Status,
 };
-use fleet::wire::{MAX_BODY_BYTES, SampleBatch, SamplesAccepted};
-use fleet::{FleetName, Timestamp};
+use fleet::wire::{MAX_BODY_BYTES, NoticeBatch, NoticesAccepted, SampleBatch, SamplesAccepted};
+use fleet::{FleetName, InstanceId, Timestamp};
+use fleet_identity::Described;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -60,6 +61,17 @@ impl Shell for Fake {
             script.heard.push((peer, batch));
             script.samples.clone().unwrap_or(Ok(Ok(SamplesAccepted { accepted })))
         })
+    }
+    async fn notices(
+        &self,
+        _: IpAddr,
+        batch: NoticeBatch,
+    ) -> Result<Result<NoticesAccepted, Rejection>, Unanswered> {
+        let confirmed = batch.notices.len();
+        Ok(Ok(NoticesAccepted { accepted: confirmed, confirmed, leader: true }))
+    }
+    async fn instance(&self, _: InstanceId) -> Result<Option<Described>, Unanswered> {
+        Ok(None)
     }
     async fn operate(&self, command: Command) -> Result<Result<(), CommandError>, Unanswered> {
         self.with(|script| {
@@ -125,13 +137,14 @@ impl Server {
         let path = directory.path().join("token");
         std::fs::write(&path, TOKEN).expect("a token file");
         let open = || Some(TokenFile::open(&path).expect("a token file"));
-        let access = Access { samples: open(), operators: if operators { open() } else { None } };
+        let operators = if operators { open() } else { None };
+        let access = Access { samples: open(), operators, ..Access::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
         let shell = Fake::default();
         let router = router(shell.clone(), access, Metrics::new());
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve(listener, router, limits, async {
+        let task = tokio::spawn(serve(listener, None, router, limits, async {
             let _ = stopped.await;
         }));
         let http = Client::builder().no_proxy().build().expect("a client");

@@ -3,7 +3,7 @@
 use crate::held::Agent;
 use crate::state::silent_for;
 use crate::windows::{Closed, WINDOW};
-use crate::{Alarm, CompactSample, Effect, Engine, Now, Record, Rejection};
+use crate::{Alarm, CompactSample, Effect, Engine, InstanceSeen, Now, Record, Rejection};
 use fleet::wire::{AgentSample, MAX_SAMPLES, SampleBatch, SamplesAccepted, VERSION};
 use fleet::{FleetName, InstanceId, InstanceState, Source, Timestamp};
 use std::net::IpAddr;
@@ -44,6 +44,19 @@ impl Engine {
             *self.metrics.batches_rejected.entry(rejection.label()).or_default() += 1;
         }
         (answer, self.finish(now))
+    }
+
+    /// What the newest describe shows of an instance, whose document AWS has signed.
+    ///
+    /// * returns: `None` while no fleet of ours has shown it; all regions are looked at then, as for any stranger.
+    pub fn instance(&mut self, instance: &InstanceId, now: Now) -> (Option<InstanceSeen>, Vec<Effect>) {
+        self.note_time(now);
+        let held = self.owners.get(instance).and_then(|name| self.fleets.get(name));
+        let seen = held.and_then(|held| held.state.instances.get(instance)).map(|known| known.seen.clone());
+        if seen.is_none() && self.stopping.is_none() {
+            self.meet_stranger(instance, now);
+        }
+        (seen, self.finish(now))
     }
 
     fn take_batch(

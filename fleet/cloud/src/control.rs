@@ -45,6 +45,10 @@ fn carry_out(shared: &Shared, request: &Request, path: &str) -> Result<Value, Re
     match (&request.method, path) {
         (&Method::GET, "state") => Ok(state(&shared.world())),
         (&Method::GET, "calls") => Ok(json!(shared.world().calls())),
+        (&Method::GET, "identity-certificate") => match shared.signer() {
+            Ok(signer) => Ok(json!({"pem": signer.certificate()})),
+            Err(error) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+        },
         (&Method::GET, "faults") => Ok(json!(shared.faults.list())),
         (&Method::PUT, "faults") => {
             let faults: Vec<HttpFault> = read(request)?;

@@ -113,8 +113,14 @@ fn put(shared: &Shared, request: &Request, instance: &Instance, path: &str, now:
 /// What stands at a path; `None`: nothing.
 fn found(shared: &Shared, instance: &Instance, path: &str, now: Timestamp) -> Option<String> {
     let path = path.strip_prefix("/latest/")?.trim_end_matches('/');
-    if path == "dynamic/instance-identity/document" {
-        return Some(document(shared, instance));
+    match path {
+        "dynamic/instance-identity" => return Some("document\nrsa2048".to_owned()),
+        "dynamic/instance-identity/document" => return Some(document(shared, instance)),
+        "dynamic/instance-identity/rsa2048" => {
+            let document = document(shared, instance);
+            return shared.signer().ok()?.sign(document.as_bytes(), instance.launched).ok();
+        }
+        _ => {}
     }
     let path = if path == "meta-data" { "" } else { path.strip_prefix("meta-data/")? };
     let region = shared.world().spec().region.to_string();

@@ -20,6 +20,7 @@ mod ec2;
 mod eventbridge;
 mod faults;
 mod gate;
+mod identity;
 mod imds;
 mod keys;
 mod request;
@@ -36,4 +37,5 @@ pub mod world_file;
 
 pub use config::{CloudConfig, Credential, Secret};
 pub use faults::{FaultKind, HttpFault};
+pub use identity::{DocumentSigner, SignerError};
 pub use server::{CloudServer, StartError};

@@ -4,6 +4,7 @@ use crate::autoscaling::ScalableTargets;
 use crate::config::{CloudConfig, Secret};
 use crate::ec2::Templates;
 use crate::faults::Faults;
+use crate::identity::{DocumentSigner, SignerError};
 use crate::imds::Tokens;
 use crate::keys::{Keys, Principal};
 use crate::sqs::Queues;
@@ -13,7 +14,7 @@ use fleet::ports::Clock;
 use fleet::{ApiError, Timestamp};
 use fleet_sim::World;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub moved: Notify,
     pub web_identity_tokens: Vec<Secret>,
     pub instance_role: String,
+    signer: OnceLock<Result<DocumentSigner, SignerError>>,
     requests: AtomicU64,
 }
 
@@ -60,6 +62,7 @@ impl Shared {
             moved: Notify::new(),
             web_identity_tokens: config.web_identity_tokens.clone(),
             instance_role: config.instance_role.clone(),
+            signer: OnceLock::new(),
             requests: AtomicU64::new(0),
         }
     }
@@ -68,6 +71,11 @@ impl Shared {
         let mut world = locked(&self.world);
         self.pace.catch_up(&mut world);
         world
+    }
+    /// Who signs instance identity documents: a key of this server alone, made when it is first needed, because that
+    /// takes a good part of a second.
+    pub fn signer(&self) -> Result<&DocumentSigner, &SignerError> {
+        self.signer.get_or_init(DocumentSigner::generate).as_ref()
     }
     /// A request id in AWS's form.
     pub fn request_id(&self) -> String {

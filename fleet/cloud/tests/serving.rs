@@ -236,3 +236,22 @@ async fn what_cannot_be_served_is_said() {
         assert!(matches!(CloudServer::start(odd).await.err(), Some(StartError::Speed { .. })), "{speed}");
     }
 }
+
+#[tokio::test]
+async fn an_instance_proves_who_it_is_with_its_signed_document() {
+    let served = serve(None).await;
+    let (id, address) = served.instances[0].clone();
+    let (status, certificate) = served.ask(HERE, "GET /_muster/identity-certificate HTTP/1.1", "").await;
+    assert_eq!(status, 200, "{certificate}");
+    let certificate: serde_json::Value = serde_json::from_str(&certificate).expect("JSON");
+    let mut trust = fleet_identity::Trust::default();
+    trust.add_pem(None, certificate["pem"].as_str().expect("a text")).expect("a certificate");
+
+    let (status, signed) = served.metadata(address, "dynamic/instance-identity/rsa2048").await;
+    assert_eq!(status, 200, "{signed}");
+    let document = trust.open(&signed).expect("verified");
+    assert_eq!((&document.instance, document.private_ip), (&id, Some(address)));
+    let (status, plain) = served.metadata(address, "dynamic/instance-identity/document").await;
+    assert_eq!(status, 200);
+    assert!(plain.contains(document.instance.as_str()) && plain.contains(&document.account), "{plain}");
+}

@@ -1,7 +1,7 @@
 //! Whose document it is, now.
 
 use crate::document::Document;
-use fleet::{ErrorClass, Instance, InstanceState, Timestamp};
+use fleet::{ErrorClass, InstanceId, InstanceState, Timestamp, Zone};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -19,6 +19,21 @@ pub struct Rules {
     /// Whether a node may speak from another address than its instance's private one, through a proxy or address
     /// translation. A document is no secret to programs on its instance, and with this not to anybody who can read it.
     pub any_address: bool,
+}
+
+/// What the newest describe shows of an instance of our fleets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The instance.
+    pub id: InstanceId,
+    /// Where it runs.
+    pub zone: Zone,
+    /// Whether it lives.
+    pub state: InstanceState,
+    /// When it was launched or last started.
+    pub launched: Timestamp,
+    /// Its primary private address.
+    pub private_ip: Option<IpAddr>,
 }
 
 /// Why the holder of a signed document is not admitted.
@@ -110,7 +125,7 @@ impl Rules {
     pub fn admit(
         &self,
         document: &Document,
-        instance: Option<&Instance>,
+        instance: Option<&Described>,
         peer: IpAddr,
     ) -> Result<(), NotAdmitted> {
         if !self.accounts.contains(&document.account) {
@@ -122,10 +137,10 @@ impl Rules {
         if !matches!(instance.state, InstanceState::Pending | InstanceState::Running) {
             return Err(NotAdmitted::Gone { state: instance.state });
         }
-        if !instance.pool.zone.as_str().starts_with(document.region.as_str()) {
+        if !instance.zone.as_str().starts_with(document.region.as_str()) {
             return Err(NotAdmitted::Region {
                 document: document.region.to_string(),
-                zone: instance.pool.zone.to_string(),
+                zone: instance.zone.to_string(),
             });
         }
         let (pending, launched) = (document.pending, instance.launched);
@@ -145,7 +160,6 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fleet::{Health, Market, Pool};
 
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7));
 
@@ -163,17 +177,13 @@ mod tests {
             private_ip: Some(PEER),
         }
     }
-    fn instance() -> Instance {
-        Instance {
+    fn instance() -> Described {
+        Described {
             id: "i-7".into(),
-            fleet: "sfr-1".into(),
-            pool: Pool { instance_type: "m5.large".into(), zone: "eu-west-1a".into(), market: Market::Spot },
+            zone: "eu-west-1a".into(),
             state: InstanceState::Running,
-            health: Health::Healthy,
             launched: Timestamp::from_secs(1001),
-            vcpus: None,
             private_ip: Some(PEER),
-            tags: std::collections::BTreeMap::new(),
         }
     }
 
@@ -186,10 +196,9 @@ mod tests {
 
     #[test]
     fn whoever_is_not_that_instance_is_not_admitted() {
-        let refused = |document: Document, instance: Option<Instance>, peer: IpAddr| {
+        let refused = |document: Document, instance: Option<Described>, peer: IpAddr| {
             rules().admit(&document, instance.as_ref(), peer).expect_err("it is refused")
         };
-        let document = document;
         let foreign = Document { account: "210987654321".into(), ..document() };
         let account = NotAdmitted::Account { account: "210987654321".into() };
         assert_eq!(refused(foreign.clone(), Some(instance()), PEER), account);
@@ -201,12 +210,12 @@ mod tests {
             InstanceState::Stopping,
             InstanceState::Stopped,
         ] {
-            let gone = Instance { state, ..instance() };
+            let gone = Described { state, ..instance() };
             assert_eq!(refused(document(), Some(gone), PEER), NotAdmitted::Gone { state });
         }
         let elsewhere = Document { region: "eu-west-2".into(), ..document() };
         assert!(matches!(refused(elsewhere, Some(instance()), PEER), NotAdmitted::Region { .. }));
-        let again = Instance { launched: Timestamp::from_secs(1301), ..instance() };
+        let again = Described { launched: Timestamp::from_secs(1301), ..instance() };
         let relaunched = refused(document(), Some(again), PEER);
         assert_eq!(
             relaunched.to_string(),
@@ -216,7 +225,7 @@ mod tests {
         assert!(matches!(refused(earlier, Some(instance()), PEER), NotAdmitted::Relaunched { .. }));
         let other = "10.0.0.8".parse().expect("an address");
         assert!(matches!(refused(document(), Some(instance()), other), NotAdmitted::Address { .. }));
-        let moved = Instance { private_ip: Some(other), ..instance() };
+        let moved = Described { private_ip: Some(other), ..instance() };
         assert!(matches!(refused(document(), Some(moved), other), NotAdmitted::Address { .. }));
     }
 
@@ -225,7 +234,7 @@ mod tests {
         let rules = Rules { any_address: true, ..rules() };
         let proxy = "192.0.2.1".parse().expect("an address");
         assert_eq!(rules.admit(&document(), Some(&instance()), proxy), Ok(()));
-        let moved = Instance { private_ip: Some(proxy), ..instance() };
+        let moved = Described { private_ip: Some(proxy), ..instance() };
         assert!(matches!(rules.admit(&document(), Some(&moved), proxy), Err(NotAdmitted::Address { .. })));
     }
 

@@ -15,7 +15,7 @@ mod pkcs7;
 mod token;
 mod trust;
 
-pub use admit::{NotAdmitted, Rules, SkewedBy};
+pub use admit::{Described, NotAdmitted, Rules, SkewedBy};
 pub use document::{Document, MAX_DOCUMENT_BYTES};
 pub use pkcs7::{MAX_TEXT_BYTES, NotSigned};
 pub use token::{KeysError, TokenKeys, TokenRefused};

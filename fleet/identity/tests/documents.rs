@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use der::Decode as _;
 use fleet_identity::{Document, MAX_DOCUMENT_BYTES, MAX_TEXT_BYTES, NotSigned, Trust, TrustError};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
@@ -140,6 +141,7 @@ fn indefinite_lengths_are_read_and_are_really_there() {
     assert!(text(&bytes).starts_with("MIAGCSqGSIb3DQEHAqCAMIACAQEx"), "{}", text(&bytes));
     // The document is an octet string in pieces, of indefinite length itself.
     assert!(bytes.windows(4).any(|four| four == [0xA0, 0x80, 0x24, 0x80]));
+    assert!(der::Any::from_der(&bytes).is_err(), "a reader of DER refuses it");
     is_the_document(desk.trust().open(&text(&bytes)), "BER");
 }
 

@@ -1,20 +1,19 @@
 //! `run`: the daemon.
 
 use crate::aws::{Metadata, Where};
+use crate::commands::listen::Listen;
 use crate::exit::{Exit, Failure, OrExit, Outcome};
 use crate::log::Log;
 use crate::out::{self, Terminal};
 use crate::services::{ConsulArgs, NomadArgs};
-use autoscaler::http::{Access, Limits, TokenFile};
+use autoscaler::http::{Access, Limits, Tls};
 use autoscaler::policies::{self, Loaded};
 use autoscaler::{Daemon, DaemonConfig, Ended, Signals, StartError};
 use fleet::InstanceId;
 use fleet_clock::SystemClock;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 
 /// Hold fleets at their target until told to stop.
 ///
@@ -22,15 +21,18 @@ use tokio::net::TcpListener;
 /// leaves the old policies in force and says so. The journal in the state directory survives a kill at any
 /// moment; one process has it at a time. SIGTERM finishes or journals what is in flight, within ten seconds.
 ///
-/// Node agents push their samples to POST /v1/samples with a token of --samples-token-file, from the private
-/// address of the instance that they speak of. Operators' orders (pause, resume, override) need a token of
-/// --operator-token-file; without that option they are taken from this host alone.
+/// Node agents push samples and notices, from the private address of the instance that they speak of: with a token of
+/// their own, which they get for their signed instance identity document (--identity-certificates), or in a lab with
+/// one that all share (--samples-token-file). Operators' orders (pause, resume, override) need a token of
+/// --operator-token-file; without that option they are taken from this host alone. What other hosts reach is served
+/// over TLS.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   muster-autoscaler run --policy web.hcl --state /var/lib/muster
   muster-autoscaler run --policy /etc/muster/policies --state /var/lib/muster \\
-      --listen 0.0.0.0:7575 --samples-token-file /run/secrets/samples --log-format json
+      --listen 0.0.0.0:7575 --tls-certificate /run/secrets/tls.pem --tls-key /run/secrets/tls.key \\
+      --identity-certificates /etc/muster/aws --identity-account 123456789012 --log-format json
   muster-autoscaler run --policy web.hcl --state ./state --dry-run      say what would be done, do nothing
   muster-autoscaler run --policy web.hcl --state ./state --endpoint http://127.0.0.1:4566
 
@@ -46,15 +48,8 @@ pub struct Args {
     /// How large the journal may grow; the oldest records go first.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     journal_limit: u64,
-    /// Where agents, operators and Prometheus reach the daemon.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7575")]
-    listen: SocketAddr,
-    /// File with the tokens of node agents; without it no samples are taken.
-    #[arg(long, value_name = "FILE")]
-    samples_token_file: Option<PathBuf>,
-    /// File with the tokens of operators; without it orders are taken from this host alone.
-    #[arg(long, value_name = "FILE")]
-    operator_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    listen: Listen,
     #[command(flatten)]
     place: Where,
     /// Plan and report for every fleet, change nothing.
@@ -89,23 +84,19 @@ impl Args {
         self.log.start(terminal)?;
         // As `check` shows what is wrong; the daemon reads them for itself.
         load(&self.policies, terminal)?;
-        let access = Access {
-            samples: open(self.samples_token_file.as_ref())?,
-            operators: open(self.operator_token_file.as_ref())?,
-        };
+        let access = self.listen.access(&self.state)?;
+        let tls = self.listen.tls()?;
         tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .or_exit(Exit::TryAgain, "start the runtime")?
-            .block_on(self.serve(access))
+            .block_on(self.serve(access, tls))
     }
 
-    async fn serve(self, access: Access) -> Outcome {
+    async fn serve(self, access: Access, tls: Option<Tls>) -> Outcome {
         let signals = Signals::listen().or_exit(Exit::Bug, "listen to signals")?;
-        let listener = TcpListener::bind(self.listen)
-            .await
-            .or_exit(Exit::Unavailable, format_args!("listen on {}", self.listen))?;
+        let listener = self.listen.bind().await?;
         let own_instance = self.own_instance().await;
         let engine = autoscaler_engine::Config {
             region: self.place.region(),
@@ -113,7 +104,7 @@ impl Args {
             own_instance,
             ..autoscaler_engine::Config::default()
         };
-        let holder = self.advertise.clone().unwrap_or_else(|| self.listen.to_string());
+        let holder = self.advertise.clone().unwrap_or_else(|| self.listen.address().to_string());
         // Chance, so that no start of this process is taken for another.
         let start = format!("muster-autoscaler-{:016x}", RandomState::new().hash_one(std::process::id()));
         let clock = Arc::new(SystemClock::new());
@@ -137,10 +128,11 @@ impl Args {
         };
         let daemon = Daemon::start(config, Arc::new(connect), clock).await.map_err(not_started)?;
         if let Ok(address) = listener.local_addr() {
-            tracing::info!(%address, "listening");
+            tracing::info!(%address, tls = tls.is_some(), "listening");
         }
         let handle = daemon.handle();
-        let serving = tokio::spawn(async move { handle.serve(listener, access, Limits::default()).await });
+        let serving =
+            tokio::spawn(async move { handle.serve(listener, tls, access, Limits::default()).await });
         let ended = signals.govern(daemon).await;
         // It ends with the daemon; a panic in there has been logged and concerns nobody any more.
         let _ = serving.await;
@@ -191,10 +183,6 @@ pub fn load(paths: &[PathBuf], terminal: Terminal) -> Result<Loaded, Failure> {
 pub fn not_started(error: StartError) -> Failure {
     let exit = Exit::of(error.exit_code());
     Failure::because(exit, "start", error)
-}
-
-fn open(path: Option<&PathBuf>) -> Result<Option<TokenFile>, Failure> {
-    path.map(TokenFile::open).transpose().or_exit(Exit::Configuration, "start")
 }
 
 #[cfg(test)]

@@ -203,11 +203,12 @@ impl Stage {
         let address = listener.local_addr().context("failed to listen")?;
         let access = Access {
             samples: Some(TokenFile::open(&token).context("failed to read the agents' token")?),
-            operators: None,
+            ..Access::default()
         };
         let handle = daemon.handle();
         let server = handle.clone();
-        let serving = tokio::spawn(async move { server.serve(listener, access, Limits::default()).await });
+        let serving =
+            tokio::spawn(async move { server.serve(listener, None, access, Limits::default()).await });
         let play = Play {
             world,
             clock,

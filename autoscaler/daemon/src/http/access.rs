@@ -1,30 +1,71 @@
 //! Who may do what.
 
-use super::{Refusal, TokenFile};
+use super::token::bearer;
+use super::{Identity, Refusal, TokenFile};
 use axum::http::header::{FORWARDED, HOST, HeaderName, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
+use fleet::{InstanceId, Timestamp};
+use fleet_identity::{TokenKeys, TokenRefused};
 use std::net::{IpAddr, SocketAddr};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Who may send samples and give orders.
+/// Who may speak for nodes and give orders.
 #[derive(Debug, Default)]
 pub struct Access {
-    /// The tokens of agents; `None`: no samples are taken.
+    /// How nodes prove who they are; `None`: they cannot.
+    pub identity: Option<Identity>,
+    /// Tokens that nodes share, for labs: whoever has one speaks for the instance whose address the call comes from.
+    /// Without these and `identity` nothing is taken from nodes.
     pub samples: Option<TokenFile>,
     /// The tokens of operators; `None`: orders are taken from loopback.
     pub operators: Option<TokenFile>,
 }
 
-impl Access {
-    /// Whether a request may carry samples. That it comes from the right instance is for the engine to say.
-    pub(super) fn samples(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        match &self.samples {
-            Some(tokens) => admit(tokens, headers, "an agent's"),
-            None => {
-                Err(forbidden("no samples are taken: the daemon was started without a samples token file"))
+/// For whom a caller may speak.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Speaker {
+    /// For the instance that it has proved to be.
+    Only(InstanceId),
+    /// For the instance whose address it has, which is for the engine to say.
+    ByAddress,
+}
+
+impl Speaker {
+    /// Whether the caller may speak for `instance`.
+    pub(super) fn may_speak_for(&self, instance: &InstanceId) -> Result<(), Refusal> {
+        match self {
+            Self::Only(own) if own != instance => {
+                Err(forbidden(&format!("this token is that of {own}, and speaks for no other instance")))
             }
+            Self::Only(_) | Self::ByAddress => Ok(()),
         }
+    }
+}
+
+impl Access {
+    /// For whom a request may carry samples and notices. That it comes from the right address is for the engine to say.
+    pub(super) fn node(&self, headers: &HeaderMap, now: Timestamp) -> Result<Speaker, Refusal> {
+        if self.identity.is_none() && self.samples.is_none() {
+            return Err(forbidden(
+                "nothing is taken from nodes: the daemon was started without a samples token file and without \
+                 instance identity certificates",
+            ));
+        }
+        let token = bearer(headers).filter(|token| TokenKeys::looks_like_one(token));
+        if let (Some(identity), Some(token)) = (&self.identity, token) {
+            return identity.verify(token, now).map(Speaker::Only).map_err(|refused| {
+                let then = if refused == TokenRefused::Expired { ": identify again" } else { "" };
+                Refusal::new(
+                    StatusCode::UNAUTHORIZED,
+                    format!("the node's token is refused: {refused}{then}"),
+                )
+            });
+        }
+        if self.samples.as_ref().is_some_and(|tokens| tokens.admits(headers)) {
+            return Ok(Speaker::ByAddress);
+        }
+        Err(Refusal::new(StatusCode::UNAUTHORIZED, "an agent's bearer token is needed"))
     }
 
     /// Whether a request may give orders.
@@ -106,12 +147,12 @@ mod tests {
             let peer = peer.parse().expect("an address");
             assert_eq!(access.orders(&headers(pairs), peer).is_ok(), taken, "{pairs:?} from {peer}");
         }
-        assert!(access.samples(&headers(&[])).is_err(), "samples need a token file");
+        assert!(access.node(&headers(&[]), Timestamp::from_secs(0)).is_err(), "nodes need tokens");
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("token");
         std::fs::write(&path, "0123456789abcdef").expect("a file");
         let operators = Some(TokenFile::open(&path).expect("a token file"));
-        let access = Access { samples: None, operators };
+        let access = Access { operators, ..Access::default() };
         assert!(access.orders(&headers(&[("host", "localhost")]), local).is_err(), "loopback is not enough");
         let token = headers(&[("authorization", "Bearer 0123456789abcdef"), ("origin", "http://console")]);
         assert!(access.orders(&token, "10.0.0.4:1".parse().expect("an address")).is_ok());

@@ -1,5 +1,6 @@
 //! What is answered to which request.
 
+use super::access::Speaker;
 use super::api::{Decisions, DecisionsQuery, Health, Ordered, OverrideOrder, PauseOrder, Ready, ResumeOrder};
 use super::{Access, Refusal, Shell, Unanswered};
 use crate::metrics::{self, Metrics};
@@ -8,22 +9,27 @@ use axum::body::Bytes;
 use axum::extract::{
     ConnectInfo, DefaultBodyLimit, FromRequest, MatchedPath, Path, Query, Request, State, rejection,
 };
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use fleet::wire::{MAX_BODY_BYTES, SampleBatch, SamplesAccepted};
-use fleet::{FleetName, Timestamp, parse_duration};
+use fleet::wire::{
+    Identify, MAX_BODY_BYTES, NoticeBatch, NoticesAccepted, SampleBatch, SamplesAccepted, VERSION,
+};
+use fleet::{ErrorClass, FleetName, Timestamp, parse_duration};
+use fleet_identity::{NotAdmitted, NotSigned};
 use serde::de::DeserializeOwned;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The routes, as they are counted.
 const ROUTES: &[&str] = &[
+    "/v1/identify",
     "/v1/samples",
+    "/v1/notices",
     "/v1/health",
     "/v1/ready",
     "/v1/fleets",
@@ -66,7 +72,9 @@ pub fn router<S: Shell>(shell: S, access: Access, metrics: Metrics) -> Router {
         .route("/{name}/override", post(bend::<S>))
         .route("/{name}/end-override", post(end_override::<S>));
     Router::new()
+        .route("/v1/identify", post(identify::<S>))
         .route("/v1/samples", post(samples::<S>))
+        .route("/v1/notices", post(notices::<S>))
         .route("/v1/health", get(health))
         .route("/v1/ready", get(ready::<S>))
         .nest("/v1/fleets", fleets)
@@ -100,14 +108,50 @@ async fn samples<S: Shell>(
     request: Request,
 ) -> Answer<SamplesAccepted> {
     // Before the body is read: strangers cost nothing.
-    app.access.samples(request.headers())?;
+    let speaker = app.access.node(request.headers(), app.shell.now())?;
     let batch: SampleBatch = parse(&body(request).await?)?;
-    match app.shell.samples(peer.ip(), batch).await? {
+    speaker.may_speak_for(&batch.instance)?;
+    match app.shell.samples(app.address(&speaker, peer).await?, batch).await? {
         Ok(accepted) => Ok(Json(accepted)),
         // The answer to the first one was lost on its way; nothing is wrong.
         Err(Rejection::Duplicate { .. }) => Ok(Json(SamplesAccepted { accepted: 0 })),
         Err(rejection) => Err(rejection.into()),
     }
+}
+
+async fn notices<S: Shell>(
+    State(app): State<Arc<App<S>>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Answer<NoticesAccepted> {
+    let speaker = app.access.node(request.headers(), app.shell.now())?;
+    let batch: NoticeBatch = parse(&body(request).await?)?;
+    speaker.may_speak_for(&batch.instance)?;
+    Ok(Json(app.shell.notices(app.address(&speaker, peer).await?, batch).await??))
+}
+
+async fn identify<S: Shell>(
+    State(app): State<Arc<App<S>>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let Some(identity) = &app.access.identity else {
+        return Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "nodes cannot identify here: the daemon was started without instance identity certificates",
+        ));
+    };
+    let _place = identity.place().ok_or(Unanswered::Busy)?;
+    let Identify { version, pkcs7 } = parse(&body(request).await?)?;
+    if version != VERSION {
+        return Err(Rejection::Version { version }.into());
+    }
+    let document = identity.trust().open(&pkcs7)?;
+    let instance = app.shell.instance(document.instance.clone()).await?;
+    identity.rules().admit(&document, instance.as_ref(), peer.ip())?;
+    let identified = identity.issue(&document.instance, app.shell.now());
+    tracing::info!(instance = %document.instance, peer = %peer.ip(), "identified a node");
+    Ok(([(CACHE_CONTROL, "no-store")], Json(identified)).into_response())
 }
 
 async fn health() -> Json<Health> {
@@ -248,6 +292,17 @@ async fn end_override<S: Shell>(
 }
 
 impl<S: Shell> App<S> {
+    /// The address that counts as where a node speaks from: the caller's; that of its instance where it has proved which
+    /// one it is and may speak from any.
+    async fn address(&self, speaker: &Speaker, peer: SocketAddr) -> Result<IpAddr, Refusal> {
+        let anywhere = self.access.identity.as_ref().is_some_and(|identity| identity.rules().any_address);
+        let own = match speaker {
+            Speaker::Only(instance) if anywhere => self.shell.instance(instance.clone()).await?,
+            Speaker::Only(_) | Speaker::ByAddress => None,
+        };
+        Ok(own.and_then(|own| own.private_ip).unwrap_or(peer.ip()))
+    }
+
     /// Reads an order from somebody who may give orders.
     async fn order<T: DeserializeOwned>(
         &self,
@@ -339,6 +394,30 @@ fn bad(error: &str) -> Refusal {
 
 fn unknown(name: &FleetName) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, format!("no policy names a fleet {name}"))
+}
+
+impl From<NotSigned> for Refusal {
+    fn from(wrong: NotSigned) -> Self {
+        let status = match wrong {
+            NotSigned::Malformed { .. } | NotSigned::NoDocument { .. } => StatusCode::BAD_REQUEST,
+            NotSigned::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            NotSigned::Algorithm { .. }
+            | NotSigned::UnknownSigner { .. }
+            | NotSigned::Forged
+            | NotSigned::Region { .. } => StatusCode::FORBIDDEN,
+        };
+        Self::new(status, format!("the identity document is refused: {wrong}"))
+    }
+}
+
+impl From<NotAdmitted> for Refusal {
+    fn from(wrong: NotAdmitted) -> Self {
+        let status = match wrong.class() {
+            ErrorClass::NotFound => StatusCode::NOT_FOUND,
+            _ => StatusCode::FORBIDDEN,
+        };
+        Self::new(status, format!("the node is not admitted: {wrong}"))
+    }
 }
 
 impl From<Rejection> for Refusal {

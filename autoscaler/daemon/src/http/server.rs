@@ -1,6 +1,6 @@
 //! Connections: how many, for how long, and how they end.
 
-use super::Refusal;
+use super::{Refusal, Tls};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
@@ -15,10 +15,12 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 /// What callers may take of us. `Default` is what the daemon runs with.
@@ -27,6 +29,8 @@ pub struct Limits {
     /// The most connections at a time; more wait unaccepted. Well below the usual limit of 1024 open files.
     /// Above half of it connections are closed after each answer, so that agents by the thousand take turns.
     pub connections: usize,
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
     /// How long a request's head may take, and how long a connection may idle: longer than an agent's 10 s.
     pub head: Duration,
     /// How long a request may take, body and answer included.
@@ -39,6 +43,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 512,
+            handshake: Duration::from_secs(5),
             head: Duration::from_secs(15),
             request: Duration::from_secs(10),
             stop: Duration::from_secs(3),
@@ -48,9 +53,17 @@ impl Default for Limits {
 
 /// Serves `router` until `stop` completes, then lets requests under way finish for `limits.stop` at most.
 ///
+/// * `tls`: `None`: plain HTTP, for loopback: whoever listens in on the way can take the callers' tokens.
+///
 /// Handlers find the peer's address as `ConnectInfo<SocketAddr>`, IPv4 as IPv4 even on a dual-stack listener.
 /// Never fails: a connection that cannot be accepted or breaks off concerns only its caller.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    router: Router,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) {
     // Told to every connection when it is time to go; the sender's end is this function's.
     let (stopping, stopped) = watch::channel(false);
     let places = Arc::new(Semaphore::new(limits.connections));
@@ -65,7 +78,9 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
         };
         let (stream, peer, place) = accepted;
         let connection = Connection { router: router.clone(), peer, limits, places: Arc::clone(&places) };
-        connections.spawn(connection.run(stream, place, stopped.clone()));
+        // Looked up for each connection, so that a certificate that was replaced counts from the next one on.
+        let acceptor = tls.as_ref().map(Tls::acceptor);
+        connections.spawn(connection.begin(acceptor, stream, place, stopped.clone()));
     }
     drop(listener);
     // Nobody listens when no connection is open.
@@ -120,7 +135,36 @@ struct Connection {
 
 impl Connection {
     /// Serves one connection until it ends; `place` is given back then.
-    async fn run(self, stream: TcpStream, place: OwnedSemaphorePermit, mut stopped: watch::Receiver<bool>) {
+    async fn begin(
+        self,
+        acceptor: Option<TlsAcceptor>,
+        stream: TcpStream,
+        place: OwnedSemaphorePermit,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        match acceptor {
+            None => self.run(stream, stopped).await,
+            Some(acceptor) => {
+                let shaken = tokio::select! {
+                    shaken = timeout(self.limits.handshake, acceptor.accept(stream)) => shaken,
+                    // Nothing has been asked yet: there is nothing to finish.
+                    _ = async { stopped.wait_for(|stop| *stop).await.is_ok() } => return,
+                };
+                match shaken {
+                    Ok(Ok(stream)) => self.run(stream, stopped).await,
+                    Ok(Err(error)) => tracing::debug!(peer = %self.peer, %error, "a TLS handshake failed"),
+                    Err(_) => tracing::debug!(peer = %self.peer, "a TLS handshake took too long"),
+                }
+            }
+        }
+        drop(place);
+    }
+
+    async fn run(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+        mut stopped: watch::Receiver<bool>,
+    ) {
         let head = self.limits.head;
         let service = service_fn(|request: hyper::Request<Incoming>| self.answer(request.map(Body::new)));
         let served = http1::Builder::new()
@@ -139,7 +183,6 @@ impl Connection {
         if let Err(error) = ended {
             tracing::debug!(peer = %self.peer, %error, "a connection broke off");
         }
-        drop(place);
     }
 
     async fn answer(&self, mut request: Request) -> Result<Response, Infallible> {

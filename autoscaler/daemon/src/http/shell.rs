@@ -2,8 +2,9 @@
 
 use crate::Handle;
 use autoscaler_engine::{Command, CommandError, Decided, EngineMetrics, FleetStatus, Rejection, Status};
-use fleet::wire::{SampleBatch, SamplesAccepted};
-use fleet::{FleetName, Timestamp};
+use fleet::wire::{NoticeBatch, NoticesAccepted, SampleBatch, SamplesAccepted};
+use fleet::{FleetName, InstanceId, Timestamp};
+use fleet_identity::Described;
 use std::net::IpAddr;
 
 /// What the routes ask of the daemon. Every answer comes soon or is [`Unanswered`]: nothing waits for AWS here.
@@ -14,6 +15,16 @@ pub trait Shell: Clone + Send + Sync + 'static {
         peer: IpAddr,
         batch: SampleBatch,
     ) -> impl Future<Output = Result<Result<SamplesAccepted, Rejection>, Unanswered>> + Send;
+
+    /// Hands an agent's notices to the engine; answers when they are on disk. Repeating them changes nothing.
+    fn notices(
+        &self,
+        peer: IpAddr,
+        batch: NoticeBatch,
+    ) -> impl Future<Output = Result<Result<NoticesAccepted, Rejection>, Unanswered>> + Send;
+
+    /// What the newest describe shows of an instance; `None` while no fleet of ours has shown it, which makes us look.
+    fn instance(&self, id: InstanceId) -> impl Future<Output = Result<Option<Described>, Unanswered>> + Send;
 
     /// Hands an operator's order to the engine; answers when it is on disk.
     fn operate(
@@ -56,8 +67,8 @@ pub enum Unanswered {
     /// The daemon is stopping, or has not started yet.
     #[error("not running, or about to stop")]
     NotRunning,
-    /// The journal does not take it: an order is in force, but would not survive a restart.
-    #[error("the order is in force but not on disk, where the journal fails: {0}")]
+    /// The journal does not take it: what was told is in force, but would not survive a restart.
+    #[error("it is in force but not on disk, where the journal fails: {0}")]
     NotJournaled(String),
     /// The journal cannot be read.
     #[error("failed to read the journal: {0}")]
@@ -71,6 +82,16 @@ impl Shell for Handle {
         batch: SampleBatch,
     ) -> Result<Result<SamplesAccepted, Rejection>, Unanswered> {
         self.samples(peer, batch).await
+    }
+    async fn notices(
+        &self,
+        peer: IpAddr,
+        batch: NoticeBatch,
+    ) -> Result<Result<NoticesAccepted, Rejection>, Unanswered> {
+        self.notices(peer, batch).await
+    }
+    async fn instance(&self, id: InstanceId) -> Result<Option<Described>, Unanswered> {
+        self.instance(id).await
     }
     async fn operate(&self, command: Command) -> Result<Result<(), CommandError>, Unanswered> {
         self.operate(command).await

@@ -68,7 +68,10 @@ impl TokenFile {
     ///
     /// Compares with every token and in constant time; only a token's length can be learned from the time.
     pub fn admits(&self, headers: &HeaderMap) -> bool {
-        let Some(given) = bearer(headers) else { return false };
+        bearer(headers).is_some_and(|given| self.holds(given))
+    }
+
+    fn holds(&self, given: &str) -> bool {
         let tokens = self.current();
         let matches = |token: &Secret| token.0.as_bytes().ct_eq(given.as_bytes());
         tokens.iter().fold(Choice::from(0), |any, token| any | matches(token)).into()
@@ -105,7 +108,7 @@ fn read(path: &Path) -> Result<Vec<Secret>, TokenFileError> {
 }
 
 /// The token of an `Authorization: Bearer` header.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

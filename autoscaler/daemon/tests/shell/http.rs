@@ -2,17 +2,20 @@
 
 use crate::harness::{HOUR, MINUTE, Stage, fleet_id};
 use autoscaler::http::api::{Decisions, FleetStatus, Ready, Status};
-use autoscaler::http::{Access, Limits, TokenFile};
+use autoscaler::http::{Access, Identity, IdentityFiles, Limits, TokenFile};
 use fleet::{InstanceId, Timestamp};
+use fleet_cloud::DocumentSigner;
 use fleet_sim::{Demand, FleetRequest, FleetSpec, World, WorldSpec};
 use reqwest::{Client, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 const TOKEN: &str = "a-token-of-the-nodes";
+const ACCOUNT: &str = "123456789012";
 
 /// A world whose instances have addresses of this host, so that somebody can really speak from them.
 fn world() -> World {
@@ -38,16 +41,29 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
+        Self::start_trusting(None).await
+    }
+    /// * `signer`: whose documents prove who a node is.
+    async fn start_trusting(signer: Option<&DocumentSigner>) -> Self {
         autoscaler::tls::install_provider();
         let mut stage = Stage::new(world());
         stage.start().await;
         let token = stage.root.path().join("token");
         std::fs::write(&token, TOKEN).expect("a token file");
-        let access = Access { samples: Some(TokenFile::open(token).expect("a token")), operators: None };
+        let samples = Some(TokenFile::open(token).expect("a token"));
+        let identity = signer.map(|signer| {
+            let certificates = stage.root.path().join("aws.pem");
+            std::fs::write(&certificates, signer.certificate()).expect("a certificate");
+            let keys = stage.root.path().join("node-token.key");
+            let accounts = BTreeSet::from([ACCOUNT.to_owned()]);
+            let files = IdentityFiles { certificates, keys, accounts, any_address: false };
+            Identity::open(files).expect("certificates and keys")
+        });
+        let access = Access { samples, identity, ..Access::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
         let handle = stage.handle();
-        let task = tokio::spawn(async move { handle.serve(listener, access, Limits::default()).await });
+        let task = tokio::spawn(async move { handle.serve(listener, None, access, Limits::default()).await });
         Self { stage, address, task }
     }
     async fn get<T: DeserializeOwned>(&self, path: &str) -> (StatusCode, T) {
@@ -57,8 +73,17 @@ impl Served {
         (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}")))
     }
     async fn post(&self, path: &str, from: Option<IpAddr>, body: &Value) -> (StatusCode, Value) {
+        self.post_as(TOKEN, path, from, body).await
+    }
+    async fn post_as(
+        &self,
+        token: &str,
+        path: &str,
+        from: Option<IpAddr>,
+        body: &Value,
+    ) -> (StatusCode, Value) {
         let client = Client::builder().no_proxy().local_address(from).build().expect("a client");
-        let request = client.post(format!("http://{}{path}", self.address)).bearer_auth(TOKEN).json(body);
+        let request = client.post(format!("http://{}{path}", self.address)).bearer_auth(token).json(body);
         let response = request.send().await.expect("an answer");
         (response.status(), response.json().await.expect("JSON"))
     }
@@ -86,6 +111,77 @@ async fn agents_speak_for_the_instance_that_they_run_on_and_no_other() {
     let odd = json!({"version": 9, "instance": mine, "sequence": 0, "samples": []});
     let (status, body) = served.post("/v1/samples", Some(address), &odd).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+}
+
+#[tokio::test]
+async fn a_node_is_who_the_newest_describe_says_that_it_is() {
+    let signer = DocumentSigner::generate().expect("a key");
+    let mut served = Served::start_trusting(Some(&signer)).await;
+    served.stage.run(MINUTE).await;
+    let (_, web): (_, FleetStatus) = served.get("/v1/fleets/web").await;
+    let (mine, other) = (&web.instances[0].id, &web.instances[1].id);
+    let shown = served.stage.cloud.world().shown_instances();
+    let seen = |id: &InstanceId| shown.iter().find(|seen| seen.id == *id).expect("it is shown").clone();
+    let document = |id: &InstanceId| {
+        let seen = seen(id);
+        let region = seen.pool.zone.as_str().trim_end_matches(char::is_alphabetic).to_owned();
+        let document = json!({"accountId": ACCOUNT, "instanceId": id, "region": region,
+            "pendingTime": seen.launched.to_string(), "privateIp": seen.private_ip});
+        let pkcs7 = signer.sign(document.to_string().as_bytes(), seen.launched).expect("a signature");
+        json!({"version": 1, "pkcs7": pkcs7})
+    };
+    let address = seen(mine).private_ip;
+    let (status, body) = served.post("/v1/identify", address, &document(other)).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "another's document: {body}");
+    let (status, body) = served.post("/v1/identify", address, &document(mine)).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let token = body["token"].as_str().expect("a token").to_owned();
+
+    let end = served.stage.cloud.world().now().floor(std::time::Duration::from_secs(10));
+    let batch = |instance: &InstanceId| {
+        json!({"version": 1, "instance": instance, "sequence": 1_000,
+            "samples": [{"end_ms": end, "period_ms": 10_000, "utilization": 0.5}]})
+    };
+    for (instance, from, status) in [
+        (mine, address, StatusCode::OK),
+        (other, address, StatusCode::FORBIDDEN),
+        // The token is its own, and somebody else speaks.
+        (mine, seen(other).private_ip, StatusCode::FORBIDDEN),
+    ] {
+        let (found, body) = served.post_as(&token, "/v1/samples", from, &batch(instance)).await;
+        assert_eq!(found, status, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn notices_are_answered_when_they_are_on_disk_and_may_be_told_again() {
+    let mut served = Served::start().await;
+    served.stage.run(MINUTE).await;
+    let (_, web): (_, FleetStatus) = served.get("/v1/fleets/web").await;
+    let mine = web.instances[0].id.clone();
+    let address = served.stage.cloud.world().private_address(&mine).expect("it has one");
+    let now = served.stage.cloud.world().now();
+    let batch = |kinds: &[&str]| {
+        let notice = |kind: &&str| json!({"kind": kind, "at_ms": now, "deadline_ms": now + MINUTE * 2});
+        let notices: Vec<Value> = kinds.iter().map(notice).collect();
+        json!({"version": 1, "instance": mine, "notices": notices})
+    };
+    for (kinds, accepted, confirmed) in [
+        (&["spot_interruption"][..], 1, 1),
+        (&["spot_interruption"], 0, 1),
+        (&["spot_interruption", "rebalance_recommendation"], 1, 2),
+        (&[], 0, 0),
+    ] {
+        let (status, body) = served.post("/v1/notices", Some(address), &batch(kinds)).await;
+        let expected = json!({"accepted": accepted, "confirmed": confirmed, "leader": true});
+        assert_eq!((status, body), (StatusCode::OK, expected), "{kinds:?}");
+    }
+    let (status, body) = served.post("/v1/notices", None, &batch(&["spot_interruption"])).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "from elsewhere: {body}");
+    for kind in ["fleet_scale_in", "doom"] {
+        let (status, body) = served.post("/v1/notices", Some(address), &batch(&[kind])).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+    }
 }
 
 #[tokio::test]
