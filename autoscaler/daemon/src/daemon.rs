@@ -71,11 +71,7 @@ impl Daemon {
             happened_in.clone(),
             Arc::clone(&activity),
         )?;
-        let mut engine_config = config.engine.clone();
-        engine_config.nomad = config.nomad.is_some();
-        engine_config.lease_needed = config.consul.is_some();
-        engine_config.shared_ledger = config.consul.is_some();
-        let engine = restore(engine_config, restored).await;
+        let engine = restore(engine_config(&config), restored).await;
         let fleets = set.fleets.len();
         let first = Happened::PoliciesLoaded(set.fleets);
         // The engine's task does not run yet, and cannot have ended.
@@ -93,28 +89,12 @@ impl Daemon {
         };
         let mut tasks = Named::default();
         tasks.spawn("policy watcher", watcher.run());
-        if let Some(nomad) = &config.nomad {
-            let follower = nomad.follow(Arc::clone(&clock));
-            tasks
-                .spawn("nomad's events", nodes::follow(follower, happened_in.clone(), Arc::clone(&activity)));
-        }
+        let metrics = Metrics::new();
         let letters = DeadLetters::open(config.state.as_deref()).map_err(StartError::DeadLetters)?;
         let hooks = Hooks::default();
-        let connecting = Arc::clone(&connect);
-        let mut tools = Tools::new(connect, Arc::clone(&clock), config.read_deadline, config.write_deadline)
-            .emptying(config.nomad, hooks.clone());
-        let leads = config.consul.map(|consul| {
-            let leadership = Leadership::new(consul.clone(), Arc::clone(&clock));
-            let (ledgers, writer) = Ledgers::new(consul, leadership.session(), happened_in.clone());
-            tasks.spawn("ledgers", writer);
-            Leads { leadership, ledgers, halves: Halves::default() }
-        });
-        if let Some(Leads { leadership, ledgers, .. }) = &leads {
-            let (fence, time) = (leadership.fence(), Arc::clone(&clock));
-            connecting.guard(Arc::new(move || fence.may_write(time.monotonic())));
-            tools = tools.fenced(leadership.fence(), ledgers.clone());
-        }
-        let metrics = Metrics::new();
+        let tools =
+            Tools::new(Arc::clone(&connect), Arc::clone(&clock), config.read_deadline, config.write_deadline)
+                .emptying(config.nomad.clone(), hooks.clone());
         let queues = Queues {
             sources: config.queues,
             config: config.reader,
@@ -124,6 +104,15 @@ impl Daemon {
             happened: happened_in.clone(),
             metrics: metrics.clone(),
             readers: Vec::new(),
+        };
+        if let Some(nomad) = config.nomad {
+            let follower = nomad.follow(Arc::clone(&clock));
+            tasks
+                .spawn("nomad's events", nodes::follow(follower, happened_in.clone(), Arc::clone(&activity)));
+        }
+        let (leads, tools) = match config.consul {
+            Some(consul) => contend(consul, &*connect, &clock, &happened_in, tools, &mut tasks),
+            None => (None, tools),
         };
         let runtime = Runtime {
             engine,
@@ -209,6 +198,35 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.engine.abort();
     }
+}
+
+/// The engine's settings, with what follows from whom the daemon can reach.
+fn engine_config(config: &DaemonConfig) -> autoscaler_engine::Config {
+    let several = config.consul.is_some();
+    autoscaler_engine::Config {
+        nomad: config.nomad.is_some(),
+        lease_needed: several,
+        shared_ledger: several,
+        ..config.engine.clone()
+    }
+}
+
+/// Makes the daemon one of several: what it leads by, and tools that are fenced.
+fn contend(
+    consul: autoscaler_consul::Consul,
+    connect: &dyn Connect,
+    clock: &Arc<dyn Clock>,
+    happened: &mpsc::UnboundedSender<Envelope<Happened>>,
+    tools: Tools,
+    tasks: &mut Named,
+) -> (Option<Leads>, Tools) {
+    let leadership = Leadership::new(consul.clone(), Arc::clone(clock));
+    let (ledgers, writer) = Ledgers::new(consul, leadership.session(), happened.clone());
+    tasks.spawn("ledgers", writer);
+    let (fence, time) = (leadership.fence(), Arc::clone(clock));
+    connect.guard(Arc::new(move || fence.may_write(time.monotonic())));
+    let tools = tools.fenced(leadership.fence(), ledgers.clone());
+    (Some(Leads { leadership, ledgers, halves: Halves::default() }), tools)
 }
 
 /// An engine that goes on from the journal.

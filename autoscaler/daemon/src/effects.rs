@@ -380,7 +380,7 @@ impl Tools {
     async fn write_node(&self, write: &Write, permit: Permit) -> Answer {
         match self.forbidden(permit) {
             Some(why) => Answer::NotSent(why),
-            None => Answer::Done(self.nodes.write(write, self.clock.wall()).await),
+            None => Answer::Done(self.nodes.write(write, &*self.clock).await),
         }
     }
 

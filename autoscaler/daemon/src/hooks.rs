@@ -1,8 +1,8 @@
 //! An operator's own way to empty a node: a program, or an address.
 
 use autoscaler_policy::{DrainHook, FleetPolicy};
+use fleet::ports::Clock;
 use fleet::{ApiError, ErrorClass, FleetName, InstanceId, Timestamp};
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,17 +23,24 @@ const WORDS: usize = 256;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What a hook is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Order {
     pub(crate) fleet: FleetName,
     pub(crate) instance: InstanceId,
-    #[serde(serialize_with = "as_text")]
     pub(crate) deadline: Timestamp,
     pub(crate) cause: &'static str,
 }
 
-fn as_text<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(at)
+impl Order {
+    fn json(&self) -> serde_json::Value {
+        let Self { fleet, instance, deadline, cause } = self;
+        serde_json::json!({
+            "fleet": fleet.as_str(),
+            "instance": instance.as_str(),
+            "deadline": deadline.to_string(),
+            "cause": cause,
+        })
+    }
 }
 
 /// The hooks of all fleets, and those that run. Clones share them.
@@ -58,7 +65,7 @@ impl Hooks {
     /// Runs the hook of a fleet until it says that the instance is empty, or until a while after the deadline.
     ///
     /// A second run for an instance ends the first. `Transient`: it failed, or did not say so in time.
-    pub(crate) async fn run(&self, order: Order, now: Timestamp) -> Result<(), ApiError> {
+    pub(crate) async fn run(&self, order: Order, clock: &dyn Clock) -> Result<(), ApiError> {
         let hook = locked(&self.of).get(&order.fleet).cloned();
         let Some(hook) = hook else {
             return Err(failed(ErrorClass::Denied, "the fleet has no hook (any more)"));
@@ -67,11 +74,13 @@ impl Hooks {
         let instance = order.instance.clone();
         // Dropping the sender of a run before ends that one.
         locked(&self.running).insert(instance.clone(), ended);
-        let within = order.deadline.since(now) + GRACE;
+        let within = order.deadline.since(clock.wall()) + GRACE;
         let work = async {
             match &hook {
                 DrainHook::Command(command) => run_command(command, &order).await,
-                DrainHook::Webhook { url, token_file } => ask(url, token_file.as_deref(), &order).await,
+                DrainHook::Webhook { url, token_file } => {
+                    ask(url, token_file.as_deref(), &order, clock).await
+                }
             }
         };
         let outcome = tokio::select! {
@@ -133,7 +142,7 @@ async fn last_words(stderr: Option<tokio::process::ChildStderr>) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-async fn ask(url: &str, token_file: Option<&str>, order: &Order) -> Result<(), ApiError> {
+async fn ask(url: &str, token_file: Option<&str>, order: &Order, clock: &dyn Clock) -> Result<(), ApiError> {
     crate::tls::install_provider();
     let client = reqwest::Client::builder()
         .timeout(REQUEST)
@@ -141,7 +150,7 @@ async fn ask(url: &str, token_file: Option<&str>, order: &Order) -> Result<(), A
         .build()
         .map_err(|error| failed(ErrorClass::Malformed, &error.to_string()))?;
     loop {
-        let mut request = client.post(url).json(order);
+        let mut request = client.post(url).json(&order.json());
         if let Some(file) = token_file {
             let token = tokio::fs::read_to_string(file)
                 .await
@@ -153,7 +162,7 @@ async fn ask(url: &str, token_file: Option<&str>, order: &Order) -> Result<(), A
             request.send().await.map_err(|error| failed(ErrorClass::Transient, &error.to_string()))?;
         match answer.status().as_u16() {
             200 => return Ok(()),
-            202 => tokio::time::sleep(ASK_AGAIN).await,
+            202 => clock.sleep_until(clock.monotonic() + ASK_AGAIN).await,
             status @ (401 | 403) => return Err(failed(ErrorClass::Denied, &format!("answered {status}"))),
             status => return Err(failed(ErrorClass::Transient, &format!("answered {status}"))),
         }
@@ -163,6 +172,7 @@ async fn ask(url: &str, token_file: Option<&str>, order: &Order) -> Result<(), A
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fleet_clock::SteppedClock;
 
     fn order(instance: &str) -> Order {
         Order {
@@ -182,24 +192,27 @@ mod tests {
         hooks
     }
 
-    const NOW: Timestamp = Timestamp::EPOCH;
+    fn clock() -> SteppedClock {
+        SteppedClock::new(Timestamp::EPOCH)
+    }
 
     #[tokio::test]
     async fn a_program_learns_whom_to_empty_and_its_success_says_that_it_is() {
         let script = "test \"$MUSTER_INSTANCE $MUSTER_CAUSE $MUSTER_FLEET\" = 'i-1 scale-in web' \
                       && test \"$MUSTER_DEADLINE\" = 1970-01-01T00:05:00Z && test -z \"$HOME\"";
-        assert_eq!(hooks(&["/bin/sh", "-c", script]).run(order("i-1"), NOW).await, Ok(()));
+        assert_eq!(hooks(&["/bin/sh", "-c", script]).run(order("i-1"), &clock()).await, Ok(()));
     }
 
     #[tokio::test]
     async fn a_program_that_fails_is_quoted_to_its_end() {
         let hooks =
             hooks(&["/bin/sh", "-c", "head -c 100000 /dev/zero | tr '\\0' x >&2; echo not yet >&2; exit 3"]);
-        let error = hooks.run(order("i-1"), NOW).await.expect_err("it fails");
+        let error = hooks.run(order("i-1"), &clock()).await.expect_err("it fails");
         assert_eq!(error.class(), ErrorClass::Transient);
         let words = error.to_string();
         assert!(words.contains("not yet") && words.contains('3') && words.len() < 2 * WORDS, "{words}");
-        let error = self::hooks(&["/nowhere/at/all"]).run(order("i-1"), NOW).await.expect_err("no program");
+        let error =
+            self::hooks(&["/nowhere/at/all"]).run(order("i-1"), &clock()).await.expect_err("no program");
         assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
     }
 
@@ -208,7 +221,7 @@ mod tests {
         let hooks = hooks(&["/bin/sleep", "1000"]);
         let run = tokio::spawn({
             let hooks = hooks.clone();
-            async move { hooks.run(order("i-1"), NOW).await }
+            async move { hooks.run(order("i-1"), &clock()).await }
         });
         while !locked(&hooks.running).contains_key(&InstanceId::from("i-1")) {
             tokio::task::yield_now().await;
@@ -221,9 +234,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_hook_that_does_not_end_is_given_up_after_the_deadline() {
         let error =
-            hooks(&["/bin/sleep", "100000"]).run(order("i-1"), NOW).await.expect_err("it does not end");
+            hooks(&["/bin/sleep", "100000"]).run(order("i-1"), &clock()).await.expect_err("it does not end");
         assert!(error.to_string().contains("did not end in time"), "{error}");
-        let error = Hooks::default().run(order("i-1"), NOW).await.expect_err("there is no hook");
+        let error = Hooks::default().run(order("i-1"), &clock()).await.expect_err("there is no hook");
         assert_eq!(error.class(), ErrorClass::Denied);
     }
 }

@@ -7,6 +7,7 @@ use autoscaler_core::{DrainBy, DrainCause, GroupCount, ReplacementCause, ScaledG
 use autoscaler_engine::{Blocked, NodeRef, NodesSeen, Write};
 use autoscaler_nomad::facts::{BlockedFact, DrainDeadline, NodeFact, NodeStatus};
 use autoscaler_nomad::{Drain, Heard, Nomad};
+use fleet::ports::Clock;
 use fleet::{ApiError, ErrorClass, InstanceId, NodeId, NoticeKind, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,7 +49,7 @@ impl Nodes {
     /// Carries one write about a node out, or about a group.
     ///
     /// * returns: for a hook that empties, when it has ended; for everything else, when it was told.
-    pub(crate) async fn write(&self, write: &Write, now: Timestamp) -> Result<(), ApiError> {
+    pub(crate) async fn write(&self, write: &Write, clock: &dyn Clock) -> Result<(), ApiError> {
         match write {
             Write::Cordon(node) if node.by == DrainBy::Nomad => self.set_eligible(node, false).await,
             // Nobody else knows what it is.
@@ -59,7 +60,9 @@ impl Nodes {
                 Ok(())
             }
             Write::Drain { node, deadline, ignore_system_jobs, cause } => match node.by {
-                DrainBy::Nomad => self.drain(node, *deadline, *ignore_system_jobs, *cause, now).await,
+                DrainBy::Nomad => {
+                    self.drain(node, *deadline, *ignore_system_jobs, *cause, clock.wall()).await
+                }
                 DrainBy::Hook => {
                     let order = Order {
                         fleet: node.fleet.clone(),
@@ -67,7 +70,7 @@ impl Nodes {
                         deadline: *deadline,
                         cause: reason(*cause),
                     };
-                    self.hooks.run(order, now).await
+                    self.hooks.run(order, clock).await
                 }
                 DrainBy::Nobody => Ok(()),
             },
