@@ -87,6 +87,12 @@ impl Running {
         }
     }
 
+    /// All lines so far, of standard output and standard error.
+    pub fn lines(&mut self) -> &[String] {
+        self.seen.extend(self.lines.try_iter());
+        &self.seen
+    }
+
     /// Sends a signal, by its name: `TERM`.
     pub fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
@@ -109,10 +115,15 @@ impl Running {
 }
 
 impl Drop for Running {
+    #[expect(clippy::print_stderr, reason = "a failed test shows what the program said")]
     fn drop(&mut self) {
         // What has ended already does not mind.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            let said: Vec<String> = self.seen.iter().cloned().chain(self.lines.try_iter()).collect();
+            eprintln!("it said:\n{}", said.join("\n"));
+        }
     }
 }
 

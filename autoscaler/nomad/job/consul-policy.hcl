@@ -1,19 +1,19 @@
-# What muster-autoscaler may do in Consul: hold its lock, keep its ledger, prove its life, register its service.
-# Given to the job's workload identity by a role of Consul's JWT auth method for Nomad.
+# What muster-autoscaler may do in Consul: hold its lock, keep its ledger, prove its life. Given to the job's workload
+# identity by a role of Consul's JWT auth method for Nomad; README.md beside this file has the commands.
+#
+# The job's own service, `muster-autoscaler`, is registered by Nomad and not by the program.
 
-key_prefix "muster/autoscaler/" {
+# The lock and the ledgers: `--consul-prefix`.
+key_prefix "muster-autoscaler/" {
   policy = "write"
 }
 
-# Sessions and the TTL check are made on whichever agent it talks to.
+# The service whose TTL check says that a contender lives.
+service "muster-autoscaler-election" {
+  policy = "write"
+}
+
+# A session's right is by node. Where the nodes that it runs on are known, name them: session "node-1" { ... }.
 session_prefix "" {
-  policy = "write"
-}
-
-node_prefix "" {
-  policy = "read"
-}
-
-service "muster-autoscaler" {
   policy = "write"
 }

@@ -1,6 +1,6 @@
 # muster-autoscaler as a Nomad job: two allocations on different nodes, one of which leads.
 #
-#   nomad job run -var image=registry.internal/muster-autoscaler:0.1.0 -var policies=./policies \
+#   nomad job run -var image=registry.internal/muster-autoscaler:0.1.0 -var policy="$(cat web.hcl)" \
 #                 -var queue_url=https://sqs.eu-west-1.amazonaws.com/123456789012/muster muster-autoscaler.nomad.hcl
 #
 # Its rights in Nomad, Consul and AWS come from its workload identities; README.md beside this file says how each is
@@ -214,7 +214,7 @@ job "muster-autoscaler" {
           ],
           var.queue_url == "" ? [] : ["--queue-url", var.queue_url],
           var.tls_role == "" ? [] : [
-            "--tls-cert", "${NOMAD_SECRETS_DIR}/tls/bundle.pem",
+            "--tls-certificate", "${NOMAD_SECRETS_DIR}/tls/bundle.pem",
             "--tls-key", "${NOMAD_SECRETS_DIR}/tls/bundle.pem",
           ],
         var.extra_args)
@@ -274,12 +274,17 @@ job "muster-autoscaler" {
         }
       }
 
-      env {
-        AWS_REGION                  = var.region
-        AWS_ROLE_ARN                = var.role_arn
-        AWS_ROLE_SESSION_NAME       = "${NOMAD_ALLOC_ID}"
-        AWS_WEB_IDENTITY_TOKEN_FILE = var.role_arn == "" ? "" : "${NOMAD_SECRETS_DIR}/nomad_aws.jwt"
-      }
+      # A variable that is set and empty is not the same as none.
+      env = merge(
+        {
+          AWS_REGION = var.region
+        },
+        var.role_arn == "" ? {} : {
+          AWS_ROLE_ARN                = var.role_arn
+          AWS_ROLE_SESSION_NAME       = "${NOMAD_ALLOC_ID}"
+          AWS_WEB_IDENTITY_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/nomad_aws.jwt"
+        },
+      )
 
       # The leader hands over within a second; a call that is under way is waited for.
       kill_signal  = "SIGTERM"

@@ -1,0 +1,227 @@
+//! Two real processes, one fleet, real Consul: one leads and the other stands by, and what ends the leader, however
+//! it ends, makes the other lead.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "real processes are timed, and the figures shown"
+)]
+
+use fleet::ports::Clock;
+use fleet::{FleetId, Timestamp};
+use fleet_clock::SystemClock;
+use fleet_cloud::{CloudConfig, CloudServer};
+use fleet_sim::{Action, Demand, FleetRequest, FleetSpec, TimingSpec, World, WorldSpec};
+use muster_test_servers::{Consul, ConsulOptions, wait_for};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tests::programs::{Running, autoscaler};
+
+/// What the Nomad job's identity may do in Consul, and no more.
+const RIGHTS: &str = include_str!("../../autoscaler/nomad/job/consul-policy.hcl");
+const SMALLEST: u32 = 4;
+/// What the next leader may take to write, from the last sign of life of the one before.
+const WITHIN: Duration = Duration::from_secs(15);
+
+/// An account whose fleet has as much as it needs: it grows when its policy says so, and not otherwise.
+fn account(now: Timestamp) -> World {
+    let request = FleetRequest { target: SMALLEST, ..FleetRequest::default() };
+    let fleet =
+        FleetSpec { request, initial: Some(SMALLEST), load: Demand::constant(1.0), ..FleetSpec::default() };
+    let modifying = Duration::from_secs(1);
+    let spec = WorldSpec {
+        fleets: vec![fleet],
+        timing: TimingSpec { modifying, ..TimingSpec::default() },
+        ..WorldSpec::default()
+    };
+    let start = now - Duration::from_secs(3600);
+    let mut world = World::new(spec, 5, start);
+    world.advance(now);
+    world
+}
+
+/// A cloud, Consul, and the processes on both.
+struct Ground {
+    world: Arc<Mutex<World>>,
+    fleet: FleetId,
+    server: CloudServer,
+    consul: Consul,
+    directory: tempfile::TempDir,
+    min: u32,
+}
+
+impl Ground {
+    fn new(runtime: &tokio::runtime::Runtime) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let world = Arc::new(Mutex::new(account(clock.wall())));
+        let fleet = world.lock().expect("whole").fleets()[0].id.clone();
+        let config = CloudConfig { speed: Some(1.0), ..CloudConfig::new(Arc::clone(&world), clock) };
+        let server = runtime.block_on(CloudServer::start(config)).expect("the cloud starts");
+        let consul = Consul::start(&ConsulOptions { acl: true, ..ConsulOptions::default() });
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("token"), consul.new_token(RIGHTS)).expect("a token");
+        let ground = Self { world, fleet, server, consul, directory, min: SMALLEST };
+        ground.write_policy();
+        ground
+    }
+
+    fn write_policy(&self) {
+        let (fleet, min) = (&self.fleet, self.min);
+        let text = format!(
+            "fleet \"web\" {{\n  id = \"{fleet}\"\n  region = \"eu-west-1\"\n  source \"cloudwatch\" {{}}\n  \
+             capacity {{\n    min = {min}\n  }}\n  scale_in {{\n    enabled = false\n  }}\n  \
+             workload {{\n    kind = \"spreads\"\n  }}\n}}\n"
+        );
+        let place = self.directory.path();
+        // Renamed, so that nobody reads half of it.
+        std::fs::write(place.join("new"), text).expect("a policy");
+        std::fs::rename(place.join("new"), place.join("web.hcl")).expect("a policy");
+    }
+
+    /// Makes one more instance wanted; whoever of these runs is told so at once.
+    fn want_one_more(&mut self, of: &[&Process]) {
+        self.min += 1;
+        self.write_policy();
+        for process in of {
+            process.running.signal("HUP");
+        }
+    }
+
+    fn start(&self, name: &'static str) -> Process {
+        let mut command = autoscaler();
+        command.args(["run", "--policy", "web.hcl", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+        command.args(["--state", name, "--advertise", name, "--consul-token-file", "token"]);
+        command.args(["--endpoint", &self.server.endpoint(), "--consul-address", &self.consul.address()]);
+        command.env("AWS_ACCESS_KEY_ID", "muster").env("AWS_SECRET_ACCESS_KEY", "muster-secret");
+        Process { name, running: Running::start(command.current_dir(self.directory.path())) }
+    }
+
+    /// Waits until the fleet's target is what the policy asks for at least.
+    fn wait_for_target(&self) -> Instant {
+        wait_for("the target to be raised", || {
+            let world = self.world.lock().expect("whole");
+            let truth = world.truth(&self.fleet).expect("it is there");
+            (truth.target == self.min).then(Instant::now)
+        })
+    }
+
+    /// How many modifications and terminations the cloud was asked for, by anybody.
+    fn writes_of_all(&self) -> usize {
+        let world = self.world.lock().expect("whole");
+        let writes = [Action::MODIFY_SPOT_FLEET_REQUEST, Action::TERMINATE_INSTANCES];
+        let of = |(_, action, count): (&str, Action, fleet_sim::CallCount)| {
+            if writes.contains(&action) { count.calls } else { 0 }
+        };
+        usize::try_from(world.calls().iter().map(of).sum::<u64>()).expect("a few")
+    }
+
+    /// Whom Consul's lock names.
+    fn holder(&self) -> Option<String> {
+        let answer = self.consul.try_call("GET", "/v1/kv/muster-autoscaler/leader", "").ok()?;
+        let entry = (answer.status == 200).then(|| answer.json())?;
+        entry[0]["Session"].as_str()?;
+        let raw = self.consul.try_call("GET", "/v1/kv/muster-autoscaler/leader?raw", "").ok()?;
+        Some(raw.body)
+    }
+}
+
+/// A `muster-autoscaler run`.
+struct Process {
+    name: &'static str,
+    running: Running,
+}
+
+impl Process {
+    /// How often it has said this.
+    fn said(&mut self, what: &str) -> usize {
+        self.running.lines().iter().filter(|line| line.contains(what)).count()
+    }
+    fn writes(&mut self) -> usize {
+        self.said("\"began a write\"")
+    }
+    /// Waits until it has said this once more than `before`.
+    fn says(&mut self, what: &str, before: usize) {
+        let name = self.name;
+        wait_for(&format!("{name} to say {what}"), || (self.said(what) > before).then_some(()));
+    }
+}
+
+/// Waits until one of the two leads, and gives that one first.
+fn leader_of(ground: &Ground, mut one: Process, mut other: Process) -> (Process, Process) {
+    let holder = wait_for("a leader", || {
+        let leads = one.said("\"began to lead\"") + other.said("\"began to lead\"") > 0;
+        ground.holder().filter(|_| leads)
+    });
+    if holder.contains(one.name) { (one, other) } else { (other, one) }
+}
+
+#[test]
+fn one_leads_and_however_it_ends_the_other_writes_within_fifteen_seconds() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut ground = Ground::new(&runtime);
+    let (mut leader, mut standby) = leader_of(&ground, ground.start("east"), ground.start("west"));
+    standby.says("\"stood by\"", 0);
+    one_writes_and_the_other_only_plans(&mut ground, &mut leader, &mut standby);
+
+    // Killed.
+    let before = leader.writes();
+    let killed = Instant::now();
+    leader.running.signal("KILL");
+    ground.want_one_more(&[&standby]);
+    let took = ground.wait_for_target().duration_since(killed);
+    println!("killed: the other wrote after {:.1} s", took.as_secs_f64());
+    assert!(took < WITHIN, "{took:?}");
+    assert_eq!(ground.writes_of_all(), before + standby.writes());
+    let name = leader.name;
+    leader.running.end();
+
+    // Frozen, and awake again.
+    let (mut leader, mut standby) = (standby, ground.start(name));
+    standby.says("\"stood by\"", 0);
+    let before = ground.writes_of_all();
+    let frozen = Instant::now();
+    leader.running.signal("STOP");
+    ground.want_one_more(&[&standby]);
+    let took = ground.wait_for_target().duration_since(frozen);
+    println!("frozen: the other wrote after {:.1} s", took.as_secs_f64());
+    assert!(took < WITHIN, "{took:?}");
+    let begun = leader.writes();
+    leader.running.signal("CONT");
+    let (mut frozen, mut leader) = (leader, standby);
+    wait_for("the frozen one to know better", || {
+        (frozen.said("could not prove leadership") + frozen.said("\"stood by\"") > 0).then_some(())
+    });
+    ground.want_one_more(&[&frozen, &leader]);
+    ground.wait_for_target();
+    assert_eq!(frozen.writes(), begun, "who was frozen begins no write");
+    assert_eq!(ground.writes_of_all(), before + leader.writes());
+
+    // Told to stop.
+    let mut standby = frozen;
+    let before = standby.said("\"began to lead\"");
+    wait_for("the other to stand by", || ground.holder().filter(|holder| holder.contains(leader.name)));
+    let stopped = Instant::now();
+    leader.running.signal("TERM");
+    standby.says("\"began to lead\"", before);
+    println!("told to stop: the other led after {:.1} s", stopped.elapsed().as_secs_f64());
+    ground.want_one_more(&[&standby]);
+    let took = ground.wait_for_target().duration_since(stopped);
+    println!("told to stop: the other wrote after {:.1} s", took.as_secs_f64());
+    assert!(took < WITHIN, "{took:?}");
+    assert!(leader.running.end().0.success());
+    standby.running.signal("TERM");
+    assert!(standby.running.end().0.success());
+    assert!(ground.holder().is_none(), "the last one gives the lock back");
+    runtime.block_on(ground.server.stop());
+}
+
+fn one_writes_and_the_other_only_plans(ground: &mut Ground, leader: &mut Process, standby: &mut Process) {
+    let holder = ground.holder().expect("somebody leads");
+    assert!(holder.contains(leader.name) && !holder.contains(standby.name), "{holder}");
+    let planned = standby.said("\"decided to");
+    ground.want_one_more(&[leader, standby]);
+    ground.wait_for_target();
+    standby.says("\"decided to", planned);
+    assert!(leader.writes() > 0);
+    assert_eq!(standby.writes(), 0, "who stands by begins no write");
+    assert_eq!(ground.writes_of_all(), leader.writes(), "and nobody else wrote");
+}
