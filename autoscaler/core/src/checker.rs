@@ -420,8 +420,11 @@ impl<'a> Court<'a> {
             .living()
             .into_values()
             .filter(|m| {
-                let told =
-                    self.before.removals.get(&m.id).is_some_and(|r| r.step == RemovalStep::Terminating);
+                // Who was on the way out before is judged no more: only what stays beside them is spread.
+                let begun = self.before.removals.get(&m.id);
+                let told = begun.is_some_and(|r| {
+                    r.step == RemovalStep::Terminating || self.after.removals.contains_key(&m.id)
+                });
                 let given_up = self.after.removals.get(&m.id).is_some_and(|r| r.cause != DrainCause::ScaleIn);
                 let replaced = |memory: &Memory| memory.replacements.contains_key(&m.id);
                 let goes = given_up || replaced(self.before) || replaced(self.after);
