@@ -290,6 +290,7 @@ async fn a_node_that_proved_who_it_is_speaks_for_itself_alone() {
     assert_eq!(server.speak(A, &mine.token, "i-a").await, (200, 200));
     assert_eq!(server.speak(A, &mine.token, "i-b").await, (403, 403), "for another");
     assert_eq!(server.speak(B, &mine.token, "i-a").await, (403, 403), "from another");
+    assert_eq!(server.speak(B, &mine.token, "i-b").await, (403, 403), "with another's token");
     assert_eq!(
         server.speak(B, &server.token("i-b", B).await, "i-b").await,
         (200, 200),
