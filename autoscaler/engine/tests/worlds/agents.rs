@@ -1,10 +1,10 @@
 //! What one agent can send, and what it cannot do with that.
 
-use crate::harness::{Harness, fleet, minutes, secs, world};
 use autoscaler_engine::Rejection;
 use fleet::wire::{AgentSample, SampleBatch, SamplesAccepted};
 use fleet::{InstanceId, Timestamp};
 use fleet_sim::Demand;
+use muster_worlds::harness::{Harness, fleet, minutes, secs, world};
 use proptest::prelude::*;
 use std::net::IpAddr;
 

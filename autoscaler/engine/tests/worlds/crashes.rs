@@ -1,8 +1,8 @@
 //! A process that dies between any two effects, and a disk that takes nothing: what was begun is finished, once.
 
-use crate::harness::{Harness, fleet, minutes, secs, world};
 use autoscaler_engine::{Alarm, Event, Record, Withheld};
 use fleet_sim::{Action, Demand, Effect, Fault, InstancePhase, WorldSpec};
+use muster_worlds::harness::{Harness, fleet, minutes, secs, world};
 use std::time::Duration;
 
 /// When the policy's maximum falls below what runs.

@@ -1,11 +1,11 @@
 //! What the cloud does wrong, and what of it reaches the fleet: nothing but time.
 
-use crate::harness::{self, CALLER, Harness, ec2, fleet, minutes, secs, world};
 use autoscaler_core::{Decision, Hold, Learned, Memory, Planned, Policy, Snapshot};
 use autoscaler_engine::{Alarm, Event, Order, Withheld};
 use autoscaler_policy::FleetPolicy;
 use fleet::{Backend, ErrorClass, FleetId, FleetSelector, Region, Timestamp};
 use fleet_sim::{Action, Demand, Effect, Fault, ModifyFleet, WorldSpec};
+use muster_worlds::harness::{self, CALLER, Harness, ec2, fleet, minutes, secs, world};
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -1,13 +1,13 @@
 //! What can be wrong with what is measured: nothing is given back on it.
 
-use crate::chance::Chance;
-use crate::harness::{Harness, Tamper, ec2, fleet, minutes, secs, start, world};
 use autoscaler_core::Hold;
 use autoscaler_engine::{Alarm, Answer};
 use autoscaler_policy::{CloudwatchMetric, CloudwatchPolicy, PrometheusPolicy, SourcePolicy};
 use fleet::wire::{AgentSample, SampleBatch};
 use fleet::{InstanceId, Source, Timestamp, Utilization};
 use fleet_sim::{Demand, FleetSpec, override_of};
+use muster_worlds::chance::Chance;
+use muster_worlds::harness::{Harness, Tamper, ec2, fleet, minutes, secs, start, world};
 use std::time::Duration;
 
 /// Load that falls to a third after a quarter of an hour: whoever believes what is measured gives capacity back.

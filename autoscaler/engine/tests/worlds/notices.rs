@@ -1,13 +1,13 @@
 //! Instances that AWS takes back: heard of at once, drained in time, replaced exactly once, whatever happens to the
 //! processes meanwhile.
 
-use crate::cluster::Cluster;
-use crate::harness::{fleet, minutes, secs, start, world};
 use autoscaler_engine::{Answer, Effect, Event, Write};
 use fleet::{
     InstanceId, InstanceState, MessageId, News, Notice, NoticeKind, NoticeSource, Region, Timestamp,
 };
 use fleet_sim::{Demand, InstancePhase, Replaced, WorldSpec};
+use muster_worlds::cluster::Cluster;
+use muster_worlds::harness::{fleet, minutes, secs, start, world};
 use std::time::Duration;
 
 /// When things begin to happen.
@@ -310,7 +310,7 @@ fn a_leader_that_dies_is_followed_and_one_that_was_frozen_begins_no_write() {
 fn ten_thousand_foreign_messages_cost_few_describes_and_each_is_acknowledged() {
     let mut cluster = cluster(Replaced::AtDeath, 1);
     cluster.queue_tells = false;
-    let calls = |cluster: &Cluster| cluster.world.calls().total(crate::harness::CALLER);
+    let calls = |cluster: &Cluster| cluster.world.calls().total(muster_worlds::harness::CALLER);
     let before = calls(&cluster);
     let region: Region = cluster.config.region.clone().expect("a region");
     for number in 0..10_000_u32 {

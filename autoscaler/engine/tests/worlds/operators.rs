@@ -1,11 +1,11 @@
 //! What people and files say, and clocks: in force at once, for as long as it was said, through a restart.
 
-use crate::harness::{Harness, fleet, minutes, secs, world};
 use autoscaler_core::Hold;
 use autoscaler_engine::{Alarm, CommandError, Event, Order, Outcome, Record};
 use autoscaler_policy::{FleetPolicy, Schedule};
 use fleet::Utilization;
 use fleet_sim::{Demand, FleetSpec};
+use muster_worlds::harness::{Harness, fleet, minutes, secs, world};
 use std::time::Duration;
 
 fn growing() -> FleetSpec {
@@ -258,7 +258,7 @@ fn explain_makes_the_report_of_any_past_cycle_again() {
         assert_eq!(again.as_ref(), Some(&decided));
         assert!(!decided.report.to_string().is_empty());
     }
-    let before = crate::harness::start() - secs(1);
+    let before = muster_worlds::harness::start() - secs(1);
     assert_eq!(autoscaler_engine::explain_at(harness.disk.entries(), before, autoscaler_core::plan), None);
 }
 

@@ -1,10 +1,10 @@
 //! Policies that are away for a moment, or name their fleet in another way: what is known outlasts it.
 
-use crate::harness::{Harness, fleet, minutes, secs, world};
 use autoscaler_core::{Remark, RemovalStep};
 use autoscaler_engine::Order;
 use fleet::FleetSelector;
 use fleet_sim::{Action, Demand, Effect, Fault, FleetSpec, InstancePhase};
+use muster_worlds::harness::{Harness, fleet, minutes, secs, world};
 use std::time::Duration;
 
 fn raise_min(min: u32) -> Order {

@@ -1,7 +1,7 @@
 //! A thousand fleets in one engine.
 
-use crate::harness::{Harness, fleet, minutes, world};
 use fleet_sim::Demand;
+use muster_worlds::harness::{Harness, fleet, minutes, world};
 
 #[test]
 fn a_thousand_fleets_are_each_decided_upon_in_every_cycle() {

@@ -1,10 +1,10 @@
 //! Hundreds of worlds by chance: everything that can go wrong, at any time and together.
 
-use crate::chance::Chance;
-use crate::harness::{Harness, ec2, fleet, minutes, secs, world};
 use fleet::wire::AgentSample;
 use fleet::{ErrorClass, InstanceId};
 use fleet_sim::{Delay, Demand, Effect, Fault, FleetSpec, WorldSpec, override_of};
+use muster_worlds::chance::Chance;
+use muster_worlds::harness::{Harness, ec2, fleet, minutes, secs, world};
 use std::time::Duration;
 
 /// How long things go wrong.

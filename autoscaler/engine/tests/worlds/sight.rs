@@ -1,10 +1,10 @@
 //! Who is there is seen soon, whoever bought them and however quickly.
 
-use crate::harness::{Harness, fleet, minutes, secs, world};
 use autoscaler_core::Phase;
 use autoscaler_engine::{Answer, Order};
 use fleet::{Backend, ErrorClass, InstanceId};
 use fleet_sim::{Action, Demand, Effect, Fault, InstancePhase, ModifyFleet, WorldSpec};
+use muster_worlds::harness::{Harness, fleet, minutes, secs, world};
 use std::collections::BTreeSet;
 
 /// A fleet of four whose modifications are over before the next look, read from CloudWatch alone: no agent's word

@@ -1,8 +1,8 @@
 //! When nothing happens, nothing is done; and little is asked.
 
-use crate::chance::Chance;
-use crate::harness::{CALLER, Harness, fleet, minutes, secs, world};
 use fleet_sim::{Action, Demand, FleetSpec};
+use muster_worlds::chance::Chance;
+use muster_worlds::harness::{CALLER, Harness, fleet, minutes, secs, world};
 use std::time::Duration;
 
 /// `units` +-5 %, another value every ten seconds.
@@ -64,7 +64,7 @@ fn the_first_decision_waits_neither_for_history_nor_for_a_tick() {
     let mut harness = Harness::new(world(vec![fleet(4, Demand::constant(3.0))]), 1);
     harness.run_until(Duration::from_millis(200));
     let decided = harness.status(0).decided.expect("it has decided");
-    assert_eq!(decided.at, crate::harness::start() + Duration::from_millis(80));
+    assert_eq!(decided.at, muster_worlds::harness::start() + Duration::from_millis(80));
     assert_eq!(decided.report.target, Some(4));
 }
 

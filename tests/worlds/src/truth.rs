@@ -31,15 +31,24 @@ pub struct Truth {
     writes: BTreeMap<String, VecDeque<Timestamp>>,
     /// When each fleet's target was last lowered by us.
     lowered: BTreeMap<String, Timestamp>,
+    /// Whose eyes and hands it is about: which of several processes.
+    pub observer: usize,
+    /// What each of them has seen.
+    sights: BTreeMap<usize, Sight>,
+    /// Whether the wall clock shows another time than the world's.
+    pub clock_is_wrong: bool,
+    complaints: Vec<String>,
+}
+
+/// What one process has seen.
+#[derive(Debug, Default)]
+struct Sight {
     /// The end of the newest sample that each agent has told, and of the newest that any metrics service has, with
     /// its period.
     told: BTreeMap<InstanceId, Timestamp>,
     told_by_service: Option<(Timestamp, Duration)>,
     /// When the newest describes that were answered were begun: of fleets, of instances.
     described: [Option<Timestamp>; 2],
-    /// Whether the wall clock shows another time than the world's.
-    pub clock_is_wrong: bool,
-    complaints: Vec<String>,
 }
 
 /// Writes to one fleet in a minute.
@@ -152,23 +161,33 @@ impl Truth {
         }
     }
 
+    fn sight(&mut self) -> &mut Sight {
+        self.sights.entry(self.observer).or_default()
+    }
+
+    /// What was wrong so far.
+    pub fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+
     /// An agent has told of so long.
     pub fn heard(&mut self, instance: &InstanceId, end: Timestamp) {
-        let newest = self.told.entry(instance.clone()).or_insert(end);
+        let newest = self.sight().told.entry(instance.clone()).or_insert(end);
         *newest = end.max(*newest);
     }
 
     /// A call was answered that was begun at `at`.
     pub fn answered(&mut self, answer: &Answer, at: Timestamp) {
         match answer {
-            Answer::Fleets(Ok(_)) => self.described[0] = Some(at),
-            Answer::Instances(Ok(_)) => self.described[1] = Some(at),
+            Answer::Fleets(Ok(_)) => self.sight().described[0] = Some(at),
+            Answer::Instances(Ok(_)) => self.sight().described[1] = Some(at),
             Answer::Metrics(Ok(series)) => {
                 for series in series {
                     let Some(period) = series.period else { continue };
                     let end = series.points.last().map(|(start, _)| *start + period);
                     let newest = end.map(|end| (end, period));
-                    self.told_by_service = self.told_by_service.max(newest);
+                    let sight = self.sight();
+                    sight.told_by_service = sight.told_by_service.max(newest);
                 }
             }
             _ => {}
@@ -183,20 +202,21 @@ impl Truth {
         }
         let now = world.now();
         let members = world.instance_truths(&fleet.id);
-        let told = members.iter().filter_map(|member| self.told.get(&member.id)).max();
+        let Sight { told, told_by_service, described } = self.sight();
+        let (told_by_service, described) = (*told_by_service, *described);
+        let told = members.iter().filter_map(|member| told.get(&member.id)).max().copied();
         let minute = Duration::from_secs(60);
-        let by_agents = told.is_some_and(|end| now.since(*end) <= minute + Duration::from_secs(35));
-        let by_service =
-            self.told_by_service.is_some_and(|(end, period)| now.since(end) <= minute + period * 3);
+        let by_agents = told.is_some_and(|end| now.since(end) <= minute + Duration::from_secs(35));
+        let by_service = told_by_service.is_some_and(|(end, period)| now.since(end) <= minute + period * 3);
         if !by_agents && !by_service {
             let (told, by) =
-                (told.map(|end| now.since(*end)), self.told_by_service.map(|(end, p)| (now.since(end), p)));
+                (told.map(|end| now.since(end)), told_by_service.map(|(end, p)| (now.since(end), p)));
             self.complain(
                 world,
                 &format!("DATA: {} shrinks, its load was told {told:?} ago, by services {by:?}", fleet.id),
             );
         }
-        for (what, at) in ["fleets", "instances"].into_iter().zip(self.described) {
+        for (what, at) in ["fleets", "instances"].into_iter().zip(described) {
             let age = at.map(|at| now.since(at));
             if age.is_none_or(|age| age > LOOK) {
                 self.complain(world, &format!("DATA: {} shrinks, {what} were seen {age:?} ago", fleet.id));

@@ -1,0 +1,243 @@
+//! A process's seat at Consul: the real elector, its calls on their way, and the ledgers that it writes.
+
+use autoscaler_engine::Ledger;
+use autoscaler_leader::paper::{Consul, LedgerAnswer};
+use autoscaler_leader::{
+    ANSWER_WITHIN, Answer, CallId, Effect, Elector, Event, Failure, Fence, LedgerError, LedgerRequest,
+    LedgerVersion, Request,
+};
+use fleet::{ApiError, ErrorClass, FleetName, Timestamp};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a call to Consul takes.
+const LATENCY: Duration = Duration::from_millis(8);
+
+/// How a call to Consul fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It arrives and is answered.
+    Open,
+    /// It does not arrive.
+    Closed,
+    /// It arrives; its answer does not.
+    OneWay,
+}
+
+/// One process's elector and its calls.
+#[derive(Debug)]
+pub struct Seat {
+    elector: Elector,
+    /// Who calls: another one after each restart.
+    caller: usize,
+    booted: Timestamp,
+    wake: Option<Timestamp>,
+    answers: BTreeMap<(Timestamp, u64), (CallId, Answer)>,
+    /// Watches: call, the index to be passed, and when it ends anyway.
+    watches: Vec<(CallId, u64, Timestamp)>,
+    number: u64,
+    /// The lease that the engine was told.
+    told: Option<Duration>,
+    versions: BTreeMap<FleetName, LedgerVersion>,
+}
+
+/// Consul's time is that of the world.
+fn since_epoch(at: Timestamp) -> Duration {
+    at.since(Timestamp::EPOCH)
+}
+
+fn unanswered(operation: &str) -> ApiError {
+    ApiError::new(ErrorClass::Unclear, "consul", operation, None, "no answer in time")
+}
+
+fn failed(request: &Request) -> Answer {
+    let failure = Failure::Api(unanswered(request.label()));
+    match request {
+        Request::Register => Answer::Registered(Err(failure)),
+        Request::CreateSession { .. } => Answer::SessionCreated(Err(failure)),
+        Request::Renew => Answer::Renewed(Err(failure)),
+        Request::Acquire { .. } => Answer::Acquired(Err(failure)),
+        Request::Watch { .. } => Answer::Watched(Err(failure)),
+        Request::Withdraw { .. } => Answer::Withdrawn(Err(failure)),
+    }
+}
+
+impl Seat {
+    pub fn new(caller: usize, booted: Timestamp) -> Self {
+        Self {
+            elector: Elector::contender(),
+            caller,
+            booted,
+            wake: Some(booted),
+            answers: BTreeMap::new(),
+            watches: Vec::new(),
+            number: 0,
+            told: None,
+            versions: BTreeMap::new(),
+        }
+    }
+
+    pub fn fence(&self) -> Fence {
+        self.elector.fence()
+    }
+
+    /// Whether the lock is this process's, by Consul's own word.
+    pub fn holds(&self, consul: &mut Consul, now: Timestamp) -> bool {
+        let lock = consul.lock(since_epoch(now));
+        lock.session.is_some() && lock.session.as_ref() == self.elector.session()
+    }
+
+    /// When something happens next.
+    pub fn next(&self) -> Option<Timestamp> {
+        let answer = self.answers.first_key_value().map(|((at, _), _)| *at);
+        [self.wake, answer].into_iter().flatten().min()
+    }
+
+    /// Lets happen what is due. * returns: the lease, each time that it is another than the engine was told.
+    pub fn go_on(&mut self, consul: &mut Consul, way: Way, now: Timestamp) -> Vec<Option<Duration>> {
+        consul.advance(since_epoch(now));
+        self.watch_on(consul, way, now);
+        let mut leases = Vec::new();
+        while let Some(event) = self.due(now) {
+            let monotonic = now.since(self.booted);
+            for effect in self.elector.handle(event, monotonic) {
+                match effect {
+                    Effect::Call { call, request } => self.call(consul, way, call, &request, now),
+                    Effect::WakeAt { at } => self.wake = Some(self.booted + at),
+                    Effect::Became(_) | Effect::Resigned => {}
+                }
+            }
+            let lease = self.fence().until().filter(|_| self.elector.may_write(monotonic));
+            if lease != self.told {
+                self.told = lease;
+                leases.push(lease);
+            }
+        }
+        leases
+    }
+
+    fn due(&mut self, now: Timestamp) -> Option<Event> {
+        if let Some(entry) = self.answers.first_entry().filter(|entry| entry.key().0 <= now) {
+            let (call, answer) = entry.remove();
+            return Some(Event::Answered { call, answer });
+        }
+        self.wake.take_if(|at| *at <= now).map(|_| Event::Timer)
+    }
+
+    fn call(&mut self, consul: &mut Consul, way: Way, call: CallId, request: &Request, now: Timestamp) {
+        if let Request::Watch { after, wait } = request {
+            self.watches.push((call, *after, now + *wait));
+            return;
+        }
+        let answer = (way != Way::Closed).then(|| {
+            consul.answer(self.caller, &format!("process {}", self.caller), request, since_epoch(now))
+        });
+        match answer.filter(|_| way == Way::Open) {
+            Some(answer) => self.answer(now + LATENCY, call, answer),
+            None => self.answer(now + ANSWER_WITHIN, call, failed(request)),
+        }
+    }
+
+    fn answer(&mut self, at: Timestamp, call: CallId, answer: Answer) {
+        self.number += 1;
+        self.answers.insert((at, self.number), (call, answer));
+    }
+
+    fn watch_on(&mut self, consul: &mut Consul, way: Way, now: Timestamp) {
+        for (call, after, until) in std::mem::take(&mut self.watches) {
+            let watch = Request::Watch { after, wait: Duration::ZERO };
+            if way == Way::Open && (consul.is_newer(after) || until <= now) {
+                let answer = consul.answer(self.caller, "", &watch, since_epoch(now));
+                self.answer(now + LATENCY, call, answer);
+            } else if until + ANSWER_WITHIN <= now {
+                self.answer(now, call, failed(&watch));
+            } else {
+                self.watches.push((call, after, until));
+            }
+        }
+    }
+
+    /// What a leader left of these fleets.
+    pub fn read(
+        &mut self,
+        consul: &mut Consul,
+        way: Way,
+        fleets: &[FleetName],
+        now: Timestamp,
+    ) -> Result<Vec<Option<Box<Ledger>>>, ApiError> {
+        let mut found = Vec::new();
+        for fleet in fleets {
+            found.push(self.read_one(consul, way, fleet, now)?);
+        }
+        Ok(found)
+    }
+
+    fn read_one(
+        &mut self,
+        consul: &mut Consul,
+        way: Way,
+        fleet: &FleetName,
+        now: Timestamp,
+    ) -> Result<Option<Box<Ledger>>, ApiError> {
+        if way != Way::Open {
+            return Err(unanswered("read_ledger"));
+        }
+        let request = LedgerRequest::Read { name: fleet.as_str().to_owned() };
+        let LedgerAnswer::Read(Ok(read)) = consul.ledger(&request, since_epoch(now)) else {
+            return Err(unanswered("read_ledger"));
+        };
+        self.versions.insert(fleet.clone(), read.version);
+        let decode = |bytes: &[u8]| postcard::from_bytes(bytes).expect("what was written reads back");
+        Ok((!read.bytes.is_empty()).then(|| Box::new(decode(&read.bytes))))
+    }
+
+    /// Writes ledgers as the daemon does: against the version that is known, once more after a conflict.
+    pub fn write(
+        &mut self,
+        consul: &mut Consul,
+        way: Way,
+        ledgers: &[(FleetName, Box<Ledger>)],
+        now: Timestamp,
+    ) -> Result<(), String> {
+        for (fleet, ledger) in ledgers {
+            let bytes = postcard::to_stdvec(ledger).expect("a ledger encodes");
+            let outcome = match self.write_one(consul, way, fleet, &bytes, now) {
+                Err(LedgerError::Conflict { .. }) => self.write_one(consul, way, fleet, &bytes, now),
+                outcome => outcome,
+            };
+            outcome.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn write_one(
+        &mut self,
+        consul: &mut Consul,
+        way: Way,
+        fleet: &FleetName,
+        bytes: &[u8],
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let Some(session) = self.elector.session().cloned() else {
+            return Err(LedgerError::Fenced { message: "there is no session".to_owned() });
+        };
+        if !self.versions.contains_key(fleet) {
+            self.read_one(consul, way, fleet, now)?;
+        }
+        let expected = self.versions.remove(fleet).unwrap_or_default();
+        if way == Way::Closed {
+            return Err(unanswered("write_ledger").into());
+        }
+        let name = fleet.as_str().to_owned();
+        let request = LedgerRequest::Write { name, bytes: bytes.to_vec(), expected, session };
+        match consul.ledger(&request, since_epoch(now)) {
+            LedgerAnswer::Written(_) if way == Way::OneWay => Err(unanswered("write_ledger").into()),
+            LedgerAnswer::Written(Ok(version)) => {
+                self.versions.insert(fleet.clone(), version);
+                Ok(())
+            }
+            LedgerAnswer::Written(Err(error)) => Err(error),
+            LedgerAnswer::Read(_) => unreachable!("a write is answered as a write"),
+        }
+    }
+}
