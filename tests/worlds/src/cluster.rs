@@ -655,6 +655,27 @@ impl Cluster {
         (!well).then(|| format!("the checker refused {who}: {breaches:?}, {panics} panics"))
     }
 
+    /// Ends a process's session at Consul by force.
+    pub fn end_sessions(&mut self, who: usize) {
+        let now = self.world.now().since(Timestamp::EPOCH);
+        if let Some(seat) = &self.processes[who].seat {
+            self.consul.end_sessions_of(seat.caller(), now);
+        }
+    }
+
+    /// How many instances are on their way out, or stay after all, by the processes' own books.
+    pub fn leaving(&self) -> usize {
+        let now = |who| self.now(who);
+        let of = |who: usize| {
+            let engine = self.processes[who].engine.as_ref();
+            engine.map_or(0, |engine| {
+                let reports = engine.status(now(who)).fleets.into_iter().filter_map(|fleet| fleet.decided);
+                reports.map(|decided| decided.report.removals.len()).sum()
+            })
+        };
+        (0..self.processes.len()).map(of).max().unwrap_or(0)
+    }
+
     /// What was wrong so far: invariants by the truth, and what the processes' own checkers refused.
     pub fn all_complaints(&self) -> Vec<String> {
         let refused = (0..self.processes.len()).filter_map(|who| self.refused(who));

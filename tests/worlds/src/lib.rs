@@ -11,10 +11,12 @@
 pub mod chance;
 pub mod cluster;
 pub mod disk;
+pub mod fate;
 
 pub mod harness;
 pub mod nomad;
 pub mod seat;
 pub mod shell;
+pub mod shrink;
 
 pub mod truth;

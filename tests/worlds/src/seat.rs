@@ -81,6 +81,11 @@ impl Seat {
         self.elector.fence()
     }
 
+    /// Who calls.
+    pub const fn caller(&self) -> usize {
+        self.caller
+    }
+
     /// Whether the lock is this process's, by Consul's own word.
     pub fn holds(&self, consul: &mut Consul, now: Timestamp) -> bool {
         let lock = consul.lock(since_epoch(now));

@@ -1,0 +1,379 @@
+//! A world by chance with two autoscalers: everything goes wrong that can, then there is peace, and all has to come
+//! right.
+//!
+//! A [`Fate`] is a list of troubles with their times, drawn from a seed. It is data, so that what was not needed for
+//! a failure can be left out ([`crate::shrink`]).
+
+use crate::chance::Chance;
+use crate::cluster::Cluster;
+use crate::harness::{ec2, fleet, secs, world};
+use crate::seat::Way;
+use fleet::{ErrorClass, InstanceId};
+use fleet_sim::{
+    Delay, Delivery, Demand, Effect, Fault, FleetSpec, InstancePhase, PoolSpec, Replaced, ScheduledCode,
+    WorldSpec,
+};
+use std::time::Duration;
+
+/// How many autoscalers there are.
+const PROCESSES: usize = 2;
+
+/// Something that goes wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// At EC2's port: throttling, errors, lost answers, slow ones, stuck modifications, no capacity, bad events.
+    Cloud(Effect),
+    /// Describes lag.
+    Lag(Duration),
+    /// AWS takes so many instances back, at once.
+    Interrupt(u64),
+    /// ... or says that it might.
+    Rebalance(u64),
+    /// An instance is to be retired.
+    Schedule,
+    /// Agents tell no notices.
+    AgentsSilent,
+    /// The queue tells nothing.
+    QueueSilent,
+    /// Messages come so late, and as often again.
+    QueueBad { late: Duration, duplicates: u64 },
+    /// Agents tell no utilisation.
+    MetricsGap,
+    /// A process's wall clock is wrong, by so many milliseconds.
+    Clock { who: usize, off: i64 },
+    /// A process dies, so many effects later.
+    Crash { who: usize, after: u64 },
+    /// A process freezes so many effects later, then wakes after so long.
+    Freeze { who: usize, after: u64, lasts: Duration },
+    /// A process is cut off from Consul, altogether or in one direction.
+    NoConsul { who: usize, way: Way },
+    /// Its session ends by force.
+    SessionEnds { who: usize },
+    /// A process is cut off from Nomad, ...
+    NoNomad { who: usize },
+    /// ... from AWS.
+    NoAws { who: usize },
+    /// Nomad has no leader.
+    NomadDown,
+    /// A process's disk is full.
+    DiskFull { who: usize },
+}
+
+/// Something that goes wrong from a time on, for a while.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trouble {
+    pub from: Duration,
+    pub until: Duration,
+    pub what: What,
+}
+
+/// All that happens in a world.
+#[derive(Clone, Debug)]
+pub struct Fate {
+    pub seed: u64,
+    pub troubles: Vec<Trouble>,
+    /// How long things go wrong.
+    pub trouble: Duration,
+    /// How long they then have to come right again.
+    pub peace: Duration,
+    /// Whether the journals are planned again at the end: as dear as the world itself.
+    pub replays: bool,
+}
+
+/// What came of a world.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// What was wrong, in order; empty if all was well.
+    pub complaints: Vec<String>,
+    /// How often processes died, ...
+    pub crashes: u32,
+    /// ... and how many writes they began.
+    pub writes: usize,
+    /// Interruptions that there were.
+    pub interruptions: usize,
+}
+
+impl Fate {
+    /// Draws one: eighty minutes of trouble, forty of peace.
+    pub fn of(seed: u64) -> Self {
+        let trouble = secs(80 * 60);
+        let mut chance = Chance::new(seed).fork("troubles");
+        let troubles = (0..chance.between(2, 14)).map(|_| some_trouble(&mut chance, trouble)).collect();
+        Self { seed, troubles, trouble, peace: secs(40 * 60), replays: seed.is_multiple_of(16) }
+    }
+}
+
+fn some_trouble(chance: &mut Chance, within: Duration) -> Trouble {
+    let from = secs(chance.between(0, within.as_secs()));
+    let until = (from + secs(chance.between(20, 1200))).min(within);
+    let who = usize::from(chance.happens(0.5));
+    let refuse = |share, class, code: &'static str| {
+        What::Cloud(Effect::Refuse { action: None, share, class, code: code.into() })
+    };
+    let what = match chance.between(0, 27) {
+        0 => What::Cloud(Effect::throttle(chance.within(0.1, 0.9))),
+        1 => refuse(chance.within(0.1, 0.9), ErrorClass::Transient, "InternalError"),
+        2 => refuse(chance.within(0.1, 0.9), ErrorClass::Unclear, "RequestTimeout"),
+        3 => What::Cloud(Effect::LoseAnswer { action: None, share: chance.within(0.1, 1.0) }),
+        4 => What::Cloud(Effect::StuckModifying),
+        5 => What::Cloud(Effect::NoCapacity { pool: None }),
+        6 => What::Cloud(Effect::Slow { action: None, latency: secs(chance.between(1, 60)) }),
+        7 => What::Cloud(Effect::Events(Delivery {
+            lost: chance.within(0.0, 0.9),
+            doubled: chance.within(0.0, 0.9),
+            late: chance.within(0.0, 0.9),
+            by: secs(chance.between(1, 300)),
+        })),
+        8 => What::Lag(secs(chance.between(1, 31))),
+        9..=11 => What::Interrupt(chance.between(1, 6)),
+        12 => What::Rebalance(chance.between(1, 4)),
+        13 => What::Schedule,
+        14 => What::AgentsSilent,
+        15 => What::QueueSilent,
+        16 => What::QueueBad { late: secs(chance.between(0, 150)), duplicates: chance.between(0, 4) },
+        17 => What::MetricsGap,
+        18 => {
+            let off = i64::try_from(chance.between(0, 7200)).expect("small") * 1000 - 3_600_000;
+            What::Clock { who, off }
+        }
+        19 | 20 => What::Crash { who, after: chance.between(1, 60) },
+        21 => {
+            let lasts = secs(chance.between(1, 180));
+            What::Freeze { who, after: chance.between(1, 60), lasts }
+        }
+        22 => {
+            let way = if chance.happens(0.5) { Way::Closed } else { Way::OneWay };
+            What::NoConsul { who, way }
+        }
+        23 => What::SessionEnds { who },
+        24 => What::NoNomad { who },
+        25 => What::NoAws { who },
+        _ => {
+            if chance.happens(0.5) {
+                What::NomadDown
+            } else {
+                What::DiskFull { who }
+            }
+        }
+    };
+    Trouble { from, until, what }
+}
+
+/// Demand that wanders and jumps, and comes to rest with the peace.
+fn demand(chance: &mut Chance, trouble: Duration) -> Demand {
+    let mut at = Duration::ZERO;
+    let mut units = chance.within(1.0, 8.0);
+    let mut points = vec![(at, units)];
+    loop {
+        at += secs(chance.between(60, 1200));
+        if at >= trouble {
+            return Demand::points(points);
+        }
+        units =
+            if chance.happens(0.25) { chance.within(0.5, 12.0) } else { units * chance.within(0.8, 1.25) };
+        units = units.clamp(0.5, 12.0);
+        points.push((at, units));
+    }
+}
+
+fn some_fleet(chance: &mut Chance, trouble: Duration) -> FleetSpec {
+    let load = demand(chance, trouble);
+    let spec = fleet(u32::try_from(chance.between(3, 11)).expect("small"), load);
+    if chance.happens(0.3) { ec2(spec) } else { spec }
+}
+
+/// The world of a fate, with what goes wrong at EC2's port.
+fn some_world(fate: &Fate) -> WorldSpec {
+    let mut chance = Chance::new(fate.seed).fork("world");
+    let mut spec = world(vec![some_fleet(&mut chance, fate.trouble)]);
+    let price = fleet::UsdPerHour::from_micros(80_000);
+    spec.pools.push(PoolSpec { depth: 20, ..PoolSpec::spot("c5.xlarge", "eu-west-1a", price) });
+    spec.interruptions.replaced = if chance.happens(0.5) { Replaced::AtMarking } else { Replaced::AtDeath };
+    if chance.happens(0.5) {
+        spec.timing.boot = Delay::Lognormal { median: secs(75), p95: secs(150) };
+    }
+    spec.service.noise = if chance.happens(0.5) { 0.05 } else { 0.0 };
+    spec.faults = fate
+        .troubles
+        .iter()
+        .filter_map(|trouble| match &trouble.what {
+            What::Cloud(effect) => {
+                Some(Fault { from: trouble.from, until: Some(trouble.until), effect: effect.clone() })
+            }
+            _ => None,
+        })
+        .collect();
+    spec
+}
+
+/// The cluster of a fate, before anything has happened.
+pub fn cluster(fate: &Fate) -> Cluster {
+    let mut cluster = Cluster::new(some_world(fate), fate.seed, PROCESSES);
+    let surge = cluster.policies.iter().map(|policy| policy.base.capacity.surge).max().unwrap_or(0);
+    cluster.truth.surge = surge;
+    cluster
+}
+
+/// Lives through a fate. Ends early with the first complaint.
+pub fn run(fate: &Fate) -> Outcome {
+    let mut cluster = cluster(fate);
+    live(fate, &mut cluster)
+}
+
+/// The same in a cluster that the caller looks into afterwards.
+pub fn live(fate: &Fate, cluster: &mut Cluster) -> Outcome {
+    let mut chance = Chance::new(fate.seed).fork("victims");
+    let mut outcome = Outcome::default();
+    let mut times: Vec<Duration> =
+        fate.troubles.iter().flat_map(|trouble| [trouble.from, trouble.until]).collect();
+    times.push(fate.trouble);
+    times.sort_unstable();
+    times.dedup();
+    for at in times {
+        cluster.run_until(at);
+        for trouble in &fate.troubles {
+            if trouble.until == at {
+                ends(cluster, &trouble.what);
+            }
+        }
+        for trouble in fate.troubles.iter().filter(|trouble| trouble.from <= at && at < trouble.until) {
+            // Also what goes on, in case that another one of its kind has just ended.
+            begins(cluster, trouble, at, &mut chance, &mut outcome);
+        }
+        if !cluster.all_complaints().is_empty() {
+            break;
+        }
+    }
+    if cluster.all_complaints().is_empty() {
+        cluster.run_until(fate.trouble + fate.peace);
+        came_right(cluster, &mut outcome.complaints);
+    }
+    outcome.complaints.splice(0..0, cluster.all_complaints());
+    if outcome.complaints.is_empty() && fate.replays {
+        outcome.complaints.extend(cluster.diverged());
+    }
+    outcome.crashes = cluster.crashes;
+    outcome.writes = cluster.processes.iter().map(|process| process.writes).sum();
+    outcome
+}
+
+fn begins(
+    cluster: &mut Cluster,
+    trouble: &Trouble,
+    at: Duration,
+    chance: &mut Chance,
+    outcome: &mut Outcome,
+) {
+    let first = trouble.from == at;
+    match trouble.what {
+        What::Lag(lag) => cluster.world.set_describe_lag(lag),
+        What::AgentsSilent => cluster.agents_tell = false,
+        What::QueueSilent => cluster.queue_tells = false,
+        What::QueueBad { late, duplicates } => (cluster.late, cluster.duplicates) = (late, duplicates),
+        What::MetricsGap => cluster.mute = true,
+        What::Clock { who, off } => cluster.processes[who].wall_off = off,
+        What::NoConsul { who, way } => cluster.processes[who].consul = way,
+        What::NoNomad { who } => cluster.processes[who].nomad_off = true,
+        What::NoAws { who } => cluster.processes[who].aws_off = true,
+        What::NomadDown => cluster.nomad.down = true,
+        What::DiskFull { who } => cluster.processes[who].disk.full = true,
+        What::Interrupt(count) if first => {
+            for instance in some_of(cluster, count, chance) {
+                outcome.interruptions += usize::from(cluster.world.interrupt(&instance));
+            }
+        }
+        What::Rebalance(count) if first => {
+            for instance in some_of(cluster, count, chance) {
+                cluster.world.recommend_rebalance(&instance);
+            }
+        }
+        What::Schedule if first => {
+            for instance in some_of(cluster, 1, chance) {
+                cluster.world.schedule(&instance, ScheduledCode::InstanceRetirement, secs(3600));
+            }
+        }
+        What::Crash { who, after } if first => cluster.processes[who].dies_in = Some(after),
+        What::Freeze { who, after, lasts } if first => {
+            cluster.processes[who].freezes_in = Some((after, lasts));
+        }
+        What::SessionEnds { who } if first => cluster.end_sessions(who),
+        What::Cloud(_)
+        | What::Interrupt(_)
+        | What::Rebalance(_)
+        | What::Schedule
+        | What::Crash { .. }
+        | What::Freeze { .. }
+        | What::SessionEnds { .. } => {}
+    }
+}
+
+fn ends(cluster: &mut Cluster, what: &What) {
+    match *what {
+        What::Lag(_) => cluster.world.set_describe_lag(Duration::ZERO),
+        What::AgentsSilent => cluster.agents_tell = true,
+        What::QueueSilent => cluster.queue_tells = true,
+        What::QueueBad { .. } => (cluster.late, cluster.duplicates) = (Duration::ZERO, 0),
+        What::MetricsGap => cluster.mute = false,
+        What::Clock { who, .. } => cluster.processes[who].wall_off = 0,
+        What::NoConsul { who, .. } => cluster.processes[who].consul = Way::Open,
+        What::NoNomad { who } => cluster.processes[who].nomad_off = false,
+        What::NoAws { who } => cluster.processes[who].aws_off = false,
+        What::NomadDown => cluster.nomad.down = false,
+        What::DiskFull { who } => cluster.processes[who].disk.full = false,
+        // A process that has not come so far lives.
+        What::Crash { who, .. } => cluster.processes[who].dies_in = None,
+        What::Freeze { who, .. } => cluster.processes[who].freezes_in = None,
+        What::Cloud(_)
+        | What::Interrupt(_)
+        | What::Rebalance(_)
+        | What::Schedule
+        | What::SessionEnds { .. } => {}
+    }
+}
+
+/// Some instances that serve, by chance.
+fn some_of(cluster: &Cluster, count: u64, chance: &mut Chance) -> Vec<InstanceId> {
+    let mut serving: Vec<InstanceId> = (0..cluster.policies.len())
+        .flat_map(|index| cluster.members(index))
+        .filter(|member| member.phase == InstancePhase::InService)
+        .map(|member| member.id)
+        .collect();
+    let mut taken = Vec::new();
+    for _ in 0..count {
+        if serving.is_empty() {
+            break;
+        }
+        let place = usize::try_from(chance.between(0, serving.len() as u64)).expect("small");
+        taken.push(serving.swap_remove(place));
+    }
+    taken
+}
+
+/// After some peace every fleet is what it asks for and serves its load, nothing is under way, and no node is left
+/// over.
+fn came_right(cluster: &mut Cluster, complaints: &mut Vec<String>) {
+    if cluster.leader().is_none() {
+        complaints.push("PEACE: nobody leads".to_owned());
+    }
+    for index in 0..cluster.policies.len() {
+        let truth = cluster.truth_of(index);
+        let capacity = &cluster.policies[index].base.capacity;
+        let surge = capacity.surge;
+        if !(capacity.min..=capacity.max + surge).contains(&truth.target) {
+            complaints.push(format!("PEACE: the target is out of bounds: {truth:?}"));
+        }
+        if truth.billed + 1e-6 < f64::from(truth.target) {
+            complaints.push(format!("PEACE: less than is asked for: {truth:?}"));
+        }
+        if truth.billed >= f64::from(truth.target) + 2.0 {
+            complaints.push(format!("PEACE: more than is asked for: {truth:?}"));
+        }
+        if truth.utilization >= 0.9 && truth.target < capacity.max {
+            complaints.push(format!("PEACE: too small: {truth:?}"));
+        }
+    }
+    let unused = cluster.nomad.ineligible();
+    if unused > cluster.leaving() {
+        complaints.push(format!("PEACE: {unused} nodes take no work, and nobody accounts for them"));
+    }
+}
