@@ -7,10 +7,10 @@ use crate::harness::{secs, start};
 use crate::nomad::Nomad;
 use crate::seat::{Seat, Way};
 use crate::truth::Truth;
-use autoscaler_core::{DrainBy, Policy};
+use autoscaler_core::{Breach, DrainBy, Policy};
 use autoscaler_engine::{
-    Answer, BatchId, CallId, Config, Effect, Engine, Event, FleetDelta, Ledger, NotSent, Now, Read, Record,
-    Write, replay,
+    Alarm, AlarmChange, Answer, BatchId, CallId, Config, Effect, Engine, Event, FleetDelta, Ledger, NotSent, Now, Read, Record,
+    Withheld, Write, replay,
 };
 use autoscaler_leader::ANSWER_WITHIN;
 use autoscaler_leader::paper::Consul;
@@ -421,6 +421,12 @@ impl Cluster {
                 self.acknowledged.extend(messages);
             }
             Effect::WakeAt { at } => self.processes[who].wake = Some(self.processes[who].booted + at),
+            Effect::Alarm(AlarmChange { raised: true, alarm: Alarm::Refused { breaches }, .. }) => {
+                for breach in breaches {
+                    let Breach { invariant, how } = breach;
+                    self.complain(format!("CHECK: {who}: {invariant:?}: {how}"));
+                }
+            }
             Effect::Alarm(_) | Effect::Stopped => {}
         }
     }
@@ -690,6 +696,7 @@ impl Cluster {
             for entry in process.disk.entries() {
                 for record in entry.records {
                     let line = match &record {
+                        Record::Cycle(cycle) if cycle.withheld == Some(Withheld::Standby) => continue,
                         Record::Cycle(cycle) if !cycle.plan.actions.is_empty() || cycle.memory.is_some() => {
                             let ledger =
                                 cycle.memory.as_ref().map(|m| (&m.removals, &m.replacements, m.expected));
@@ -699,8 +706,11 @@ impl Cluster {
                         | Record::Notice(_)
                         | Record::Leads { .. }
                         | Record::Fleet { delta: FleetDelta::Moved { .. }, .. }
-                        | Record::Ledger(_)
                         | Record::State { .. } => format!("{record:?}"),
+                        Record::Ledger(ledger) => {
+                            let memory = &ledger.memory;
+                            format!("Ledger {:?} {:?}", memory.removals, memory.replacements)
+                        }
                         _ => continue,
                     };
                     lines.push((entry.at, format!("{who}: {line}")));

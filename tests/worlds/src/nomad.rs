@@ -150,8 +150,8 @@ impl Nomad {
     }
 
     /// Nodes that live and take no work.
-    pub fn ineligible(&self) -> usize {
-        self.nodes.values().filter(|node| !node.view.eligible).count()
+    pub fn ineligible(&self) -> impl Iterator<Item = &InstanceId> {
+        self.nodes.iter().filter(|(_, node)| !node.view.eligible).map(|(id, _)| id)
     }
 
     /// Carries a write out. * returns: whether there is such a node.

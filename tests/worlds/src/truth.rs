@@ -29,6 +29,8 @@ pub struct Truth {
     pub forgotten_until: Option<Timestamp>,
     /// When writes to each fleet were sent, within the last minute.
     writes: BTreeMap<String, VecDeque<Timestamp>>,
+    /// When each fleet's target was last raised by us while an instance was announced to go, and from what.
+    raised: BTreeMap<String, (Timestamp, u32)>,
     /// When each fleet's target was last lowered by us.
     lowered: BTreeMap<String, Timestamp>,
     /// Whose eyes and hands it is about: which of several processes.
@@ -51,6 +53,8 @@ struct Sight {
     described: [Option<Timestamp>; 2],
 }
 
+/// For so long a target is raised at most for one that is about to go: a notice, a boot, and what goes wrong.
+const RAISED_FOR: Duration = Duration::from_secs(900);
 /// Writes to one fleet in a minute.
 const WRITES_A_MINUTE: usize = 6;
 /// A look that something is given back upon is not older, on its way to the call included.
@@ -80,10 +84,15 @@ impl Truth {
             Write::Modify { fleet, change } => {
                 let max = policy_of(policies, fleet).map_or(0, |policy| policy.base.capacity.max);
                 let now = world.truth(&fleet.id).map_or(0, |truth| truth.target);
+                let announced = |member: &InstanceTruth| world.notices(&member.id).is_some();
+                if change.target > now && world.instance_truths(&fleet.id).iter().any(announced) {
+                    self.raised.insert(fleet.id.as_str().to_owned(), (world.now(), now));
+                }
                 if change.target < now {
                     self.lowered.insert(fleet.id.as_str().to_owned(), world.now());
-                    // What lies beyond the bounds comes down whatever is known.
-                    if now <= self.bounds.map_or(max, |(_, max)| max) {
+                    // What lies beyond the bounds comes down whatever is known, and what was raised for a while.
+                    let bounded = now <= self.bounds.map_or(max, |(_, max)| max);
+                    if bounded && !self.takes_a_raise_back(world, fleet, change.target) {
                         self.judge_data(world, fleet);
                     }
                 }
@@ -122,6 +131,12 @@ impl Truth {
             }
             Write::Cordon(_) | Write::Drain { .. } | Write::Restore(_) | Write::ScaleGroup { .. } => {}
         }
+    }
+
+    /// Whether a target is what it was before it was raised lately for instances that were announced to go.
+    fn takes_a_raise_back(&self, world: &World, fleet: &FleetRef, target: u32) -> bool {
+        let raised = self.raised.get(fleet.id.as_str());
+        raised.is_some_and(|(at, from)| *from <= target && world.now().since(*at) < RAISED_FOR)
     }
 
     /// OWN and ONCE: the victims are the fleet's, and the fleet will not buy others in their place.

@@ -27,6 +27,8 @@ pub(super) fn act(
     // Whoever switches scale-in off keeps what has not gone.
     let wanted = if draft.policy.scale_in.enabled { wish.target } else { u32::MAX };
     let base = ledger::keep_draining(draft, herd, base, wanted);
+    let known = wish.known || wish.target > base.total();
+    let base = if known { base } else { ledger::forget_the_gone(draft, herd, base) };
     let before = draft.memory.clone();
     if let Some(herd) = herd {
         let next = Parts::of(wish.target.max(base.total()), base.on_demand);

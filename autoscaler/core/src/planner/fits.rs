@@ -10,14 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What is free on the nodes that stay.
 pub(super) struct Room<'a> {
     /// By instance. Work is placed where it leaves least free, so that large pieces find a place, too.
-    nodes: BTreeMap<&'a InstanceId, Free>,
+    nodes: BTreeMap<&'a InstanceId, Free<'a>>,
     all: BTreeMap<&'a InstanceId, &'a NodeView>,
 }
 
 #[derive(Clone)]
-struct Free {
+struct Free<'a> {
     resources: Resources,
     ports: BTreeSet<u16>,
+    /// What those who were let go before have moved here: it moves on when this one is let go, too.
+    moved: Vec<&'a Work>,
 }
 
 impl<'a> Room<'a> {
@@ -51,9 +53,9 @@ impl<'a> Room<'a> {
     pub fn let_go(&mut self, id: &InstanceId) -> bool {
         let Some(node) = self.all.get(id).copied() else { return true };
         let before = self.nodes.clone();
-        self.nodes.remove(id);
+        let moved = self.nodes.remove(id).map_or_else(Vec::new, |free| free.moved);
         // System jobs run everywhere already: they do not move.
-        let mut work: Vec<&Work> = node.movable(true).collect();
+        let mut work: Vec<&'a Work> = node.movable(true).chain(moved).collect();
         work.sort_by_key(|work| (Reverse(work.needs), *work));
         if work.into_iter().all(|work| self.place(work)) {
             return true;
@@ -62,7 +64,7 @@ impl<'a> Room<'a> {
         false
     }
 
-    fn place(&mut self, work: &Work) -> bool {
+    fn place(&mut self, work: &'a Work) -> bool {
         let best = self
             .nodes
             .values_mut()
@@ -70,13 +72,14 @@ impl<'a> Room<'a> {
             .min_by_key(|free| (free.resources.memory_mib, free.resources.cpu_mhz));
         let Some(free) = best else { return false };
         free.take(work);
+        free.moved.push(work);
         true
     }
 }
 
-impl Free {
+impl Free<'_> {
     fn on(node: &NodeView) -> Self {
-        let mut free = Self { resources: node.capacity, ports: BTreeSet::new() };
+        let mut free = Self { resources: node.capacity, ports: BTreeSet::new(), moved: Vec::new() };
         node.work.iter().for_each(|work| free.take(work));
         free
     }

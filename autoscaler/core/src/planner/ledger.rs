@@ -86,18 +86,29 @@ fn drop_what_never_began(draft: &mut Draft<'_>) {
 }
 
 /// Takes out of the target what is on its way out: victims that are empty, and those that go whatever we do, which is
-/// to be done before they have gone.
+/// to be done before they have gone. For the former the instances are looked at lately: nothing presses.
 ///
 /// * `may_lower`: whether less is still enough, as far as load is known.
 pub(super) fn lower_the_empty(draft: &mut Draft<'_>, herd: &Herd<'_>, may_lower: bool) {
     let lowers = |id: &InstanceId, removal: &Removal| {
-        let member = herd.get(id);
-        let has_left = || drain::has_left(draft, id, removal, member.map(|m| m.phase));
-        member.is_none() || removal.cause != DrainCause::ScaleIn || (may_lower && has_left())
+        let Some(member) = herd.get(id) else { return true };
+        // One that is taken is out of the target before it goes, or the fleet would buy another.
+        let goes = removal.cause != DrainCause::ScaleIn;
+        let left = || goes || drain::has_left(draft, id, removal, Some(member.phase));
+        if was_spare(draft, id, removal) { may_lower && left() } else { goes }
     };
     let draining = draft.memory.removals.iter().filter(|(_, r)| r.step == RemovalStep::Draining);
-    let due: Vec<InstanceId> = draining.filter(|(id, r)| lowers(id, r)).map(|(id, _)| id.clone()).collect();
-    for id in &due {
+    let mut due: Vec<(InstanceId, bool)> = draining
+        .filter(|(id, r)| lowers(id, r))
+        .map(|(id, r)| (id.clone(), was_spare(draft, id, r) && herd.get(id).is_some()))
+        .collect();
+    let age = draft.age(herd.at);
+    if age > LOOK_BEFORE_WRITE && due.iter().any(|(_, waits)| *waits) {
+        draft.hold(Hold::LookFirst { age });
+        draft.look = true;
+        due.retain(|(_, waits)| !waits);
+    }
+    for (id, _) in &due {
         lower(draft, id);
     }
 }
@@ -158,6 +169,30 @@ pub(super) fn keep_draining(
         draft.report.decision = crate::Decision::Keep { instances: kept };
     }
     base
+}
+
+/// Victims that went by themselves while the target still counts them, where nobody can tell any more that less is
+/// enough: they are forgotten, and the fleet buys others.
+///
+/// * returns: the units that are wanted with them.
+pub(super) fn forget_the_gone(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, base: Parts) -> Parts {
+    let Some(herd) = herd else { return base };
+    let shown = base.plus(parts::on_top(&draft.memory));
+    let gone = |id: &InstanceId, r: &Removal| {
+        r.step == RemovalStep::Draining && herd.get(id).is_none() && was_spare(draft, id, r)
+    };
+    let all = draft.memory.removals.iter();
+    let forgotten: Vec<InstanceId> = all.filter(|(id, r)| gone(id, r)).map(|(id, _)| id.clone()).collect();
+    for id in forgotten {
+        draft.memory.removals.remove(&id);
+    }
+    shown.less(parts::on_top(&draft.memory))
+}
+
+/// Whether a victim was chosen because less was enough, whatever was heard of it since: nothing was bought in its
+/// place.
+fn was_spare(draft: &Draft<'_>, id: &InstanceId, removal: &Removal) -> bool {
+    removal.cause == DrainCause::ScaleIn || !draft.memory.replaced.contains_key(id)
 }
 
 /// Carries the removals on: victims whose weight the target no longer counts, and whose work has left, are terminated.
