@@ -7,7 +7,7 @@ use crate::harness::{secs, start};
 use crate::nomad::Nomad;
 use crate::seat::{Seat, Way};
 use crate::truth::Truth;
-use autoscaler_core::{Breach, DrainBy, Policy};
+use autoscaler_core::{Breach, DrainBy, Hold, Policy};
 use autoscaler_engine::{
     Alarm, AlarmChange, Answer, BatchId, CallId, Config, Effect, Engine, Event, FleetDelta, Ledger, NotSent, Now, Read, Record,
     Withheld, Write, replay,
@@ -495,7 +495,7 @@ impl Cluster {
     fn judge_drained(&mut self, instances: &[InstanceId]) {
         let now = self.world.now();
         for instance in instances {
-            let left = self.nomad.work_on(instance);
+            let left = self.nomad.work_on(instance, now);
             let overdue = self.drains.get(instance).is_some_and(|until| *until <= now);
             if left > 0 && !overdue {
                 let until = self.drains.get(instance).map(|until| until.since(start()));
@@ -682,6 +682,16 @@ impl Cluster {
         (0..self.processes.len()).map(of).max().unwrap_or(0)
     }
 
+    /// Whether somebody says that the work on a victim would have no place elsewhere.
+    pub fn lacks_room(&self) -> bool {
+        let no_room = |hold: &Hold| matches!(hold, Hold::NoRoom { .. });
+        self.processes.iter().enumerate().any(|(who, process)| {
+            let fleets = process.engine.as_ref().map(|engine| engine.status(self.now(who)).fleets);
+            let mut reports = fleets.into_iter().flatten().filter_map(|fleet| fleet.decided);
+            reports.any(|decided| decided.report.holds.iter().any(no_room))
+        })
+    }
+
     /// What was wrong so far: invariants by the truth, and what the processes' own checkers refused.
     pub fn all_complaints(&self) -> Vec<String> {
         let refused = (0..self.processes.len()).filter_map(|who| self.refused(who));
@@ -718,6 +728,14 @@ impl Cluster {
             }
         }
         lines.sort_by_key(|(at, _)| *at);
+        for (who, process) in self.processes.iter().enumerate() {
+            let Some(engine) = &process.engine else { continue };
+            let decided = engine.status(self.now(who)).fleets.into_iter().filter_map(|fleet| fleet.decided);
+            for last in decided {
+                let said = format!("{who}: at last {:?} {:?}", last.report.holds, last.report.remarks);
+                lines.push((self.world.now(), said));
+            }
+        }
         let told =
             |(at, line): &(Timestamp, String)| format!("{:9.3} {line}", at.since(start()).as_secs_f64());
         lines.iter().map(told).collect::<Vec<_>>().join("\n")

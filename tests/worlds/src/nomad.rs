@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// How long work may take to end once it is told to.
 pub const GRACE: Duration = Duration::from_secs(5);
+/// Nodes are looked at every ten seconds while anybody drains.
+const KNOWN_AFTER: Duration = Duration::from_secs(11);
 /// What a node can hold: ten allocations.
 const ROOM: Resources = Resources { cpu_mhz: 1000, memory_mib: 1000 };
 
@@ -17,6 +19,8 @@ struct Node {
     view: NodeView,
     /// When the next allocation has left, while it drains.
     next: Option<Timestamp>,
+    /// When it joined.
+    joined: Timestamp,
 }
 
 /// The nodes of all instances, and what went wrong with the work on them.
@@ -61,7 +65,7 @@ impl Nomad {
         for fleet in fleets {
             for instance in world.instance_truths(fleet) {
                 match instance.phase {
-                    InstancePhase::InService => self.join(&instance.id),
+                    InstancePhase::InService => self.join(&instance.id, now),
                     InstancePhase::Gone => self.leave(&instance.id),
                     _ => {}
                 }
@@ -73,7 +77,7 @@ impl Nomad {
         }
     }
 
-    fn join(&mut self, instance: &InstanceId) {
+    fn join(&mut self, instance: &InstanceId, now: Timestamp) {
         if self.nodes.contains_key(instance) {
             return;
         }
@@ -90,6 +94,7 @@ impl Nomad {
                 work,
             },
             next: None,
+            joined: now,
         });
     }
 
@@ -138,9 +143,10 @@ impl Nomad {
         NodesSeen { nodes, ..NodesSeen::default() }
     }
 
-    /// Work that a drain would move and that is still on an instance's node.
-    pub fn work_on(&self, instance: &InstanceId) -> usize {
-        self.nodes.get(instance).map_or(0, |node| node.view.work.len())
+    /// Work that a drain would move and that is still on an instance's node; none on one that nobody can know of.
+    pub fn work_on(&self, instance: &InstanceId, now: Timestamp) -> usize {
+        let known = self.nodes.get(instance).filter(|node| now.since(node.joined) >= KNOWN_AFTER);
+        known.map_or(0, |node| node.view.work.len())
     }
 
     /// Whether a drain of an instance was begun and its deadline has passed.

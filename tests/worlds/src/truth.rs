@@ -147,9 +147,14 @@ impl Truth {
                 self.complain(world, &format!("OWN: {instance} is not of {}", fleet.id));
             }
         }
+        // Who has died since the last look that may be acted upon is not known to have.
+        let now = world.now();
+        let seems_alive = |member: &&InstanceTruth| {
+            is_alive(member) || member.ended.is_some_and(|at| now.since(at) < LOOK)
+        };
         let stays: f64 = members
             .iter()
-            .filter(|member| is_alive(member))
+            .filter(seems_alive)
             .filter(|member| !instances.contains(&member.id))
             .filter(|member| member.pool.market == Market::Spot)
             .map(|member| member.weight.get())
@@ -194,8 +199,8 @@ impl Truth {
     /// A call was answered that was begun at `at`.
     pub fn answered(&mut self, answer: &Answer, at: Timestamp) {
         match answer {
-            Answer::Fleets(Ok(_)) => self.sight().described[0] = Some(at),
-            Answer::Instances(Ok(_)) => self.sight().described[1] = Some(at),
+            Answer::Fleets(Ok(_)) => self.described(0, at),
+            Answer::Instances(Ok(_)) => self.described(1, at),
             Answer::Metrics(Ok(series)) => {
                 for series in series {
                     let Some(period) = series.period else { continue };
@@ -207,6 +212,12 @@ impl Truth {
             }
             _ => {}
         }
+    }
+
+    /// Answers overtake each other: the newest question counts.
+    fn described(&mut self, what: usize, at: Timestamp) {
+        let newest = &mut self.sight().described[what];
+        *newest = (*newest).max(Some(at));
     }
 
     /// DATA: nothing is given back where nobody has told how busy the fleet is, or nobody has looked at it.
