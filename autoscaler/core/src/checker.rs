@@ -99,6 +99,10 @@ pub fn check(
 
 /// How old a look at fleet or instances may be for something to be given back upon it.
 const FRESH: Duration = Duration::from_secs(30);
+/// How old a look at the nodes may be for one of them to be taken for empty, ...
+const NODES_FRESH: Duration = Duration::from_secs(60);
+/// ... and for an instance to be taken to have none.
+const NO_NODE_FRESH: Duration = Duration::from_secs(15);
 /// For how long a write that has not shown blocks the next one.
 const UNDER_WAY: Duration = Duration::from_secs(90);
 /// Sums of weights are compared with this much leeway.
@@ -370,11 +374,14 @@ impl<'a> Court<'a> {
         if until.is_some_and(|until| self.now >= until + grace) {
             return;
         }
-        let (told, all) = (self.seen.emptied.contains(id), self.seen.nodes.is_some());
+        let told = self.seen.emptied.contains(id);
+        let at = self.seen.nodes.as_ref().map(|nodes| nodes.at);
+        let most = if node.is_some() { NODES_FRESH } else { NO_NODE_FRESH };
+        let unknown = at.is_none_or(|at| self.apart(at) > most);
         let holds = match self.policy.drain.by {
             DrainBy::Nobody => member.phase == Phase::Draining,
             DrainBy::Hook => !told,
-            DrainBy::Nomad => !all || work().next().is_some() || node.is_some_and(|node| node.eligible),
+            DrainBy::Nomad => unknown || work().next().is_some() || node.is_some_and(|node| node.eligible),
         };
         if holds {
             self.object(Invariant::Drain, format!("{id} still drains"));

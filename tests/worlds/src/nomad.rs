@@ -8,8 +8,8 @@ use std::time::Duration;
 
 /// How long work may take to end once it is told to.
 pub const GRACE: Duration = Duration::from_secs(5);
-/// Nodes are looked at every ten seconds while anybody drains.
-const KNOWN_AFTER: Duration = Duration::from_secs(11);
+/// Nodes are looked at every ten seconds while anybody drains, and such a look holds a while.
+const KNOWN_AFTER: Duration = Duration::from_secs(16);
 /// What a node can hold: ten allocations.
 const ROOM: Resources = Resources { cpu_mhz: 1000, memory_mib: 1000 };
 

@@ -29,7 +29,8 @@ pub struct Truth {
     pub forgotten_until: Option<Timestamp>,
     /// When writes to each fleet were sent, within the last minute.
     writes: BTreeMap<String, VecDeque<Timestamp>>,
-    /// When each fleet's target was last raised by us while an instance was announced to go, and from what.
+    /// When each fleet's target was last raised by us while an instance was announced to go, and from what: the
+    /// least, where one raise follows another.
     raised: BTreeMap<String, (Timestamp, u32)>,
     /// When each fleet's target was last lowered by us.
     lowered: BTreeMap<String, Timestamp>,
@@ -54,7 +55,7 @@ struct Sight {
 }
 
 /// For so long a target is raised at most for one that is about to go: a notice, a boot, and what goes wrong.
-const RAISED_FOR: Duration = Duration::from_secs(900);
+const RAISED_FOR: Duration = Duration::from_secs(1200);
 /// Writes to one fleet in a minute.
 const WRITES_A_MINUTE: usize = 6;
 /// A look that something is given back upon is not older, on its way to the call included.
@@ -86,7 +87,10 @@ impl Truth {
                 let now = world.truth(&fleet.id).map_or(0, |truth| truth.target);
                 let announced = |member: &InstanceTruth| world.notices(&member.id).is_some();
                 if change.target > now && world.instance_truths(&fleet.id).iter().any(announced) {
-                    self.raised.insert(fleet.id.as_str().to_owned(), (world.now(), now));
+                    let latest = (world.now(), now);
+                    let raised = self.raised.entry(fleet.id.as_str().to_owned()).or_insert(latest);
+                    let goes_on = latest.0.since(raised.0) < RAISED_FOR;
+                    *raised = if goes_on { (latest.0, now.min(raised.1)) } else { latest };
                 }
                 if change.target < now {
                     self.lowered.insert(fleet.id.as_str().to_owned(), world.now());

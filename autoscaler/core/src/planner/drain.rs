@@ -16,6 +16,9 @@ use std::time::Duration;
 /// What was seen of the nodes holds for this long: Nomad's event stream speaks every ten seconds, and a listing that
 /// takes its place is made every half minute.
 const NODES_STALE: Duration = Duration::from_secs(60);
+/// Who has no node yet may get one, and work on it, at any moment: that there is none holds for a cycle, in which the
+/// nodes are looked at while anybody drains.
+const NO_NODE_STALE: Duration = Duration::from_secs(15);
 /// A drain's deadline as Nomad tells it may differ by this much from the one that was asked for: it counts from when
 /// it hears of it.
 const ABOUT: Duration = Duration::from_secs(5);
@@ -67,7 +70,8 @@ pub(super) fn has_left(draft: &Draft<'_>, id: &InstanceId, removal: &Removal, ph
                 return false;
             }
             let ignore = draft.policy.drain.ignore_system_jobs;
-            node_of(draft, id).is_none_or(|node| is_empty(node, ignore) || over(node.grace(ignore)))
+            let Some(node) = node_of(draft, id) else { return draft.age(nodes.at) <= NO_NODE_STALE };
+            is_empty(node, ignore) || over(node.grace(ignore))
         }
     }
 }

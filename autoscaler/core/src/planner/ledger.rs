@@ -86,7 +86,7 @@ fn drop_what_never_began(draft: &mut Draft<'_>) {
 }
 
 /// Takes out of the target what is on its way out: victims that are empty, and those that go whatever we do, which is
-/// to be done before they have gone. For the former the instances are looked at lately: nothing presses.
+/// to be done before they have gone. Where nothing presses, the instances are looked at first.
 ///
 /// * `may_lower`: whether less is still enough, as far as load is known.
 pub(super) fn lower_the_empty(draft: &mut Draft<'_>, herd: &Herd<'_>, may_lower: bool) {
@@ -100,7 +100,10 @@ pub(super) fn lower_the_empty(draft: &mut Draft<'_>, herd: &Herd<'_>, may_lower:
     let draining = draft.memory.removals.iter().filter(|(_, r)| r.step == RemovalStep::Draining);
     let mut due: Vec<(InstanceId, bool)> = draining
         .filter(|(id, r)| lowers(id, r))
-        .map(|(id, r)| (id.clone(), was_spare(draft, id, r) && herd.get(id).is_some()))
+        .map(|(id, r)| {
+            let presses = !was_spare(draft, id, r) && replace::must_be_lowered(draft, r.deadline);
+            (id.clone(), herd.get(id).is_some() && !presses)
+        })
         .collect();
     let age = draft.age(herd.at);
     if age > LOOK_BEFORE_WRITE && due.iter().any(|(_, waits)| *waits) {

@@ -174,7 +174,7 @@ pub(super) fn has_outlived(now: Timestamp, deadline: Option<Timestamp>) -> bool 
 }
 
 /// Whether a target that is raised for one that goes then must be lowered now, for that to be done before.
-fn must_be_lowered(draft: &Draft<'_>, deadline: Option<Timestamp>) -> bool {
+pub(super) fn must_be_lowered(draft: &Draft<'_>, deadline: Option<Timestamp>) -> bool {
     let before = draft.policy.drain.margin + LOWERING_TAKES;
     deadline.is_some_and(|deadline| draft.now >= deadline - before)
 }
