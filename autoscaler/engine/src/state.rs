@@ -318,8 +318,11 @@ impl State {
         })
     }
 
-    /// The instances that serve, with their power and since when.
-    pub fn serving(&self, now: Timestamp) -> impl Iterator<Item = (&InstanceId, Power, Timestamp)> {
+    /// The instances that serve, with their power and since when; by id.
+    pub fn serving(
+        &self,
+        now: Timestamp,
+    ) -> impl DoubleEndedIterator<Item = (&InstanceId, Power, Timestamp)> {
         self.instances.iter().filter_map(move |(id, known)| match self.phase(known, now) {
             (Phase::InService, since) => Some((id, self.power(known), since)),
             _ => None,

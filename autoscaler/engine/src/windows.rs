@@ -104,14 +104,12 @@ impl Windows {
     /// whose agents all begin at once must not be taken for the whole of it.
     pub fn close_complete(&mut self, now: Timestamp, state: &State) -> Vec<Closed> {
         let mut closed = Vec::new();
-        if state.boots(now) {
-            return closed;
-        }
         while let Some((end, told)) = self.open.first_key_value() {
             let begin = *end - WINDOW;
             let spoke = |id: &InstanceId| told.contains_key(id);
-            let complete = || state.serving(now).all(|(id, _, since)| since > begin || spoke(id));
-            if *end > now || !complete() {
+            // Whoever tells all of a fleet tells it by id: the last one is the one that is missing.
+            let complete = || state.serving(now).rev().all(|(id, _, since)| since > begin || spoke(id));
+            if *end > now || !complete() || state.boots(now) {
                 break;
             }
             closed.extend(self.close_first(now, state));

@@ -13,6 +13,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// Worlds are made of many small things that live shortly.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Two simulated hours of two autoscalers in each world, with everything that can go wrong. Says which worlds broke
 /// an invariant, and what of their troubles was needed for it. Ends with 1 if any did.
 #[derive(Parser)]
