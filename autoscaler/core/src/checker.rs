@@ -187,11 +187,9 @@ impl<'a> Court<'a> {
     /// Units of victims that were counted while their work was leaving, and are no more. The target still counts
     /// those that a lost write would have taken out of it.
     fn lowered(&self) -> f64 {
-        let was_counted = |step| {
-            step == RemovalStep::Draining || (step == RemovalStep::Lowering && self.write_was_lost())
-        };
-        let is_counted =
-            |id| self.after.removals.get(id).is_some_and(|r| r.step == RemovalStep::Draining);
+        let was_counted =
+            |step| step == RemovalStep::Draining || (step == RemovalStep::Lowering && self.write_was_lost());
+        let is_counted = |id| self.after.removals.get(id).is_some_and(|r| r.step == RemovalStep::Draining);
         let all = self.before.removals.iter();
         let lowered = all.filter(|(id, r)| was_counted(r.step) && !is_counted(*id));
         lowered.map(|(_, r)| r.weight.get()).sum()
@@ -199,7 +197,8 @@ impl<'a> Court<'a> {
 
     /// Whether the fleet shows what was before the last write, which has not shown.
     fn write_was_lost(&self) -> bool {
-        let before = self.before.expected.filter(|expected| !expected.shown).and_then(|expected| expected.before);
+        let before =
+            self.before.expected.filter(|expected| !expected.shown).and_then(|expected| expected.before);
         let fleet = self.seen.fleet.as_ref().map(|fleet| &fleet.what);
         before.zip(fleet).is_some_and(|(before, fleet)| {
             before == Change { target: fleet.target, on_demand_target: fleet.on_demand_target }

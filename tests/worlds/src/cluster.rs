@@ -9,8 +9,8 @@ use crate::seat::{Seat, Way};
 use crate::truth::Truth;
 use autoscaler_core::{Breach, DrainBy, Hold, Policy};
 use autoscaler_engine::{
-    Alarm, AlarmChange, Answer, BatchId, CallId, Config, Effect, Engine, Event, FleetDelta, Ledger, NotSent, Now, Read, Record,
-    Withheld, Write, replay,
+    Alarm, AlarmChange, Answer, BatchId, CallId, Config, Effect, Engine, Event, FleetDelta, Ledger, NotSent,
+    Now, Read, Record, Withheld, Write, replay,
 };
 use autoscaler_leader::ANSWER_WITHIN;
 use autoscaler_leader::paper::Consul;

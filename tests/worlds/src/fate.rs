@@ -15,6 +15,8 @@ use fleet_sim::{
 };
 use std::time::Duration;
 
+/// How long a removal that has begun may take at most.
+const GRACE: Duration = Duration::from_secs(1200);
 /// How many autoscalers there are.
 const PROCESSES: usize = 2;
 
@@ -245,7 +247,13 @@ pub fn live(fate: &Fate, cluster: &mut Cluster) -> Outcome {
         }
     }
     if cluster.all_complaints().is_empty() {
-        cluster.run_until(fate.trouble + fate.peace);
+        let mut until = fate.trouble + fate.peace;
+        cluster.run_until(until);
+        // What has just begun may end, before it is judged.
+        while cluster.leaving() > 0 && until < fate.trouble + fate.peace + GRACE {
+            until += secs(10);
+            cluster.run_until(until);
+        }
         came_right(cluster, &mut outcome.complaints);
     }
     outcome.complaints.splice(0..0, cluster.all_complaints());

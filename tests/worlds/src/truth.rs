@@ -153,9 +153,8 @@ impl Truth {
         }
         // Who has died since the last look that may be acted upon is not known to have.
         let now = world.now();
-        let seems_alive = |member: &&InstanceTruth| {
-            is_alive(member) || member.ended.is_some_and(|at| now.since(at) < LOOK)
-        };
+        let seems_alive =
+            |member: &&InstanceTruth| is_alive(member) || member.ended.is_some_and(|at| now.since(at) < LOOK);
         let stays: f64 = members
             .iter()
             .filter(seems_alive)

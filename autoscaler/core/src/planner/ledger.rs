@@ -286,7 +286,9 @@ fn is_taken_by_aws(draft: &Draft<'_>, removal: &Removal) -> bool {
             NoticeKind::SpotInterruption | NoticeKind::FleetScaleIn
         ))
     );
-    announced && removal.deadline.is_some() && !replace::has_outlived(draft.now, removal.deadline)
+    announced
+        && removal.deadline.is_some()
+        && !replace::has_outlived(draft.now, removal.deadline, removal.since)
 }
 
 /// Whether a victim that the target does not count any more is still to be terminated by us.

@@ -3,7 +3,7 @@
 use super::draft::Draft;
 use super::drain;
 use super::herd::{Herd, LEEWAY, units};
-use super::pools;
+use super::{pools, replace};
 use crate::{
     DrainCause, Member, Rebalance, Remark, Removal, RemovalStep, Replacement, ReplacementCause,
     ReplacementStep, TroubleKind,
@@ -151,6 +151,11 @@ fn enter(draft: &mut Draft<'_>, member: &Member, word: Word) {
     let taken = matches!(word.kind, NoticeKind::SpotInterruption | NoticeKind::FleetScaleIn);
     let done_before = draft.memory.replaced.contains_key(&member.id);
     if !taken && (member.protected || done_before) {
+        return;
+    }
+    // One that was dealt with and that AWS has left to us after all is not taken again by the same word.
+    let dealt_with = draft.memory.replaced.get(&member.id).copied();
+    if dealt_with.is_some_and(|at| replace::has_outlived(draft.now, word.deadline, at)) {
         return;
     }
     if word.kind == NoticeKind::SpotInterruption && member.pool.market == Market::Spot {

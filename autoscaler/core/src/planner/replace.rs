@@ -142,7 +142,8 @@ fn complete(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Pa
     for (id, replacement) in in_order(draft) {
         let asked = replacement.step == ReplacementStep::Raised;
         if !asked && replacement.step != ReplacementStep::Waiting {
-            if has_outlived(draft.now, replacement.deadline) && replacement.step != ReplacementStep::Raising {
+            let stays = has_outlived(draft.now, replacement.deadline, replacement.since);
+            if stays && replacement.step != ReplacementStep::Raising {
                 become_removal(draft, &id, RemovalStep::Lowered);
             }
             continue;
@@ -168,9 +169,10 @@ fn complete(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Pa
     }
 }
 
-/// Whether one that AWS was to take is still there so long after that it is not going to be taken.
-pub(super) fn has_outlived(now: Timestamp, deadline: Option<Timestamp>) -> bool {
-    deadline.is_some_and(|deadline| now > deadline + OUTLIVED)
+/// Whether one that AWS was to take is still there so long after that it is not going to be taken. By a clock that is
+/// wrong its time may be over when it is heard of: `since` then, too.
+pub(super) fn has_outlived(now: Timestamp, deadline: Option<Timestamp>, since: Timestamp) -> bool {
+    deadline.is_some_and(|deadline| now > deadline.max(since) + OUTLIVED)
 }
 
 /// Whether a target that is raised for one that goes then must be lowered now, for that to be done before.
