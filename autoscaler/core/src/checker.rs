@@ -376,7 +376,9 @@ impl<'a> Court<'a> {
         let told = self.seen.emptied.contains(id);
         let at = self.seen.nodes.as_ref().map(|nodes| nodes.at);
         let most = if node.is_some() { NODES_FRESH } else { NO_NODE_FRESH };
-        let unknown = at.is_none_or(|at| self.apart(at) > most);
+        // What serves has a node, shown or not.
+        let hidden = node.is_none() && member.phase == Phase::InService;
+        let unknown = hidden || at.is_none_or(|at| self.apart(at) > most);
         let holds = match self.policy.drain.by {
             DrainBy::Nobody => member.phase == Phase::Draining,
             DrainBy::Hook => !told,

@@ -424,7 +424,7 @@ impl Cluster {
             Effect::Alarm(AlarmChange { raised: true, alarm: Alarm::Refused { breaches }, .. }) => {
                 for breach in breaches {
                     let Breach { invariant, how } = breach;
-                    self.complain(format!("CHECK: {who}: {invariant:?}: {how}"));
+                    self.complain(&format!("CHECK: {who}: {invariant:?}: {how}"));
                 }
             }
             Effect::Alarm(_) | Effect::Stopped => {}
@@ -463,7 +463,7 @@ impl Cluster {
     fn write(&mut self, who: usize, write: Write) -> (Answer, Duration) {
         self.processes[who].writes += 1;
         if self.leader() != Some(who) && self.is_led() {
-            self.complain(format!("FENCE: {who} began {write:?} where another one leads"));
+            self.complain(&format!("FENCE: {who} began {write:?} where another one leads"));
         }
         if let Some(answer) = self.spoil.as_mut().and_then(|spoil| spoil(&write)) {
             return (answer, Duration::ZERO);
@@ -499,7 +499,7 @@ impl Cluster {
             let overdue = self.drains.get(instance).is_some_and(|until| *until <= now);
             if left > 0 && !overdue {
                 let until = self.drains.get(instance).map(|until| until.since(start()));
-                self.complain(format!(
+                self.complain(&format!(
                     "DRAIN: {instance} had {left} at its end, was to drain until {until:?}"
                 ));
             }
@@ -525,7 +525,7 @@ impl Cluster {
         (Answer::Done(known.then_some(()).ok_or_else(error)), Duration::ZERO)
     }
 
-    fn complain(&mut self, what: String) {
+    fn complain(&mut self, what: &str) {
         let after = self.elapsed().as_secs();
         self.complaints.push(format!("after {after} s: {what}"));
     }

@@ -383,7 +383,12 @@ fn came_right(cluster: &mut Cluster, complaints: &mut Vec<String>) {
     // What AWS calls at risk takes no new work for as long as it lives, by the policy.
     let world = &cluster.world;
     let at_risk = |id: &InstanceId| world.notices(id).is_some_and(|notices| notices.rebalance.is_some());
-    let unused = cluster.nomad.ineligible().filter(|id| !at_risk(id)).count();
+    let serving: Vec<InstanceId> = (0..cluster.policies.len())
+        .flat_map(|index| cluster.members(index))
+        .filter(|member| member.phase == InstancePhase::InService)
+        .map(|member| member.id)
+        .collect();
+    let unused = cluster.nomad.ineligible().filter(|id| serving.contains(id) && !at_risk(id)).count();
     if unused > cluster.leaving() {
         complaints.push(format!("PEACE: {unused} nodes take no work, and nobody accounts for them"));
     }

@@ -6,7 +6,13 @@
 //! * [`fate::run`]: a cluster by chance, in which everything goes wrong that can; [`shrink::shrink`] finds what of it
 //!   was needed. The program of this crate runs as many as one likes.
 
-#![expect(missing_docs, reason = "for tests alone, whose parts are named for what they are")]
+#![expect(
+    missing_docs,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::return_self_not_must_use,
+    reason = "for tests alone, whose parts are named for what they are"
+)]
 
 pub mod chance;
 pub mod cluster;

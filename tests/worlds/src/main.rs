@@ -133,17 +133,17 @@ fn tell(args: &Args, seed: u64, outcome: &Outcome) {
     if !args.no_shrink {
         let smallest = shrink(&Fate::of(seed));
         for trouble in &smallest.troubles {
-            text.push_str(&format!(
-                "\n    {:>5}..{:<5} {:?}",
-                trouble.from.as_secs(),
-                trouble.until.as_secs(),
+            let (from, until) = (trouble.from.as_secs(), trouble.until.as_secs());
+            text = format!(
+                "{text}
+    {from:>5}..{until:<5} {:?}",
                 trouble.what
-            ));
+            );
         }
         if args.story {
             let mut cluster = muster_worlds::fate::cluster(&smallest);
             let outcome = muster_worlds::fate::live(&smallest, &mut cluster);
-            text.push_str(&format!("\n{}\n{:?}", cluster.story(), outcome.complaints));
+            text = format!("{text}\n{}\n{:?}", cluster.story(), outcome.complaints);
         }
     }
     println!("{text}");
@@ -180,15 +180,10 @@ fn note(
         let _ = kept.and_then(|()| std::fs::rename(&beside, path));
     }
     let mut stderr = std::io::stderr();
-    if stderr.is_terminal() && progress.count % 16 == 0 {
-        let rate = progress.count as f64 / took.as_secs_f64().max(1e-3);
-        let left = (to - from - progress.count) as f64 / rate;
-        let failed = progress.failed.len();
-        let _ = write!(
-            stderr,
-            "\r{} of {}, {rate:.1}/s, {left:.0} s left, {failed} failed ",
-            progress.count,
-            to - from
-        );
+    if stderr.is_terminal() && progress.count.is_multiple_of(16) {
+        let (count, all, failed) = (progress.count, to - from, progress.failed.len());
+        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let left = milliseconds.saturating_mul(all - count) / count / 1000;
+        let _ = write!(stderr, "\r{count} of {all}, {left} s left, {failed} failed ");
     }
 }

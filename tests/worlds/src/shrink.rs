@@ -29,7 +29,7 @@ pub fn shrink(fate: &Fate) -> Fate {
         for place in 0..smallest.troubles.len() {
             let mut shorter = smallest.clone();
             let trouble = &mut shorter.troubles[place];
-            let lasts = (trouble.until - trouble.from) / 2;
+            let lasts = trouble.until.saturating_sub(trouble.from) / 2;
             trouble.until = trouble.from + Duration::from_secs(lasts.as_secs().max(1));
             if trouble.until < smallest.troubles[place].until && fails(&shorter) {
                 smallest = shorter;

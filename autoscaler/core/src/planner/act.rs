@@ -27,8 +27,14 @@ pub(super) fn act(
     // Whoever switches scale-in off keeps what has not gone.
     let wanted = if draft.policy.scale_in.enabled { wish.target } else { u32::MAX };
     let base = ledger::keep_draining(draft, herd, base, wanted);
-    let known = wish.known || wish.target > base.total();
-    let base = if known { base } else { ledger::forget_the_gone(draft, herd, base) };
+    let (base, wish) = if wish.known || wish.target > base.total() {
+        (base, wish)
+    } else {
+        // As it was before they were chosen.
+        let with_them = ledger::forget_the_gone(draft, herd, base);
+        let back = with_them.total() - base.total();
+        (with_them, Wish { target: wish.target.saturating_add(back), ..wish })
+    };
     let before = draft.memory.clone();
     if let Some(herd) = herd {
         let next = Parts::of(wish.target.max(base.total()), base.on_demand);

@@ -70,8 +70,12 @@ pub(super) fn has_left(draft: &Draft<'_>, id: &InstanceId, removal: &Removal, ph
                 return false;
             }
             let ignore = draft.policy.drain.ignore_system_jobs;
-            let Some(node) = node_of(draft, id) else { return draft.age(nodes.at) <= NO_NODE_STALE };
-            is_empty(node, ignore) || over(node.grace(ignore))
+            match node_of(draft, id) {
+                Some(node) => is_empty(node, ignore) || over(node.grace(ignore)),
+                // It serves, on a node that is not shown: of two, or of a pool that we do not ask for.
+                None if phase == Some(Phase::InService) => over(Duration::ZERO),
+                None => draft.age(nodes.at) <= NO_NODE_STALE,
+            }
         }
     }
 }

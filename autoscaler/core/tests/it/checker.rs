@@ -336,3 +336,18 @@ fn data_is_not_asked_for_where_a_raise_is_taken_back() {
     let too_much = set(&mut scene, 7);
     assert_eq!(broken(&scene, &back, vec![too_much]), [Invariant::Data]);
 }
+
+#[test]
+fn a_lowering_that_was_lost_may_be_tried_again_whatever_is_known_of_load() {
+    let mut scene = Scene::of(8, 6);
+    let memory = with_removals(&scene.memory, RemovalStep::Lowering, &["i-0007"]);
+    scene.seen.latest = None;
+    let action = set(&mut scene, 7);
+    let written = Some(NOON - seconds(100));
+    let before = Some(Change { target: 8, on_demand_target: 0 });
+    for (before, found) in [(before, vec![]), (None, vec![Invariant::Data])] {
+        let expected = Expected { target: 7, on_demand_target: 0, written, shown: false, before };
+        scene.memory = Memory { expected: Some(expected), ..memory.clone() };
+        assert_eq!(broken(&scene, &memory, vec![action.clone()]), found, "{before:?}");
+    }
+}

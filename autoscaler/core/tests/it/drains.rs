@@ -4,8 +4,8 @@ use crate::support::ec2::{Ec2, Fate};
 use crate::support::nodes::{ROOM, node, service};
 use crate::support::scene::{NOON, POOLS, Scene, seconds};
 use autoscaler_core::{
-    Action, Decision, DrainBy, GroupCount, Hold, Memory, Observed, Planned, PoolMemory, Remark, RemovalStep,
-    ScaledGroup, Workload,
+    Action, Decision, DrainBy, GroupCount, Hold, Memory, Observed, Phase, Planned, PoolMemory, Remark,
+    RemovalStep, ScaledGroup, Workload,
 };
 use fleet::{InstanceId, Market, Resources, UsdPerHour, WorkKind};
 
@@ -214,6 +214,65 @@ fn of_many_only_so_many_go_as_their_work_has_room_for() {
     // 12 nodes, 7 of 10 places taken on each: 84 pieces need 9 nodes, though load needs only 8.
     let planned = scene(12, 6, 7).plan();
     assert_eq!(planned.memory.removals.len(), 3, "{}", planned.report);
+}
+
+#[test]
+fn what_moves_to_one_that_goes_too_moves_on() {
+    // 30 of 120 places are taken: three nodes hold them, whatever is let go, and load needs fewer.
+    let mut scene = scene(10, 1, 3);
+    scene.policy.capacity.min = 1;
+    let planned = scene.plan();
+    assert_eq!(planned.memory.removals.len(), 7, "{}", planned.report);
+}
+
+/// A victim that has been asked to let go, and a moment in which its node shows that it has.
+fn let_go() -> (Scene, InstanceId) {
+    let mut ec2 = Ec2::with_nomad(9, 6, 2);
+    (ec2.learning, ec2.nodes.stubborn) = (false, true);
+    ec2.ticks(2);
+    let mut scene = ec2.scene.clone().later(10);
+    let id = ec2.victim_at(RemovalStep::Draining).expect("one drains");
+    let nodes = scene.seen.nodes.as_mut().expect("nodes");
+    nodes.at = scene.now;
+    for node in nodes.what.iter_mut().filter(|node| node.instance == id) {
+        (node.eligible, node.draining) = (false, false);
+        node.work.clear();
+    }
+    (scene, id)
+}
+
+#[test]
+fn the_instances_are_looked_at_before_the_target_follows_a_victim() {
+    let (mut scene, _) = let_go();
+    scene.seen.members.as_mut().expect("members").at = scene.now - seconds(31);
+    let planned = scene.plan();
+    assert_eq!(planned.plan.actions, [], "{}", planned.report);
+    assert!(planned.look && planned.report.holds.contains(&Hold::LookFirst { age: seconds(31) }));
+}
+
+#[test]
+fn who_has_no_node_may_get_one_at_any_moment() {
+    let (mut scene, id) = let_go();
+    let now = scene.now;
+    scene.seen.nodes.as_mut().expect("nodes").what.retain(|node| node.instance != id);
+    let planned = scene.plan();
+    assert_eq!(planned.plan.actions, [], "it serves, on a node that is not shown: {}", planned.report);
+    scene.members().iter_mut().filter(|m| m.id == id).for_each(|m| m.phase = Phase::Booting);
+    for (age, decision) in [(15, Decision::LowerBack { from: 9, to: 8 }), (16, Decision::Steady)] {
+        scene.seen.nodes.as_mut().expect("nodes").at = now - seconds(age);
+        assert_eq!(scene.plan().report.decision, decision, "{age} s");
+    }
+}
+
+#[test]
+fn a_victim_that_has_gone_is_bought_again_where_nobody_can_tell_that_less_is_enough() {
+    let (mut scene, id) = let_go();
+    scene.members().retain(|member| member.id != id);
+    assert_eq!(scene.plan().report.decision, Decision::LowerBack { from: 9, to: 8 });
+    scene.seen.latest = None;
+    let planned = scene.plan();
+    assert_eq!(planned.plan.actions, [], "{}", planned.report);
+    assert!(planned.memory.removals.is_empty(), "{:?}", planned.memory.removals);
 }
 
 #[test]

@@ -589,3 +589,28 @@ fn no_instance_is_asked_for_twice_whatever_is_heard_in_whatever_order() {
         assert_eq!(ec2.undrained, [] as [InstanceId; 0], "seed {seed}");
     }
 }
+
+#[test]
+fn by_a_clock_that_is_wrong_nobody_has_outlived_an_interruption() {
+    let mut ec2 = fleet_of_eight(DrainBy::Nomad);
+    (ec2.learning, ec2.nodes.stubborn) = (false, true);
+    ec2.ticks(5);
+    let victim = ec2.ids()[2].clone();
+    let long_ago = ec2.scene.now - seconds(1600);
+    ec2.hear(&victim, NoticeKind::SpotInterruption, Some(long_ago));
+    let mut told = Vec::new();
+    for tick in 0..40 {
+        let planned = ec2.tick(&mut |_| Fate::Works);
+        told.extend(planned.plan.actions.into_iter().map(|action| (tick, action)));
+    }
+    let drained = |(tick, action): &(u32, Action)| *tick < 2 && matches!(action, Action::Drain { .. });
+    assert!(told.iter().any(drained), "its work is asked to leave at once: {told:?}");
+    let early = told.iter().filter(|(tick, _)| *tick < 12);
+    assert!(
+        early.clone().all(|(_, action)| !matches!(action, Action::Terminate { .. } | Action::Restore { .. }))
+    );
+    // AWS has left it to us: it is dealt with once, and not taken again by the same word.
+    let last = told.iter().filter(|(tick, _)| *tick >= 30).count();
+    assert_eq!(last, 0, "{told:?}");
+    assert_eq!(ec2.alive.len(), 8);
+}

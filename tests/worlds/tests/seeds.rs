@@ -1,0 +1,55 @@
+//! Worlds by chance: those that once showed something wrong, and what is left of a world that does.
+
+use muster_worlds::fate::{Fate, Trouble, What, cluster, live, run};
+use muster_worlds::shrink::shrink;
+use std::time::Duration;
+
+/// Each showed something wrong once: victims whose work had no room, targets that followed a victim upon an old look,
+/// a node that came just then, a lowering that was lost, a clock that ran ahead of a notice.
+const KEPT: [u64; 20] =
+    [0, 121, 125, 130, 166, 201, 228, 245, 333, 361, 393, 559, 645, 726, 753, 1277, 2139, 2841, 2989, 3024];
+
+#[test]
+fn worlds_that_once_showed_something_wrong_are_right() {
+    for seed in KEPT {
+        let outcome = run(&Fate::of(seed));
+        assert_eq!(outcome.complaints, [] as [String; 0], "seed {seed}");
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_world() {
+    let fate = Fate::of(7);
+    assert_eq!(run(&fate), run(&fate));
+}
+
+#[test]
+fn a_world_without_troubles_is_right_and_does_something() {
+    let fate = Fate { troubles: Vec::new(), ..Fate::of(3) };
+    let outcome = run(&fate);
+    assert_eq!(outcome.complaints, [] as [String; 0]);
+    assert!(outcome.writes > 0);
+}
+
+#[test]
+fn of_a_world_that_fails_what_it_needs_is_left() {
+    // Nomad never comes back, so that what was cordoned stays so: nobody can set it right.
+    let seconds = Duration::from_secs;
+    let mut fate = Fate { replays: false, ..Fate::of(11) };
+    fate.trouble = seconds(4800);
+    let silent = Trouble { from: seconds(100), until: seconds(200), what: What::MetricsGap };
+    let forever = |who| Trouble {
+        from: seconds(4700),
+        until: seconds(9000),
+        what: What::NoConsul { who, way: muster_worlds::seat::Way::Closed },
+    };
+    fate.troubles = vec![silent, forever(0), forever(1)];
+    let mut world = cluster(&fate);
+    let found = live(&fate, &mut world).complaints;
+    assert!(found.iter().any(|complaint| complaint.contains("nobody leads")), "{found:?}");
+    let smallest = shrink(&fate);
+    assert!(
+        smallest.troubles.iter().all(|trouble| matches!(trouble.what, What::NoConsul { .. })),
+        "{smallest:?}"
+    );
+}
