@@ -370,7 +370,10 @@ impl<'a> Court<'a> {
         let stays = |work: &&Work| ignores && matches!(work.kind, WorkKind::System | WorkKind::Sysbatch);
         let work = || node.into_iter().flat_map(|node| &node.work).filter(|work| !stays(work));
         let grace = work().map(|work| work.grace).max().unwrap_or_default();
-        if until.is_some_and(|until| self.now >= until + grace) {
+        // A node that answers, and drains no more or not yet, has never been asked to let go of what it has.
+        let unasked = self.policy.drain.by == DrainBy::Nomad
+            && node.is_some_and(|node| node.eligible || (node.ready && !node.draining));
+        if until.is_some_and(|until| self.now >= until + grace) && !unasked {
             return;
         }
         let told = self.seen.emptied.contains(id);

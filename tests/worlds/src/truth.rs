@@ -55,7 +55,7 @@ struct Sight {
 }
 
 /// For so long a target is raised at most for one that is about to go: a notice, a boot, and what goes wrong.
-const RAISED_FOR: Duration = Duration::from_secs(1200);
+const RAISED_FOR: Duration = Duration::from_secs(3600);
 /// Writes to one fleet in a minute.
 const WRITES_A_MINUTE: usize = 6;
 /// A look that something is given back upon is not older, on its way to the call included.
@@ -96,7 +96,9 @@ impl Truth {
                     self.lowered.insert(fleet.id.as_str().to_owned(), world.now());
                     // What lies beyond the bounds comes down whatever is known, and what was raised for a while.
                     let bounded = now <= self.bounds.map_or(max, |(_, max)| max);
-                    if bounded && !self.takes_a_raise_back(world, fleet, change.target) {
+                    let follows = self.takes_a_raise_back(world, fleet, change.target)
+                        || follows_the_dead(world, fleet, now - change.target);
+                    if bounded && !follows {
                         self.judge_data(world, fleet);
                     }
                 }
@@ -324,6 +326,14 @@ impl Truth {
         let complaints = &self.complaints;
         assert!(complaints.is_empty(), "{} complaints, first: {:?}", complaints.len(), complaints.first());
     }
+}
+
+/// Whether as many have died lately as a target comes down by: then they are not bought again.
+fn follows_the_dead(world: &World, fleet: &FleetRef, units: u32) -> bool {
+    let lately = |at: Timestamp| world.now().since(at) < Duration::from_secs(900);
+    let members = world.instance_truths(&fleet.id);
+    let died = members.iter().filter(|member| member.ended.is_some_and(lately));
+    died.map(|member| member.weight.get()).sum::<f64>() >= f64::from(units)
 }
 
 /// How instances are spread.

@@ -71,13 +71,18 @@ pub(super) fn has_left(draft: &Draft<'_>, id: &InstanceId, removal: &Removal, ph
             }
             let ignore = draft.policy.drain.ignore_system_jobs;
             match node_of(draft, id) {
-                Some(node) => is_empty(node, ignore) || over(node.grace(ignore)),
+                Some(node) => is_empty(node, ignore) || (was_asked(node) && over(node.grace(ignore))),
                 // It serves, on a node that is not shown: of two, or of a pool that we do not ask for.
                 None if phase == Some(Phase::InService) => over(Duration::ZERO),
                 None => draft.age(nodes.at) <= NO_NODE_STALE,
             }
         }
     }
+}
+
+/// Whether a node shows that its work has been asked to leave; of one that does not answer nothing more is to be had.
+fn was_asked(node: &NodeView) -> bool {
+    !node.eligible && (node.draining || !node.ready)
 }
 
 /// Whether nothing runs on a node that a drain would move, and nothing can come.
@@ -90,6 +95,7 @@ fn is_empty(node: &NodeView, ignore_system_jobs: bool) -> bool {
 /// * `base`: the units that are wanted: what serves beyond them can be spared.
 pub(super) fn begin(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, base: u32) {
     let Some(herd) = herd.filter(|_| draft.policy.drain.by != DrainBy::Nobody) else { return };
+    ask_again(draft);
     let mut spare = serving(draft, herd) - f64::from(base);
     for going in in_order(draft, herd) {
         let weight = going.member.weight.get();
@@ -106,6 +112,26 @@ pub(super) fn begin(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, base: u32) {
         }
         let until = draft.now + draft.policy.drain.deadline;
         set_drain(draft, &going.member.id, latest.map_or(until, |latest| until.min(latest).max(draft.now)));
+    }
+}
+
+/// Whose time is over while work runs on their nodes as ever have never been asked: Nomad could not be reached. Their
+/// time begins anew.
+fn ask_again(draft: &mut Draft<'_>) {
+    let over = |until: Option<Timestamp>| until.is_some_and(|until| until <= draft.now);
+    let removals = draft.memory.removals.iter();
+    let removals = removals.filter(|(_, r)| r.step != RemovalStep::Terminating && over(r.drain_until));
+    let replacements = draft.memory.replacements.iter().filter(|(_, r)| over(r.drain_until));
+    let ids = removals.map(|(id, _)| id).chain(replacements.map(|(id, _)| id));
+    let ignore = draft.policy.drain.ignore_system_jobs;
+    let unasked =
+        |id: &&InstanceId| node_of(draft, id).is_some_and(|node| !is_empty(node, ignore) && !was_asked(node));
+    for id in ids.filter(unasked).cloned().collect::<Vec<_>>() {
+        if let Some(removal) = draft.memory.removals.get_mut(&id) {
+            removal.drain_until = None;
+        } else if let Some(replacement) = draft.memory.replacements.get_mut(&id) {
+            replacement.drain_until = None;
+        }
     }
 }
 

@@ -260,9 +260,13 @@ fn drain_forbids_to_terminate_what_still_works() {
     drain_until(&mut after, NOON - seconds(4));
     assert_eq!(broken(&scene, &after, vec![action.clone()]), [Invariant::Drain], "its grace runs");
     drain_until(&mut after, NOON - seconds(5));
+    assert_eq!(broken(&scene, &after, vec![action.clone()]), [Invariant::Drain], "nobody has asked it");
+    let last = scene.seen.nodes.as_mut().expect("nodes").what.last_mut().expect("a node");
+    (last.eligible, last.draining) = (false, true);
     assert_eq!(broken(&scene, &after, vec![action.clone()]), []);
     drain_until(&mut after, NOON + seconds(60));
     let last = scene.seen.nodes.as_mut().expect("nodes").what.last_mut().expect("a node");
+    (last.eligible, last.draining) = (true, false);
     last.work.clear();
     assert_eq!(broken(&scene, &after, vec![action.clone()]), [Invariant::Drain], "work may still come");
     let last = scene.seen.nodes.as_mut().expect("nodes").what.last_mut().expect("a node");

@@ -251,6 +251,32 @@ fn the_instances_are_looked_at_before_the_target_follows_a_victim() {
 }
 
 #[test]
+fn who_could_not_be_asked_is_given_its_time_anew() {
+    let (mut scene, id) = let_go();
+    let until = scene.memory.removals[&id].drain_until.expect("a drain");
+    let mut scene = {
+        let past = until.since(scene.now).as_secs() + 60;
+        let nodes = scene.seen.nodes.as_mut().expect("nodes");
+        nodes.what.iter_mut().for_each(|node| (node.eligible, node.draining) = (true, false));
+        scene.later(past)
+    };
+    for at in [
+        &mut scene.seen.nodes.as_mut().expect("nodes").at,
+        &mut scene.seen.members.as_mut().expect("members").at,
+    ] {
+        *at = scene.now;
+    }
+    let planned = scene.plan();
+    let again = scene.now + seconds(300);
+    let drains = |action: &Action| matches!(action, Action::Drain { deadline, .. } if *deadline == again);
+    assert!(
+        planned.plan.actions.iter().all(drains) && !planned.plan.actions.is_empty(),
+        "{:?}",
+        planned.plan
+    );
+}
+
+#[test]
 fn who_has_no_node_may_get_one_at_any_moment() {
     let (mut scene, id) = let_go();
     let now = scene.now;
