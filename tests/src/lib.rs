@@ -1,5 +1,6 @@
 //! What holds across crates: boundaries, wire, system, fault and golden tests. The tests are in `tests/tests/`;
 //! what they share is here.
 
+pub mod ground;
 pub mod programs;
 pub mod tools;

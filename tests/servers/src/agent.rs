@@ -6,11 +6,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// How often a condition is looked at, and for how long: a minute and a half in all.
+/// How often a condition is looked at, and for how long: three minutes in all.
 const LOOK: Duration = Duration::from_millis(25);
-const LOOKS: u32 = 3600;
+const LOOKS: u32 = 7200;
 
-/// Looks until there is something; panics with `what` when nothing comes for a minute and a half.
+/// Looks until there is something; panics with `what` when nothing comes for three minutes.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     for _ in 0..LOOKS {
         if let Some(found) = look() {

@@ -31,12 +31,23 @@ pub struct ConsulTls {
     pub key: PathBuf,
 }
 
-/// A running server, which is an agent as well. Dropped, it ends. Start several for several.
+/// How Nomad reaches a Consul agent.
+#[derive(Clone, Debug)]
+pub struct ConsulAgent {
+    /// Its HTTP.
+    pub address: SocketAddr,
+    /// The token that may do everything; `None` without access control.
+    pub token: Option<String>,
+}
+
+/// A running server, which is an agent as well, or an agent that joined one. Dropped, it ends. Start several for
+/// several.
 #[derive(Debug)]
 pub struct Consul {
     // Before the ground: the agent ends first.
     agent: Agent,
     http: SocketAddr,
+    gossip: SocketAddr,
     token: Option<String>,
     tls: Option<ConsulTls>,
     ground: Ground,
@@ -46,17 +57,41 @@ impl Consul {
     /// Starts a server, and waits until it leads and its own node is in the catalogue.
     pub fn start(options: &ConsulOptions) -> Self {
         let ground = Ground::new();
-        let http = port();
+        let (http, gossip) = (port(), port());
         let token = options.acl.then(uuid);
-        let file = ground.path().join("consul.json");
-        let mut configuration = configuration(ground.path(), http, token.as_deref());
+        let mut configuration = configuration(ground.path(), http, gossip, token.as_deref());
         let tls = options.tls.then(|| with_tls(ground.path(), &mut configuration));
-        std::fs::write(&file, configuration.to_string()).expect("a configuration");
-        let arguments = vec!["agent".to_owned(), format!("-config-file={}", file.display())];
-        let agent = Agent::start(program("consul"), arguments, Vec::new(), ground.path());
-        let mut consul = Self { agent, http, token, tls, ground };
+        let agent = agent(ground.path(), &configuration);
+        let mut consul = Self { agent, http, gossip, token, tls, ground };
         consul.wait_for_leader();
         consul
+    }
+
+    /// Starts an agent of another node that joins this server, and waits until it knows the server's leader.
+    #[must_use]
+    pub fn join(&self, node: &str) -> Self {
+        let ground = Ground::new();
+        let (http, gossip, token) = (port(), port(), self.token.clone());
+        let mut configuration = configuration(ground.path(), http, gossip, token.as_deref());
+        configuration["node_name"] = json!(node);
+        configuration["server"] = json!(false);
+        configuration["retry_join"] = json!([self.gossip.to_string()]);
+        configuration["retry_interval"] = json!("1s");
+        for of_servers in ["bootstrap_expect", "performance"] {
+            configuration.as_object_mut().expect("an object").remove(of_servers);
+        }
+        if let Some(tokens) = configuration["acl"]["tokens"].as_object_mut() {
+            tokens.remove("initial_management");
+        }
+        let agent = agent(ground.path(), &configuration);
+        let mut consul = Self { agent, http, gossip, token, tls: None, ground };
+        consul.wait_for_leader();
+        consul
+    }
+
+    /// What Nomad has to know of it.
+    pub fn agent(&self) -> ConsulAgent {
+        ConsulAgent { address: self.http, token: self.token.clone() }
     }
 
     /// Where it answers: `http://…`.
@@ -154,7 +189,14 @@ fn with_tls(ground: &Path, configuration: &mut Value) -> ConsulTls {
     }
 }
 
-fn configuration(directory: &Path, http: SocketAddr, token: Option<&str>) -> Value {
+fn agent(directory: &Path, configuration: &Value) -> Agent {
+    let file = directory.join("consul.json");
+    std::fs::write(&file, configuration.to_string()).expect("a configuration");
+    let arguments = vec!["agent".to_owned(), format!("-config-file={}", file.display())];
+    Agent::start(program("consul"), arguments, Vec::new(), directory)
+}
+
+fn configuration(directory: &Path, http: SocketAddr, gossip: SocketAddr, token: Option<&str>) -> Value {
     let address = address().to_string();
     let mut configuration = json!({
         "node_name": "consul",
@@ -170,7 +212,7 @@ fn configuration(directory: &Path, http: SocketAddr, token: Option<&str>) -> Val
         "ports": {
             "http": http.port(),
             "server": port().port(),
-            "serf_lan": port().port(),
+            "serf_lan": gossip.port(),
             "serf_wan": port().port(),
             "dns": -1,
             "grpc": -1,

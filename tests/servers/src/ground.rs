@@ -25,7 +25,8 @@ pub(crate) fn program(name: &str) -> PathBuf {
 }
 
 /// An address that no other living process of this machine uses: made of the process's id.
-pub(crate) fn address() -> Ipv4Addr {
+#[must_use]
+pub fn address() -> Ipv4Addr {
     // Ids have 22 bits at most; 127.64.0.0/10 has as many.
     let [_, high, middle, low] = std::process::id().to_be_bytes();
     Ipv4Addr::new(127, 64 | (high & 63), middle, low)

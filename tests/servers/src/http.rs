@@ -25,8 +25,9 @@ impl Answer {
     }
 }
 
-/// Sends a request and reads to the end. HTTP/1.0, so that the answer is not chunked.
-pub(crate) fn request(
+/// Sends a request and reads to the end. HTTP/1.0, so that the answer is not chunked. Twenty seconds of silence are
+/// an error.
+pub fn request(
     to: SocketAddr,
     method: &str,
     path: &str,

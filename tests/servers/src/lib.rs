@@ -14,6 +14,7 @@ mod metadata;
 mod nomad;
 
 pub use agent::wait_for;
-pub use consul::{Consul, ConsulOptions, ConsulTls};
-pub use http::Answer;
+pub use consul::{Consul, ConsulAgent, ConsulOptions, ConsulTls};
+pub use ground::address;
+pub use http::{Answer, request};
 pub use nomad::{Nomad, NomadClient, NomadOptions, NomadTls};

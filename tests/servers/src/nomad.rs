@@ -3,13 +3,14 @@
 use crate::agent::Agent;
 use crate::ground::{Ground, address, port, program, uuid};
 use crate::http::{Answer, request};
-use crate::{metadata, wait_for};
+use crate::{ConsulAgent, metadata, wait_for};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// What to start.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +23,11 @@ pub struct NomadOptions {
     pub tls: bool,
     /// Whether it waits for a second server that never comes, and so has no leader. Without clients only.
     pub leaderless: bool,
+    /// Servers beside the first one: two of them make three, and the first alone has no leader. Without TLS.
+    pub peers: u8,
+    /// The server's Consul agent, if any. Where that has access control, workloads get their Consul tokens for their
+    /// Nomad identities, by the auth method `nomad-workloads`.
+    pub consul: Option<ConsulAgent>,
 }
 
 /// A client to start: 2,000 MHz and 1,024 MiB, whatever the machine has, with `raw_exec`.
@@ -35,6 +41,8 @@ pub struct NomadClient {
     pub class: Option<String>,
     /// Its pool; `default` if `None`.
     pub pool: Option<String>,
+    /// Its own Consul agent, if any: several clients on one would take each other's services away.
+    pub consul: Option<ConsulAgent>,
 }
 
 /// The files of TLS, as PEM.
@@ -55,6 +63,7 @@ pub struct NomadTls {
 pub struct Nomad {
     // Before the ground: agents end first.
     server: Agent,
+    peers: Vec<Agent>,
     clients: Vec<Agent>,
     http: SocketAddr,
     rpc: SocketAddr,
@@ -68,12 +77,18 @@ impl Nomad {
     /// Starts a server and the clients, and waits until the clients are ready.
     pub fn start(options: NomadOptions) -> Self {
         let ground = Ground::new();
-        let (http, rpc) = (port(), port());
+        let (http, rpc, serf) = (port(), port(), port());
         let tls = options.tls.then(|| certificates(ground.path()));
-        let directory = directory(&ground, "server");
-        let configuration = server_configuration(&directory, http, rpc, &options, tls.as_ref());
-        let server = agent(&directory, &configuration, Vec::new());
-        let mut nomad = Self { server, clients: Vec::new(), http, rpc, options, token: None, tls, ground };
+        let start = |name: &str, ports: [SocketAddr; 3]| {
+            let directory = directory(&ground, name);
+            let configuration = server_configuration(name, &directory, ports, serf, &options, tls.as_ref());
+            agent(&directory, &configuration, Vec::new())
+        };
+        let server = start("server", [http, rpc, serf]);
+        let peers = (0..options.peers).map(|peer| start(&format!("peer-{peer}"), [port(), port(), port()]));
+        let peers = peers.collect();
+        let clients = Vec::new();
+        let mut nomad = Self { server, peers, clients, http, rpc, options, token: None, tls, ground };
         nomad.wait_for_leader();
         if nomad.options.acl {
             let token = uuid();
@@ -172,6 +187,15 @@ impl Nomad {
     pub fn signal_server(&self, signal: &str) {
         self.server.signal(signal);
     }
+    /// Kills the servers beside the first one, which then has no leader.
+    pub fn kill_peers(&mut self) {
+        self.peers.iter_mut().for_each(Agent::kill);
+    }
+    /// Starts them again on what they have on disk, and waits until one of all leads.
+    pub fn start_peers(&mut self) {
+        self.peers.iter_mut().for_each(Agent::start_again);
+        self.wait_for_leader();
+    }
     /// Kills a client; its tasks go on.
     pub fn kill_client(&mut self, name: &str) {
         let number = self.number(name);
@@ -210,7 +234,7 @@ impl Nomad {
             metadata::serve(at, instance);
             environment = vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), format!("http://{at}"))];
         }
-        let configuration = client_configuration(&directory, self.rpc, number, client, self.options.acl);
+        let configuration = client_configuration(&directory, self.rpc, client, self.options.acl);
         agent(&directory, &configuration, environment)
     }
 
@@ -252,10 +276,17 @@ fn agent(directory: &Path, configuration: &str, environment: Vec<(String, String
     Agent::start(program("nomad"), arguments, environment, directory)
 }
 
-fn common(name: &str, directory: &Path, http: SocketAddr, rpc: SocketAddr, acl: bool) -> String {
+fn common(
+    name: &str,
+    directory: &Path,
+    [http, rpc, serf]: [SocketAddr; 3],
+    acl: bool,
+    consul: Option<&ConsulAgent>,
+) -> String {
     let address = address();
-    let (data, serf) = (directory.join("data").display().to_string(), port().port());
-    let (http, rpc) = (http.port(), rpc.port());
+    let data = directory.join("data").display().to_string();
+    let [http, rpc, serf] = [http, rpc, serf].map(|at| at.port());
+    let consul = consul.map(consul_agent).unwrap_or_default();
     format!(
         r#"
 name = "{name}"
@@ -281,29 +312,55 @@ consul {{
   auto_advertise = false
   client_auto_join = false
   server_auto_join = false
-}}
+{consul}}}
+"#
+    )
+}
+
+/// The lines of Nomad's `consul` block that say which agent is its own.
+fn consul_agent(agent: &ConsulAgent) -> String {
+    let address = agent.address;
+    let Some(token) = &agent.token else { return format!("  address = \"{address}\"\n") };
+    format!(
+        r#"  address = "{address}"
+  token = "{token}"
+  service_identity {{
+    aud = ["consul.io"]
+    ttl = "1h"
+  }}
+  task_identity {{
+    aud = ["consul.io"]
+    ttl = "1h"
+  }}
 "#
     )
 }
 
 fn server_configuration(
+    name: &str,
     directory: &Path,
-    http: SocketAddr,
-    rpc: SocketAddr,
+    ports: [SocketAddr; 3],
+    join: SocketAddr,
     options: &NomadOptions,
     tls: Option<&NomadTls>,
 ) -> String {
-    let mut text = common("server", directory, http, rpc, options.acl);
-    let expect = if options.leaderless { 2 } else { 1 };
+    let mut text = common(name, directory, ports, options.acl, options.consul.as_ref());
+    let expect = if options.leaderless { 2 } else { 1 + options.peers };
+    // The first one has nobody to join, and waits for the others.
+    let join = if ports[2] == join { String::new() } else { format!("\"{join}\"") };
     write!(
         text,
-        r"
+        r#"
 server {{
   enabled = true
   bootstrap_expect = {expect}
   raft_multiplier = 1
+  server_join {{
+    retry_join = [{join}]
+    retry_interval = "1s"
+  }}
 }}
-"
+"#
     )
     .expect("text");
     if let Some(NomadTls { ca, .. }) = tls {
@@ -325,18 +382,16 @@ tls {{
     text
 }
 
-fn client_configuration(
-    directory: &Path,
-    server: SocketAddr,
-    number: usize,
-    client: &NomadClient,
-    acl: bool,
-) -> String {
-    let mut text = common(&client.name, directory, port(), port(), acl);
+fn client_configuration(directory: &Path, server: SocketAddr, client: &NomadClient, acl: bool) -> String {
+    static PARTS: AtomicU16 = AtomicU16::new(0);
+    let consul = client.consul.as_ref();
+    let mut text = common(&client.name, directory, [port(), port(), port()], acl, consul);
+    let consul = if consul.is_some() { "" } else { "consul," };
     let class = client.class.as_deref().unwrap_or_default();
     let pool = client.pool.as_deref().unwrap_or("default");
     // All clients are on one address: each has its own part of the ports that tasks are given.
-    let first = 20_000 + 500 * number;
+    // Below those that the kernel hands to callers.
+    let first = 20_000 + 500 * (PARTS.fetch_add(1, Ordering::Relaxed) % 25);
     let last = first + 499;
     write!(
         text,
@@ -353,7 +408,7 @@ client {{
   max_dynamic_port = {last}
   options {{
     "driver.allowlist" = "raw_exec"
-    "fingerprint.denylist" = "consul,vault,env_gce,env_azure,env_digitalocean,bridge,cni"
+    "fingerprint.denylist" = "{consul}vault,env_gce,env_azure,env_digitalocean,bridge,cni"
   }}
 }}
 plugin "raw_exec" {{
