@@ -1,5 +1,5 @@
-//! The autoscaler as a Nomad job, as real Nomad reads it. That the policies beside it are enough is seen in
-//! `leaders.rs` and `nodes.rs`, whose processes have no other rights.
+//! The autoscaler as a Nomad job, as real Nomad reads it. `job_update.rs` runs it. That the policies beside it are
+//! enough is seen there, and in `leaders.rs` and `nodes.rs`, whose processes have no other rights.
 
 use muster_test_servers::{Nomad, NomadOptions};
 use serde_json::{Value, json};

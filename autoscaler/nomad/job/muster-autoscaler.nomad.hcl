@@ -63,6 +63,12 @@ variable "region" {
   default     = "eu-west-1"
 }
 
+variable "consul_address" {
+  description = "Address of the node's own Consul agent."
+  type        = string
+  default     = "http://127.0.0.1:8500"
+}
+
 variable "role_arn" {
   description = "The AWS role that the job's identity assumes (AssumeRoleWithWebIdentity). Empty: the node's own."
   type        = string
@@ -209,7 +215,7 @@ job "muster-autoscaler" {
           # The task's own Nomad API: its identity is its token, and no address or certificate is configured.
           "--nomad-address", "unix://${NOMAD_SECRETS_DIR}/api.sock",
           "--nomad-token-file", "${NOMAD_SECRETS_DIR}/nomad_token",
-          "--consul-address", "http://127.0.0.1:8500",
+          "--consul-address", var.consul_address,
           "--consul-token-file", "${NOMAD_SECRETS_DIR}/consul_token",
           ],
           var.queue_url == "" ? [] : ["--queue-url", var.queue_url],
