@@ -237,7 +237,7 @@ fn config(policy: &Policy, setting: &Setting) -> Config {
 }
 
 /// The rules that a policy is scored by. A target of nothing is taken as a hundredth.
-pub(crate) fn rules(policy: &Policy, setting: &Setting) -> Rules {
+fn rules(policy: &Policy, setting: &Setting) -> Rules {
     Rules {
         min: policy.capacity.min.max(1),
         max: policy.capacity.max.max(policy.capacity.min).max(1),

@@ -7,12 +7,10 @@
 
 mod contract;
 
-use crate::bench::rules;
 use crate::number::{index, length, real, small, whole, wide};
 use crate::suite::service::Queue;
 use crate::suite::tally::{Rules, Tally};
-use crate::{Setting, Trace};
-use autoscaler_core::Policy;
+use crate::{Bench, Trace};
 pub(crate) use contract::{delayed, share_above, within_contract};
 use serde::Serialize;
 
@@ -45,40 +43,28 @@ pub struct Point {
     pub saturated_ratio: f64,
 }
 
-/// The least unit-hours with which demand stays at or below the target in every minute, as far as `max` allows it.
-///
-/// * `boot`: from request to serving, in seconds: billed, and serving nobody.
-///
-/// O(minutes x max), one row of memory.
-pub fn optimum(trace: &Trace, policy: &Policy, boot: u32) -> f64 {
-    hard(&rules_of(policy, boot), &trace.demand)
-}
-
-/// The same, and what is in service when. One row of memory a minute.
-pub fn schedule(trace: &Trace, policy: &Policy, boot: u32) -> Schedule {
-    let rules = rules_of(policy, boot);
+/// What [`Bench::oracle_unit_hours`] is the cost of: the cheapest schedule with which demand, noise included, stays at
+/// or below the target in every minute, as far as `max` allows it. O(minutes x max), one row of memory a minute.
+pub fn schedule(bench: &Bench<'_>) -> Schedule {
+    let rules = &bench.rules;
     let keep = |row: &mut Row<'_>, _: usize, minute: &[f64]| row.forbid_below(rules.need(peak(minute)));
-    let (cost, units) = Program::new(&rules).schedule(&trace.demand, keep);
+    let (cost, units) = Program::new(rules).schedule(&bench.demand, keep);
     Schedule { unit_hours: real(cost) / HOUR, units }
 }
 
 /// The soft oracle's front: the optimum when a unit that is missing for a minute costs so many unit-minutes, for
 /// each of some penalties.
-pub fn front(trace: &Trace, policy: &Policy, boot: u32, penalties: &[f64]) -> Vec<Point> {
-    let rules = rules_of(policy, boot);
-    let least = hard(&rules, &trace.demand);
+pub fn front(bench: &Bench<'_>, penalties: &[f64]) -> Vec<Point> {
+    let (rules, demand) = (&bench.rules, &bench.demand);
+    let least = bench.oracle_unit_hours();
     let soft = |penalty: &f64| {
         let price = whole(penalty.clamp(0.0, 1e6) * length(MINUTE));
         let charge =
             |row: &mut Row<'_>, _: usize, minute: &[f64]| row.charge_missing(rules.need(peak(minute)), price);
-        let (_, units) = Program::new(&rules).schedule(&trace.demand, charge);
-        point(&rules, &trace.demand, &units, *penalty, least)
+        let (_, units) = Program::new(rules).schedule(demand, charge);
+        point(rules, demand, &units, *penalty, least)
     };
     penalties.iter().map(soft).collect()
-}
-
-fn rules_of(policy: &Policy, boot: u32) -> Rules {
-    rules(policy, &Setting { boot, ..Setting::default() })
 }
 
 /// What a schedule comes to.
@@ -121,7 +107,8 @@ fn peak(minute: &[f64]) -> f64 {
     minute.iter().copied().fold(0.0, f64::max)
 }
 
-/// The hard oracle's unit-hours.
+/// The hard oracle's unit-hours: the least with which demand stays at or below the target in every minute, as far as `max`
+/// allows it. O(minutes x max), one row of memory.
 pub(crate) fn hard(rules: &Rules, demand: &[f64]) -> f64 {
     let mut program = Program::new(rules);
     for minute in demand.chunks(MINUTE) {

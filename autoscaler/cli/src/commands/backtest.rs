@@ -6,7 +6,7 @@ use crate::out::{self, Terminal};
 use crate::render;
 use autoscaler_lab::html::{self, Front};
 use autoscaler_lab::sweep::{Job, add_soft_cost, sweep};
-use autoscaler_lab::{Setting, Trace, oracle};
+use autoscaler_lab::{Bench, Setting, Trace, oracle};
 use std::path::PathBuf;
 
 /// What a unit that is missing for a minute costs, in unit-minutes, along the clairvoyant's front.
@@ -113,7 +113,7 @@ impl Args {
 
 /// The clairvoyant's front, for the charts.
 fn front(trace: &Trace, loaded: &Loaded, setting: &Setting) -> Front {
-    let points = oracle::front(trace, &loaded.chosen.policy, setting.boot, &PENALTIES);
+    let points = oracle::front(&Bench::new(trace, &loaded.chosen.policy, setting), &PENALTIES);
     Front {
         trace: trace.name.clone(),
         points: points.iter().map(|point| (point.cost_ratio, point.breach80_ratio)).collect(),

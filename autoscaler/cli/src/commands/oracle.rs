@@ -5,7 +5,7 @@ use crate::lab::{Format, Load, Loaded, Watch, Who, World, runners};
 use crate::out::{self, Terminal};
 use crate::render::{self, OfTrace, Split};
 use autoscaler_lab::regret::regret;
-use autoscaler_lab::{Runner, Setting, oracle};
+use autoscaler_lab::{Bench, Runner, Setting, oracle};
 
 /// Show the clairvoyant optimum for recorded load: its cost, its schedule, and what a policy's cost above it is lost to.
 ///
@@ -69,7 +69,7 @@ fn of_trace(
 ) -> OfTrace {
     let trace = &loaded.traces[index];
     let policy = &loaded.chosen.policy;
-    let optimum = oracle::schedule(trace, policy, setting.boot);
+    let optimum = oracle::schedule(&Bench::new(trace, policy, setting));
     // The schedule alone is quick; whoever only wants that need not wait for the rest.
     let wanted = runners.iter().filter(|_| format != Format::Csv && !watch.interrupted());
     let splits = wanted.map(|runner| Split {

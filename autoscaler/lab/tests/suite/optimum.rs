@@ -2,6 +2,7 @@
 
 use crate::traces;
 use autoscaler_core::Policy;
+use autoscaler_lab::regret::regret;
 use autoscaler_lab::{Bench, Runner, Setting, Trace, compare, oracle};
 use fleet::Utilization;
 use proptest::prelude::*;
@@ -49,8 +50,10 @@ proptest! {
         let minutes = trace.demand.len().div_ceil(6);
         let all = every_schedule(minutes, min, min + more);
         let best = least(all.iter().filter(|s| holds(s, &trace, &policy)).map(|s| bill(s, &trace, boot)));
-        prop_assert!((oracle::optimum(&trace, &policy, boot) - best).abs() < 1e-9);
-        let schedule = oracle::schedule(&trace, &policy, boot);
+        let setting = Setting { boot, ..Setting::default() };
+        let bench = Bench::new(&trace, &policy, &setting);
+        prop_assert!((bench.oracle_unit_hours() - best).abs() < 1e-9);
+        let schedule = oracle::schedule(&bench);
         prop_assert!(holds(&schedule.units, &trace, &policy));
         prop_assert!((bill(&schedule.units, &trace, boot) - best).abs() < 1e-9);
         prop_assert!((schedule.unit_hours - best).abs() < 1e-9);
@@ -70,7 +73,8 @@ proptest! {
         let loss = |schedule: &[u32]| bill(schedule, &trace, boot) + price * missing(schedule) / 60.0;
         let all = every_schedule(minutes, 1, 3);
         let best = least(all.iter().map(|s| loss(s)));
-        let found = &oracle::front(&trace, &policy, boot, &[price])[0];
+        let setting = Setting { boot, ..Setting::default() };
+        let found = &oracle::front(&Bench::new(&trace, &policy, &setting), &[price])[0];
         // Of all that lose as little, one costs what was found.
         let same = all.iter().filter(|s| loss(s) < best + 1e-9);
         let costs: Vec<f64> = same.map(|s| bill(s, &trace, boot)).collect();
@@ -81,23 +85,41 @@ proptest! {
 #[test]
 fn the_front_goes_from_least_capacity_to_the_hard_oracle() {
     let (trace, policy) = (traces::wild(3, 8640), Policy::default());
-    let front = oracle::front(&trace, &policy, 120, &[0.0, 0.5, 1.0, 2.0, 5.0, 20.0, 1e6]);
+    let setting = Setting::default();
+    let bench = Bench::new(&trace, &policy, &setting);
+    let front = oracle::front(&bench, &[0.0, 0.5, 1.0, 2.0, 5.0, 20.0, 1e6]);
     assert!(front.is_sorted_by(|a, b| a.cost_unit_hours <= b.cost_unit_hours), "{front:?}");
     assert!(front.is_sorted_by(|a, b| a.breach80_ratio >= b.breach80_ratio), "{front:?}");
     assert_eq!(front[0].cost_unit_hours, 24.0, "one unit for a day");
-    let hard = oracle::optimum(&trace, &policy, 120);
-    assert!((front[6].cost_unit_hours - hard).abs() < 1e-9);
+    assert!((front[6].cost_unit_hours - bench.oracle_unit_hours()).abs() < 1e-9);
     assert_eq!((front[6].cost_ratio, front[6].breach80_ratio), (1.0, 0.0));
 }
 
 #[test]
 fn a_unit_is_kept_through_a_lull_that_is_shorter_than_its_boot() {
-    let policy = Policy::default();
+    let (policy, setting) = (Policy::default(), Setting { boot: 180, ..Setting::default() });
     let lull = |minutes: u32| {
         let trace = traces::stairs(&[(0, 1.5), (600, 0.75), (600 + minutes * 60, 1.5)], 3600);
-        oracle::schedule(&trace, &policy, 180).units[11]
+        oracle::schedule(&Bench::new(&trace, &policy, &setting)).units[11]
     };
     assert_eq!((lull(2), lull(4)), (2, 1));
+}
+
+#[test]
+fn the_schedule_and_the_front_are_of_the_demand_that_policies_meet() {
+    let (trace, policy) = (traces::sample("taxi"), Policy::default());
+    let setting = Setting { noise: 0.1, seed: 3, ..Setting::default() };
+    let bench = Bench::new(&trace, &policy, &setting);
+    let schedule = oracle::schedule(&bench);
+    let regret = regret(&trace, None, Runner::Muster, &policy, &setting);
+    assert!((schedule.unit_hours - regret.oracle_unit_hours).abs() < 1e-9, "{regret:?}");
+    let dear = &oracle::front(&bench, &[1e6])[0];
+    assert!((dear.cost_unit_hours - regret.oracle_unit_hours).abs() < 1e-9, "{dear:?}");
+    let calm = Setting::default();
+    assert!(
+        schedule.unit_hours > Bench::new(&trace, &policy, &calm).oracle_unit_hours(),
+        "noise is to cost something"
+    );
 }
 
 #[test]
