@@ -172,12 +172,12 @@ impl<'a> Bench<'a> {
     }
 
     /// The clauses of the contract that a run did not keep. Asks for what is dear to know only where it decides.
-    fn broken(&self, scores: &Scores, above_ratio: f64, at_most: f64) -> Vec<Clause> {
+    fn broken(&self, scores: &Scores, at_most: f64) -> Vec<Clause> {
         let saturated = scores.saturated_ratio;
         let flips = scores.flips_per_day;
         [
             (Clause::MeanUtilization, scores.mean_utilization > self.mean_allowed()),
-            (Clause::Breach, above_ratio > at_most),
+            (Clause::Breach, scores.above_ratio > at_most),
             (Clause::Saturated, saturated > SATURATED && saturated > self.saturation_allowed()),
             (Clause::Flips, flips > FLIPS && flips > self.flips_allowed()),
         ]
@@ -210,7 +210,7 @@ impl<'a> Bench<'a> {
         let at_most = policy.objective.at_most;
         scores.oracle_unit_hours = self.oracle_unit_hours();
         scores.cost_ratio = scores.cost_unit_hours / scores.oracle_unit_hours;
-        scores.contract_broken = self.broken(&scores, tally.above_ratio(), at_most);
+        scores.contract_broken = self.broken(&scores, at_most);
         scores.contract_kept = scores.contract_broken.is_empty();
         let seconds = |trace: &Trace| wide(trace.demand.len()) * u64::from(Trace::STEP);
         let scored = seconds(self.trace);

@@ -84,6 +84,7 @@ pub fn front(bench: &Bench<'_>, runner: Runner) -> Vec<Point> {
             cost_unit_hours: scores.cost_unit_hours,
             cost_ratio: scores.cost_unit_hours / least,
             breach80_ratio: scores.breach80_ratio,
+            above_ratio: scores.above_ratio,
             saturated_ratio: scores.saturated_ratio,
         }
     };

@@ -39,6 +39,8 @@ pub struct Point {
     pub cost_ratio: f64,
     /// Share of time with demand above 0.8 of the capacity in service.
     pub breach80_ratio: f64,
+    /// Share of time with demand above the level of the objective.
+    pub above_ratio: f64,
     /// Share of time with demand above the capacity in service.
     pub saturated_ratio: f64,
 }
@@ -76,6 +78,7 @@ fn point(rules: &Rules, demand: &[f64], units: &[u32], setting: f64, least: f64)
         cost_unit_hours: scores.cost_unit_hours,
         cost_ratio: scores.cost_unit_hours / least,
         breach80_ratio: scores.breach80_ratio,
+        above_ratio: scores.above_ratio,
         saturated_ratio: scores.saturated_ratio,
     }
 }

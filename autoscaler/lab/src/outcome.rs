@@ -63,6 +63,9 @@ pub struct Scores {
     pub soft_cost_ratio: Option<f64>,
     /// Share of time with demand above 0.8 of the capacity in service.
     pub breach80_ratio: f64,
+    /// Share of time with demand above the policy's own level (`objective.above`) of the capacity in service: the breach
+    /// that the contract is about.
+    pub above_ratio: f64,
     /// Share of time with demand above the capacity in service.
     pub saturated_ratio: f64,
     /// Share of the work that was dropped.

@@ -56,8 +56,10 @@ pub struct Score {
     pub cost_unit_hours: f64,
     /// Share of the time with demand above 0.8 of the capacity in service.
     pub breach80_ratio: f64,
+    /// The same above the level of the policy's own objective: what the search goes by.
+    pub above_ratio: f64,
     /// The same on the recording that has the most of it.
-    pub worst_breach80_ratio: f64,
+    pub worst_above_ratio: f64,
     /// Share of the time with demand above the capacity in service.
     pub saturated_ratio: f64,
     /// Scale-ins followed by a scale-out within boot + 5 min.
@@ -89,6 +91,8 @@ pub struct Candidate {
 /// What a search came to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Tuned {
+    /// The level of the objective, which the promise and breach are about, 0..=1.
+    pub objective_above: f64,
     /// The policy in force.
     pub base: Candidate,
     /// What nothing beats in both cost and breach on the part that was searched on, the cheapest first.
@@ -273,7 +277,7 @@ impl Tried<'_> {
         let spare = TO_SPARE * self.search.policy.objective.at_most;
         // The setting in force was tried first, and needs nothing to spare: nobody has chosen it on this part.
         let safe = |(index, candidate): &(usize, &Candidate)| {
-            candidate.first.kept() && (*index == 0 || candidate.first.worst_breach80_ratio <= spare)
+            candidate.first.kept() && (*index == 0 || candidate.first.worst_above_ratio <= spare)
         };
         let cost = |candidate: &Candidate| candidate.first.cost_unit_hours;
         // Of equals the one that was found first, which is nearer to what is in force.
@@ -299,7 +303,8 @@ impl Tried<'_> {
         let base = find(base).unwrap_or(&judged[0]).clone();
         let chosen = find(chosen).unwrap_or(&base).clone();
         judged.truncate(length);
-        Tuned { verdict: verdict(&base, chosen), base, front: judged, knee, tried }
+        let objective_above = self.search.policy.objective.above.get();
+        Tuned { objective_above, verdict: verdict(&base, chosen), base, front: judged, knee, tried }
     }
 
     /// Runs candidates on the rest. This is not left out when the search is stopped: there is little of it, and
@@ -370,7 +375,8 @@ fn together(outcomes: &[&Outcome], policy: &Policy) -> Score {
         let scores = &outcome.scores;
         score.cost_unit_hours += scores.cost_unit_hours;
         score.breach80_ratio += share * scores.breach80_ratio;
-        score.worst_breach80_ratio = score.worst_breach80_ratio.max(scores.breach80_ratio);
+        score.above_ratio += share * scores.above_ratio;
+        score.worst_above_ratio = score.worst_above_ratio.max(scores.above_ratio);
         score.saturated_ratio += share * scores.saturated_ratio;
         score.flips_per_day += share * scores.flips_per_day;
         score.mean_utilization += share * scores.mean_utilization;

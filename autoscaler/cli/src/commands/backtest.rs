@@ -116,6 +116,6 @@ fn front(trace: &Trace, loaded: &Loaded, setting: &Setting) -> Front {
     let points = oracle::front(&Bench::new(trace, &loaded.chosen.policy, setting), &PENALTIES);
     Front {
         trace: trace.name.clone(),
-        points: points.iter().map(|point| (point.cost_ratio, point.breach80_ratio)).collect(),
+        points: points.iter().map(|point| (point.cost_ratio, point.above_ratio)).collect(),
     }
 }

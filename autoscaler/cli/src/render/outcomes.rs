@@ -184,7 +184,7 @@ pub(super) fn days(seconds: u64) -> f64 {
 }
 
 /// The columns of the CSV: dotted paths into the JSON, in order.
-const COLUMNS: [&str; 41] = [
+const COLUMNS: [&str; 42] = [
     "trace",
     "runner",
     "seconds.simulated",
@@ -194,6 +194,7 @@ const COLUMNS: [&str; 41] = [
     "cost_ratio",
     "soft_cost_ratio",
     "breach80_ratio",
+    "above_ratio",
     "saturated_ratio",
     "unserved_ratio",
     "queue_over_1s_ratio",
@@ -280,6 +281,7 @@ mod tests {
                 oracle_unit_hours: 100.0,
                 cost_ratio: cost / 100.0,
                 breach80_ratio: breach,
+                above_ratio: breach,
                 mean_utilization: 0.7,
                 contract_kept: broken.is_empty(),
                 contract_broken: broken,

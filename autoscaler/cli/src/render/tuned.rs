@@ -4,6 +4,7 @@ use super::Table;
 use super::outcomes::{clause, percent};
 use crate::out::Paint;
 use autoscaler_lab::tune::{Candidate, Knobs, Score, Stay, Take, Tuned, Verdict, WORTH};
+use fleet::Utilization;
 
 /// Rows of the front that are shown are at least this part of its span apart.
 const APART: f64 = 10.0;
@@ -14,12 +15,14 @@ pub fn tuned(tuned: &Tuned, paint: Paint) -> String {
         Verdict::Take { candidate, .. } | Verdict::Stay { candidate: Some(candidate), .. } => Some(candidate),
         Verdict::Stay { candidate: None, .. } => None,
     };
+    let level = Utilization::new(tuned.objective_above);
+    let (over, over_rest) = (format!("over {level}"), format!("over {level}, rest"));
     let head = [
         "setting",
         "cost",
-        "over 80%",
+        &over,
         "cost, rest",
-        "over 80%, rest",
+        &over_rest,
         "flips/day, rest",
         "contract, rest",
         "other than in force",
@@ -80,7 +83,7 @@ fn shown(tuned: &Tuned) -> Vec<usize> {
 fn row(name: &str, candidate: &Candidate, force: Knobs, paint: Paint) -> Vec<(String, String)> {
     let Candidate { knobs, first, rest } = candidate;
     let plain = |text: String| (text.clone(), text);
-    let of = |score: &Score| [format!("{:.1}", score.cost_unit_hours), percent(score.breach80_ratio)];
+    let of = |score: &Score| [format!("{:.1}", score.cost_unit_hours), percent(score.above_ratio)];
     let other: Vec<String> = knobs.beyond(&force).iter().map(ToString::to_string).collect();
     let mut cells = vec![(name.to_owned(), paint.name(name))];
     cells.extend(of(first).map(plain));
@@ -165,28 +168,35 @@ pub fn reasons(tuned: &Tuned) -> String {
 fn compared(tuned: &Tuned, candidate: &Candidate) -> String {
     let of = |candidate: &Candidate| {
         let rest = candidate.rest.clone().unwrap_or_default();
-        (rest.cost_unit_hours, percent(rest.breach80_ratio))
+        (rest.cost_unit_hours, percent(rest.above_ratio))
     };
     let ((cost, breach), (cost_now, breach_now)) = (of(candidate), of(&tuned.base));
-    format!("{cost_now:.1} -> {cost:.1} unit-hours, {breach_now} -> {breach} of the time above 80 %")
+    let level = 100.0 * tuned.objective_above;
+    format!("{cost_now:.1} -> {cost:.1} unit-hours, {breach_now} -> {breach} of the time above {level:.0} %")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use autoscaler_core::Policy;
-    use fleet::Utilization;
 
     fn candidate(target: f64, cost: f64, breach: f64) -> Candidate {
         let policy = Policy { target: Utilization::new(target), ..Policy::default() };
-        let score = Score { cost_unit_hours: cost, breach80_ratio: breach, ..Score::default() };
+        let score = Score { cost_unit_hours: cost, above_ratio: breach, ..Score::default() };
         Candidate { knobs: Knobs::of(&policy), first: score.clone(), rest: Some(score) }
     }
 
     fn with(verdict: Verdict) -> Tuned {
         let front =
             vec![candidate(0.78, 90.0, 0.03), candidate(0.76, 95.0, 0.005), candidate(0.7, 120.0, 0.0)];
-        Tuned { base: candidate(0.75, 100.0, 0.004), front, knee: 1, tried: 40, verdict }
+        Tuned {
+            objective_above: 0.8,
+            base: candidate(0.75, 100.0, 0.004),
+            front,
+            knee: 1,
+            tried: 40,
+            verdict,
+        }
     }
 
     #[test]

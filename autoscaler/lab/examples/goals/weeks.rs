@@ -48,9 +48,9 @@ fn case(trace: &Trace, at_most: f64, noise: f64) -> Value {
         "cost_ratio": run.scores.cost_ratio,
         "breach80_ratio": run.scores.breach80_ratio,
         "weeks": weeks.len(),
-        "kept": weeks.iter().filter(|week| week.breach80_ratio <= at_most).count(),
+        "kept": weeks.iter().filter(|week| week.above_ratio <= at_most).count(),
         "kept_or_floor": weeks.iter().filter(|week| week.kept(at_most)).count(),
-        "worst": most(&|week| week.breach80_ratio),
+        "worst": most(&|week| week.above_ratio),
         "worst_floor": most(&|week| week.floor),
     })
 }

@@ -47,14 +47,14 @@ impl Plane {
 pub(super) fn figure(outcomes: &[&Outcome], front: Option<&Front>, id: &str) -> String {
     let Some(first) = outcomes.first() else { return String::new() };
     let points: Vec<(f64, f64)> =
-        outcomes.iter().map(|o| (o.scores.cost_ratio, o.scores.breach80_ratio)).collect();
+        outcomes.iter().map(|o| (o.scores.cost_ratio, o.scores.above_ratio)).collect();
     let plane = Plane::over(&points, first.config.objective_at_most);
     let mut svg = format!(
         r#"<figure class="scatter"><figcaption><h3>Cost against breach</h3><p>Further left is cheaper, further down breaches less. A filled mark kept the contract, a hollow one did not.</p></figcaption><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="{id}-title {id}-desc"><title id="{id}-title">Cost against breach on {}</title><desc id="{id}-desc">{}</desc>"#,
         Escaped(last_part(&first.trace)),
         Escaped(&in_words(outcomes, front)),
     );
-    axes(&mut svg, &plane);
+    axes(&mut svg, &plane, first.config.objective_above);
     promise(&mut svg, &plane, first.config.objective_at_most);
     let along = front.map_or_else(Vec::new, |front| clairvoyant(&mut svg, &plane, front, id));
     let mut labels = Labels::default();
@@ -73,15 +73,22 @@ pub(super) fn figure(outcomes: &[&Outcome], front: Option<&Front>, id: &str) -> 
 fn in_words(outcomes: &[&Outcome], front: Option<&Front>) -> String {
     let one = |o: &&Outcome| {
         let kept = if o.scores.contract_kept { "contract kept" } else { "contract broken" };
-        let (cost, breach) = (plain(o.scores.cost_ratio), percent(o.scores.breach80_ratio));
-        format!("{}: cost {cost}, above 80 % {breach}, {kept}. ", word(&o.runner))
+        let (cost, breach) = (plain(o.scores.cost_ratio), percent(o.scores.above_ratio));
+        let level = level(o.config.objective_above);
+        format!("{}: cost {cost}, above {level} {breach}, {kept}. ", word(&o.runner))
     };
     let front =
         front.map_or("", |_| "The line is the least cost that anybody could have had who knew the future.");
     outcomes.iter().map(one).collect::<Vec<_>>().concat() + front
 }
 
-fn axes(svg: &mut String, plane: &Plane) {
+/// The level of the objective, in words.
+fn level(above: f64) -> String {
+    format!("{} %", plain(above * 100.0))
+}
+
+/// * `above`: the level that breach is about.
+fn axes(svg: &mut String, plane: &Plane, above: f64) {
     let mut below = f64::INFINITY;
     for share in SHARES {
         let y = plane.y(share);
@@ -112,9 +119,10 @@ fn axes(svg: &mut String, plane: &Plane) {
     let middle = f64::midpoint(LEFT, RIGHT);
     let _ = write!(
         svg,
-        r#"<text class="axis mid" x="{middle}" y="{}">cost over the clairvoyant's</text><text class="axis mid" transform="translate(14 {}) rotate(-90)">time above 80 % (root scale)</text>"#,
+        r#"<text class="axis mid" x="{middle}" y="{}">cost over the clairvoyant's</text><text class="axis mid" transform="translate(14 {}) rotate(-90)">time above {} (root scale)</text>"#,
         BOTTOM + 38.0,
-        f64::midpoint(TOP, BOTTOM)
+        f64::midpoint(TOP, BOTTOM),
+        level(above)
     );
 }
 
@@ -180,11 +188,12 @@ fn mark(svg: &mut String, outcome: &Outcome, x: f64, y: f64, labels: &mut Labels
     let kept = if outcome.scores.contract_kept { "" } else { " hollow" };
     let own = if outcome.runner == Runner::Muster { " own" } else { "" };
     let name = word(&outcome.runner);
-    let (cost, breach) = (plain(outcome.scores.cost_ratio), percent(outcome.scores.breach80_ratio));
+    let (cost, breach) = (plain(outcome.scores.cost_ratio), percent(outcome.scores.above_ratio));
+    let level = level(outcome.config.objective_above);
     let (tx, ty, anchor) = labels.place(x, y, &name);
     let _ = write!(
         svg,
-        r#"<g class="runner{kept}{own}"><path d="{}"><title>{name}: cost {cost}, above 80 % {breach}</title></path><text class="{anchor}" x="{}" y="{}" dy=".32em">{name}</text></g>"#,
+        r#"<g class="runner{kept}{own}"><path d="{}"><title>{name}: cost {cost}, above {level} {breach}</title></path><text class="{anchor}" x="{}" y="{}" dy=".32em">{name}</text></g>"#,
         shape(outcome.runner, x, y),
         place(tx),
         place(ty)

@@ -127,11 +127,6 @@ impl Tally {
         (missing * 60.0 - 1e-6).ceil() / 60.0
     }
 
-    /// Share of time with demand above the level of the objective.
-    pub fn above_ratio(&self) -> f64 {
-        self.share(self.above)
-    }
-
     fn share(&self, count: u64) -> f64 {
         real(count) / real(self.steps.max(1))
     }
@@ -144,6 +139,7 @@ impl Tally {
         Scores {
             cost_unit_hours: self.unit_hours(),
             breach80_ratio: self.share(self.breach),
+            above_ratio: self.share(self.above),
             saturated_ratio: self.share(self.saturated),
             unserved_ratio: over(self.dropped, self.offered * seconds),
             queue_over_1s_ratio: self.share(self.waiting),

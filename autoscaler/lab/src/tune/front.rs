@@ -1,4 +1,4 @@
-//! Fronts: what nothing beats in both cost and breach.
+//! Fronts: what nothing beats in both cost and breach, which is time above the level of the objective.
 
 use super::Score;
 
@@ -11,7 +11,7 @@ pub fn dominates(a: (f64, f64), b: (f64, f64)) -> bool {
 pub fn front<T>(all: &[T], score: impl Fn(&T) -> &Score) -> Vec<usize> {
     let point = |index: usize| {
         let score = score(&all[index]);
-        (score.cost_unit_hours, score.breach80_ratio)
+        (score.cost_unit_hours, score.above_ratio)
     };
     let mut order: Vec<usize> = (0..all.len()).collect();
     order.sort_by(|a, b| {
@@ -38,7 +38,7 @@ pub fn knee(front: &[Score]) -> usize {
     let span = |from: f64, to: f64, at: f64| if to > from { (at - from) / (to - from) } else { 0.0 };
     let depth = |score: &Score| {
         let cost = span(first.cost_unit_hours, last.cost_unit_hours, score.cost_unit_hours);
-        let breach = span(last.breach80_ratio, first.breach80_ratio, score.breach80_ratio);
+        let breach = span(last.above_ratio, first.above_ratio, score.above_ratio);
         1.0 - cost - breach
     };
     let mut best = (0, 0.0);

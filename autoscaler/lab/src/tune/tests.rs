@@ -5,7 +5,10 @@ use fleet::Utilization;
 use std::time::Duration;
 
 fn score(cost: f64, breach: f64) -> Score {
-    Score { cost_unit_hours: cost, breach80_ratio: breach, worst_breach80_ratio: breach, ..Score::default() }
+    // At a level that is not 80 %, of which nothing is asked.
+    let breach80_ratio = (3.0 * breach).min(1.0);
+    let (above_ratio, worst_above_ratio) = (breach, breach);
+    Score { cost_unit_hours: cost, breach80_ratio, above_ratio, worst_above_ratio, ..Score::default() }
 }
 
 fn candidate(target: f64, first: Score, rest: Score) -> Candidate {
@@ -181,7 +184,7 @@ fn whoever_just_kept_the_promise_where_it_was_chosen_is_not_chosen() {
         Some(85.0),
         "what is in force may stay"
     );
-    let uneven = with(Score { worst_breach80_ratio: 0.0095, ..score(70.0, 0.001) });
+    let uneven = with(Score { worst_above_ratio: 0.0095, ..score(70.0, 0.001) });
     assert_eq!(
         chosen(&[with(broken(50.0)), safe, uneven]),
         Some(90.0),
@@ -198,7 +201,8 @@ fn several_recordings_are_scored_by_what_is_in_force() {
         seconds: crate::outcome::Seconds { simulated: seconds, scored: seconds },
         scores: crate::Scores {
             cost_unit_hours: 10.0,
-            breach80_ratio: breach,
+            breach80_ratio: 3.0 * breach,
+            above_ratio: breach,
             mean_utilization: utilization,
             contract_broken: broken.to_vec(),
             ..crate::Scores::default()
@@ -216,8 +220,8 @@ fn several_recordings_are_scored_by_what_is_in_force() {
     let (long, short) = (outcome(300, 0.0, 0.7, &[Clause::Flips]), outcome(100, 0.02, 0.77, &[]));
     let score = together(&[&long, &short], &Policy::default());
     assert_eq!(
-        (score.cost_unit_hours, score.breach80_ratio, score.worst_breach80_ratio),
-        (20.0, 0.005, 0.02)
+        (score.cost_unit_hours, score.breach80_ratio, score.above_ratio, score.worst_above_ratio),
+        (20.0, 0.015, 0.005, 0.02)
     );
     // 77 % is within a candidate's own target of 78 %, and above the 75 % that are in force.
     assert_eq!(score.contract_broken, [Clause::MeanUtilization, Clause::Flips]);

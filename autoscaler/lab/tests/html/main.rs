@@ -174,7 +174,7 @@ fn odd_figures_and_missing_parts_are_no_reason_to_fail() {
     outcomes[0].course = None;
     outcomes[1].course = Some(Course::default());
     outcomes[1].scores.cost_ratio = f64::NAN;
-    outcomes[2].scores.breach80_ratio = f64::INFINITY;
+    outcomes[2].scores.above_ratio = f64::INFINITY;
     let course = outcomes[3].course.as_mut().expect("a course");
     course.demand[7] = f32::NAN;
     course.capacity.truncate(100);

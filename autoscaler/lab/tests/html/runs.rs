@@ -90,6 +90,7 @@ fn outcome(trace: &str, runner: Runner, k: usize, course: Course) -> Outcome {
         cost_ratio: 1.04 - 0.02 * k as f64 + if runner == Runner::StaticPeak { 0.9 } else { 0.0 },
         soft_cost_ratio: (k != 2).then_some(1.11),
         breach80_ratio: breach,
+        above_ratio: breach,
         saturated_ratio: share(1.0),
         unserved_ratio: 0.000_04,
         queue_over_1s_ratio: 0.002,
