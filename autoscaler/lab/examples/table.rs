@@ -30,18 +30,21 @@ fn main() {
         .collect();
     let mut outcomes: Vec<Option<Outcome>> = table.outcomes.drain(..).map(Some).collect();
     add_soft_cost(&jobs, &mut outcomes, threads, &go);
+    table.outcomes = outcomes.into_iter().flatten().collect();
     println!(
-        "| boot | trace | runner | cost | over soft | breach80 | saturated | util | flips/d | contract |"
+        "| boot | trace | runner | unit-hours | oracle's | cost | over soft | breach80 | saturated | util | flips/d | contract |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
-    for outcome in outcomes.iter().flatten() {
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    for outcome in &table.outcomes {
         let s = &outcome.scores;
         let broken: Vec<String> = s.contract_broken.iter().map(name).collect();
         println!(
-            "| {} | {} | {} | {:.3} | {} | {:.2} % | {:.2} % | {:.1} % | {:.1} | {} |",
+            "| {} | {} | {} | {:.1} | {:.1} | {:.3} | {} | {:.2} % | {:.2} % | {:.1} % | {:.1} | {} |",
             outcome.config.setting.boot,
             outcome.trace,
             name(&outcome.runner),
+            s.cost_unit_hours,
+            s.oracle_unit_hours,
             s.cost_ratio,
             s.soft_cost_ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.3}")),
             s.breach80_ratio * 100.0,
@@ -67,10 +70,29 @@ fn main() {
             mean.ratio
         );
     }
+    let (cases, worse) = worse_in_both(&table.outcomes);
+    println!("\n| worse than aws-tt in both cost and breach | of | where |\n|---|---|---|");
+    println!("| {} | {cases} | {} |", worse.len(), worse.join(", "));
     println!("\n| runner | days/s on one core |\n|---|---|");
     for speed in &table.speeds {
         println!("| {} | {:.0} |", name(&speed.runner), speed.days_per_second);
     }
+}
+
+/// Our runs that AWS target tracking beats in both cost and breach on the same trace and at the same boot.
+///
+/// * returns: how many runs there are, and which are beaten.
+fn worse_in_both(outcomes: &[Outcome]) -> (usize, Vec<String>) {
+    let of = |runner| outcomes.iter().filter(move |outcome| outcome.runner == runner);
+    let case = |outcome: &Outcome| (outcome.trace.clone(), outcome.config.setting.boot);
+    let beaten = |ours: &&Outcome| {
+        let theirs = of(Runner::AwsTt).find(|theirs| case(theirs) == case(ours)).expect("it runs, too");
+        let point = |outcome: &Outcome| (outcome.scores.cost_unit_hours, outcome.scores.breach80_ratio);
+        let ((cost, breach), (their_cost, their_breach)) = (point(ours), point(theirs));
+        cost > their_cost && breach > their_breach
+    };
+    let name = |ours: &Outcome| format!("{} at {} s", ours.trace, ours.config.setting.boot);
+    (of(Runner::Muster).count(), of(Runner::Muster).filter(beaten).map(name).collect())
 }
 
 /// What JSON calls it.

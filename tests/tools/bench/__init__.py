@@ -1,0 +1,1 @@
+"""What `tests/bench` is made of: rows that measure, what they share, and the page that they end up on."""
