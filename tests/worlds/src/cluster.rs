@@ -669,17 +669,13 @@ impl Cluster {
         }
     }
 
-    /// How many instances are on their way out, or stay after all, by the processes' own books.
-    pub fn leaving(&self) -> usize {
-        let now = |who| self.now(who);
-        let of = |who: usize| {
-            let engine = self.processes[who].engine.as_ref();
-            engine.map_or(0, |engine| {
-                let reports = engine.status(now(who)).fleets.into_iter().filter_map(|fleet| fleet.decided);
-                reports.map(|decided| decided.report.removals.len()).sum()
-            })
-        };
-        (0..self.processes.len()).map(of).max().unwrap_or(0)
+    /// How many instances are on their way out, by the leader's books: what others would do is not so.
+    pub fn leaving(&mut self) -> usize {
+        let Some(who) = self.leader() else { return 0 };
+        let now = self.now(who);
+        let Some(engine) = &self.processes[who].engine else { return 0 };
+        let reports = engine.status(now).fleets.into_iter().filter_map(|fleet| fleet.decided);
+        reports.map(|decided| decided.report.removals.len() + decided.report.replacements.len()).sum()
     }
 
     /// Whether somebody says that the work on a victim would have no place elsewhere.

@@ -373,7 +373,7 @@ fn came_right(cluster: &mut Cluster, complaints: &mut Vec<String>) {
         if truth.billed + 1e-6 < f64::from(truth.target) {
             complaints.push(format!("PEACE: less than is asked for: {truth:?}"));
         }
-        if truth.billed >= f64::from(truth.target) + 2.0 && !cluster.lacks_room() {
+        if truth.billed >= f64::from(truth.target) + 1.0 && !cluster.lacks_room() {
             complaints.push(format!("PEACE: more than is asked for: {truth:?}"));
         }
         if truth.utilization >= 0.9 && truth.target < capacity.max {
