@@ -29,9 +29,8 @@ pub struct Truth {
     pub forgotten_until: Option<Timestamp>,
     /// When writes to each fleet were sent, within the last minute.
     writes: BTreeMap<String, VecDeque<Timestamp>>,
-    /// When each fleet's target was last raised by us while an instance was announced to go, and from what: the
-    /// least, where one raise follows another.
-    raised: BTreeMap<String, (Timestamp, u32)>,
+    /// When each fleet's target was raised by us while an instance was announced to go, and by how much.
+    raised: BTreeMap<String, Vec<(Timestamp, u32)>>,
     /// When each fleet's target was last lowered by us.
     lowered: BTreeMap<String, Timestamp>,
     /// Whose eyes and hands it is about: which of several processes.
@@ -87,16 +86,14 @@ impl Truth {
                 let now = world.truth(&fleet.id).map_or(0, |truth| truth.target);
                 let announced = |member: &InstanceTruth| world.notices(&member.id).is_some();
                 if change.target > now && world.instance_truths(&fleet.id).iter().any(announced) {
-                    let latest = (world.now(), now);
-                    let raised = self.raised.entry(fleet.id.as_str().to_owned()).or_insert(latest);
-                    let goes_on = latest.0.since(raised.0) < RAISED_FOR;
-                    *raised = if goes_on { (latest.0, now.min(raised.1)) } else { latest };
+                    let raised = self.raised.entry(fleet.id.as_str().to_owned()).or_default();
+                    raised.push((world.now(), change.target - now));
                 }
                 if change.target < now {
                     self.lowered.insert(fleet.id.as_str().to_owned(), world.now());
                     // What lies beyond the bounds comes down whatever is known, and what was raised for a while.
                     let bounded = now <= self.bounds.map_or(max, |(_, max)| max);
-                    let follows = self.takes_a_raise_back(world, fleet, change.target)
+                    let follows = self.takes_a_raise_back(world, fleet, now - change.target)
                         || follows_the_dead(world, fleet, now - change.target);
                     if bounded && !follows {
                         self.judge_data(world, fleet);
@@ -139,10 +136,11 @@ impl Truth {
         }
     }
 
-    /// Whether a target is what it was before it was raised lately for instances that were announced to go.
-    fn takes_a_raise_back(&self, world: &World, fleet: &FleetRef, target: u32) -> bool {
-        let raised = self.raised.get(fleet.id.as_str());
-        raised.is_some_and(|(at, from)| *from <= target && world.now().since(*at) < RAISED_FOR)
+    /// Whether a target comes down by no more than it was raised by lately, for instances that were announced to go.
+    fn takes_a_raise_back(&self, world: &World, fleet: &FleetRef, units: u32) -> bool {
+        let raised = self.raised.get(fleet.id.as_str()).into_iter().flatten();
+        let lately = raised.filter(|(at, _)| world.now().since(*at) < RAISED_FOR);
+        lately.map(|(_, units)| units).sum::<u32>() >= units
     }
 
     /// OWN and ONCE: the victims are the fleet's, and the fleet will not buy others in their place.
