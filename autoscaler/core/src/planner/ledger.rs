@@ -223,12 +223,22 @@ pub(super) fn carry_on(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&
             keep(draft, &member.id);
         } else {
             *spare -= takes;
-            if told || drain::has_left(draft, &member.id, removal, Some(member.phase)) {
+            if drain::has_left(draft, &member.id, removal, Some(member.phase)) {
                 victims.push(member);
+            } else if told {
+                // It was not heard, and work has come meanwhile: that is to leave first.
+                empty_again(draft, &member.id);
             }
         }
     }
     terminate(draft, ground, &victims);
+}
+
+fn empty_again(draft: &mut Draft<'_>, id: &InstanceId) {
+    let now = draft.now;
+    if let Some(removal) = draft.memory.removals.get_mut(id) {
+        (removal.step, removal.since, removal.drain_until) = (RemovalStep::Lowered, now, None);
+    }
 }
 
 /// Keeps a victim: it takes work again.
