@@ -1,0 +1,93 @@
+"""Rows about notices, drains, leaders and faults."""
+
+import json
+import re
+import subprocess
+
+from .harness import ROOT, build, figure, row, run, say
+
+
+def figures_of(what):
+    return json.loads(run([build("-p", "muster-worlds", "--examples") / "examples/figures", what]))
+
+
+@row
+def worlds():
+    """Two hours each of two autoscalers, Consul, Nomad and EC2 in virtual time, with all faults by chance: 2,000 seeds."""
+    seeds, goal = 2000, 10_000
+    # Ends with 1 where a world fails: that is a figure, too.
+    program = build("-p", "muster-worlds") / "muster-worlds"
+    done = subprocess.run([program, "--seeds", f"0..{seeds}", "--no-shrink"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    last = done.stdout.strip().splitlines()[-1]
+    say(f"  {last}")
+    count, seconds, failed = re.match(r"(\d+) worlds in ([\d.]+) s .*?(\d+) failed", last).groups()
+    minutes = float(seconds) * goal / int(count) / 60
+    return [
+        figure(f"seeded worlds, {int(count):,} of them: with an invariant broken", "0", failed, failed == "0"),
+        figure(f"seeded worlds: {goal:,} of them take", "<= 2 min", f"{minutes:.0f} min, by {seconds} s for {int(count):,}", minutes <= 2),
+    ], {}
+
+
+@row
+def interruptions():
+    """A thousand interruptions in bursts of ten within a minute, messages three times each, the leader killed in each fifth burst."""
+    figures = []
+    for one in figures_of("interruptions"):
+        lost, bought, count = one["allocations_lost"], one["bought"], one["interrupted"]
+        where = "at the marking" if one["replaced"] == "AtMarking" else "at the death"
+        figures.append(figure(
+            f"{count:,} interruptions, fleets that buy {where}: drained in time; bought", f"{count:,}; {count:,}",
+            f"{count if lost == 0 else f'{lost} allocations lost'}; {bought:,}", lost == 0 and bought == count))
+    return figures, {}
+
+
+@row
+def dip():
+    """Twenty interruptions of a fleet of six, boot 90 s, looked at each second."""
+    found = figures_of("dip")
+    below = sum(one["seconds_below"] for one in found)
+    return [figure("capacity dip of an interruption, boot 90 s", "0 s", f"{below} s in {sum(one['interruptions'] for one in found)}", below == 0)], {}
+
+
+@row
+def throttling():
+    """Four days of a load that swings, with and without 30 % of all calls throttled."""
+    calm, throttled = (one["seconds_above_80"] / one["seconds"] for one in figures_of("throttling"))
+    ratio = throttled / calm
+    return [figure("30 % of the calls throttled: time above 80 %, over that without", "<= 1.1",
+                   f"{ratio:.2f} ({throttled:.2%}, {calm:.2%})", ratio <= 1.1)], {}
+
+
+def told_by(test):
+    """What a test says of its figures. Its own set-up is needed (`tests/run setup`)."""
+    return run(["cargo", "test", "--quiet", "--workspace", "--locked", "--test", test, "--", "--nocapture", "--test-threads", "1"])
+
+
+@row
+def leaders():
+    """Two processes on real Consul: the leader is killed, and frozen."""
+    text, figures = told_by("leaders"), []
+    for how, what in (("killed", "SIGKILL"), ("frozen", "SIGSTOP")):
+        took = float(re.search(rf"{how}: the other wrote after ([\d.]+) s", text)[1])
+        figures.append(figure(f"leader gone ({what}): the next one acts", "<= 15 s", f"{took:.1f} s", took <= 15))
+    return figures, {}
+
+
+@row
+def notices():
+    """A notice from the queue, real Nomad, the real process: one interruption, and how soon it is acted upon."""
+    found = re.search(r"ineligible after ([\d.]+) s, raised after ([\d.]+) s", told_by("nodes"))
+    ineligible, raised = float(found[1]), float(found[2])
+    return [
+        figure("notice in the queue until the node is ineligible in real Nomad (one)", "p99 <= 1 s", f"{ineligible:.3f} s", ineligible <= 1),
+        figure("notice until the target is raised (one)", "p99 <= 2 s", f"{raised:.3f} s", raised <= 2),
+    ], {}
+
+
+@row
+def queue():
+    """Ten thousand messages, of which a hundred are about our instances, over loopback and the AWS SDK."""
+    found = json.loads(run([programs() / "examples/queue"]))
+    seconds, most = found["seconds"], found["resident_kib"] / 1024
+    return [figure("10,000 queue messages, 99 % of them foreign: until the queue is empty; memory", "<= 10 s; <= 40 MB",
+                   f"{seconds:.1f} s; {most:.0f} MB", seconds <= 10 and most <= 40)], {}
