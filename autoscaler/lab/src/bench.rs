@@ -22,8 +22,10 @@ const SATURATED: f64 = 0.003;
 const FLIPS: f64 = 12.0;
 /// How far above the target the contract lets mean utilisation be.
 const MEAN_ABOVE: f64 = 0.005;
-/// What noise is drawn for.
+/// What noise is drawn for: on the trace, and on what came before it.
 const NOISE: u64 = 1;
+const TRACE: u64 = 0;
+const HISTORY: u64 = 1;
 
 /// A trace in a world, between bounds and at a target.
 ///
@@ -51,7 +53,7 @@ impl<'a> Bench<'a> {
             trace,
             setting,
             rules: rules(policy, setting),
-            demand: noisy(&trace.demand, setting),
+            demand: noisy(&trace.demand, setting, TRACE),
             oracle: OnceLock::new(),
             soft: OnceLock::new(),
             floor: OnceLock::new(),
@@ -89,7 +91,7 @@ impl<'a> Bench<'a> {
     pub(crate) fn muster(&self, history: Option<&Trace>, policy: &Policy) -> Muster {
         let mut muster = Muster::new(policy, self.setting, self.trace.start);
         if let Some(history) = history {
-            muster.learn(history, &self.rules);
+            muster.learn(history, &noisy(&history.demand, self.setting, HISTORY), &self.rules);
         }
         muster
     }
@@ -248,11 +250,13 @@ fn rules(policy: &Policy, setting: &Setting) -> Rules {
 }
 
 /// Demand with noise: a lognormal factor of mean 1 on each step.
-fn noisy<'a>(demand: &'a [f64], setting: &Setting) -> Cow<'a, [f64]> {
+///
+/// * `which`: [`TRACE`] or [`HISTORY`], which are noisy each by itself.
+fn noisy<'a>(demand: &'a [f64], setting: &Setting, which: u64) -> Cow<'a, [f64]> {
     if !(setting.noise.is_finite() && setting.noise > 0.0) {
         return Cow::Borrowed(demand);
     }
-    let mut chance = Rng::new(setting.seed).fork(NOISE, 0);
+    let mut chance = Rng::new(setting.seed).fork(NOISE, which);
     let variance = libm::log(1.0 + setting.noise * setting.noise);
     let deviation = libm::sqrt(variance);
     demand.iter().map(|d| d * libm::exp(deviation * chance.normal() - 0.5 * variance)).collect()

@@ -50,13 +50,15 @@ impl Muster {
     /// its promise.
     ///
     /// A history that does not end before the trace begins is taken as what came right before it.
-    pub fn learn(&mut self, history: &Trace, rules: &Rules) {
+    ///
+    /// * `demand`: that of the history as it came, noise included.
+    pub fn learn(&mut self, history: &Trace, demand: &[f64], rules: &Rules) {
         let length = signed(history.demand.len()) * i64::from(Trace::STEP) * 1000;
         let start = self.start;
         self.start = Timestamp::from_millis(history.start.millis().min(start.millis() - length));
         self.wanted.begin(self.start);
-        let first = rules.need(history.demand.first().copied().unwrap_or(0.0));
-        hold(rules, &history.demand, first, self, None);
+        let first = rules.need(demand.first().copied().unwrap_or(0.0));
+        hold(rules, demand, first, self, None);
         self.start = start;
         self.wanted.begin(start);
         // What was under way is not carried over: the trace begins with a fleet of its own.
@@ -192,5 +194,36 @@ impl Controller for Muster {
             sizing.headroom.share * 100.0,
             sizing.needed.get(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Bench;
+
+    #[test]
+    fn the_past_is_as_noisy_as_what_is_scored_and_not_by_the_same_noise() {
+        let flat = |start: i64| Trace {
+            name: "flat".to_owned(),
+            start: Timestamp::from_secs(start),
+            demand: vec![3.0; 8640],
+        };
+        let (past, trace, policy) = (flat(0), flat(86_400), Policy::default());
+        // Of the minutes that were learned, the mean square of their distance from three units.
+        let strays = |noise: f64| {
+            let setting = Setting { noise, seed: 5, ..Setting::default() };
+            let bench = Bench::new(&trace, &policy, &setting);
+            let learned = bench.muster(Some(&past), &policy).learned;
+            let minutes: Vec<f64> = learned.history().map(|(_, demand)| demand.get()).collect();
+            assert!(minutes.len() > 1400, "{}", minutes.len());
+            let first = bench.demand[..6].iter().sum::<f64>() / 6.0;
+            assert!(noise == 0.0 || (minutes[0] - first).abs() > 1e-3, "the same noise twice");
+            minutes.iter().map(|demand| (demand - 3.0).powi(2)).sum::<f64>() / 1400.0
+        };
+        assert!(strays(0.0) < 1e-6, "{}", strays(0.0));
+        // A tenth of three units, in the mean of six steps each.
+        let expected = 0.09 / 6.0;
+        assert!((strays(0.1) / expected - 1.0).abs() < 0.2, "{} of {expected}", strays(0.1));
     }
 }
