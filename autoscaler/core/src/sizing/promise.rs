@@ -28,7 +28,7 @@ const COMPARED: i64 = 600_000;
 /// How the promise was kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Promise {
-    /// Ticks, and those of them above the level.
+    /// Ticks, and those of them above the level: parts of ticks where samples are shorter.
     ticks: f64,
     above: f64,
     saturated: f64,
@@ -47,11 +47,16 @@ impl Promise {
     /// Takes a sample in.
     pub fn see(&mut self, tempo: &Tempo, policy: &Policy, sample: &Sample, estimate: &Estimate) {
         let power = sample.power.get();
+        // A tick may be longer than a sample, as with slow boots, or shorter.
+        let (period, tick) =
+            (i64::try_from(sample.period.as_millis()).unwrap_or(tempo.tick), tempo.tick.max(1));
+        let ticks = real(period) / real(tick);
+        let keep = if period == tick { tempo.keep.promise } else { tempo.keep.promise.powf(ticks) };
         let above = estimate.demand > policy.objective.above.get() * power;
         for (count, seen) in
             [(&mut self.ticks, true), (&mut self.above, above), (&mut self.saturated, estimate.is_full())]
         {
-            *count = *count * tempo.keep.promise + f64::from(u8::from(seen));
+            *count = *count * keep + ticks * f64::from(u8::from(seen));
         }
     }
 
@@ -132,4 +137,40 @@ fn point(policy: &Policy, index: usize) -> f64 {
     let share =
         f64::from(u8::try_from(index).unwrap_or(0)) / f64::from(u8::try_from(POINTS - 1).unwrap_or(1));
     goal + (highest - goal) * share
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::estimator::estimate;
+    use super::*;
+    use fleet::{Power, Saturation, Source, Timestamp, Utilization};
+    use std::time::Duration;
+
+    #[test]
+    fn the_promise_is_remembered_for_as_long_however_long_ticks_are() {
+        let policy = Policy::default();
+        let sample = |utilization: f64| Sample {
+            source: Source::Push,
+            end: Timestamp::EPOCH,
+            period: Duration::from_secs(10),
+            utilization: Utilization::new(utilization),
+            power: Power::new(4.0),
+            instances: 4,
+            saturation: Saturation::default(),
+        };
+        // An hour above the level, and three quiet days after it.
+        let seen = |boot: u64| {
+            let tempo = Tempo::of(&sample(0.5), Duration::from_secs(boot));
+            let mut promise = Promise::default();
+            for step in 0..360 + 3 * 8640 {
+                let sample = sample(if step < 360 { 0.9 } else { 0.5 });
+                promise.see(&tempo, &policy, &sample, &estimate(&sample).expect("usable"));
+            }
+            (tempo.tick, promise.seen(&tempo).breach)
+        };
+        let ((tick, breach), (slow_tick, slow_breach)) = (seen(120), seen(600));
+        assert_eq!((tick, slow_tick), (10_000, 30_000));
+        assert!(breach > 0.005, "{breach}");
+        assert!((slow_breach / breach - 1.0).abs() < 1e-3, "{slow_breach} of {breach}");
+    }
 }
