@@ -149,14 +149,14 @@ pub struct World {
     /// How utilisation is seen: 10 s means at once, or what CloudWatch shows a minute or five later.
     #[arg(long, value_name = "CHANNEL", default_value = "cloudwatch-1m", value_parser = names::channels())]
     metric: Channel,
-    /// What AWS takes back: nothing, what each pool's Spot Advisor band says, or what a bad day takes.
+    /// What AWS takes back: nothing, what the Spot Advisor's band says of each pool's type, or what a bad day takes.
     #[arg(long, value_name = "HOW", default_value = "none", value_parser = names::interruptions())]
     interruptions: Interruptions,
     /// Recordings of spot pools for `stress`, in place of made-up ones: {"metadata": {"gap_seconds": N}, "data":
     /// [instances that could be had, one figure a tick]}, plain or gzip; the zone is the file's name up to its first `_`.
     #[arg(long = "spot", value_name = "FILE", num_args = 1.., action = clap::ArgAction::Append)]
     pools: Vec<PathBuf>,
-    /// Let boots, drains and fulfilment vary by chance.
+    /// Let boots and drains vary by chance, and pools be down for a while, in which they give nothing.
     #[arg(long)]
     stochastic: bool,
     /// Standard deviation of the noise on demand, as a share: `5%` or `0.05`.

@@ -93,7 +93,7 @@ fn world(outcome: &Outcome) -> String {
         Escaped(&word(&setting.interruptions)),
     );
     if setting.stochastic {
-        text.push_str("; boots, drains and fulfilment by chance");
+        text.push_str("; boots, drains and pools that fail by chance");
     }
     if setting.noise > 0.0 {
         let _ = write!(text, "; noise {}", percent(setting.noise));

@@ -78,7 +78,7 @@ impl Muster {
             instances: if push { mean.serving } else { 0 },
             saturation: Saturation {
                 load_per_core: push.then_some(mean.load),
-                psi: None,
+                psi: push.then_some(mean.psi),
                 saturated_share: None,
             },
         }

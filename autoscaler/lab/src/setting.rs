@@ -90,7 +90,7 @@ pub struct Setting {
     pub metric: Channel,
     /// What AWS takes back.
     pub interruptions: Interruptions,
-    /// Whether boots, drains and fulfilment vary by chance.
+    /// Whether boots and drains vary by chance, and pools are down now and then and give nothing.
     pub stochastic: bool,
     /// Standard deviation of the lognormal factor on the demand of each step; 0 or more.
     pub noise: f64,

@@ -21,7 +21,7 @@ def page(results):
         "# Benchmarks",
         "",
         "Made by `tests/bench` (`tests/bench --full` for all of it); a row by itself by the command beside it. Figures",
-        "of the demo and of calls are counted in simulated time and are the same on every machine. Times and memory",
+        "of the demo and of calls are counted in simulated time, however fast the machine is. Times and memory",
         "are this machine's, at the load that the last column names: processes that wanted to run, in the mean of a",
         "minute, when the row had been measured.",
         "",

@@ -18,8 +18,7 @@ const PENALTIES: [f64; 16] =
 /// The policy is the very code that `run` runs, in virtual time, on a simulated fleet whose instances take their time
 /// to boot and whose utilisation is seen as late as CloudWatch shows it. The rivals are AWS target tracking, Nomad
 /// Autoscaler's target-value, an autoscaler like Kubernetes' HPA, and others. Cost is compared with the clairvoyant
-/// optimum; breach with the policy's promise. The same arguments give the same bytes on every machine and on any number
-/// of threads.
+/// optimum; breach with the policy's promise. The same arguments give the same bytes again, on any number of threads.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -1,5 +1,5 @@
 //! Plays a day: moves the world and the daemon's clock in step, lets agents speak, and waits until the daemon has
-//! nothing left to do before time moves on. So the figures are the same on every machine; only the pace differs.
+//! nothing left to do before time moves on. So the figures do not depend on how fast the machine is.
 
 use super::agents::Agents;
 use super::frame::{Frame, Past, decision_line};

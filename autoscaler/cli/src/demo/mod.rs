@@ -47,7 +47,7 @@ const TOKEN: &str = "the-demo-s-agents";
 /// A cloud of its own starts on loopback and speaks EC2's and CloudWatch's protocols; the daemon holds a Spot
 /// Fleet in it through the AWS SDK, exactly as it would hold yours. Four pools of three families; two of them run
 /// out of capacity along the way. The day passes 720 times as fast as a real one. Time moves on only when the
-/// daemon has nothing left to do, so the figures are the same on every machine. Nothing is left behind.
+/// daemon has nothing left to do, so the figures do not depend on the machine's speed. Nothing is left behind.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -35,6 +35,8 @@ pub(crate) struct Mean {
     pub capacity: f64,
     /// Runnable work per core: above 1 by what waits.
     pub load: f64,
+    /// Share of the time in which work waited, as pressure stall information shows it, 0..=1.
+    pub psi: f64,
     /// Instances in service at its end.
     pub serving: u32,
 }
@@ -66,6 +68,7 @@ pub(crate) struct Metric {
     served: f64,
     capacity: f64,
     load: f64,
+    waited: f64,
     late: VecDeque<Mean>,
 }
 
@@ -78,6 +81,7 @@ impl Metric {
             served: 0.0,
             capacity: 0.0,
             load: 0.0,
+            waited: 0.0,
             late: VecDeque::with_capacity(waiting),
         }
     }
@@ -90,6 +94,7 @@ impl Metric {
         self.steps += 1;
         self.served += seen.done.served;
         self.capacity += seen.capacity;
+        self.waited += waited(seen);
         self.load += if seen.capacity > 0.0 { seen.done.offered / seen.capacity } else { 0.0 };
         if self.steps == self.rhythm.period {
             self.close(seen);
@@ -108,8 +113,52 @@ impl Metric {
             utilization: if could > 0.0 { self.served / could } else { 1.0 },
             capacity: self.capacity / steps,
             load: self.load / steps / seconds,
+            psi: self.waited / steps,
             serving: seen.serving,
         });
-        (self.steps, self.served, self.capacity, self.load) = (0, 0.0, 0.0, 0.0);
+        (self.steps, self.served, self.capacity) = (0, 0.0, 0.0);
+        (self.load, self.waited) = (0.0, 0.0);
+    }
+}
+
+/// The share of a step in which work waited: all of it where more came than could be served, else until what had waited
+/// at its beginning was done.
+#[inline]
+fn waited(seen: &Seen) -> f64 {
+    let seconds = f64::from(Trace::STEP);
+    let spare = (seen.capacity - seen.demand) * seconds;
+    let before = seen.done.offered - seen.demand * seconds;
+    // What comes of a difference of sums is no queue.
+    if before <= 1e-9 * seen.done.offered {
+        return f64::from(u8::from(spare < 0.0));
+    }
+    if spare > before { before / spare } else { 1.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite::service::Queue;
+
+    #[test]
+    fn pressure_is_the_share_of_the_time_in_which_work_waits() {
+        let mut queue = Queue::default();
+        let mut metric = Metric::new(Rhythm { period: 1, late: 0 });
+        // Four units: enough; half as much again as they can; then 20 unit-seconds of it are worked off at one a second,
+        // and at four; and nobody is there.
+        let steps = [
+            (3.0, 4.0, 0.0),
+            (4.0, 4.0, 0.0),
+            (6.0, 4.0, 1.0),
+            (3.0, 4.0, 1.0),
+            (0.0, 4.0, 0.25),
+            (0.0, 0.0, 0.0),
+        ];
+        for (step, (demand, capacity, psi)) in steps.into_iter().enumerate() {
+            let done = queue.serve(demand, capacity);
+            let seen = Seen { step, demand, capacity, done, serving: 4, pending: 0, target: 4 };
+            let mean = metric.take(&seen).expect("at once");
+            assert!((mean.psi - psi).abs() < 1e-9, "{step}: {}", mean.psi);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{second, steps};
 use crate::market::Market;
-use crate::{Interruptions, Trace};
+use crate::{Interruptions, Setting, Trace};
 use fleet_sim::Rng;
 
 /// From a notice to the end, in seconds.
@@ -27,6 +27,8 @@ pub(super) struct Doom {
 #[derive(Clone, Debug)]
 pub(super) struct Hazard {
     setting: Interruptions,
+    /// Whether a pool that is down gives nothing: what it has given it takes back in the stress setting alone.
+    fails: bool,
     chance: Rng,
     /// The step in which each pool is struck as a whole next.
     strikes: Vec<Option<usize>>,
@@ -38,8 +40,10 @@ fn notice() -> usize {
 }
 
 impl Hazard {
-    pub fn new(setting: Interruptions, market: &Market, chance: Rng) -> Self {
-        let mut hazard = Self { setting, chance, strikes: vec![None; market.pools.len()] };
+    pub fn new(setting: &Setting, market: &Market, chance: Rng) -> Self {
+        let fails = setting.stochastic || setting.interruptions == Interruptions::Stress;
+        let strikes = vec![None; market.pools.len()];
+        let mut hazard = Self { setting: setting.interruptions, fails, chance, strikes };
         for pool in 0..market.pools.len() {
             hazard.foresee(market, pool, 0);
         }
@@ -125,8 +129,7 @@ impl Hazard {
     ///
     /// * `held`: its instances.
     pub fn room(&self, market: &Market, pool: usize, step: usize, held: u32) -> u32 {
-        let recorded = self.setting == Interruptions::Stress;
-        let depth = recorded.then(|| market.pools[pool].recorded.depth(second(step))).flatten();
+        let depth = self.fails.then(|| market.pools[pool].recorded.depth(second(step))).flatten();
         depth.map_or(u32::MAX, |depth| depth.saturating_sub(held))
     }
 }

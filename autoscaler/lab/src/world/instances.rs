@@ -99,15 +99,20 @@ impl Herd {
     /// `first` instances that have been serving for long, spread over the pools.
     pub fn new(bench: &Bench<'_>, policy: &Policy, reacts: bool, first: u32) -> Self {
         let setting = bench.setting;
-        let made_up = || match setting.interruptions {
-            Interruptions::Stress => Arc::new(Market::shaken(setting.seed)),
-            Interruptions::None | Interruptions::Band => Arc::new(Market::made_up()),
+        let made_up = || {
+            Arc::new(match setting.interruptions {
+                Interruptions::Stress => Market::shaken(setting.seed),
+                Interruptions::None | Interruptions::Band if setting.stochastic => {
+                    Market::failing(setting.seed)
+                }
+                Interruptions::None | Interruptions::Band => Market::made_up(),
+            })
         };
         let market = setting.market.clone().filter(|market| !market.pools.is_empty()).unwrap_or_else(made_up);
         let chance = Rng::new(setting.seed);
         let pools = market.pools.len();
         Self {
-            hazard: Hazard::new(setting.interruptions, &market, chance.fork(HAZARD, 0)),
+            hazard: Hazard::new(setting, &market, chance.fork(HAZARD, 0)),
             chance: chance.fork(LIFE, 0),
             stochastic: setting.stochastic,
             reacts: reacts && policy.interruption.replace,

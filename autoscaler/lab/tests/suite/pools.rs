@@ -186,6 +186,58 @@ fn whoever_is_doomed_serves_until_somebody_else_does_or_its_work_must_leave() {
 }
 
 #[test]
+fn a_pool_that_is_down_gives_nothing_and_keeps_what_it_gave_where_fulfilment_varies() {
+    // From 3 to 12 units while the first of three pools is down.
+    let trace = traces::stairs(&[(0, 2.25), (3900, 9.0)], 9000);
+    let of = |stochastic| {
+        let setting = Setting {
+            interruptions: Interruptions::Band,
+            stochastic,
+            market: Some(failing(60, 160)),
+            ..Setting::default()
+        };
+        let outcome = run(&trace, Runner::StaticPeak, &setting);
+        assert_eq!(outcome.scores.interruptions, Some(0), "nobody is taken back");
+        outcome.course.unwrap().pools.iter().map(|(_, serving)| serving[400]).collect::<Vec<_>>()
+    };
+    assert_eq!(of(false), of(true), "asked for at the start, when it was not down");
+    let late = |stochastic| {
+        let setting = Setting {
+            stochastic,
+            interruptions: Interruptions::Band,
+            market: Some(failing(60, 160)),
+            ..Setting::default()
+        };
+        let course = run(&trace, Runner::AwsTt, &setting).course.unwrap();
+        (course.pools[0].1[899], course.capacity[899])
+    };
+    let ((never, all), (down, as_many)) = (late(false), late(true));
+    assert!(never > 1.0 && down == 1.0, "{never} {down}");
+    assert!(as_many >= 12.0 && all >= 12.0, "the others give it: {all} {as_many}");
+}
+
+#[test]
+fn made_up_pools_are_down_now_and_then_and_each_by_itself() {
+    let (market, calm) = (Market::failing(3), Market::made_up());
+    assert_eq!(market, Market::failing(3));
+    assert_ne!(market, Market::failing(4));
+    let down = |pool: &MarketPool| {
+        let minutes = pool.recorded.available.len() as f64;
+        pool.recorded.available.iter().filter(|available| **available == 0).count() as f64 / minutes
+    };
+    for (pool, calm) in market.pools.iter().zip(&calm.pools) {
+        assert!((0.02..0.12).contains(&down(pool)), "{}: {}", pool.name(), down(pool));
+        assert_eq!(pool.monthly_interruptions, calm.monthly_interruptions);
+        assert_eq!(calm.recorded, Recorded::default());
+    }
+    assert_ne!(market.pools[0].recorded, market.pools[1].recorded);
+    // By the bands of the types.
+    let of =
+        |kind: &str| calm.pools.iter().find(|pool| pool.instance_type == kind).unwrap().monthly_interruptions;
+    assert_eq!(["m5.large", "m6i.large", "c5.large", "r5.large"].map(of), [0.075, 0.025, 0.025, 0.075]);
+}
+
+#[test]
 fn boots_and_drains_vary_by_chance_where_they_are_told_to() {
     let trace = traces::stairs(&[(0, 3.0), (6000, 9.0), (20_000, 3.0)], 40_000);
     let of = |seed| run(&trace, Runner::AwsTt, &Setting { stochastic: true, seed, ..Setting::default() });
