@@ -127,6 +127,27 @@ fn json_is_an_object_a_trace_and_runner_in_their_order() {
 }
 
 #[test]
+fn policies_that_differ_in_a_hold_are_told_apart_by_their_configuration() {
+    let directory = directory();
+    let played = |body: &str, more: &[&str]| {
+        let file = policy(&directory, body);
+        let arguments = ["backtest", "--trace", "sample:nasa", "--runner", "muster,hpa", "--format", "json"];
+        let all = json(&done(&[&arguments[..], &["--policy", &file], more].concat()));
+        [all[0]["config"].clone(), all[1]["config"].clone()]
+    };
+    let hold = |hold: &str| format!("  scale_in {{\n    hold = \"{hold}\"\n  }}\n");
+    let ([short, _], [long, _]) = (played(&hold("2m"), &[]), played(&hold("9m"), &[]));
+    assert_ne!(short, long);
+    assert_eq!((&short["scale_in_hold"], &long["scale_in_hold"]), (&120.into(), &540.into()));
+    let schedule = "  schedule \"office\" {\n    start = \"0 9 * * 1-5\"\n    zone  = \"Europe/Vienna\"\n    \
+                    for   = \"9h\"\n    min   = 4\n  }\n";
+    let [ours, theirs] = played(schedule, &["--history", "50%"]);
+    assert_eq!((&ours["schedules"][0]["name"], &ours["history"]), (&"office".into(), &"sample:nasa".into()));
+    assert_eq!((&theirs["schedules"], &theirs["history"]), (&Value::Array(Vec::new()), &Value::Null));
+    assert_eq!((&short["history"], &short["scale_in_max_step"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
 fn the_same_arguments_give_the_same_bytes_on_any_number_of_threads() {
     let with = |jobs: &str, format: &str| {
         done(&[

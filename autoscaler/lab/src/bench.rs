@@ -221,13 +221,14 @@ impl<'a> Bench<'a> {
             runner,
             seconds: Seconds { simulated: scored + history.map_or(0, seconds), scored },
             scores,
-            config: config(policy, self.setting),
+            config: config(policy, self.setting, runner, history),
             course,
         }
     }
 }
 
-fn config(policy: &Policy, setting: &Setting) -> Config {
+fn config(policy: &Policy, setting: &Setting, runner: Runner, history: Option<&Trace>) -> Config {
+    let schedules = if runner == Runner::Muster { setting.schedules.clone() } else { Vec::new() };
     Config {
         setting: setting.clone(),
         min: policy.capacity.min,
@@ -235,6 +236,14 @@ fn config(policy: &Policy, setting: &Setting) -> Config {
         target: policy.target.get(),
         objective_above: policy.objective.above.get(),
         objective_at_most: policy.objective.at_most,
+        surge: policy.capacity.surge,
+        scale_out_hold: policy.scale_out.hold.as_secs(),
+        scale_out_max_step: policy.scale_out.max_step,
+        scale_in_enabled: policy.scale_in.enabled,
+        scale_in_hold: policy.scale_in.hold.as_secs(),
+        scale_in_max_step: policy.scale_in.max_step,
+        schedules,
+        history: history.map(|history| history.name.clone()),
     }
 }
 

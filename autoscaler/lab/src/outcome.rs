@@ -1,6 +1,7 @@
 //! What came out of a run.
 
 use crate::{Runner, Setting};
+use autoscaler_policy::Schedule;
 use fleet::Timestamp;
 use serde::Serialize;
 
@@ -33,7 +34,7 @@ pub struct Seconds {
 }
 
 /// The settings that a run was made with.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Config {
     /// The world's.
     #[serde(flatten)]
@@ -48,6 +49,22 @@ pub struct Config {
     pub objective_above: f64,
     /// The share of time that it may be above it, 0..=1.
     pub objective_at_most: f64,
+    /// How far above `max` replacements may reach for a while, units.
+    pub surge: u32,
+    /// How long need must last before more is bought, seconds.
+    pub scale_out_hold: u64,
+    /// The largest single step up, units; `None`: no limit.
+    pub scale_out_max_step: Option<u32>,
+    /// Whether anything is given back at all.
+    pub scale_in_enabled: bool,
+    /// How long capacity must have been superfluous before it is given back, seconds.
+    pub scale_in_hold: u64,
+    /// The largest single step down, units; `None`: no limit.
+    pub scale_in_max_step: Option<u32>,
+    /// The schedules that our own policy heeds; nobody else's.
+    pub schedules: Vec<Schedule>,
+    /// The name of what was known from before; `None`: nothing was.
+    pub history: Option<String>,
 }
 
 /// How a run went; names, units and rules as in the world model. Ratios are 0..=1 unless said otherwise.

@@ -184,7 +184,7 @@ pub(super) fn days(seconds: u64) -> f64 {
 }
 
 /// The columns of the CSV: dotted paths into the JSON, in order.
-const COLUMNS: [&str; 42] = [
+const COLUMNS: [&str; 50] = [
     "trace",
     "runner",
     "seconds.simulated",
@@ -227,9 +227,18 @@ const COLUMNS: [&str; 42] = [
     "config.target",
     "config.objective_above",
     "config.objective_at_most",
+    "config.surge",
+    "config.scale_out_hold",
+    "config.scale_out_max_step",
+    "config.scale_in_enabled",
+    "config.scale_in_hold",
+    "config.scale_in_max_step",
+    "config.schedules",
+    "config.history",
 ];
 
-/// Outcomes as CSV: a header, and a row an outcome. What was not measured is empty; lists are joined by blanks.
+/// Outcomes as CSV: a header, and a row an outcome. What was not measured is empty; lists are joined by blanks, and what has
+/// a name stands there by it.
 pub fn outcomes_csv(all: &[Outcome]) -> Result<String, serde_json::Error> {
     let mut text = COLUMNS.join(",");
     text.push('\n');
@@ -243,12 +252,17 @@ pub fn outcomes_csv(all: &[Outcome]) -> Result<String, serde_json::Error> {
     Ok(text)
 }
 
+/// A member of a list, in a word.
+fn word(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get("name")?.as_str())
+}
+
 /// A value as a cell.
 fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        Value::Array(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+        Value::Array(list) => list.iter().filter_map(word).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
     };
     quoted(&text)
@@ -294,6 +308,7 @@ mod tests {
                 target: 0.75,
                 objective_above: 0.8,
                 objective_at_most: 0.01,
+                ..Config::default()
             },
             course: None,
         }

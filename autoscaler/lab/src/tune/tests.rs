@@ -214,6 +214,7 @@ fn several_recordings_are_scored_by_what_is_in_force() {
             target: 0.78,
             objective_above: 0.8,
             objective_at_most: 0.01,
+            ..crate::outcome::Config::default()
         },
         course: None,
     };

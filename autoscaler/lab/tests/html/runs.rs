@@ -108,6 +108,7 @@ fn outcome(trace: &str, runner: Runner, k: usize, course: Course) -> Outcome {
         target: 0.75,
         objective_above: 0.8,
         objective_at_most: 0.01,
+        ..Config::default()
     };
     let seconds = Seconds { simulated: steps as u64 * 10, scored: steps as u64 * 10 };
     Outcome { trace: trace.to_owned(), runner, seconds, scores, config, course: Some(course) }
