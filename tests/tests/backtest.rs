@@ -127,6 +127,28 @@ fn json_is_an_object_a_trace_and_runner_in_their_order() {
 }
 
 #[test]
+fn regrets_are_the_same_on_any_number_of_threads() {
+    let with = |jobs: &str| {
+        done(&[
+            "oracle",
+            "--trace",
+            "sample:elb",
+            "sample:nasa",
+            "--runner",
+            "muster,hpa",
+            "--jobs",
+            jobs,
+            "--format",
+            "json",
+        ])
+    };
+    let (one, three) = (with("1"), with("3"));
+    assert_eq!(one, three);
+    let all = json(&one);
+    assert_eq!((&all[1]["trace"], &all[1]["splits"][1]["runner"]), (&"sample:nasa".into(), &"hpa".into()));
+}
+
+#[test]
 fn policies_that_differ_in_a_hold_are_told_apart_by_their_configuration() {
     let directory = directory();
     let played = |body: &str, more: &[&str]| {

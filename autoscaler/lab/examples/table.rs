@@ -29,7 +29,7 @@ fn main() {
         })
         .collect();
     let mut outcomes: Vec<Option<Outcome>> = table.outcomes.drain(..).map(Some).collect();
-    add_soft_cost(&jobs, &mut outcomes, threads, &go);
+    add_soft_cost(&jobs, &mut outcomes, threads, &go, &|_| {});
     table.outcomes = outcomes.into_iter().flatten().collect();
     println!(
         "| boot | trace | runner | unit-hours | oracle's | cost | over soft | breach80 | saturated | util | flips/d | contract |"

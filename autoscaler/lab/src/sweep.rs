@@ -1,5 +1,6 @@
 //! Many runs on several threads, with the same results on any number of them.
 
+use crate::regret::{Regret, regret};
 use crate::suite::tally::days;
 use crate::{Bench, Outcome, Runner, Setting, Trace};
 use autoscaler_core::Policy;
@@ -45,75 +46,101 @@ pub struct Progress {
 /// * `stop`: set it, and what is running is finished, what is not begun is left out.
 /// * `progress`: told after every run, from whichever thread made it, one at a time.
 /// * returns: one entry a job, in the order of the jobs, whatever the number of threads; `None` for what was left out.
-pub fn sweep(
-    jobs: &[Job<'_>],
+pub fn sweep<'a>(
+    jobs: &[Job<'a>],
     threads: NonZeroUsize,
     stop: &AtomicBool,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Vec<Option<Outcome>> {
     let benches = Benches::of(jobs);
-    let total = jobs.iter().map(Job::days).sum();
-    let so_far = Progress { jobs: jobs.len(), days: total, ..Progress::default() };
-    let done = Mutex::new((so_far, vec![None; jobs.len()]));
-    let next = AtomicUsize::new(0);
-    let work = || {
-        while !stop.load(Ordering::Relaxed) {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(job) = jobs.get(number) else { return };
-            let bench = benches.borrow(number, job);
-            let outcome = bench.run(job.history, job.runner, job.policy, job.course);
-            benches.give_back(number);
-            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            done.0.done += 1;
-            done.0.days_done += job.days();
-            done.1[number] = Some(outcome);
-            progress(done.0);
-        }
+    let numbered: Vec<(usize, &Job<'a>)> = jobs.iter().enumerate().collect();
+    let of = |(number, job): &(usize, &Job<'a>)| {
+        let bench = benches.borrow(*number, job);
+        let outcome = bench.run(job.history, job.runner, job.policy, job.course);
+        benches.give_back(*number);
+        outcome
     };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.get().min(jobs.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
-    done.into_inner().unwrap_or_else(PoisonError::into_inner).1
+    each(&numbered, of, |(_, job)| job.days(), threads, stop, progress)
 }
 
 /// Fills in `soft_cost_ratio`, which takes some tens of times as long as a rival's run: once for all jobs that share a
 /// trace, setting, bounds, target and objective.
 ///
 /// * `outcomes`: what [`sweep`] returned for these jobs.
+/// * `stop`, `progress`: as in [`sweep`]; what it is told of are these optima, by the days of their traces.
 pub fn add_soft_cost(
     jobs: &[Job<'_>],
     outcomes: &mut [Option<Outcome>],
     threads: NonZeroUsize,
     stop: &AtomicBool,
+    progress: &(dyn Fn(Progress) + Sync),
 ) {
     let benches = Benches::of(jobs);
-    let found: Vec<Mutex<Option<f64>>> = benches.benches.iter().map(|_| Mutex::new(None)).collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        while !stop.load(Ordering::Relaxed) {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            let job = benches.of.iter().position(|of| *of == place).and_then(|first| jobs.get(first));
-            let Some(job) = job else { return };
-            let bench = Bench::new(job.trace, job.policy, job.setting);
-            let soft = bench.soft_unit_hours(job.policy.objective.at_most);
-            *found[place].lock().unwrap_or_else(PoisonError::into_inner) = soft;
-        }
+    let firsts: Vec<&Job<'_>> = (0..benches.benches.len())
+        .filter_map(|place| jobs.get(benches.of.iter().position(|of| *of == place)?))
+        .collect();
+    let soft = |job: &&Job<'_>| {
+        let bench = Bench::new(job.trace, job.policy, job.setting);
+        bench.soft_unit_hours(job.policy.objective.at_most)
     };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.get().min(found.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
+    let of_days = |job: &&Job<'_>| days(job.trace.demand.len());
+    let found = each(&firsts, soft, of_days, threads, stop, progress);
     for (outcome, place) in outcomes.iter_mut().zip(&benches.of) {
-        let soft = *found[*place].lock().unwrap_or_else(PoisonError::into_inner);
+        let soft = found.get(*place).copied().flatten().flatten();
         if let Some(outcome) = outcome {
             outcome.scores.soft_cost_ratio = soft.map(|soft| outcome.scores.cost_unit_hours / soft);
         }
     }
+}
+
+/// Splits regrets on several threads, as [`sweep`] runs jobs.
+///
+/// * returns: one entry a job, in the order of the jobs; `None` for what was left out.
+pub fn regrets(
+    jobs: &[Job<'_>],
+    threads: NonZeroUsize,
+    stop: &AtomicBool,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Vec<Option<Regret>> {
+    let of = |job: &Job<'_>| regret(job.trace, job.history, job.runner, job.policy, job.setting);
+    each(jobs, of, Job::days, threads, stop, progress)
+}
+
+/// Does something with each of some things, on several threads.
+///
+/// * `days`: how much there is to do for one.
+/// * `stop`, `progress`: as in [`sweep`].
+/// * returns: in the order of the things; `None` for what was left out.
+pub fn each<T: Sync, R: Send>(
+    all: &[T],
+    of: impl Fn(&T) -> R + Sync,
+    days: impl Fn(&T) -> f64 + Sync,
+    threads: NonZeroUsize,
+    stop: &AtomicBool,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Vec<Option<R>> {
+    let so_far = Progress { jobs: all.len(), days: all.iter().map(&days).sum(), ..Progress::default() };
+    let done = Mutex::new((so_far, all.iter().map(|_| None).collect::<Vec<_>>()));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(one) = all.get(number) else { return };
+            let found = of(one);
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.0.done += 1;
+            done.0.days_done += days(one);
+            done.1[number] = Some(found);
+            progress(done.0);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.get().min(all.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    done.into_inner().unwrap_or_else(PoisonError::into_inner).1
 }
 
 impl Job<'_> {

@@ -5,9 +5,10 @@ use crate::lab::{Format, Load, Loaded, Watch, Who, Work, World, runners};
 use crate::out::{self, Terminal};
 use crate::render;
 use autoscaler_lab::html::{self, Front};
-use autoscaler_lab::sweep::{Job, add_soft_cost, sweep};
+use autoscaler_lab::sweep::{Job, add_soft_cost, each, sweep};
 use autoscaler_lab::{Bench, Setting, Trace, oracle};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a unit that is missing for a minute costs, in unit-minutes, along the clairvoyant's front.
 const PENALTIES: [f64; 16] =
@@ -57,6 +58,14 @@ impl Args {
         let setting = self.world.setting(&loaded.chosen)?;
         let watch = Watch::begin()?;
         let outcomes = self.outcomes(&loaded, &setting, &watch);
+        let fronts = self.html.as_ref().map(|_| {
+            watch.next("fronts");
+            let of = |trace: &Trace| front(trace, &loaded, &setting);
+            let days = |trace: &Trace| Duration::from_secs(trace.seconds()).as_secs_f64() / 86_400.0;
+            let progress = |progress| watch.progress(progress);
+            let found = each(&loaded.traces, of, days, self.work.threads(), watch.stop(), &progress);
+            found.into_iter().flatten().collect::<Vec<Front>>()
+        });
         watch.end();
         match self.format {
             Format::Table => out::print(&render::outcomes(&outcomes, terminal.paint())),
@@ -66,9 +75,7 @@ impl Args {
             }
         }
         .or_exit(Exit::Unavailable, "print the outcomes")?;
-        if let Some(path) = &self.html {
-            let fronts: Vec<Front> =
-                loaded.traces.iter().map(|trace| front(trace, &loaded, &setting)).collect();
+        if let (Some(path), Some(fronts)) = (&self.html, fronts) {
             std::fs::write(path, html::render(&outcomes, &fronts))
                 .or_exit(Exit::Unavailable, format_args!("write {}", path.display()))?;
             out::say(format_args!("wrote {}", path.display()));
@@ -104,7 +111,8 @@ impl Args {
         let mut outcomes = sweep(&jobs, threads, watch.stop(), &progress);
         // The table does not show it, and it takes longer than everything else.
         if self.format != Format::Table || self.html.is_some() {
-            add_soft_cost(&jobs, &mut outcomes, threads, watch.stop());
+            watch.next("optima under the contract");
+            add_soft_cost(&jobs, &mut outcomes, threads, watch.stop(), &progress);
         }
         outcomes.into_iter().flatten().collect()
     }

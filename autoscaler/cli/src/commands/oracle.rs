@@ -1,11 +1,12 @@
 //! `oracle`: what could have been had at best, and what the rest is lost to.
 
 use crate::exit::{Exit, OrExit, Outcome};
-use crate::lab::{Format, Load, Loaded, Watch, Who, World, runners};
+use crate::lab::{Format, Load, Loaded, Watch, Who, Work, World, runners};
 use crate::out::{self, Terminal};
 use crate::render::{self, OfTrace, Split};
-use autoscaler_lab::regret::regret;
-use autoscaler_lab::{Bench, Runner, Setting, oracle};
+use autoscaler_lab::sweep::{Job, each, regrets};
+use autoscaler_lab::{Bench, Setting, Trace, oracle};
+use std::time::Duration;
 
 /// Show the clairvoyant optimum for recorded load: its cost, its schedule, and what a policy's cost above it is lost to.
 ///
@@ -29,6 +30,8 @@ pub struct Args {
     runners: Vec<Who>,
     #[command(flatten)]
     world: World,
+    #[command(flatten)]
+    work: Work,
     /// How to print; CSV is the schedule, a row a change.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -40,15 +43,8 @@ impl Args {
         let loaded = self.load.read(terminal)?;
         let setting = self.world.setting(&loaded.chosen)?;
         let watch = Watch::begin()?;
-        let runners = Who::named(&self.runners);
-        let mut all = Vec::new();
-        for index in 0..loaded.traces.len() {
-            // What is not finished is not shown.
-            if watch.interrupted() {
-                break;
-            }
-            all.push(of_trace(&loaded, index, &runners, &setting, self.format, &watch));
-        }
+        let all = self.all(&loaded, &setting, &watch);
+        watch.end();
         match self.format {
             Format::Table => out::print(&render::regrets(&all, terminal.paint())),
             Format::Json => out::print_json(&all),
@@ -57,32 +53,54 @@ impl Args {
         .or_exit(Exit::Unavailable, "print the optimum")?;
         Ok(watch.exit())
     }
-}
 
-fn of_trace(
-    loaded: &Loaded,
-    index: usize,
-    runners: &[Runner],
-    setting: &Setting,
-    format: Format,
-    watch: &Watch,
-) -> OfTrace {
-    let trace = &loaded.traces[index];
-    let policy = &loaded.chosen.policy;
-    let optimum = oracle::schedule(&Bench::new(trace, policy, setting));
-    // The schedule alone is quick; whoever only wants that need not wait for the rest.
-    let wanted = runners.iter().filter(|_| format != Format::Csv && !watch.interrupted());
-    let splits = wanted.map(|runner| Split {
-        runner: *runner,
-        regret: regret(trace, loaded.history(index), *runner, policy, setting),
-    });
-    OfTrace {
-        trace: trace.name.clone(),
-        start: trace.start,
-        boot: setting.boot,
-        seconds: trace.seconds(),
-        unit_hours: optimum.unit_hours,
-        splits: splits.collect(),
-        schedule: render::compact(&optimum.units),
+    /// What is finished: of a trace either everything or nothing.
+    fn all(&self, loaded: &Loaded, setting: &Setting, watch: &Watch) -> Vec<OfTrace> {
+        let policy = &loaded.chosen.policy;
+        let (threads, progress) = (self.work.threads(), |progress| watch.progress(progress));
+        // The schedules alone are quick; whoever only wants them need not wait for the rest.
+        let runners = if self.format == Format::Csv { Vec::new() } else { Who::named(&self.runners) };
+        let jobs: Vec<Job<'_>> = loaded
+            .traces
+            .iter()
+            .enumerate()
+            .flat_map(|(index, trace)| {
+                let history = loaded.history(index);
+                runners.iter().map(move |runner| Job {
+                    trace,
+                    history,
+                    runner: *runner,
+                    policy,
+                    setting,
+                    course: false,
+                })
+            })
+            .collect();
+        watch.next("schedules");
+        let optimum = |trace: &Trace| oracle::schedule(&Bench::new(trace, policy, setting));
+        let days = |trace: &Trace| Duration::from_secs(trace.seconds()).as_secs_f64() / 86_400.0;
+        let optima = each(&loaded.traces, optimum, days, threads, watch.stop(), &progress);
+        watch.next("splits");
+        let mut splits = regrets(&jobs, threads, watch.stop(), &progress).into_iter();
+        let mut all = Vec::new();
+        for (trace, optimum) in loaded.traces.iter().zip(optima) {
+            let splits: Option<Vec<Split>> = runners
+                .iter()
+                .zip(splits.by_ref().take(runners.len()))
+                .map(|(runner, regret)| Some(Split { runner: *runner, regret: regret? }))
+                .collect();
+            if let (Some(optimum), Some(splits)) = (optimum, splits) {
+                all.push(OfTrace {
+                    trace: trace.name.clone(),
+                    start: trace.start,
+                    boot: setting.boot,
+                    seconds: trace.seconds(),
+                    unit_hours: optimum.unit_hours,
+                    splits,
+                    schedule: render::compact(&optimum.units),
+                });
+            }
+        }
+        all
     }
 }

@@ -7,8 +7,8 @@ use fleet::DurationText;
 use fleet::ports::Clock;
 use fleet_clock::SystemClock;
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long work takes before anything is said of it, and between two words: a line that flickers helps nobody.
@@ -20,9 +20,10 @@ const WIDTH: usize = 70;
 /// Watches over work: tells a terminal how far it is, and stops it at Ctrl-C.
 pub struct Watch {
     clock: SystemClock,
-    begun: Duration,
     stop: Arc<AtomicBool>,
     terminal: bool,
+    /// What is being done, and since when.
+    work: Mutex<(&'static str, Duration)>,
     /// When something was last said, in milliseconds of the monotonic clock; 0: never.
     said: AtomicU64,
 }
@@ -35,7 +36,7 @@ impl Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let watch = Self {
             clock,
-            begun,
+            work: Mutex::new(("runs", begun)),
             stop: Arc::clone(&stop),
             terminal: io::stderr().is_terminal(),
             said: AtomicU64::new(0),
@@ -72,6 +73,13 @@ impl Watch {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Goes on to other work, which has a rate of its own.
+    ///
+    /// * `what`: what is counted from now on, in the plural; at first, runs are.
+    pub fn next(&self, what: &'static str) {
+        *self.work.lock().unwrap_or_else(PoisonError::into_inner) = (what, self.clock.monotonic());
+    }
+
     /// Tells how far it is.
     pub fn progress(&self, progress: Progress) {
         if !self.terminal {
@@ -80,11 +88,12 @@ impl Watch {
         let now = self.clock.monotonic();
         let since = |earlier: Duration| now.saturating_sub(earlier);
         let said = Duration::from_millis(self.said.load(Ordering::Relaxed));
-        if since(self.begun) < QUIET || since(said) < QUIET {
+        let (what, begun) = *self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        if since(begun) < QUIET || since(said) < QUIET {
             return;
         }
         self.said.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        out::say_as_is(&format!("\r{:WIDTH$}", line(progress, since(self.begun))));
+        out::say_as_is(&format!("\r{:WIDTH$}", line(progress, what, since(begun))));
     }
 
     /// Says no more: the line is cleared for whatever comes next.
@@ -101,12 +110,12 @@ impl Watch {
 }
 
 /// How far it is, how fast, and how long it will take.
-fn line(progress: Progress, elapsed: Duration) -> String {
+fn line(progress: Progress, what: &str, elapsed: Duration) -> String {
     let Progress { done, jobs, days_done, days } = progress;
     let rate = days_done / elapsed.as_secs_f64().max(1e-3);
     let share = if days > 0.0 { 100.0 * days_done / days } else { 100.0 };
     let left = Duration::try_from_secs_f64(((days - days_done) / rate).ceil()).unwrap_or_default();
-    format!("{done}/{jobs} runs, {share:.0} %, {rate:.0} days/s, {} left", DurationText(left))
+    format!("{done}/{jobs} {what}, {share:.0} %, {rate:.0} days/s, {} left", DurationText(left))
 }
 
 #[cfg(test)]
@@ -116,8 +125,8 @@ mod tests {
     #[test]
     fn progress_has_a_rate_and_the_time_that_is_left() {
         let progress = Progress { done: 3, jobs: 12, days_done: 50.0, days: 200.0 };
-        assert_eq!(line(progress, Duration::from_secs(2)), "3/12 runs, 25 %, 25 days/s, 6s left");
-        let nothing = line(Progress::default(), Duration::ZERO);
-        assert_eq!(nothing, "0/0 runs, 100 %, 0 days/s, 0s left");
+        assert_eq!(line(progress, "runs", Duration::from_secs(2)), "3/12 runs, 25 %, 25 days/s, 6s left");
+        let nothing = line(Progress::default(), "fronts", Duration::ZERO);
+        assert_eq!(nothing, "0/0 fronts, 100 %, 0 days/s, 0s left");
     }
 }

@@ -111,7 +111,11 @@ fn the_soft_optimum_is_found_once_for_all_runners_of_a_trace() {
     let jobs = jobs(&traces, &policy, &setting);
     let go = AtomicBool::new(false);
     let mut outcomes = sweep(&jobs, threads(2), &go, &|_| {});
-    add_soft_cost(&jobs, &mut outcomes, threads(2), &go);
+    let told = Mutex::new(Vec::new());
+    add_soft_cost(&jobs, &mut outcomes, threads(2), &go, &|progress: Progress| {
+        told.lock().expect("no panic").push((progress.done, progress.jobs, progress.days_done));
+    });
+    assert_eq!(told.into_inner().expect("no panic"), [(1, 2, 2.0), (2, 2, 4.0)], "one for each trace");
     for (job, outcome) in jobs.iter().zip(outcomes) {
         let scores = outcome.expect("not stopped").scores;
         let soft = Bench::new(job.trace, &policy, &setting).soft_unit_hours(0.01).expect("can be kept");
