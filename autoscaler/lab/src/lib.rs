@@ -24,6 +24,7 @@ mod muster;
 mod number;
 pub mod oracle;
 pub mod outcome;
+mod packed;
 pub mod promise;
 pub mod regret;
 pub mod rivals;

@@ -1,5 +1,6 @@
 //! Where spot capacity comes from, and what AWS takes back.
 
+use crate::packed::opened;
 use fleet_sim::Rng;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -50,6 +51,14 @@ pub enum RecordedError {
         /// Why.
         source: std::io::Error,
     },
+    /// It is longer than any recording of a pool.
+    #[error("read {file}: it has more than {most} MiB of text; expected one pool's recording")]
+    TooLong {
+        /// The file.
+        file: String,
+        /// The most that is read, in MiB.
+        most: u64,
+    },
     /// It is not JSON of the expected form.
     #[error("read {file} as {{\"metadata\": {{\"gap_seconds\": N}}, \"data\": [...]}}")]
     Malformed {
@@ -66,6 +75,8 @@ pub enum RecordedError {
     },
 }
 
+/// The most text that is read of a recording.
+const LARGEST_MIB: u64 = 32;
 /// Zones of the market that is made up.
 const ZONES: [&str; 3] = ["eu-west-1a", "eu-west-1b", "eu-west-1c"];
 /// Its instance types, and the share of each that is interrupted in a month: the middle of the band that the Spot Advisor
@@ -197,19 +208,19 @@ impl MarketPool {
 }
 
 impl Recorded {
-    /// Reads a recording: `{"metadata": {"gap_seconds": N}, "data": [available instances, one a tick]}`, plain or gzip.
+    /// Reads a recording: `{"metadata": {"gap_seconds": N}, "data": [available instances, one a tick]}`, plain or gzip;
+    /// at most 32 MiB of text, which are 15 years of minutes.
     ///
     /// * `asked`: how many instances were asked for; the highest figure of the recording where that is more.
-    pub fn read(file: &str, mut reader: impl BufRead, asked: u32) -> Result<Self, RecordedError> {
+    pub fn read(file: &str, reader: impl BufRead, asked: u32) -> Result<Self, RecordedError> {
         let unreadable = |source| RecordedError::Unreadable { file: file.to_owned(), source };
-        let packed = reader.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
         let mut text = String::new();
-        let read = if packed {
-            flate2::bufread::GzDecoder::new(reader).read_to_string(&mut text)
-        } else {
-            reader.read_to_string(&mut text)
-        };
-        read.map_err(unreadable)?;
+        let most = LARGEST_MIB << 20;
+        // A byte more than is read tells whether there was more.
+        opened(reader).map_err(unreadable)?.take(most + 1).read_to_string(&mut text).map_err(unreadable)?;
+        if crate::number::wide(text.len()) > most {
+            return Err(RecordedError::TooLong { file: file.to_owned(), most: LARGEST_MIB });
+        }
         let file_of: File = serde_json::from_str(&text)
             .map_err(|source| RecordedError::Malformed { file: file.to_owned(), source })?;
         let (gap_seconds, available) = (file_of.metadata.gap_seconds, file_of.data);

@@ -2,10 +2,10 @@
 
 use super::steps::Steps;
 use super::{Trace, TraceError, cloudwatch};
-use flate2::bufread::MultiGzDecoder;
+use crate::packed::{opened, peek};
 use fleet::Timestamp;
 use fleet_sim::rows::TraceRows;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead};
 use std::time::Duration;
 
 /// What a recording holds, and what was odd about it.
@@ -28,10 +28,6 @@ pub struct Hole {
     pub lasted: Duration,
 }
 
-/// How many first bytes decide.
-const HEAD: u64 = 64;
-/// The first bytes of gzip.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// The least time without samples that is worth a word.
 const HOLE: Duration = Duration::from_secs(3600);
 
@@ -45,25 +41,9 @@ impl Recording {
     /// Fails with the first thing that is wrong; never panics. CSV takes 8 bytes a step of memory, JSON at most
     /// 256 MiB of text.
     pub fn read(name: &str, reader: impl BufRead) -> Result<Self, TraceError> {
-        let (head, reader) = peek(reader).map_err(|error| unreadable(name, &error))?;
-        if head.starts_with(&GZIP) {
-            let text = BufReader::new(Unpacked(MultiGzDecoder::new(reader)));
-            let (head, text) = peek(text).map_err(|error| unreadable(name, &error))?;
-            read_text(name, &head, text)
-        } else {
-            read_text(name, &head, reader)
-        }
+        let (head, text) = opened(reader).and_then(peek).map_err(|error| unreadable(name, &error))?;
+        read_text(name, &head, text)
     }
-}
-
-/// A reader whose first bytes have been looked at.
-type Peeked<R> = io::Chain<Cursor<Vec<u8>>, R>;
-
-/// The first bytes, and a reader that begins with them.
-fn peek<R: BufRead>(mut reader: R) -> io::Result<(Vec<u8>, Peeked<R>)> {
-    let mut head = Vec::new();
-    (&mut reader).take(HEAD).read_to_end(&mut head)?;
-    Ok((head.clone(), Cursor::new(head).chain(reader)))
 }
 
 fn unreadable(name: &str, error: &io::Error) -> TraceError {
@@ -116,24 +96,5 @@ impl Holes {
     pub(super) fn worth_a_word(self) -> Option<Hole> {
         let usual = self.usual?;
         self.widest.filter(|hole| hole.lasted >= HOLE && hole.lasted >= usual.saturating_mul(3))
-    }
-}
-
-/// What gzip unpacks to, with errors that say what is wrong with the file.
-struct Unpacked<R>(R);
-
-impl<R: Read> Read for Unpacked<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => io::Error::new(
-                error.kind(),
-                "the gzip data breaks off before its end; expected a complete file: copy it again",
-            ),
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => io::Error::new(
-                error.kind(),
-                format!("the gzip data is damaged ({error}); copy the file again"),
-            ),
-            _ => error,
-        })
     }
 }

@@ -278,6 +278,17 @@ fn recordings_are_read_plain_and_packed_and_refused_with_a_reason() {
     let packed = packed.finish().unwrap();
     assert_eq!(Recorded::read("a.json.gz", packed.as_slice(), 16).expect("fine"), plain);
     assert_eq!(Recorded::read("a.json", &text[..], 1).expect("fine").asked, 16, "the highest figure");
+    // Two members, as `cat a.gz b.gz` makes them.
+    let member = |text: &[u8]| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(text).unwrap();
+        packed.finish().unwrap()
+    };
+    let two = [member(&text[..30]), member(&text[30..])].concat();
+    assert_eq!(Recorded::read("a.json.gz", two.as_slice(), 16).expect("fine"), plain);
+    // What never ends is not read to its end.
+    let endless = Recorded::read("c.json", std::io::BufReader::new(std::io::repeat(b' ')), 1).unwrap_err();
+    assert!(matches!(endless, RecordedError::TooLong { most: 32, .. }), "{endless}");
     let refused = |bytes: &[u8]| Recorded::read("b.json", bytes, 1).unwrap_err();
     assert!(matches!(refused(&packed[..20]), RecordedError::Unreadable { .. }));
     assert!(matches!(refused(b"{}"), RecordedError::Malformed { .. }));
