@@ -192,6 +192,18 @@ fn odd_figures_and_missing_parts_are_no_reason_to_fail() {
 }
 
 #[test]
+fn cost_is_drawn_against_breach_of_the_policys_own_level() {
+    let (mut outcomes, fronts) = report("a", 1, 1);
+    let page = |outcome: &Outcome| render(std::slice::from_ref(outcome), &fronts);
+    let at_80 = page(&outcomes[0]);
+    assert!(at_80.contains("time above 80 % (root scale)"));
+    (outcomes[0].config.objective_above, outcomes[0].scores.above_ratio) = (0.9, 0.004);
+    let at_90 = page(&outcomes[0]);
+    assert!(at_90.contains("time above 90 % (root scale)"));
+    assert!(at_90.contains(", above 90 % 0.4"), "in words, and at the mark");
+}
+
+#[test]
 fn the_worst_day_of_a_long_course_is_shown_closely() {
     let (outcomes, fronts) = report("a", 9, 2);
     let page = render(&outcomes, &fronts);
