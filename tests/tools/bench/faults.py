@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 
-from .harness import ROOT, build, figure, row, run, say
+from .harness import ROOT, build, figure, programs, row, run, say
 
 
 def figures_of(what):
