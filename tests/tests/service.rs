@@ -123,6 +123,8 @@ fn who_asks_a_service_all_the_time_sees_nothing_of_interruptions_and_the_deadlin
     kept(&site, &victim, noticed, "replaced");
     wait_for("the doomed one to be gone", || (!site.cloud.living().contains(&victim)).then_some(()));
 
+    assert_eq!(site.cloud.living().len(), 3, "replaced once");
+
     // Nobody to take its place: its work stays as long as it is safe.
     site.cloud.run_dry();
     let victim = busy(&site);
