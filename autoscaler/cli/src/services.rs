@@ -34,7 +34,8 @@ pub struct NomadArgs {
     /// Nomad's region; the agent's own otherwise.
     #[arg(id = "nomad_region", long = "nomad-region", value_name = "REGION", env = "NOMAD_REGION")]
     region: Option<String>,
-    /// Namespace whose work is looked at; may be given several times. All that the token may see otherwise.
+    /// Namespace whose blocked evaluations count as demand; may be given several times. All otherwise. What runs on
+    /// nodes is looked at in every namespace: the token needs read-job in all of them.
     #[arg(id = "nomad_namespaces", long = "nomad-namespace", value_name = "NAMESPACE")]
     namespaces: Vec<String>,
     /// The node pool that the fleets' nodes are in; all of them otherwise.

@@ -385,7 +385,9 @@ impl<'a> Court<'a> {
         let holds = match self.policy.drain.by {
             DrainBy::Nobody => member.phase == Phase::Draining,
             DrainBy::Hook => !told,
-            DrainBy::Nomad => unknown || work().next().is_some() || node.is_some_and(|node| node.eligible),
+            DrainBy::Nomad => {
+                unknown || work().next().is_some() || node.is_some_and(|node| node.eligible || node.draining)
+            }
         };
         if holds {
             self.object(Invariant::Drain, format!("{id} still drains"));

@@ -7,7 +7,8 @@ node {
   policy = "write"
 }
 
-# What runs on them, and which evaluations are blocked, in every namespace.
+# What runs on them, and which evaluations are blocked, in every namespace: a node is empty when nobody's work is on
+# it. Without this rule nothing is drained. Deny no namespace beside it: its work would not be seen.
 namespace "*" {
   capabilities = ["list-jobs", "read-job"]
 }

@@ -99,6 +99,13 @@ pub enum NomadError {
         /// What its attributes say now.
         found: Option<InstanceId>,
     },
+    /// The token may not read the work of every namespace: a node could look empty and not be.
+    #[error("list allocations: the token needs read-job in all namespaces (namespace \"*\")")]
+    NotAllNamespaces {
+        /// Nomad's answer.
+        #[source]
+        denied: Box<NomadError>,
+    },
 }
 
 impl NomadError {
@@ -117,14 +124,14 @@ impl NomadError {
                 ErrorClass::Malformed
             }
             Self::Cut { .. } | Self::TooLarge { .. } | Self::Malformed { .. } => ErrorClass::Unclear,
-            Self::Token { .. } | Self::Tls { .. } => ErrorClass::Denied,
+            Self::Token { .. } | Self::Tls { .. } | Self::NotAllNamespaces { .. } => ErrorClass::Denied,
             Self::Address { .. } => ErrorClass::Malformed,
             Self::OtherInstance { .. } => ErrorClass::Conflict,
         }
     }
 
     /// The call's name in metrics.
-    pub const fn operation(&self) -> &'static str {
+    pub fn operation(&self) -> &'static str {
         match self {
             Self::Status { call, .. }
             | Self::Unreachable { call, .. }
@@ -134,6 +141,7 @@ impl NomadError {
             | Self::Token { call, .. } => call.operation,
             Self::Address { .. } | Self::Tls { .. } => "connect",
             Self::OtherInstance { .. } => "verify node",
+            Self::NotAllNamespaces { denied } => denied.operation(),
         }
     }
 

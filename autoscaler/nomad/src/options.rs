@@ -12,8 +12,8 @@ pub struct Options {
     pub addresses: Vec<String>,
     /// The region; the agent's own if `None`.
     pub region: Option<String>,
-    /// Namespaces whose work is listed; empty for all that the token may see. Work in others seems to take no room
-    /// in a survey; one node ([`crate::Nomad::node`]) is always read with all that the token may see.
+    /// Namespaces whose blocked evaluations are looked at, and whose events are followed where it is one alone; empty
+    /// for all that the token may see. What is on nodes is always looked at in all namespaces.
     pub namespaces: Vec<String>,
     /// The node pool that the fleet's nodes are in; all if `None`.
     pub node_pool: Option<String>,

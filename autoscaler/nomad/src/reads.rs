@@ -12,6 +12,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 const MAX_BLOCKED_JOBS: usize = 50;
 /// Allocations that have not ended.
 const LIVING: &str = r#"ClientStatus == "pending" or ClientStatus == "running" or ClientStatus == "unknown""#;
+/// A namespace that nobody has.
+const NOBODYS: &str = "muster-asks-whether-it-may-read-all-namespaces";
 
 /// What does not change: a node until its index moves, a version of a job ever.
 #[derive(Debug, Default)]
@@ -33,25 +35,19 @@ impl Nomad {
         Ok(nodes.iter().map(|node| facts::node(node, Vec::new(), &BTreeSet::new())).collect())
     }
 
-    /// The nodes of the fleet's pool and class with what is on them, by id: enough to say what fits where.
+    /// The nodes of the fleet's pool and class with all that is on them, by id: enough to say what fits where.
     ///
-    /// A read. As [`Nomad::nodes`], one call more for each 1,000 allocations, and one for each version of a job
-    /// that was not seen before. The token needs `node:read`, and `read-job` on the namespaces. Work in
-    /// namespaces that are not asked about is not seen: it seems to take no room.
+    /// A read. As [`Nomad::nodes`], one call more, one for each 1,000 allocations, and one for each version of a
+    /// job that was not seen before. The token needs `node:read`, and `read-job` on all namespaces, whichever
+    /// [`crate::Options::namespaces`] are looked at otherwise: a node is empty when nobody's work is on it.
+    /// [`NomadError::NotAllNamespaces`]: it has not.
     pub async fn survey(&self) -> Result<Vec<NodeFact>, NomadError> {
+        self.must_see_all().await?;
         let nodes = self.wire_nodes().await?;
         let ids: BTreeSet<&str> = nodes.iter().map(|node| &*node.id).collect();
-        let mut allocs: Vec<wire::Alloc> = Vec::new();
-        for namespace in self.namespaces() {
-            let query = [
-                ("namespace", namespace),
-                ("resources", "true"),
-                ("task_states", "false"),
-                ("filter", LIVING),
-            ];
-            let request = Request::read("list allocations", &["allocations"], &query);
-            allocs.extend(self.list(&request).await?);
-        }
+        let query = [("namespace", "*"), ("resources", "true"), ("task_states", "false"), ("filter", LIVING)];
+        let request = Request::read("list allocations", &["allocations"], &query);
+        let mut allocs: Vec<wire::Alloc> = self.list(&request).await?;
         allocs.retain(|alloc| ids.contains(&*alloc.node_id));
         let jobs = self.jobs_of(&allocs).await?;
         let mut by_node: BTreeMap<&str, Vec<AllocFact>> = BTreeMap::new();
@@ -161,6 +157,22 @@ impl Nomad {
         }
         self.cache().nodes.clone_from(&nodes);
         Ok(nodes.into_values().collect())
+    }
+
+    /// Asks for a namespace that nobody has: the answer is empty where the token may read every namespace, and
+    /// denied where it may read some by name. Listing all of them tells nothing: what may not be read is left out.
+    ///
+    /// One that a rule of its own denies, beside a rule for all, is not found.
+    async fn must_see_all(&self) -> Result<(), NomadError> {
+        let query = [("namespace", NOBODYS), ("filter", LIVING)];
+        let request = Request::read("list allocations", &["allocations"], &query);
+        match self.list::<wire::Alloc>(&request).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.class() == ErrorClass::Denied => {
+                Err(NomadError::NotAllNamespaces { denied: Box::new(error) })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The versions of jobs that these allocations run: asked for where they were not seen before.

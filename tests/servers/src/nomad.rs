@@ -152,6 +152,11 @@ impl Nomad {
     pub fn purge(&self, job: &str) {
         self.call("DELETE", &format!("/v1/job/{job}?purge=true"), &Value::Null);
     }
+    /// Adds a namespace, if there is none of the name.
+    pub fn add_namespace(&self, name: &str) {
+        let answer = self.try_call("POST", "/v1/namespace", &json!({ "Name": name }).to_string());
+        answer.expect("the server answers").must_be_success();
+    }
     /// A new token with these ACL rules, in HCL: its secret.
     pub fn new_token(&self, rules: &str) -> String {
         let name = uuid();

@@ -85,9 +85,10 @@ fn was_asked(node: &NodeView) -> bool {
     !node.eligible && (node.draining || !node.ready)
 }
 
-/// Whether nothing runs on a node that a drain would move, and nothing can come.
+/// Whether nothing runs on a node that a drain would move, and nothing can come. Nomad ends a drain when all has been
+/// told to stop: until then something is there, seen or not.
 fn is_empty(node: &NodeView, ignore_system_jobs: bool) -> bool {
-    !node.eligible && node.movable(ignore_system_jobs).next().is_none()
+    !node.eligible && !node.draining && node.movable(ignore_system_jobs).next().is_none()
 }
 
 /// Begins the drains of what goes: as soon as others serve in its place, or at the latest safe moment.

@@ -270,7 +270,10 @@ fn drain_forbids_to_terminate_what_still_works() {
     last.work.clear();
     assert_eq!(broken(&scene, &after, vec![action.clone()]), [Invariant::Drain], "work may still come");
     let last = scene.seen.nodes.as_mut().expect("nodes").what.last_mut().expect("a node");
-    last.eligible = false;
+    (last.eligible, last.draining) = (false, true);
+    assert_eq!(broken(&scene, &after, vec![action.clone()]), [Invariant::Drain], "the drain is not over");
+    let last = scene.seen.nodes.as_mut().expect("nodes").what.last_mut().expect("a node");
+    last.draining = false;
     assert_eq!(broken(&scene, &after, vec![action.clone()]), []);
     scene.seen.nodes = None;
     assert_eq!(broken(&scene, &after, vec![action.clone()]), [Invariant::Drain], "nobody knows");

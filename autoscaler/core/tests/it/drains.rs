@@ -291,6 +291,16 @@ fn who_has_no_node_may_get_one_at_any_moment() {
 }
 
 #[test]
+fn a_node_that_still_drains_is_not_empty_whatever_is_seen_on_it() {
+    let (mut scene, id) = let_go();
+    let nodes = scene.seen.nodes.as_mut().expect("nodes");
+    let node = nodes.what.iter_mut().find(|node| node.instance == id).expect("a node");
+    (node.draining, node.drain_until) = (true, Some(scene.now + seconds(60)));
+    let planned = scene.plan();
+    assert_eq!(planned.report.decision, Decision::Steady, "{}", planned.report);
+}
+
+#[test]
 fn a_victim_that_has_gone_is_bought_again_where_nobody_can_tell_that_less_is_enough() {
     let (mut scene, id) = let_go();
     scene.members().retain(|member| member.id != id);

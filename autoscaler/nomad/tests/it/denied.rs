@@ -1,8 +1,8 @@
 //! Access control: what a token may not, and one that is taken away and replaced.
 
-use crate::cluster::{client, drain, id};
+use crate::cluster::{all_running, client, drain, id, job, surveyed};
 use autoscaler_nomad::facts::DrainDeadline;
-use autoscaler_nomad::{Heard, Nomad, Options};
+use autoscaler_nomad::{Heard, Nomad, NomadError, Options};
 use fleet::ErrorClass;
 use fleet_clock::SystemClock;
 use muster_test_servers::NomadOptions;
@@ -58,4 +58,34 @@ async fn a_token_that_is_taken_away_is_denied_and_its_successor_in_the_file_work
     std::fs::write(&file, cluster.new_token(ENOUGH)).expect("a token");
     nomad.drain(&node, &drain(DrainDeadline::AtOnce)).await.expect("the new one may");
     assert_ne!(json!(nomad.nodes().await.expect("nodes")), json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_may_not_read_every_namespace_sees_no_nodes_rather_than_empty_ones() {
+    let clients = vec![client("one", "i-one")];
+    let cluster =
+        muster_test_servers::Nomad::start(NomadOptions { clients, acl: true, ..NomadOptions::default() });
+    cluster.add_namespace("other");
+    let mut hidden = job("hidden", "service", 1);
+    hidden["Namespace"] = json!("other");
+    cluster.register(&hidden);
+    let file = cluster.directory().join("token");
+    let options =
+        Options { addresses: vec![cluster.address()], token_file: Some(file.clone()), ..Options::default() };
+    let nomad = Nomad::new(options).expect("good options");
+
+    let narrow = [
+        r#"node { policy = "write" }"#,
+        r#"node { policy = "write" } namespace "default" { capabilities = ["list-jobs", "read-job"] }"#,
+        r#"node { policy = "write" } namespace "*" { capabilities = ["list-jobs"] }"#,
+    ];
+    for rules in narrow {
+        std::fs::write(&file, cluster.new_token(rules)).expect("a token");
+        let error = nomad.survey().await.expect_err("it may not see all work");
+        assert!(matches!(error, NomadError::NotAllNamespaces { .. }), "{rules}: {error:?}");
+        assert_eq!(error.class(), ErrorClass::Denied);
+        assert!(error.to_string().contains("read-job in all namespaces"), "{error}");
+    }
+    std::fs::write(&file, cluster.new_token(ENOUGH)).expect("a token");
+    surveyed(&nomad, "the job to run", |nodes| all_running(nodes, "hidden") == 1).await;
 }

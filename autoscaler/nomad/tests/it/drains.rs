@@ -4,11 +4,11 @@ use crate::cluster::{
     all_running, client, drain, id, instance, job, of, ours, running, shared, surveyed, tidy,
 };
 use autoscaler_nomad::facts::{DrainDeadline, Found, NodeStatus, Twins, find, twins};
-use autoscaler_nomad::{Drain, Heard, NodeEvent, Nomad, NomadError};
+use autoscaler_nomad::{Drain, Heard, NodeEvent, Nomad, NomadError, Options};
 use fleet::{ErrorClass, NodeId};
 use fleet_clock::SystemClock;
 use muster_test_servers::NomadOptions;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,6 +118,31 @@ async fn a_cancelled_drain_keeps_the_work_and_makes_eligible() {
     let node = nomad.node(&victim).await.expect("the node");
     assert!(!node.eligible && node.drain.is_none() && running(&node, "kept") == 1);
     tidy(cluster, &nomad, &["kept"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_in_a_namespace_that_is_not_named_keeps_its_node_from_being_empty() {
+    let cluster = &*shared().await;
+    cluster.add_namespace("other");
+    let options = Options {
+        addresses: vec![cluster.address()],
+        namespaces: vec!["default".to_owned()],
+        ..Options::default()
+    };
+    let nomad = Nomad::new(options).expect("good options");
+    let mut elsewhere = job("elsewhere", "batch", 1);
+    elsewhere["Namespace"] = json!("other");
+    cluster.register(&elsewhere);
+    let victim = busy_node(&nomad, "elsewhere", 1).await;
+
+    // A drain waits for it to end, and so does whoever asks whether the node is empty.
+    nomad.drain(&victim, &drain(MINUTE)).await.expect("a drain");
+    let nodes = nomad.survey().await.expect("a survey");
+    let left = of(&nodes, &victim);
+    assert_eq!((left.movable(true).count(), left.drain.is_some()), (1, true));
+    assert_eq!(left.movable(true).next().map(|alloc| &*alloc.work.namespace), Some("other"));
+    cluster.call("DELETE", "/v1/job/elsewhere?purge=true&namespace=other", &Value::Null);
+    tidy(cluster, &nomad, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
