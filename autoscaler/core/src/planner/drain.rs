@@ -225,7 +225,7 @@ fn empty_nodes(draft: &mut Draft<'_>, herd: &Herd<'_>) {
         };
         match until {
             None if node.eligible => draft.actions.push(Action::Cordon { instance }),
-            Some(deadline) if !drains(node, deadline, ignore) => {
+            Some(deadline) if !drains(node, deadline, ignore, draft.now) => {
                 draft.actions.push(Action::Drain { instance, deadline, cause });
             }
             None | Some(_) => {}
@@ -233,9 +233,10 @@ fn empty_nodes(draft: &mut Draft<'_>, herd: &Herd<'_>) {
     }
 }
 
-/// Whether a node shows a drain that ends by `deadline`, or has no need of one.
-fn drains(node: &NodeView, deadline: Timestamp, ignore_system_jobs: bool) -> bool {
-    let soon_enough = node.drain_until.is_none_or(|until| until <= deadline + ABOUT);
+/// Whether a node shows a drain that ends by `deadline`, or has no need of one. One that an operator began may have
+/// another deadline, or none; one whose time is over cannot end sooner.
+fn drains(node: &NodeView, deadline: Timestamp, ignore_system_jobs: bool, now: Timestamp) -> bool {
+    let soon_enough = node.drain_until.is_some_and(|until| until <= (deadline + ABOUT).max(now));
     is_empty(node, ignore_system_jobs) || (node.draining && soon_enough)
 }
 

@@ -301,6 +301,40 @@ fn a_node_that_still_drains_is_not_empty_whatever_is_seen_on_it() {
 }
 
 #[test]
+fn an_endless_drain_is_replaced_by_one_with_a_deadline() {
+    let (mut scene, id) = let_go();
+    let until = scene.memory.removals[&id].drain_until.expect("it was asked");
+    let mut drained = |drain_until| {
+        let nodes = scene.seen.nodes.as_mut().expect("nodes");
+        let node = nodes.what.iter_mut().find(|node| node.instance == id).expect("a node");
+        (node.draining, node.drain_until, node.work) = (true, drain_until, vec![service()]);
+        scene.plan().plan.actions
+    };
+    let ours = |actions: &[Action]| matches!(actions, [Action::Drain { instance, deadline, .. }] if *instance == id && *deadline == until);
+    let endless = drained(None);
+    assert!(ours(&endless), "{endless:?}");
+    let longer = drained(Some(until + seconds(600)));
+    assert!(ours(&longer), "{longer:?}");
+    // Nomad counts from when it hears of it.
+    assert_eq!(drained(Some(until + seconds(3))), []);
+}
+
+#[test]
+fn a_drain_whose_time_is_over_is_not_begun_again() {
+    let (mut scene, id) = let_go();
+    let now = scene.now;
+    scene.memory.removals.get_mut(&id).expect("it drains").drain_until = Some(now - seconds(30));
+    let nodes = scene.seen.nodes.as_mut().expect("nodes");
+    let node = nodes.what.iter_mut().find(|node| node.instance == id).expect("a node");
+    // It was told late, and at once.
+    (node.draining, node.drain_until) = (true, Some(now - seconds(10)));
+    let mut slow = service();
+    slow.grace = seconds(120);
+    node.work = vec![slow];
+    assert_eq!(scene.plan().plan.actions, []);
+}
+
+#[test]
 fn a_victim_that_has_gone_is_bought_again_where_nobody_can_tell_that_less_is_enough() {
     let (mut scene, id) = let_go();
     scene.members().retain(|member| member.id != id);
