@@ -3,12 +3,14 @@
 use autoscaler_policy::{DrainHook, FleetPolicy};
 use fleet::ports::Clock;
 use fleet::{ApiError, ErrorClass, FleetName, InstanceId, Timestamp};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::process::Command;
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::oneshot;
 
 /// How long after the deadline a hook is waited for: what it told to stop at the deadline ends meanwhile.
@@ -17,6 +19,8 @@ const GRACE: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// For one request.
 const REQUEST: Duration = Duration::from_secs(10);
+/// How long the last words of a program that has ended are waited for: whom it left behind may hold its stderr open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What is kept of a failing program's last words.
 const WORDS: usize = 256;
 /// Where programs are looked for that a hook's program starts: its own environment is otherwise empty.
@@ -47,7 +51,15 @@ impl Order {
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
     of: Arc<Mutex<BTreeMap<FleetName, DrainHook>>>,
-    running: Arc<Mutex<BTreeMap<InstanceId, oneshot::Sender<()>>>>,
+    running: Arc<Mutex<Running>>,
+}
+
+/// The hooks that run.
+#[derive(Default)]
+struct Running {
+    /// How many were begun: tells one run for an instance from the next.
+    begun: u64,
+    by_instance: BTreeMap<InstanceId, (u64, oneshot::Sender<()>)>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -70,10 +82,8 @@ impl Hooks {
         let Some(hook) = hook else {
             return Err(failed(ErrorClass::Denied, "the fleet has no hook (any more)"));
         };
-        let (ended, end) = oneshot::channel();
         let instance = order.instance.clone();
-        // Dropping the sender of a run before ends that one.
-        locked(&self.running).insert(instance.clone(), ended);
+        let (run, end) = self.begin(&instance);
         let within = order.deadline.since(clock.wall()) + GRACE;
         let work = async {
             match &hook {
@@ -89,13 +99,32 @@ impl Hooks {
             }
             _ = end => return Err(failed(ErrorClass::Conflict, "was ended: the instance stays, or is drained anew")),
         };
-        locked(&self.running).remove(&instance);
+        self.is_over(&instance, run);
         outcome
     }
 
-    /// Ends the hook that empties an instance, if one runs.
+    /// * returns: the number of the run, and what says that it is to end.
+    fn begin(&self, instance: &InstanceId) -> (u64, oneshot::Receiver<()>) {
+        let (ended, end) = oneshot::channel();
+        let mut running = locked(&self.running);
+        running.begun += 1;
+        let run = running.begun;
+        // Dropping the sender of a run before ends that one.
+        running.by_instance.insert(instance.clone(), (run, ended));
+        (run, end)
+    }
+
+    /// A run is over by itself; one that was begun in its place runs on.
+    fn is_over(&self, instance: &InstanceId, run: u64) {
+        let mut running = locked(&self.running);
+        if running.by_instance.get(instance).is_some_and(|(newest, _)| *newest == run) {
+            running.by_instance.remove(instance);
+        }
+    }
+
+    /// Ends the hook that empties an instance, if one runs, with all that its program has started.
     pub(crate) fn end(&self, instance: &InstanceId) {
-        locked(&self.running).remove(instance);
+        locked(&self.running).by_instance.remove(instance);
     }
 }
 
@@ -118,28 +147,66 @@ async fn run_command(command: &[String], order: &Order) -> Result<(), ApiError> 
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        // With whatever it starts, so that all of it can be ended.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| failed(ErrorClass::Transient, &format!("cannot start {program}: {error}")))?;
-    let words = child.stderr.take();
-    let (status, words) = tokio::join!(child.wait(), last_words(words));
+    let stderr = child.stderr.take();
+    let mut group = Group::of(&child);
+    let mut words = Vec::new();
+    let status = {
+        let mut talk = pin!(keep_last(stderr, &mut words));
+        let mut silent = false;
+        let status = tokio::select! {
+            status = child.wait() => status,
+            () = &mut talk => {
+                silent = true;
+                child.wait().await
+            }
+        };
+        // Its number is free for others now.
+        group.0 = None;
+        if !silent {
+            let _ = tokio::time::timeout(LAST_WORDS, talk).await;
+        }
+        status
+    };
     let status = status.map_err(|error| failed(ErrorClass::Transient, &error.to_string()))?;
     if status.success() {
         return Ok(());
     }
+    let words = String::from_utf8_lossy(&words);
     Err(failed(ErrorClass::Transient, &format!("{program} ended with {status}: {}", words.trim())))
 }
 
-/// The end of what a program says, however much it says.
-async fn last_words(stderr: Option<tokio::process::ChildStderr>) -> String {
-    let Some(mut stderr) = stderr else { return String::new() };
-    let (mut kept, mut chunk) = (Vec::new(), [0_u8; 4096]);
+/// The process group of a program that runs. Dropped meanwhile, all of it is killed.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // The one error is that nobody is left.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Keeps the end of what a program says, however much it says.
+async fn keep_last(stderr: Option<ChildStderr>, kept: &mut Vec<u8>) {
+    let Some(mut stderr) = stderr else { return };
+    let mut chunk = [0_u8; 4096];
     while let Ok(read @ 1..) = stderr.read(&mut chunk).await {
         kept.extend_from_slice(&chunk[..read]);
         let from = kept.len().saturating_sub(WORDS);
         kept.drain(..from);
     }
-    String::from_utf8_lossy(&kept).into_owned()
 }
 
 async fn ask(url: &str, token_file: Option<&str>, order: &Order, clock: &dyn Clock) -> Result<(), ApiError> {
@@ -161,8 +228,9 @@ async fn ask(url: &str, token_file: Option<&str>, order: &Order, clock: &dyn Clo
         let answer =
             request.send().await.map_err(|error| failed(ErrorClass::Transient, &error.to_string()))?;
         match answer.status().as_u16() {
-            200 => return Ok(()),
+            // Not yet: it is asked again.
             202 => clock.sleep_until(clock.monotonic() + ASK_AGAIN).await,
+            200..=299 => return Ok(()),
             status @ (401 | 403) => return Err(failed(ErrorClass::Denied, &format!("answered {status}"))),
             status => return Err(failed(ErrorClass::Transient, &format!("answered {status}"))),
         }
@@ -173,6 +241,7 @@ async fn ask(url: &str, token_file: Option<&str>, order: &Order, clock: &dyn Clo
 mod tests {
     use super::*;
     use fleet_clock::SteppedClock;
+    use tokio::io::AsyncWriteExt;
 
     fn order(instance: &str) -> Order {
         Order {
@@ -223,12 +292,98 @@ mod tests {
             let hooks = hooks.clone();
             async move { hooks.run(order("i-1"), &clock()).await }
         });
-        while !locked(&hooks.running).contains_key(&InstanceId::from("i-1")) {
+        while !locked(&hooks.running).by_instance.contains_key(&InstanceId::from("i-1")) {
             tokio::task::yield_now().await;
         }
         hooks.end(&"i-1".into());
         let error = run.await.expect("it ends").expect_err("it was ended");
         assert_eq!(error.class(), ErrorClass::Conflict);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_leaves_a_child_behind_still_succeeds() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("child");
+        // The child has its stderr, and is told to end when this is over.
+        let script = format!("sleep 1000 & echo $! > {}", file.display());
+        let (hooks, clock) = (hooks(&["/bin/sh", "-c", &script]), clock());
+        let within = tokio::time::timeout(Duration::from_secs(30), hooks.run(order("i-1"), &clock));
+        assert_eq!(within.await, Ok(Ok(())));
+        let child = std::fs::read_to_string(file).expect("its number").trim().parse().ok();
+        let child = child.and_then(Pid::from_raw).expect("a number");
+        rustix::process::kill_process(child, Signal::KILL)
+            .expect("it runs on: it is the program's own affair");
+    }
+
+    #[tokio::test]
+    async fn an_ended_hook_takes_its_children_with_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("child");
+        let script = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", file.display());
+        let hooks = hooks(&["/bin/sh", "-c", &script]);
+        let run = tokio::spawn({
+            let hooks = hooks.clone();
+            async move { hooks.run(order("i-1"), &clock()).await }
+        });
+        let child = until(|| std::fs::read_to_string(&file).ok()).await;
+        hooks.end(&"i-1".into());
+        run.await.expect("it ends").expect_err("it was ended");
+        let status = format!("/proc/{}/stat", child.trim());
+        // Whoever adopts it may take a while to bury it.
+        let is_dead = || std::fs::read_to_string(&status).map_or(true, |stat| stat.contains(") Z "));
+        until(|| is_dead().then_some(())).await;
+    }
+
+    async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+        let looking = async {
+            let mut interval = tokio::time::interval(Duration::from_millis(5));
+            loop {
+                interval.tick().await;
+                if let Some(found) = look() {
+                    return found;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), looking).await.expect("it comes")
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_over_ends_no_newer_one() {
+        let hooks = Hooks::default();
+        let (first, mut end_of_first) = hooks.begin(&"i-1".into());
+        let (second, mut end_of_second) = hooks.begin(&"i-1".into());
+        assert!(end_of_first.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Closed));
+        hooks.is_over(&"i-1".into(), first);
+        assert_eq!(end_of_second.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        hooks.is_over(&"i-1".into(), second);
+        assert!(locked(&hooks.running).by_instance.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_says_done_in_any_way_has_emptied_the_instance() {
+        for (answer, outcome) in [("204 No Content", true), ("201 Created", true), ("302 Found", false)] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let url = format!("http://{}/drain", listener.local_addr().expect("an address"));
+            let serve = async {
+                for answer in ["202 Accepted", answer] {
+                    let (mut stream, _) = listener.accept().await.expect("a connection");
+                    let mut asked = [0_u8; 4096];
+                    let _ = stream.read(&mut asked).await.expect("a request");
+                    let text = format!("HTTP/1.1 {answer}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+                    stream.write_all(text.as_bytes()).await.expect("it is answered");
+                }
+            };
+            let clock = clock();
+            let order = order("i-1");
+            let asked = async {
+                tokio::join!(ask(&url, None, &order, &clock), async {
+                    let wake = until(|| clock.next_wake()).await;
+                    clock.advance_to(wake);
+                })
+            };
+            let ((result, ()), ()) = tokio::join!(asked, serve);
+            assert_eq!(result.is_ok(), outcome, "{answer}: {result:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
