@@ -80,7 +80,7 @@ pub struct State {
     pub blocked: Resources,
     /// The counts of the groups that are scaled along.
     pub groups: Vec<GroupCount>,
-    /// Instances whose drain hook has said that they are empty.
+    /// Instances whose drain hook has said that they are empty, as long as they are about to go.
     pub emptied: BTreeSet<InstanceId>,
     /// What speaks against pools and no plan has seen yet.
     pub troubles: Vec<PoolTrouble>,
@@ -164,6 +164,9 @@ impl State {
     /// * returns: the words of the panic, where learning panicked.
     pub fn begin_cycle(&mut self, now: Timestamp) -> Result<Snapshot, String> {
         self.reconcile_victims();
+        // Who was kept serves again, as far as anybody knows: chosen anew, it is emptied anew.
+        let Memory { removals, replacements, .. } = &self.memory;
+        self.emptied.retain(|id| removals.contains_key(id) || replacements.contains_key(id));
         let snapshot = self.snapshot(now);
         contained(|| self.learned.learn(&self.policy, &snapshot, &self.memory, now))?;
         Ok(snapshot)

@@ -50,7 +50,7 @@ pub(super) fn act(
         return;
     }
     ledger::carry_on(draft, ground, herd);
-    if !draft.memory.removals.is_empty() {
+    if !draft.memory.removals.is_empty() || ledger::kept_somebody(draft) {
         note_held(draft, wish.target != base.total());
         return;
     }

@@ -187,7 +187,10 @@ pub(super) fn tell_nodes(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
     let Some(herd) = herd else { return };
     match draft.policy.drain.by {
         DrainBy::Nobody => {}
-        DrainBy::Hook => run_hooks(draft, herd),
+        DrainBy::Hook => {
+            run_hooks(draft, herd);
+            end_hooks(draft, herd);
+        }
         DrainBy::Nomad => {
             empty_nodes(draft, herd);
             cordon_those_at_risk(draft, herd);
@@ -212,6 +215,17 @@ fn run_hooks(draft: &mut Draft<'_>, herd: &Herd<'_>) {
         let Some(deadline) = until else { continue };
         if herd.may_be_emptied(&instance) && !draft.seen.emptied.contains(&instance) {
             draft.actions.push(Action::Drain { instance, deadline, cause });
+        }
+    }
+}
+
+/// Ends the hooks of those that stay after all. Once: nothing would show it, and a hook ends by itself in the end.
+fn end_hooks(draft: &mut Draft<'_>, herd: &Herd<'_>) {
+    for instance in std::mem::take(&mut draft.memory.restoring).into_keys() {
+        let goes = draft.memory.removals.contains_key(&instance)
+            || draft.memory.replacements.contains_key(&instance);
+        if herd.may_be_emptied(&instance) && !goes {
+            draft.actions.push(Action::Restore { instance });
         }
     }
 }

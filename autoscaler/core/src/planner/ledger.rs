@@ -241,13 +241,18 @@ fn empty_again(draft: &mut Draft<'_>, id: &InstanceId) {
     }
 }
 
-/// Keeps a victim: it takes work again.
+/// Keeps a victim: its node takes work again, and a hook that empties it is ended.
 fn keep(draft: &mut Draft<'_>, id: &InstanceId) {
     draft.memory.removals.remove(id);
-    if draft.policy.drain.by == DrainBy::Nomad {
+    if draft.policy.drain.by != DrainBy::Nobody {
         draft.memory.restoring.insert(id.clone(), draft.now);
     }
     draft.remark(Remark::RemovalUndone { instance: id.clone() });
+}
+
+/// Whether somebody was kept just now: that is to be seen before they are chosen anew.
+pub(super) fn kept_somebody(draft: &Draft<'_>) -> bool {
+    draft.memory.restoring.values().any(|since| *since == draft.now)
 }
 
 /// Terminates victims, and remembers that they were told.

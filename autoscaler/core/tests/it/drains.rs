@@ -404,6 +404,32 @@ fn a_hook_empties_whom_nomad_does_not() {
 }
 
 #[test]
+fn a_kept_hook_victim_is_emptied_anew() {
+    let mut scene = Scene::of(9, 6);
+    scene.policy.drain.by = DrainBy::Hook;
+    let planned = scene.plan();
+    let id = planned.memory.removals.keys().next().expect("one").clone();
+    scene.remember(&planned);
+    // Its hook runs, or has ended well; the target does not count it any more, and then does again.
+    let removal = scene.memory.removals.get_mut(&id).expect("it goes");
+    removal.step = RemovalStep::Lowered;
+    for emptied in [vec![], vec![id.clone()]] {
+        let mut scene = scene.clone().later(10);
+        scene.seen.emptied = emptied;
+        let planned = scene.plan();
+        assert!(planned.memory.removals.is_empty(), "{}", planned.report);
+        assert_eq!(planned.plan.actions, [Action::Restore { instance: id.clone() }]);
+        scene.remember(&planned);
+        // Once: whoever shows a hook's end?
+        let mut scene = scene.later(10);
+        scene.seen.emptied.clear();
+        let planned = scene.plan();
+        let drains = |action: &Action| matches!(action, Action::Drain { instance, .. } if *instance == id);
+        assert!(matches!(&planned.plan.actions[..], [action] if drains(action)), "{:?}", planned.plan);
+    }
+}
+
+#[test]
 fn missing_samples_stop_a_removal_before_the_target_is_lowered() {
     let mut ec2 = Ec2::with_nomad(9, 6, 2);
     (ec2.learning, ec2.nodes.stubborn) = (false, true);

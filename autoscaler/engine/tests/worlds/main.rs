@@ -4,6 +4,7 @@
 mod agents;
 mod crashes;
 mod faults;
+mod hooks;
 mod metrics;
 mod notices;
 mod operators;
