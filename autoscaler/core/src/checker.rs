@@ -401,6 +401,14 @@ impl<'a> Court<'a> {
         !by_nomad || nodes.filter(|node| node.instance == *id).all(|node| node.work.is_empty())
     }
 
+    /// Whether an instance serves and its node is not shown: it is chosen where nobody else can be.
+    fn is_hidden(&self, member: &Member) -> bool {
+        let Some(nodes) = self.seen.nodes.as_ref().filter(|_| self.policy.drain.by == DrainBy::Nomad) else {
+            return false;
+        };
+        member.phase == Phase::InService && nodes.what.iter().all(|node| node.instance != member.id)
+    }
+
     fn was_told(&self, id: &InstanceId) -> bool {
         self.before.removals.get(id).is_some_and(|r| r.step == RemovalStep::Terminating)
     }
@@ -479,6 +487,7 @@ impl<'a> Court<'a> {
                     && m.phase != Phase::Draining
                     && m.weight.get() > 0.0
                     && self.has_no_work(&m.id)
+                    && !self.is_hidden(m)
                     && m.pool.market == victim.pool.market
                     && m.weight.get() <= victim.weight.get() + EPSILON
             });

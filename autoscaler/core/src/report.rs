@@ -341,6 +341,12 @@ pub enum Remark {
         /// Since when that is seen.
         since: Timestamp,
     },
+    /// An instance serves, and no node of it is shown: several claim to be it, or it is of a node pool that is not
+    /// asked for. It cannot be emptied.
+    NodeHidden {
+        /// The instance.
+        instance: InstanceId,
+    },
     /// Work that may take longer to end than an interruption leaves it.
     SlowToLeave {
         /// Its job.
@@ -385,6 +391,7 @@ impl Remark {
             Self::StandsIn { .. } => "stands_in",
             Self::Repaired { .. } => "repaired",
             Self::Unaccounted { .. } => "unaccounted",
+            Self::NodeHidden { .. } => "node_hidden",
             Self::SlowToLeave { .. } => "slow_to_leave",
             Self::ReadFails { .. } => "read_fails",
         }

@@ -396,6 +396,10 @@ impl Display for Remark {
             Self::Unaccounted { instance, since } => {
                 write!(f, "{instance} is drained and ineligible since {since}, and nobody accounts for it")
             }
+            Self::NodeHidden { instance } => write!(
+                f,
+                "{instance} serves, and nomad shows no node of it, or more than one: it cannot be emptied"
+            ),
             Self::SlowToLeave { job, group, grace } => {
                 write!(
                     f,

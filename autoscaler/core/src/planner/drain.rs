@@ -31,6 +31,24 @@ pub(super) fn node_of<'a>(draft: &Draft<'a>, id: &InstanceId) -> Option<&'a Node
     nodes.filter(|node| node.instance == *id).max_by_key(|node| (node.ready, &node.id))
 }
 
+/// Whether an instance serves and no node of it is shown: there are several, of which none can be told to be it, or it
+/// is of a pool that is not asked for. Nobody can empty it, so it goes when its drain's deadline has passed.
+pub(super) fn is_hidden(draft: &Draft<'_>, member: &Member) -> bool {
+    draft.policy.drain.by == DrainBy::Nomad
+        && draft.seen.nodes.is_some()
+        && member.phase == Phase::InService
+        && node_of(draft, &member.id).is_none()
+}
+
+/// Names those whose node is hidden.
+fn note_hidden(draft: &mut Draft<'_>, herd: &Herd<'_>) {
+    let hidden: Vec<InstanceId> =
+        herd.alive.iter().filter(|m| is_hidden(draft, m)).map(|m| m.id.clone()).collect();
+    for instance in hidden {
+        draft.remark(Remark::NodeHidden { instance });
+    }
+}
+
 /// The latest safe moment to tell the work of an instance to stop that goes at `deadline`.
 pub(super) fn latest(draft: &Draft<'_>, id: &InstanceId, deadline: Timestamp) -> Timestamp {
     let drain = draft.policy.drain;
@@ -196,6 +214,7 @@ pub(super) fn tell_nodes(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
             cordon_those_at_risk(draft, herd);
             restore_nodes(draft, herd);
             note_slow_groups(draft);
+            note_hidden(draft, herd);
         }
     }
 }

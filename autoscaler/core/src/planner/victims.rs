@@ -4,7 +4,7 @@ use super::draft::Draft;
 use super::drain::node_of;
 use super::fits::Room;
 use super::herd::{ByMarket, Herd, LEEWAY};
-use super::{fallback, idle, pools};
+use super::{drain, fallback, idle, pools};
 use crate::number::millionths;
 use crate::{Candidate, Choice, Diversification, DrainBy, Hold, Member, Phase};
 use fleet::{Health, InstanceId, NoticeKind, UsdPerHour, WorkKind};
@@ -20,7 +20,8 @@ const RUNNERS_UP: usize = 3;
 ///
 /// The spread comes first; then those that are no loss (empty already, unhealthy, doomed, not serving yet), those at
 /// risk, the pools that most is held against, the fullest pools, the dearest, those with the least to move, the
-/// youngest. Protected ones never, nor those whose work has no place elsewhere. The choice is reported.
+/// youngest. Protected ones never, nor those whose work has no place elsewhere; those whose node is hidden only where
+/// nobody else can go. The choice is reported.
 ///
 /// * `spare`: the units that may go, by market.
 /// * returns: the victims, in the order of choice; their weights sum to at most `spare`.
@@ -30,19 +31,23 @@ pub(super) fn choose<'a>(draft: &mut Draft<'_>, herd: &Herd<'a>, mut spare: ByMa
     let mut pools = Spread::over(staying.iter().copied().filter(|m| ranks.counts(m)));
     let mut candidates: Vec<&Member> = staying.iter().copied().filter(|m| may_go(m)).collect();
     leave_batch_work(draft, &mut candidates);
+    let (mut hidden, mut candidates): (Vec<&Member>, Vec<&Member>) =
+        candidates.into_iter().partition(|m| drain::is_hidden(draft, m));
     let mut room = Room::of(draft, herd);
     let mut chosen: Vec<&Member> = Vec::new();
     let mut without_room = 0;
     let before = pools.lack(&draft.policy.diversification);
-    while let Some(index) = best(draft, &ranks, &pools, &candidates, spare) {
-        let victim = candidates.remove(index);
-        if room.as_mut().is_some_and(|room| !room.let_go(&victim.id)) {
-            without_room += 1;
-            continue;
+    for candidates in [&mut candidates, &mut hidden] {
+        while let Some(index) = best(draft, &ranks, &pools, candidates, spare) {
+            let victim = candidates.remove(index);
+            if room.as_mut().is_some_and(|room| !room.let_go(&victim.id)) {
+                without_room += 1;
+                continue;
+            }
+            *spare.of_mut(victim.pool.market) -= victim.weight.get();
+            pools.take(victim, ranks.counts(victim));
+            chosen.push(victim);
         }
-        *spare.of_mut(victim.pool.market) -= victim.weight.get();
-        pools.take(victim, ranks.counts(victim));
-        chosen.push(victim);
     }
     if without_room > 0 {
         draft.hold(Hold::NoRoom { instances: without_room });
@@ -147,7 +152,12 @@ pub(super) fn out_of_spread<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Option<&'
         return None;
     }
     herd.staying(draft)
-        .filter(|m| m.pool == *fullest && may_go(m) && !draft.memory.replaced.contains_key(&m.id))
+        .filter(|m| {
+            m.pool == *fullest
+                && may_go(m)
+                && !drain::is_hidden(draft, m)
+                && !draft.memory.replaced.contains_key(&m.id)
+        })
         .min_by(|a, b| ranks.compare(a, 0.0, b, 0.0))
 }
 

@@ -210,6 +210,21 @@ fn nobody_is_chosen_whose_work_has_no_place_elsewhere() {
 }
 
 #[test]
+fn whose_node_is_hidden_is_told_and_goes_last() {
+    let mut scene = scene(9, 6, 2);
+    let hidden = InstanceId::from("i-0001");
+    // It would be the first, for nothing seems to run there.
+    scene.seen.nodes.as_mut().expect("nodes").what.retain(|node| node.instance != hidden);
+    let planned = scene.plan();
+    assert!(planned.report.remarks.contains(&Remark::NodeHidden { instance: hidden.clone() }));
+    assert_eq!(planned.memory.removals.len(), 1, "{}", planned.report);
+    assert!(!planned.memory.removals.contains_key(&hidden));
+    // Nobody else can go.
+    scene.members().iter_mut().filter(|m| m.id != hidden).for_each(|m| m.protected = true);
+    assert_eq!(victims(&scene.plan()), ["i-0001"]);
+}
+
+#[test]
 fn of_many_only_so_many_go_as_their_work_has_room_for() {
     // 12 nodes, 7 of 10 places taken on each: 84 pieces need 9 nodes, though load needs only 8.
     let planned = scene(12, 6, 7).plan();
