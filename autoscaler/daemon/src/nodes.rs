@@ -5,7 +5,7 @@ use crate::idle::Activity;
 use crate::queue::{Envelope, Happened};
 use autoscaler_core::{DrainBy, DrainCause, GroupCount, ReplacementCause, ScaledGroup};
 use autoscaler_engine::{Blocked, NodeRef, NodesSeen, Write};
-use autoscaler_nomad::facts::{BlockedFact, DrainDeadline, NodeFact, NodeStatus};
+use autoscaler_nomad::facts::{BlockedFact, DrainDeadline, NodeFact};
 use autoscaler_nomad::{Drain, Heard, Nomad};
 use fleet::ports::Clock;
 use fleet::{ApiError, ErrorClass, InstanceId, NodeId, NoticeKind, Timestamp};
@@ -169,20 +169,17 @@ const fn reason(cause: DrainCause) -> &'static str {
 /// The nodes of instances that can be told apart. Of several on one instance none is shown: a copied `data_dir`, or
 /// somebody who says to be what they are not.
 fn nodes(facts: &[NodeFact]) -> Vec<fleet::NodeView> {
-    let living = facts.iter().filter(|fact| fact.status != NodeStatus::Down);
-    let mut by_instance: BTreeMap<InstanceId, Vec<&NodeFact>> = BTreeMap::new();
-    for fact in living {
-        if let Some(instance) = &fact.instance {
-            by_instance.entry(instance.clone()).or_default().push(fact);
-        }
+    let mut by_instance: BTreeMap<InstanceId, Vec<fleet::NodeView>> = BTreeMap::new();
+    for view in autoscaler_nomad::facts::views(facts) {
+        by_instance.entry(view.instance.clone()).or_default().push(view);
     }
-    let one = |(instance, mut facts): (InstanceId, Vec<&NodeFact>)| {
-        let fact = facts.pop()?;
-        if !facts.is_empty() {
-            tracing::warn!(%instance, nodes = facts.len() + 1, "found several nodes on one instance");
+    let one = |(instance, mut views): (InstanceId, Vec<fleet::NodeView>)| {
+        let view = views.pop()?;
+        if !views.is_empty() {
+            tracing::warn!(%instance, nodes = views.len() + 1, "found several nodes on one instance");
             return None;
         }
-        fact.view()
+        Some(view)
     };
     by_instance.into_iter().filter_map(one).collect()
 }

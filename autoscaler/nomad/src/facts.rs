@@ -2,10 +2,12 @@
 //!
 //! Everything here can be kept in a journal: no value leans on how it is encoded.
 
+mod asks;
 mod departure;
 mod fit;
 mod read;
 
+pub use asks::views;
 pub use departure::{DrainDeadline, SlowGroup, drain_deadline, latest_deadline};
 pub use fit::{Fit, Misfit, Move, Stuck, fits};
 pub(crate) use read::named;
@@ -209,7 +211,8 @@ pub fn twins(nodes: &[NodeFact]) -> Vec<Twins> {
 }
 
 impl NodeFact {
-    /// The planner's view of it; `None` where it is on no instance.
+    /// The planner's view of it, of it alone: what its work asks of other nodes is told by [`views`]. `None` where it is
+    /// on no instance.
     pub fn view(&self) -> Option<NodeView> {
         Some(NodeView {
             id: self.id.clone(),
@@ -219,6 +222,8 @@ impl NodeFact {
             draining: self.drain.is_some(),
             drain_until: self.drain.and_then(|drain| drain.deadline),
             capacity: self.capacity,
+            reserved_ports: self.reserved_ports.iter().copied().collect(),
+            refuses: Vec::new(),
             work: self.allocs.iter().map(|alloc| alloc.work.clone()).collect(),
         })
     }

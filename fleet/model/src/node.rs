@@ -21,6 +21,10 @@ pub struct NodeView {
     pub drain_until: Option<Timestamp>,
     /// What allocations may use of it: its resources less what is reserved.
     pub capacity: Resources,
+    /// Ports that no work may have.
+    pub reserved_ports: Vec<u16>,
+    /// What it does not give of what the fleet's work asks for ([`Work::asks`]), in order.
+    pub refuses: Vec<String>,
     /// What runs on it or is about to, an allocation each.
     pub work: Vec<Work>,
 }
@@ -51,6 +55,10 @@ pub struct Work {
     pub needs: Resources,
     /// Static ports that it holds: at most one node can hold each of them once.
     pub ports: Vec<u16>,
+    /// What else it asks of a node, in order: only what some node refuses. The words mean nothing but themselves.
+    pub asks: Vec<String>,
+    /// Whether it goes to no node that has another of its job.
+    pub distinct_hosts: bool,
     /// How long it may take to end once it is told to: the longest `shutdown_delay` and `kill_timeout` of its tasks.
     pub grace: Duration,
 }

@@ -50,6 +50,8 @@ fn work() -> Work {
         priority: 50,
         needs: Resources { cpu_mhz: 100, memory_mib: 100 },
         ports: Vec::new(),
+        asks: Vec::new(),
+        distinct_hosts: false,
         grace: GRACE,
     }
 }
@@ -91,6 +93,8 @@ impl Nomad {
                 draining: false,
                 drain_until: None,
                 capacity: ROOM,
+                reserved_ports: Vec::new(),
+                refuses: Vec::new(),
                 work,
             },
             next: None,

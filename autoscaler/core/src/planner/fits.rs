@@ -18,12 +18,17 @@ pub(super) struct Room<'a> {
 struct Free<'a> {
     resources: Resources,
     ports: BTreeSet<u16>,
+    /// What it does not give of what work asks for.
+    refuses: &'a [String],
+    /// Jobs that have work here: (namespace, job).
+    jobs: BTreeSet<(&'a str, &'a str)>,
     /// What those who were let go before have moved here: it moves on when this one is let go, too.
     moved: Vec<&'a Work>,
 }
 
 impl<'a> Room<'a> {
-    /// The room on the nodes of instances that nobody has told to go; `None` where nodes are not known or nobody
+    /// The room on the nodes of instances that nobody has told to go, once the work of those who go has taken its place
+    /// there, as far as it finds one: it comes first, whoever is chosen. `None` where nodes are not known or nobody
     /// empties them: everything fits then.
     pub fn of(draft: &Draft<'a>, herd: &Herd<'_>) -> Option<Self> {
         if draft.policy.drain.by != DrainBy::Nomad {
@@ -43,7 +48,12 @@ impl<'a> Room<'a> {
         };
         let nodes =
             all.values().copied().filter(stays).map(|node| (&node.instance, Free::on(node))).collect();
-        Some(Self { nodes, all })
+        let mut room = Self { nodes, all };
+        let going = draft.memory.removals.keys().chain(draft.memory.replacements.keys());
+        for node in going.filter_map(|id| room.all.get(id).copied()).collect::<Vec<_>>() {
+            room.make_place(node.movable(true).collect());
+        }
+        Some(room)
     }
 
     /// Lets an instance go if what would have to move from it finds a place: then the places are taken. Else nothing
@@ -55,13 +65,17 @@ impl<'a> Room<'a> {
         let before = self.nodes.clone();
         let moved = self.nodes.remove(id).map_or_else(Vec::new, |free| free.moved);
         // System jobs run everywhere already: they do not move.
-        let mut work: Vec<&'a Work> = node.movable(true).chain(moved).collect();
-        work.sort_by_key(|work| (Reverse(work.needs), *work));
-        if work.into_iter().all(|work| self.place(work)) {
+        if self.make_place(node.movable(true).chain(moved).collect()) {
             return true;
         }
         self.nodes = before;
         false
+    }
+
+    /// Takes places for what finds one. * returns: whether all of it does.
+    fn make_place(&mut self, mut work: Vec<&'a Work>) -> bool {
+        work.sort_by_key(|work| (Reverse(work.needs), *work));
+        work.into_iter().filter(|work| !self.place(work)).count() == 0
     }
 
     fn place(&mut self, work: &'a Work) -> bool {
@@ -77,9 +91,15 @@ impl<'a> Room<'a> {
     }
 }
 
-impl Free<'_> {
-    fn on(node: &NodeView) -> Self {
-        let mut free = Self { resources: node.capacity, ports: BTreeSet::new(), moved: Vec::new() };
+impl<'a> Free<'a> {
+    fn on(node: &'a NodeView) -> Self {
+        let mut free = Self {
+            resources: node.capacity,
+            ports: node.reserved_ports.iter().copied().collect(),
+            refuses: &node.refuses,
+            jobs: BTreeSet::new(),
+            moved: Vec::new(),
+        };
         node.work.iter().for_each(|work| free.take(work));
         free
     }
@@ -88,12 +108,15 @@ impl Free<'_> {
         work.needs.cpu_mhz <= self.resources.cpu_mhz
             && work.needs.memory_mib <= self.resources.memory_mib
             && work.ports.iter().all(|port| !self.ports.contains(port))
+            && work.asks.iter().all(|asked| !self.refuses.contains(asked))
+            && !(work.distinct_hosts && self.jobs.contains(&(&*work.namespace, &*work.job)))
     }
 
-    fn take(&mut self, work: &Work) {
+    fn take(&mut self, work: &'a Work) {
         let Resources { cpu_mhz, memory_mib } = &mut self.resources;
         *cpu_mhz = cpu_mhz.saturating_sub(work.needs.cpu_mhz);
         *memory_mib = memory_mib.saturating_sub(work.needs.memory_mib);
         self.ports.extend(&work.ports);
+        self.jobs.insert((&work.namespace, &work.job));
     }
 }

@@ -5,9 +5,9 @@ use crate::support::nodes::{ROOM, node, service};
 use crate::support::scene::{NOON, POOLS, Scene, seconds};
 use autoscaler_core::{
     Action, Decision, DrainBy, GroupCount, Hold, Memory, Observed, Phase, Planned, PoolMemory, Remark,
-    RemovalStep, ScaledGroup, Workload,
+    RemovalStep, Replacement, ReplacementCause, ReplacementStep, ScaledGroup, Workload,
 };
-use fleet::{InstanceId, Market, Resources, UsdPerHour, WorkKind};
+use fleet::{InstanceId, Market, NoticeKind, Resources, UsdPerHour, Weight, WorkKind};
 
 fn ends_with_exactly(ec2: &Ec2, count: usize, what: &str) {
     assert_eq!(ec2.alive.len(), count, "{what}: target {}, memory {:?}", ec2.target, ec2.scene.memory);
@@ -207,6 +207,66 @@ fn nobody_is_chosen_whose_work_has_no_place_elsewhere() {
         node.work.iter_mut().for_each(|work| work.kind = WorkKind::System);
     }
     assert_eq!(system.plan().memory.removals.len(), 1);
+}
+
+#[test]
+fn constrained_work_holds_its_node() {
+    let only = vec!["pool gpu".to_owned()];
+    let mut open = scene(9, 6, 2);
+    // With the least to move it is the first to go.
+    open.seen.nodes.as_mut().expect("nodes").what[8].work.truncate(1);
+    assert_eq!(victims(&open.plan()), ["i-0008"]);
+    let mut one_place = open.clone();
+    let nodes = &mut one_place.seen.nodes.as_mut().expect("nodes").what;
+    nodes[8].work[0].asks.clone_from(&only);
+    nodes.iter_mut().skip(1).for_each(|node| node.refuses.clone_from(&only));
+    assert_eq!(victims(&one_place.plan()), ["i-0008"], "one other node takes it");
+    one_place.seen.nodes.as_mut().expect("nodes").what[0].refuses = only;
+    let planned = one_place.plan();
+    assert_ne!(victims(&planned), ["i-0008"], "{}", planned.report);
+
+    // One of the same job on every other node.
+    let mut apart = open.clone();
+    let nodes = &mut apart.seen.nodes.as_mut().expect("nodes").what;
+    nodes.iter_mut().for_each(|node| node.work[0].distinct_hosts = true);
+    assert!(apart.plan().report.holds.contains(&Hold::NoRoom { instances: 9 }));
+
+    // A port that no work may have.
+    let mut reserved = open;
+    let nodes = &mut reserved.seen.nodes.as_mut().expect("nodes").what;
+    nodes[8].work[0].ports = vec![22];
+    nodes.iter_mut().for_each(|node| node.reserved_ports = vec![22]);
+    assert_ne!(victims(&reserved.plan()), ["i-0008"]);
+}
+
+#[test]
+fn work_of_interrupted_nodes_takes_room_first() {
+    // Ten places are left on five nodes: enough for what moves from one of them.
+    let mut scene = scene(10, 6, 8);
+    for node in scene.seen.nodes.as_mut().expect("nodes").what.iter_mut().skip(6) {
+        node.work.extend([service(), service()]);
+    }
+    // One that is taken goes first, where less is enough.
+    let taken = Replacement {
+        cause: ReplacementCause::Notice(NoticeKind::SpotInterruption),
+        step: ReplacementStep::LeftToFleet,
+        since: NOON - seconds(10),
+        weight: Weight::new(1.0),
+        market: Market::Spot,
+        drain_until: Some(NOON + seconds(60)),
+        deadline: Some(NOON + seconds(110)),
+    };
+    scene.memory.replacements.insert("i-0000".into(), taken);
+    let mut idle = scene.clone();
+    idle.seen.nodes.as_mut().expect("nodes").what[0].work.clear();
+    assert_eq!(idle.plan().memory.removals.len(), 2, "{}", idle.plan().report);
+    let planned = scene.plan();
+    assert_eq!(victims(&planned), ["i-0000"], "{}", planned.report);
+    assert!(
+        planned.report.holds.iter().any(|hold| matches!(hold, Hold::NoRoom { .. })),
+        "{}",
+        planned.report
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Whether what runs on one node would fit on others.
 
+use super::asks::{self, matches, value};
 use super::{AllocFact, ConstraintFact, NodeFact};
 use fleet::{NodeId, Resources, WorkKind};
 use serde::{Deserialize, Serialize};
@@ -220,35 +221,9 @@ impl<'a> Room<'a> {
             }
             "distinct_property" => false,
             _ => {
-                let (here, there) = (|side| value(self.node, side), |side| value(victim, side));
-                if here(left) == there(left) && here(right) == there(right) {
-                    return true;
-                }
-                match &**operand {
-                    "=" | "==" | "is" => here(left).is_some() && here(left) == here(right),
-                    "!=" | "not" => here(left) != here(right),
-                    "is_set" => here(left).is_some(),
-                    "is_not_set" => here(left).is_none(),
-                    _ => false,
-                }
+                let same = |side| value(self.node, side) == value(victim, side);
+                (same(left) && same(right)) || asks::is_met(constraint, self.node) == Some(true)
             }
         }
     }
-}
-
-/// One side of a constraint on a node: what it names, or itself.
-fn value<'a>(node: &'a NodeFact, side: &'a str) -> Option<&'a str> {
-    if side.starts_with("${") { node.properties.get(side).map(|text| &**text) } else { Some(side) }
-}
-
-/// Whether a name matches a pattern in which each `*` stands for any text.
-fn matches(pattern: &str, name: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else { return pattern == name };
-    let Some(mut left) = name.strip_prefix(first) else { return false };
-    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
-    for part in middle.split('*') {
-        let Some(at) = left.find(part) else { return false };
-        left = &left[at + part.len()..];
-    }
-    left.ends_with(last)
 }

@@ -76,6 +76,8 @@ pub fn alloc(alloc: &wire::Alloc, job: &wire::Job) -> Option<AllocFact> {
                 memory_mib: total(|task| task.memory.memory_mb),
             },
             ports: ports.into_iter().filter(|port| *port > 0).collect(),
+            asks: Vec::new(),
+            distinct_hosts: false,
             grace: grace(group),
         },
         wanted: alloc.desired_status == "run",

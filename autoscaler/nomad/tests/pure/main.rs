@@ -1,5 +1,6 @@
 //! What follows from Nomad's answers, without a Nomad.
 
+mod asks;
 mod departure;
 mod fit;
 mod reading;
@@ -46,6 +47,8 @@ fn alloc(id: &str, cpu_mhz: u64, memory_mib: u64) -> AllocFact {
             priority: 50,
             needs: Resources { cpu_mhz, memory_mib },
             ports: Vec::new(),
+            asks: Vec::new(),
+            distinct_hosts: false,
             grace: seconds(5),
         },
         wanted: true,

@@ -18,6 +18,8 @@ pub fn service() -> Work {
         priority: 50,
         needs: Resources { cpu_mhz: 100, memory_mib: 100 },
         ports: Vec::new(),
+        asks: Vec::new(),
+        distinct_hosts: false,
         grace: Duration::from_secs(5),
     }
 }
@@ -32,6 +34,8 @@ pub fn node(instance: &InstanceId, work: Vec<Work>) -> NodeView {
         draining: false,
         drain_until: None,
         capacity: ROOM,
+        reserved_ports: Vec::new(),
+        refuses: Vec::new(),
         work,
     }
 }

@@ -1,0 +1,89 @@
+//! What work asks of nodes, as the planner is told.
+
+use crate::{alloc, node};
+use autoscaler_nomad::facts::{AllocFact, ConstraintFact, NodeFact, NodeStatus, fits, views};
+use fleet::NodeView;
+
+fn asking(mut one: AllocFact, left: &str, operand: &str, right: &str) -> AllocFact {
+    let [left, operand, right] = [left, operand, right].map(str::to_owned);
+    one.constraints.push(ConstraintFact { left, operand, right });
+    one
+}
+
+fn having(mut node: NodeFact, name: &str, value: &str) -> NodeFact {
+    node.properties.insert(name.to_owned(), value.to_owned());
+    node
+}
+
+/// Whether the first node's only work may go to another, as the views say.
+fn accepted(views: &[NodeView], other: usize) -> bool {
+    let work = &views[0].work[0];
+    work.asks.iter().all(|asked| !views[other].refuses.contains(asked))
+}
+
+#[test]
+fn what_all_nodes_give_is_not_told() {
+    let busy = node("a", vec![asking(alloc("x", 100, 100), "${attr.kernel.name}", "=", "linux")]);
+    let nodes = [busy, node("b", Vec::new())].map(|node| having(node, "${attr.kernel.name}", "linux"));
+    for view in views(&nodes) {
+        assert_eq!(view.refuses, [""; 0]);
+        assert!(view.work.iter().all(|work| work.asks.is_empty()), "{view:?}");
+    }
+}
+
+#[test]
+fn a_node_takes_the_work_that_fits_by_everything_but_room() {
+    const CLASS: &str = "${attr.platform.aws.instance-type}";
+    const VAULT: &str = "${attr.vault.version}";
+    let plain = || alloc("x", 100, 100);
+    let mut in_dc2 = plain();
+    in_dc2.datacenters = vec!["dc2".to_owned(), "eu-*".to_owned()];
+    let mut with_devices = plain();
+    with_devices.devices = true;
+    let works = [
+        plain(),
+        in_dc2,
+        with_devices,
+        asking(plain(), CLASS, "=", "m5.large"),
+        asking(plain(), CLASS, "!=", "c5.large"),
+        asking(plain(), CLASS, "is_set", ""),
+        asking(plain(), VAULT, "semver", ">= 0.6.1"),
+        asking(plain(), "${node.datacenter}", "distinct_property", "1"),
+    ];
+    let mut elsewhere = node("pool", Vec::new());
+    elsewhere.pool = "gpu".to_owned();
+    let mut eu = node("eu", Vec::new());
+    eu.datacenter = "eu-west".to_owned();
+    let others = [
+        node("bare", Vec::new()),
+        elsewhere,
+        eu,
+        having(having(node("same", Vec::new()), CLASS, "m5.large"), VAULT, "1.15.2"),
+        having(having(node("other", Vec::new()), CLASS, "c5.large"), VAULT, "1.16.0"),
+    ];
+    let (mut taken, mut refused) = (0, 0);
+    for work in works {
+        let on = having(having(node("on", vec![work]), CLASS, "m5.large"), VAULT, "1.15.2");
+        let nodes: Vec<NodeFact> = [on].into_iter().chain(others.iter().cloned()).collect();
+        let views = views(&nodes);
+        for (index, other) in others.iter().enumerate() {
+            let fit = fits(&nodes[0], [other]).fits();
+            assert_eq!(accepted(&views, index + 1), fit, "{:?} on {}", nodes[0].allocs, other.name);
+            *(if fit { &mut taken } else { &mut refused }) += 1;
+        }
+    }
+    assert!(taken > 8 && refused > 8, "{taken} {refused}");
+}
+
+#[test]
+fn one_of_a_job_a_host_is_told_and_reserved_ports_are() {
+    let mut first = node("a", vec![asking(alloc("x", 100, 100), "", "distinct_hosts", "")]);
+    first.reserved_ports.insert(22);
+    let shared = asking(alloc("y", 100, 100), "", "distinct_hosts", "false");
+    let mut down = node("c", Vec::new());
+    down.status = NodeStatus::Down;
+    let views = views(&[first, node("b", vec![shared]), down]);
+    assert_eq!(views.len(), 2, "one that is down is none");
+    assert_eq!((views[0].work[0].distinct_hosts, views[1].work[0].distinct_hosts), (true, false));
+    assert_eq!(views[0].reserved_ports, [22]);
+}
