@@ -3,7 +3,8 @@
 //! * [`Reader`] receives, several calls at a time while there is much, one long poll while there is little. What it
 //!   understands it hands on by a bounded channel; what is no news to anybody it deletes.
 //! * A message is deleted when it was [acknowledged](Reader::acknowledge), and only then: whoever takes the news has
-//!   its effect on disk first, or knows that the instance is a stranger. What is not acknowledged comes again.
+//!   its effect on disk first, or knows that the instance is a stranger. What is not acknowledged comes again, and is
+//!   handed on again.
 //! * What cannot be read goes to [`DeadLetters`], a bounded file, and is then deleted.
 //!
 //! A queue sees the whole account and region, so almost everything in it is about strangers: it has to be read fast,
@@ -66,7 +67,7 @@ pub struct Delivery {
 pub struct QueueCounts {
     /// Messages that were received, each time that they were delivered.
     pub received: u64,
-    /// Of these, those that were under way here already.
+    /// Of these, those that were under way here already, and were not handed on again.
     pub duplicates: u64,
     /// Messages that said nothing that matters, and were deleted at once.
     pub idle: u64,

@@ -3,10 +3,16 @@
 use fleet::ports::{MESSAGES_AT_ONCE, Message, Receipt};
 use fleet::{MessageId, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// Messages that were received and are not deleted, with what deletes them.
 ///
-/// At most as many acknowledged ones as there may be handed-on ones: the oldest beyond that are forgotten, and come
+/// Who takes a message may lose it: a disk was full, a lease had a gap. It says nothing of that; it counts on the queue,
+/// which delivers again what is not deleted. So what comes again a while after it was handed on, and was not
+/// acknowledged meanwhile, is handed on again; and what does not come again (somebody else has deleted it, or nothing is
+/// read because there is no room) is forgotten.
+///
+/// Times are monotonic. At most as many acknowledged ones as there may be handed-on ones: the oldest beyond that are forgotten, and come
 /// again.
 #[derive(Debug)]
 pub(super) struct Book {
@@ -14,31 +20,63 @@ pub(super) struct Book {
     /// Acknowledged, to be deleted, in that order.
     acknowledged: VecDeque<MessageId>,
     room: usize,
+    visibility: Duration,
+    swept: Duration,
 }
 
 #[derive(Debug)]
 struct Entry {
     receipt: Receipt,
     sent: Timestamp,
+    handed_on: Duration,
+    delivered: Duration,
     acknowledged: bool,
 }
 
 impl Book {
-    pub(super) const fn new(room: usize) -> Self {
-        Self { entries: BTreeMap::new(), acknowledged: VecDeque::new(), room }
+    /// * `room`: messages that may be handed on and not acknowledged.
+    /// * `visibility`: after which the queue delivers again what is not deleted.
+    pub(super) const fn new(room: usize, visibility: Duration) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            acknowledged: VecDeque::new(),
+            room,
+            visibility,
+            swept: Duration::ZERO,
+        }
     }
 
-    /// Notes a delivery. * returns: whether the message is new here; of one that is not, only the receipt is kept, for
-    /// the newest deletes best.
-    pub(super) fn receive(&mut self, message: &Message) -> bool {
+    /// Notes a delivery. * returns: whether the message is to be handed on: it is new here, or nobody has acknowledged it
+    /// in all the time until the queue delivered it again. Of every other only the receipt is kept, for the newest
+    /// deletes best.
+    pub(super) fn receive(&mut self, message: &Message, now: Duration) -> bool {
         let receipt = message.receipt.clone();
-        if let Some(known) = self.entries.get_mut(&message.id) {
-            known.receipt = receipt;
-            return false;
+        let Some(known) = self.entries.get_mut(&message.id) else {
+            let (sent, acknowledged) = (message.sent, false);
+            let entry = Entry { receipt, sent, handed_on: now, delivered: now, acknowledged };
+            self.entries.insert(message.id.clone(), entry);
+            return true;
+        };
+        known.receipt = receipt;
+        known.delivered = now;
+        // Answers are not equally fast, so the queue's own time may seem a little shorter here. A copy that comes sooner
+        // is none of that: standard queues deliver twice now and then.
+        let lost = !known.acknowledged && now.saturating_sub(known.handed_on) >= self.visibility / 2;
+        if lost {
+            known.handed_on = now;
         }
-        let entry = Entry { receipt, sent: message.sent, acknowledged: false };
-        self.entries.insert(message.id.clone(), entry);
-        true
+        lost
+    }
+
+    /// Forgets what was neither acknowledged nor delivered again in twice the time that it should have taken. Once in
+    /// that time, O(n).
+    pub(super) fn sweep(&mut self, now: Duration) {
+        if now.saturating_sub(self.swept) < self.visibility {
+            return;
+        }
+        self.swept = now;
+        let since = now.saturating_sub(self.visibility * 2);
+        self.entries.retain(|_, entry| entry.acknowledged || entry.delivered >= since);
     }
 
     /// Notes that a message may be deleted. Unknown ones do no harm: they come again.
@@ -92,26 +130,62 @@ mod tests {
         }
     }
 
+    const VISIBILITY: Duration = Duration::from_secs(30);
+
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn what_nobody_acknowledges_is_handed_on_again_each_time_that_the_queue_delivers_it() {
+        let mut book = Book::new(10, VISIBILITY);
+        assert!(book.receive(&message(1, "first"), secs(0)));
+        assert!(!book.receive(&message(1, "copy"), secs(2)), "a copy of the same delivery");
+        assert!(book.receive(&message(1, "second"), secs(30)));
+        assert!(!book.receive(&message(1, "copy"), secs(32)));
+        assert!(book.receive(&message(1, "third"), secs(60)));
+        assert_eq!(book.outstanding(), 1);
+        book.acknowledge(&"m1".into());
+        assert!(!book.receive(&message(1, "fourth"), secs(90)), "it is taken care of");
+        assert_eq!(book.take_acknowledged(), [Receipt("fourth".to_owned())]);
+    }
+
+    #[test]
+    fn what_does_not_come_again_makes_room() {
+        let mut book = Book::new(2, VISIBILITY);
+        assert!((0..2).all(|number| book.receive(&message(number, "r"), secs(0))));
+        book.sweep(secs(59));
+        assert!(!book.has_room());
+        book.receive(&message(1, "r"), secs(60));
+        book.sweep(secs(89));
+        assert_eq!(
+            (book.has_room(), book.outstanding()),
+            (true, 1),
+            "the other one is known to be in the queue"
+        );
+        assert!(book.receive(&message(0, "r"), secs(90)), "as new");
+    }
+
     #[test]
     fn a_message_that_comes_again_is_deleted_by_its_newest_receipt() {
-        let mut book = Book::new(10);
-        assert!(book.receive(&message(1, "first")));
-        assert!(!book.receive(&message(1, "second")));
+        let mut book = Book::new(10, VISIBILITY);
+        assert!(book.receive(&message(1, "first"), secs(0)));
+        assert!(!book.receive(&message(1, "second"), secs(0)));
         assert_eq!((book.outstanding(), book.take_acknowledged()), (1, vec![]));
         book.acknowledge(&"m1".into());
-        assert!(!book.receive(&message(1, "third")), "also while it waits for its deletion");
+        assert!(!book.receive(&message(1, "third"), secs(0)), "also while it waits for its deletion");
         book.acknowledge(&"m1".into());
         book.acknowledge(&"m2".into());
         assert_eq!(book.take_acknowledged(), [Receipt("third".to_owned())]);
         assert_eq!((book.outstanding(), book.oldest()), (0, None));
-        assert!(book.receive(&message(1, "fourth")), "it was not deleted, then");
+        assert!(book.receive(&message(1, "fourth"), secs(0)), "it was not deleted, then");
     }
 
     #[test]
     fn batches_are_of_ten_and_what_is_beyond_the_bound_is_forgotten() {
-        let mut book = Book::new(15);
+        let mut book = Book::new(15, VISIBILITY);
         for number in 0..20 {
-            book.receive(&message(number, &number.to_string()));
+            book.receive(&message(number, &number.to_string()), secs(0));
         }
         assert!(!book.has_room());
         assert_eq!(book.oldest(), Some(Timestamp::from_secs(0)));

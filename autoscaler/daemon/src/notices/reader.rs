@@ -94,7 +94,7 @@ impl Reader {
         deliveries: &mpsc::Sender<Delivery>,
     ) -> Self {
         let (stopping, stop) = watch::channel(false);
-        let book = Book::new(config.outstanding.max(1));
+        let book = Book::new(config.outstanding.max(1), config.visibility);
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             queue,
@@ -234,17 +234,25 @@ impl Shared {
         }
     }
 
-    /// Waits until there is room for what a call may receive.
+    /// Waits until there is room for what a call may receive: something was acknowledged, or is lost.
     async fn room(&self) {
         loop {
             let acknowledged = self.acknowledged.notified();
             tokio::pin!(acknowledged);
             // Listening begins before looking: what changes in between is not missed.
             acknowledged.as_mut().enable();
-            if self.locked().book.has_room() {
-                return;
+            {
+                let mut state = self.locked();
+                state.book.sweep(self.clock.monotonic());
+                if state.book.has_room() {
+                    return;
+                }
             }
-            acknowledged.await;
+            tokio::select! {
+                () = acknowledged => {}
+                // What is lost makes room, too.
+                () = self.sleep(self.config.visibility.max(FIRST_PAUSE)) => {}
+            }
         }
     }
 
@@ -256,7 +264,7 @@ impl Shared {
             {
                 let mut state = self.locked();
                 state.counts.received += 1;
-                if !state.book.receive(&message) {
+                if !state.book.receive(&message, self.clock.monotonic()) {
                     state.counts.duplicates += 1;
                     continue;
                 }

@@ -175,6 +175,31 @@ fn a_warning_is_recorded_then_acknowledged_and_its_node_cordoned_without_any_ans
 }
 
 #[test]
+fn a_warning_that_a_full_disk_lost_is_acknowledged_when_it_comes_again_and_there_is_room() {
+    let mut cluster = cluster(Replaced::AtDeath, 1);
+    let victim = serving(&cluster)[0].clone();
+    let (warning, now) = (warning(&cluster, &victim), cluster.now(0));
+    let engine = cluster.processes[0].engine.as_mut().expect("it runs");
+    let mut tell = |full: bool| -> Vec<Effect> {
+        let mut effects = engine.handle(warning.clone(), now);
+        let mut place = 0;
+        while place < effects.len() {
+            if let Effect::Record { batch, .. } = &effects[place] {
+                let result = if full { Err("no space left on device".to_owned()) } else { Ok(()) };
+                let more = engine.handle(Event::Recorded { batch: *batch, result }, now);
+                effects.extend(more);
+            }
+            place += 1;
+        }
+        effects
+    };
+    assert!(!acknowledges(&tell(true)));
+    assert!(!acknowledges(&tell(true)), "it comes again, and the disk is full still");
+    let freed = tell(false);
+    assert!(acknowledges(&freed), "{freed:#?}");
+}
+
+#[test]
 fn a_standby_hears_and_neither_acts_nor_acknowledges() {
     let mut cluster = cluster(Replaced::AtDeath, 2);
     let standby = 1 - cluster.leader().expect("somebody leads");
