@@ -3,7 +3,8 @@
 //! The same thing is told by several, in any order, more than once, late or never. A notice is one (instance, kind)
 //! for the life of the instance, with the earliest deadline that was told. A message is acknowledged when all that
 //! it says is on disk, or concerns nobody here: then a describe that was begun after it came does not know its
-//! instance either. Such describes are made for many messages together.
+//! instance either. Such describes are made for many messages together. While a fleet that a policy names has not been
+//! found, no describe knows its instances: what could be about them is kept for a while.
 
 use crate::calls::CallKind;
 use crate::{BatchId, CallId, Effect, Engine, Now, Read, Record, Rejection};
@@ -19,6 +20,11 @@ use std::time::Duration;
 
 /// Messages about strangers that wait for a describe. What comes beyond that comes again by itself.
 const RUMOURS: usize = 20_000;
+/// What may be about a fleet that is not found yet is kept for so long: the time that a warning gives. A policy that names
+/// no fleet at all must not keep every stranger's message for ever.
+const KEPT_FOR: Duration = Duration::from_secs(120);
+/// So many are kept; a third of what a queue's reader hands on without having it acknowledged.
+const KEPT: usize = 4_000;
 /// Describes for strangers' sake are at least so far apart, and twice as far after each that knew none of them, ...
 const LOOKS_APART: Duration = Duration::from_secs(1);
 /// ... up to this: a message of a stranger's waits no longer.
@@ -57,6 +63,11 @@ pub(crate) struct Strangers {
     waiting: Vec<Rumour>,
     /// What the describes that are under way will tell of.
     asked: Vec<Rumour>,
+    /// What the describes did not tell of, and may be about a fleet that was not found yet.
+    kept: Vec<Rumour>,
+    /// So many fleets of the region were not found when those describes were begun, or when what they did not tell of was
+    /// kept.
+    unresolved: usize,
     /// These describes.
     calls: BTreeSet<CallId>,
     /// Whether one of them failed.
@@ -77,8 +88,11 @@ struct Rumour {
 impl Rumour {
     /// Until when it can wait for a describe.
     fn due(&self) -> Duration {
-        let urgent = self.news.iter().any(|news| matches!(news, News::Notice(_)));
-        if urgent { self.came } else { self.came + NO_HASTE }
+        if self.is_urgent() { self.came } else { self.came + NO_HASTE }
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.news.iter().any(|news| matches!(news, News::Notice(_)))
     }
 }
 
@@ -176,7 +190,9 @@ impl Engine {
             return;
         }
         let strangers = self.hearsay.strangers.entry(region.clone()).or_default();
-        if strangers.waiting.len() < RUMOURS {
+        // Who is kept comes again meanwhile: once is enough.
+        let again = |rumour: &Rumour| message.is_some() && rumour.message == message;
+        if !strangers.kept.iter().any(again) && strangers.waiting.len() < RUMOURS {
             strangers.waiting.push(Rumour { message, news: unknown, came: now.monotonic });
         }
     }
@@ -343,6 +359,7 @@ impl Engine {
 
     /// Describes all fleets of regions where somebody unknown was told of, once for all that has been told so far.
     pub(crate) fn look_for_strangers(&mut self, now: Now) {
+        self.look_again_for_kept(now);
         let due = |strangers: &Strangers| strangers.due().is_some_and(|due| due <= now.monotonic);
         let regions: Vec<Region> = self
             .hearsay
@@ -353,6 +370,39 @@ impl Engine {
             .collect();
         for region in regions {
             self.look_for_strangers_in(&region, now);
+        }
+    }
+
+    /// Fleets of a region that a policy names and no describe has shown.
+    fn unresolved(&self, region: &Region) -> usize {
+        let names = self.regions.get(region).into_iter().flat_map(|state| &state.fleets);
+        let held = names.filter_map(|name| self.fleets.get(name));
+        held.filter(|held| held.fleet_ref().is_none()).count()
+    }
+
+    /// What was kept waits for a describe again once another fleet is found; what is too old is given up.
+    fn look_again_for_kept(&mut self, now: Now) {
+        let regions: Vec<Region> = self
+            .hearsay
+            .strangers
+            .iter()
+            .filter(|(_, strangers)| !strangers.kept.is_empty())
+            .map(|(region, _)| region.clone())
+            .collect();
+        for region in regions {
+            let unresolved = self.unresolved(&region);
+            let Some(strangers) = self.hearsay.strangers.get_mut(&region) else { continue };
+            if unresolved < strangers.unresolved {
+                strangers.waiting.append(&mut strangers.kept);
+                continue;
+            }
+            let old = |rumour: &Rumour| now.monotonic.saturating_sub(rumour.came) >= KEPT_FOR;
+            let (over, kept) = std::mem::take(&mut strangers.kept).into_iter().partition(old);
+            strangers.kept = kept;
+            let over: Vec<Rumour> = over;
+            for rumour in over {
+                self.foreign(rumour.message, now);
+            }
         }
     }
 
@@ -378,7 +428,9 @@ impl Engine {
             let read = Read::Instances { fleets: chunk.iter().map(|(_, fleet)| fleet.clone()).collect() };
             calls.insert(self.ask(region, CallKind::Instances { fleets: chunk.to_vec() }, read, &names, now));
         }
+        let unresolved = self.unresolved(region);
         let Some(strangers) = self.hearsay.strangers.get_mut(region) else { return };
+        strangers.unresolved = unresolved;
         strangers.calls = calls;
         strangers.failed = false;
         strangers.asked = std::mem::take(&mut strangers.waiting);
@@ -394,23 +446,50 @@ impl Engine {
         if !strangers.calls.is_empty() {
             return;
         }
-        let asked = std::mem::take(&mut strangers.asked);
+        let (asked, unresolved) = (std::mem::take(&mut strangers.asked), strangers.unresolved);
         if strangers.failed {
             strangers.waiting.extend(asked);
             strangers.next = now.monotonic + LOOKS_APART;
             return;
         }
-        let mut found = false;
-        for Rumour { message, news, .. } in asked {
-            let before = news.len();
-            let unknown = news.iter().filter(|news| !self.take_news(region, news, now)).count();
-            found |= unknown < before;
-            if unknown > 0 { self.foreign(message, now) } else { self.settle(message, now) }
-        }
+        // A fleet that was found meanwhile was not described, and one that policies name since then not either.
+        let unresolved = unresolved.max(self.unresolved(region));
+        let found = self.judge(region, asked, unresolved, now);
         let Some(strangers) = self.hearsay.strangers.get_mut(region) else { return };
         let apart = if found { LOOKS_APART } else { (strangers.apart * 2).max(LOOKS_APART) };
         strangers.apart = apart.min(LOOKS_APART_AT_MOST);
         strangers.next = now.monotonic + strangers.apart;
+    }
+
+    /// Judges what describes were made for, which have ended. * returns: whether they told of any of it.
+    fn judge(&mut self, region: &Region, asked: Vec<Rumour>, unresolved: usize, now: Now) -> bool {
+        let mut found = false;
+        let mut kept = Vec::new();
+        for Rumour { message, news, came } in asked {
+            let before = news.len();
+            let unknown: Vec<News> =
+                news.into_iter().filter(|news| !self.take_news(region, news, now)).collect();
+            found |= unknown.len() < before;
+            let young = now.monotonic.saturating_sub(came) < KEPT_FOR;
+            if unknown.is_empty() {
+                self.settle(message, now);
+            } else if unresolved > 0 && young {
+                kept.push(Rumour { message, news: unknown, came });
+            } else {
+                self.foreign(message, now);
+            }
+        }
+        let Some(strangers) = self.hearsay.strangers.get_mut(region) else { return found };
+        strangers.kept.append(&mut kept);
+        strangers.unresolved = unresolved;
+        let beyond = strangers.kept.len().saturating_sub(KEPT);
+        // Those that no warning is among are given up first, the oldest of them; then the oldest.
+        strangers.kept.sort_by_key(Rumour::is_urgent);
+        let beyond: Vec<Rumour> = strangers.kept.drain(..beyond).collect();
+        for rumour in beyond {
+            self.foreign(rumour.message, now);
+        }
+        found
     }
 
     /// A fleet is planned for in this event, whatever has been asked and not been answered.

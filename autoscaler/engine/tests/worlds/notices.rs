@@ -418,6 +418,51 @@ fn ten_thousand_foreign_messages_cost_few_describes_and_each_is_acknowledged() {
 }
 
 #[test]
+fn a_warning_waits_for_the_fleet_that_a_policy_names_and_no_describe_has_shown_yet() {
+    let mut spec = steady(Replaced::AtDeath);
+    spec.fleets.push(fleet(6, Demand::constant(3.8)));
+    let mut cluster = Cluster::new(spec, 3, 1).policy(pinned);
+    (cluster.agents_tell, cluster.queue_tells) = (false, false);
+    let second = cluster.policies.pop().expect("two policies");
+    cluster.run_until(BEGINS);
+    // The policy is new, and for a while DescribeFleets tells nothing: a describe of all that are known comes first.
+    let refuse = fleet_sim::Effect::Refuse {
+        action: Some(fleet_sim::Action::DESCRIBE_SPOT_FLEET_REQUESTS),
+        share: 1.0,
+        class: fleet::ErrorClass::Transient,
+        code: "InternalError".into(),
+    };
+    let until = Some(BEGINS + secs(8));
+    cluster.world.inject(fleet_sim::Fault { from: BEGINS, until, effect: refuse });
+    cluster.policies.push(second);
+    cluster.happen(0, Event::PoliciesLoaded(cluster.policies.clone()));
+    let victim = cluster.members(1)[0].id.clone();
+    let acknowledged = cluster.processes[0].acknowledged;
+    let warning = warning(&cluster, &victim);
+    cluster.happen(0, warning);
+    cluster.run_until(BEGINS + secs(7));
+    assert_eq!(cluster.processes[0].acknowledged, acknowledged, "its fleet may be the one that is not found");
+    cluster.run_until(BEGINS + secs(40));
+    assert_eq!(cluster.processes[0].acknowledged, acknowledged + 1);
+    assert!(cluster.nomad.cordoned.contains_key(&victim), "it is heard");
+    let foreign =
+        |cluster: &Cluster| cluster.processes[0].engine.as_ref().expect("it runs").metrics().messages_foreign;
+    assert_eq!(foreign(&cluster), 0);
+    // A fleet that is never found keeps nobody's message for ever.
+    let mut nowhere = cluster.policies[0].clone();
+    (nowhere.name, nowhere.selector) = ("nowhere".into(), fleet::FleetSelector::Id("sfr-nowhere".into()));
+    cluster.policies.push(nowhere);
+    cluster.happen(0, Event::PoliciesLoaded(cluster.policies.clone()));
+    let stranger = self::warning(&cluster, &"i-stranger".into());
+    cluster.happen(0, stranger);
+    let heard = cluster.elapsed();
+    cluster.run_until(heard + secs(100));
+    assert_eq!(foreign(&cluster), 0);
+    cluster.run_until(heard + secs(140));
+    assert_eq!((foreign(&cluster), cluster.processes[0].acknowledged), (1, acknowledged + 2));
+}
+
+#[test]
 fn a_cordon_that_fails_is_tried_again_within_seconds() {
     let mut cluster = cluster(Replaced::AtDeath, 1);
     let mut refused = 0;
