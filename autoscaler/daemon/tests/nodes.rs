@@ -15,10 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
@@ -36,6 +38,8 @@ struct Fake {
     /// Looking an instance up waits for this, where it is set.
     gate: Arc<Mutex<Option<Arc<Notify>>>>,
     waiting: Arc<Notify>,
+    /// How often an instance was looked up: of one that nobody knows, EC2 is asked.
+    looked_up: Arc<AtomicUsize>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -58,6 +62,7 @@ impl Fake {
             instances: Arc::new(Mutex::new(instances)),
             gate: Arc::default(),
             waiting: Arc::default(),
+            looked_up: Arc::default(),
         }
     }
 }
@@ -89,6 +94,7 @@ impl Shell for Fake {
         Ok(self.hears_from(peer, &batch.instance).map(|()| accepted))
     }
     async fn instance(&self, id: InstanceId) -> Result<Option<Described>, Unanswered> {
+        self.looked_up.fetch_add(1, Ordering::Relaxed);
         let gate = locked(&self.gate).clone();
         if let Some(gate) = gate {
             self.waiting.notify_one();
@@ -409,6 +415,50 @@ async fn only_so_many_identify_at_a_time() {
     for call in held {
         assert_eq!(call.await.expect("no panic"), StatusCode::OK);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_sends_slowly_takes_no_place_from_others() {
+    let disk = Disk::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound listener");
+    let router = router(Fake::new(), disk.access(|_| ()), Metrics::new());
+    let (_stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(serve(listener, None, router, Limits::default(), async {
+        let _ = stopped.await;
+    }));
+    let mut slow = Vec::new();
+    for _ in 0..16 {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let head = "POST /v1/identify HTTP/1.1\r\nHost: muster\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        // It says so when it begins to read the body, of which no more comes than this.
+        let mut begun = [0; 12];
+        let read = stream.read_exact(&mut begun);
+        tokio::time::timeout(Duration::from_secs(20), read).await.expect("an answer").expect("an answer");
+        assert_eq!(&begun, b"HTTP/1.1 100");
+        stream.write_all(b"{").await.expect("sent");
+        slow.push(stream);
+    }
+    let client = Client::builder().no_proxy().local_address(A).build().expect("a client");
+    let call = client.post(format!("http://{address}/v1/identify"));
+    let call = call.json(&json!({"version": 1, "pkcs7": of("i-a", A)}));
+    assert_eq!(call.send().await.expect("an answer").status(), StatusCode::OK);
+    drop(slow);
+    server.abort();
+}
+
+#[tokio::test]
+async fn nobody_is_looked_for_because_of_another_account_s_document() {
+    let server = Server::start().await;
+    let foreign = sign(&document(|document| {
+        document["accountId"] = json!("210987654321");
+        document["instanceId"] = json!("i-stranger");
+    }));
+    assert_eq!(server.identify(A, &foreign).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(server.shell.looked_up.load(Ordering::Relaxed), 0);
+    assert_eq!(server.identify(A, &of("i-stranger", A)).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(server.shell.looked_up.load(Ordering::Relaxed), 1, "one of ours may be too young");
 }
 
 /// The leaf certificate that a server shows to a new connection answers a client that trusts only `certificate`.

@@ -114,6 +114,15 @@ impl NotAdmitted {
 }
 
 impl Rules {
+    /// Whether the document's account is allowed: all that can be said before its instance is looked for.
+    pub fn allow(&self, document: &Document) -> Result<(), NotAdmitted> {
+        if self.accounts.contains(&document.account) {
+            Ok(())
+        } else {
+            Err(NotAdmitted::Account { account: document.account.clone() })
+        }
+    }
+
     /// Whether the caller is the instance of its document, and that one of ours and alive.
     ///
     /// * `document`: whose signature was checked.
@@ -128,9 +137,7 @@ impl Rules {
         instance: Option<&Described>,
         peer: IpAddr,
     ) -> Result<(), NotAdmitted> {
-        if !self.accounts.contains(&document.account) {
-            return Err(NotAdmitted::Account { account: document.account.clone() });
-        }
+        self.allow(document)?;
         let Some(instance) = instance.filter(|instance| instance.id == document.instance) else {
             return Err(NotAdmitted::UnknownYet);
         };
