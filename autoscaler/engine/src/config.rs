@@ -64,8 +64,6 @@ pub struct Config {
     pub nomad: bool,
     /// The distance of looks at Nomad's nodes while nothing drains; every cycle while something does.
     pub nodes_every: Duration,
-    /// The distance of looks at EC2's own marks on instances; zero: never.
-    pub marks_every: Duration,
     /// The distance of readings of spot prices; zero: never.
     pub prices_every: Duration,
     /// How long after a notice the answers are waited for before a plan does without them.
@@ -84,8 +82,8 @@ impl Default for Config {
             own_instance: None,
             cycle: Duration::from_secs(10),
             patience: Duration::from_secs(5),
-            // With instances every 10 min, two calls for marks every 15 and one reading of metrics a minute: 1.49 calls
-            // a minute.
+            // With instances every 10 min, two calls for marks every 15 (a policy's `interruption.poll`) and one reading of
+            // metrics a minute: 1.49 calls a minute.
             fleets_every: Duration::from_secs(240),
             moving_every: Duration::from_secs(25),
             instances_every: Duration::from_secs(600),
@@ -103,7 +101,6 @@ impl Default for Config {
             ledgers_every: Duration::from_secs(30),
             nomad: false,
             nodes_every: Duration::from_secs(30),
-            marks_every: Duration::from_secs(15 * 60),
             prices_every: Duration::from_secs(7200),
             notice_patience: Duration::from_millis(1500),
             stop_within: Duration::from_secs(8),

@@ -223,20 +223,14 @@ impl Engine {
         }
     }
 
-    /// Asks EC2 itself who is to go: what no agent and no queue has told.
+    /// Asks EC2 itself who is to go: what no agent and no queue has told. As often as the fleet of the region wants it
+    /// that wants it most: the answer is about all of them.
     fn ask_marks(&mut self, region: &Region, now: Now) {
         let Some(state) = self.regions.get(region) else { return };
-        let every = self.config.marks_every;
-        let found = state
-            .fleets
-            .iter()
-            .filter_map(|name| self.fleets.get(name))
-            .any(|held| held.state.fleet.is_some());
-        if every.is_zero()
-            || !found
-            || !self.is_due(state.marks_asked, every, now)
-            || !state.may("marks", now.monotonic)
-        {
+        let held = state.fleets.iter().filter_map(|name| self.fleets.get(name));
+        let found = held.filter(|held| held.state.fleet.is_some());
+        let Some(every) = found.map(|held| held.policy.base.interruption.poll).min() else { return };
+        if !self.is_due(state.marks_asked, every, now) || !state.may("marks", now.monotonic) {
             return;
         }
         if let Some(state) = self.regions.get_mut(region) {

@@ -463,6 +463,26 @@ fn a_warning_waits_for_the_fleet_that_a_policy_names_and_no_describe_has_shown_y
 }
 
 #[test]
+fn ec2_itself_is_asked_as_often_as_the_policy_says_and_then_tells_in_time() {
+    for (poll, in_time) in [(secs(25), true), (minutes(15), false)] {
+        let mut cluster = Cluster::new(steady(Replaced::AtDeath), 3, 1).policy(|policy| {
+            pinned(policy);
+            policy.interruption.poll = poll;
+        });
+        (cluster.agents_tell, cluster.queue_tells) = (false, false);
+        cluster.run_until(BEGINS);
+        let victim = serving(&cluster)[0].clone();
+        cluster.world.interrupt(&victim);
+        cluster.run_until(BEGINS + secs(40));
+        assert_eq!(cluster.nomad.cordoned.contains_key(&victim), in_time, "asked every {poll:?}");
+        if in_time {
+            cluster.run_until(BEGINS + minutes(20));
+            replaced_once(&cluster, &[victim], "EC2 alone told");
+        }
+    }
+}
+
+#[test]
 fn a_cordon_that_fails_is_tried_again_within_seconds() {
     let mut cluster = cluster(Replaced::AtDeath, 1);
     let mut refused = 0;
