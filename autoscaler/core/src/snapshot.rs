@@ -84,7 +84,7 @@ pub enum TroubleKind {
     Interrupted,
     /// It had nothing to give (`InsufficientInstanceCapacity` and its kin).
     NoCapacity,
-    /// A launch in it failed otherwise.
+    /// A launch in it failed otherwise; where no zone was named, in any of its type's pools.
     LaunchFailed,
 }
 

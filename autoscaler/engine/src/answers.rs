@@ -2,13 +2,14 @@
 
 use crate::calls::{Call, CallKind};
 use crate::delta::InstancesDelta;
+use crate::held::Held;
 use crate::region::Streak;
 use crate::sources::CUSTOM;
 use crate::{Alarm, Answer, CallCount, CallId, Engine, FleetDelta, InstanceSeen, Now, Operation, Record};
 use autoscaler_core::{PoolTrouble, TroubleKind};
 use fleet::{
     ApiError, Backend, ErrorClass, FleetName, FleetRef, FleetSelector, FleetState, FleetView, Health,
-    HistoryEvent, HistoryKind, Instance, InstanceId, InstanceState, Market, Pool, Region,
+    HistoryEvent, HistoryKind, Instance, InstanceId, InstanceState, Region,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -390,12 +391,15 @@ impl Engine {
         let Some(held) = self.fleets.get_mut(name) else { return };
         let telling = events
             .iter()
-            .filter(|event| matches!(event.kind, HistoryKind::NoCapacity { .. } | HistoryKind::Error))
+            .filter(|event| {
+                use HistoryKind::{Error, LaunchFailed, NoCapacity};
+                matches!(event.kind, NoCapacity { .. } | LaunchFailed { .. } | Error)
+            })
             .map(describe_event);
         let mut lines: Vec<String> = telling.collect();
         lines.dedup();
         held.history = lines.split_off(lines.len().saturating_sub(HISTORY_LINES));
-        let troubles = events.iter().filter_map(trouble_of).collect();
+        let troubles = events.iter().flat_map(|event| troubles_of(held, event)).collect();
         self.trouble_told(name, troubles, false);
     }
 
@@ -436,15 +440,17 @@ pub(crate) fn alarm_of(of: &str, streak: &Streak, now: Now) -> Option<Alarm> {
     }
 }
 
-/// What speaks against a pool, where the fleet's history names one.
-fn trouble_of(event: &HistoryEvent) -> Option<PoolTrouble> {
-    let HistoryKind::NoCapacity { instance_type: Some(instance_type), zone: Some(zone), price: _ } =
-        &event.kind
-    else {
-        return None;
-    };
-    let pool = Pool { instance_type: instance_type.clone(), zone: zone.clone(), market: Market::Spot };
-    Some(PoolTrouble { pool, at: event.at, kind: TroubleKind::NoCapacity, instance: None })
+/// What speaks against pools, where the fleet's history names them.
+fn troubles_of(held: &Held, event: &HistoryEvent) -> Vec<PoolTrouble> {
+    match &event.kind {
+        HistoryKind::NoCapacity { instance_type: Some(instance_type), zone, price: _ } => {
+            held.troubles(TroubleKind::NoCapacity, instance_type, zone.as_ref(), event.at)
+        }
+        HistoryKind::LaunchFailed { instance_type, zone } => {
+            held.troubles(TroubleKind::LaunchFailed, instance_type, zone.as_ref(), event.at)
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// A line for people.

@@ -9,8 +9,8 @@ use crate::{BatchId, CallId, Decided, Known, Operation, Record, State};
 use autoscaler_core::{Action, Phase, PoolTrouble, TroubleKind};
 use autoscaler_policy::{FleetPolicy, SourcePolicy};
 use fleet::{
-    CapacityUnits, ErrorClass, FleetName, FleetRef, FleetState, InstanceId, InstanceState, Market, Region,
-    Source, Timestamp,
+    CapacityUnits, ErrorClass, FleetName, FleetRef, FleetState, InstanceId, InstanceState, InstanceType,
+    Market, Pool, Region, Source, Timestamp, Zone,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -238,6 +238,35 @@ impl Held {
             kind: TroubleKind::Interrupted,
             instance: Some(id.clone()),
         })
+    }
+
+    /// What speaks against pools of the fleet when a type cannot be had: the pool of the zone that is named, else those of
+    /// every zone in which the fleet may buy the type.
+    pub fn troubles(
+        &self,
+        kind: TroubleKind,
+        instance_type: &InstanceType,
+        zone: Option<&Zone>,
+        at: Timestamp,
+    ) -> Vec<PoolTrouble> {
+        let zones = zone.map_or_else(|| self.zones_of(instance_type), |zone| BTreeSet::from([zone.clone()]));
+        let pool = |zone| Pool { instance_type: instance_type.clone(), zone, market: Market::Spot };
+        zones.into_iter().map(|zone| PoolTrouble { pool: pool(zone), at, kind, instance: None }).collect()
+    }
+
+    /// The zones in which the fleet may buy a type: those that its lines name, and for a line that names none all that
+    /// are known of the fleet, by other lines, instances and prices.
+    fn zones_of(&self, instance_type: &InstanceType) -> BTreeSet<Zone> {
+        let lines = self.state.fleet.iter().flat_map(|seen| &seen.what.overrides);
+        let (of_type, others): (Vec<_>, Vec<_>) =
+            lines.partition(|line| line.instance_type == *instance_type);
+        let mut zones: BTreeSet<Zone> = of_type.iter().filter_map(|line| line.zone.clone()).collect();
+        if of_type.iter().any(|line| line.zone.is_none()) {
+            let instances = self.state.instances.values().map(|known| known.seen.pool.zone.clone());
+            let priced = self.state.prices.iter().map(|(pool, _)| pool.zone.clone());
+            zones.extend(others.iter().filter_map(|line| line.zone.clone()).chain(instances).chain(priced));
+        }
+        zones
     }
 
     /// How soon its answers may differ.

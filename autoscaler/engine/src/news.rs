@@ -11,8 +11,8 @@ use crate::{BatchId, CallId, Effect, Engine, Now, Read, Record, Rejection};
 use autoscaler_core::{PoolTrouble, TroubleKind};
 use fleet::wire::{AgentNotice, MAX_NOTICES, NoticeBatch, VERSION};
 use fleet::{
-    FleetId, FleetName, FleetRef, InstanceId, InstanceState, Market, MessageId, News, Notice, NoticeKind,
-    NoticeSource, Offering, Pool, Region,
+    FleetId, FleetName, FleetRef, InstanceId, InstanceState, InstanceType, MessageId, News, Notice,
+    NoticeKind, NoticeSource, Offering, Pool, Region, Zone,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -213,21 +213,36 @@ impl Engine {
                 true
             }
             News::NoCapacity { fleet, instance_type, zone, at } => {
-                if let (Some(name), Some(instance_type), Some(zone)) =
-                    (self.fleet_of_id(region, fleet), instance_type, zone)
-                {
-                    let pool = Pool {
-                        instance_type: instance_type.clone(),
-                        zone: zone.clone(),
-                        market: Market::Spot,
-                    };
-                    let trouble =
-                        PoolTrouble { pool, at: *at, kind: TroubleKind::NoCapacity, instance: None };
-                    self.trouble_told(&name, vec![trouble], true);
+                if let Some(instance_type) = instance_type {
+                    let pool = (instance_type, zone.as_ref());
+                    self.pool_told(region, fleet, TroubleKind::NoCapacity, pool, *at);
+                }
+                true
+            }
+            News::LaunchFailed { fleet, instance_type, zone, at } => {
+                let pool = (instance_type, zone.as_ref());
+                self.pool_told(region, fleet, TroubleKind::LaunchFailed, pool, *at);
+                if let Some(name) = self.fleet_of_id(region, fleet) {
+                    self.look_at(&name, now);
                 }
                 true
             }
         }
+    }
+
+    /// A fleet says that a type cannot be had, in a zone or at all.
+    fn pool_told(
+        &mut self,
+        region: &Region,
+        fleet: &FleetId,
+        kind: TroubleKind,
+        (instance_type, zone): (&InstanceType, Option<&Zone>),
+        at: fleet::Timestamp,
+    ) {
+        let Some(name) = self.fleet_of_id(region, fleet) else { return };
+        let Some(held) = self.fleets.get(&name) else { return };
+        let troubles = held.troubles(kind, instance_type, zone, at);
+        self.trouble_told(&name, troubles, true);
     }
 
     fn fleet_of_id(&self, region: &Region, id: &FleetId) -> Option<FleetName> {

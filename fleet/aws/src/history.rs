@@ -6,7 +6,7 @@ use crate::words;
 use aws_sdk_ec2::types::EventInformation;
 use aws_smithy_types::DateTime;
 use fleet::{ApiError, Backend, FleetRef, HistoryEvent, HistoryKind, InstanceId, Timestamp};
-use fleet_notices::{Shortage, shortage};
+use fleet_notices::{FailedLaunch, Shortage, failed_launch, shortage};
 
 /// The most events that are answered.
 const MOST_EVENTS: usize = 1000;
@@ -108,8 +108,13 @@ fn kind_of(kind: &str, sub_type: &str, text: &str) -> HistoryKind {
             Some(Shortage { instance_type, zone, price }) => {
                 HistoryKind::NoCapacity { instance_type, zone, price }
             }
-            None if kind == "information" => HistoryKind::Other,
-            None => HistoryKind::Error,
+            None => match failed_launch(kind != "information", sub_type, text) {
+                Some(FailedLaunch { instance_type, zone }) => {
+                    HistoryKind::LaunchFailed { instance_type, zone }
+                }
+                None if kind == "information" => HistoryKind::Other,
+                None => HistoryKind::Error,
+            },
         },
         _ => HistoryKind::Other,
     }

@@ -89,6 +89,17 @@ pub enum News {
         /// When.
         at: Timestamp,
     },
+    /// A fleet could not launch a type, and not for want of capacity.
+    LaunchFailed {
+        /// Which fleet.
+        fleet: FleetId,
+        /// The type.
+        instance_type: InstanceType,
+        /// The zone, where AWS says.
+        zone: Option<Zone>,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 impl News {
@@ -97,7 +108,7 @@ impl News {
         match self {
             Self::Notice(notice) => Some(&notice.instance),
             Self::State { instance, .. } | Self::Launched { instance, .. } => Some(instance),
-            Self::FleetChanged { .. } | Self::NoCapacity { .. } => None,
+            Self::FleetChanged { .. } | Self::NoCapacity { .. } | Self::LaunchFailed { .. } => None,
         }
     }
     /// The fleet that it names; instances' news do not always name theirs.
@@ -105,7 +116,8 @@ impl News {
         match self {
             Self::Launched { fleet, .. }
             | Self::FleetChanged { fleet, .. }
-            | Self::NoCapacity { fleet, .. } => Some(fleet),
+            | Self::NoCapacity { fleet, .. }
+            | Self::LaunchFailed { fleet, .. } => Some(fleet),
             Self::Notice(_) | Self::State { .. } => None,
         }
     }
@@ -116,7 +128,8 @@ impl News {
             Self::State { at, .. }
             | Self::Launched { at, .. }
             | Self::FleetChanged { at, .. }
-            | Self::NoCapacity { at, .. } => *at,
+            | Self::NoCapacity { at, .. }
+            | Self::LaunchFailed { at, .. } => *at,
         }
     }
 }

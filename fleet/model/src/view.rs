@@ -226,6 +226,13 @@ pub enum HistoryKind {
         /// The price at the time, where EC2 says.
         price: Option<UsdPerHour>,
     },
+    /// A type could not be launched, and not for want of capacity.
+    LaunchFailed {
+        /// The type.
+        instance_type: InstanceType,
+        /// The zone, where EC2 says.
+        zone: Option<Zone>,
+    },
     /// The fleet changed its state or its target.
     FleetChange,
     /// An error of another kind.

@@ -5,7 +5,7 @@
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitor-ec2-fleet-using-eventbridge.html>,
 //! <https://docs.aws.amazon.com/health/latest/ug/aws-health-events-eventbridge-schema.html>
 
-use crate::{SPOT_NOTICE, Unread, shortage, words};
+use crate::{FailedLaunch, SPOT_NOTICE, Unread, failed_launch, shortage, words};
 use fleet::{FleetId, InstanceId, InstanceState, News, Notice, NoticeKind, NoticeSource, Timestamp};
 use serde_json::Value;
 
@@ -120,20 +120,25 @@ impl<'a> Event<'a> {
         Ok(one(match kind {
             Some("State Change" | "Spot Instance Request Change") => self.fleet_changed()?,
             Some("Instance Change") => self.instance_change(sub_type)?,
-            Some("Information" | "Error") => {
-                let text = words::text(self.detail, "description").unwrap_or_default();
-                match shortage(sub_type, text) {
-                    Some(lack) => News::NoCapacity {
-                        fleet: self.fleet()?,
-                        instance_type: lack.instance_type,
-                        zone: lack.zone,
-                        at: self.at,
-                    },
-                    None => self.fleet_changed()?,
-                }
-            }
+            Some("Information") => self.trouble(false, sub_type)?,
+            Some("Error") => self.trouble(true, sub_type)?,
             _ => return Err(self.unknown()),
         }))
+    }
+
+    /// What a fleet says of its launches.
+    fn trouble(&self, error: bool, sub_type: &str) -> Result<News, Unread> {
+        let text = words::text(self.detail, "description").unwrap_or_default();
+        let (fleet, at) = (self.fleet()?, self.at);
+        if let Some(lack) = shortage(sub_type, text) {
+            return Ok(News::NoCapacity { fleet, instance_type: lack.instance_type, zone: lack.zone, at });
+        }
+        match failed_launch(error, sub_type, text) {
+            Some(FailedLaunch { instance_type, zone }) => {
+                Ok(News::LaunchFailed { fleet, instance_type, zone, at })
+            }
+            None => self.fleet_changed(),
+        }
     }
 
     fn fleet(&self) -> Result<FleetId, Unread> {

@@ -10,7 +10,7 @@ pub mod imds;
 mod shortage;
 mod words;
 
-pub use shortage::{Shortage, shortage};
+pub use shortage::{FailedLaunch, Shortage, failed_launch, shortage};
 
 use std::time::Duration;
 

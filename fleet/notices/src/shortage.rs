@@ -1,4 +1,4 @@
-//! What a fleet says about a pool that had nothing to give, in its history and on EventBridge.
+//! What a fleet says about a pool that had nothing to give or could not launch, in its history and on EventBridge.
 
 use fleet::{InstanceType, UsdPerHour, Zone};
 
@@ -37,6 +37,28 @@ pub fn shortage(sub_type: &str, text: &str) -> Option<Shortage> {
     let lacking = matches!(sub_type.as_str(), "launchspecunusable" | "spotinstancecountlimitexceeded")
         || SIGNS.iter().any(|sign| lower.contains(sign));
     lacking.then(|| Shortage::of(text))
+}
+
+/// A launch that failed, and not for want of capacity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedLaunch {
+    /// The type.
+    pub instance_type: InstanceType,
+    /// The zone, where the words name one.
+    pub zone: Option<Zone>,
+}
+
+/// What an error or an information of a fleet says about a launch that failed, where it names the type. Errors that name
+/// one are about its launch; of the informations only that a line of the shopping list is given up for a while. To be
+/// asked where there is no [`shortage`].
+///
+/// * `error`: whether it is an error.
+/// * `sub_type`, `text`: as of [`shortage`]. O(n).
+pub fn failed_launch(error: bool, sub_type: &str, text: &str) -> Option<FailedLaunch> {
+    let given_up = sub_type.eq_ignore_ascii_case("launchSpecTemporarilyBlacklisted");
+    let Shortage { instance_type, zone, price: _ } = Shortage::of(text);
+    let instance_type = instance_type.filter(|_| error || given_up)?;
+    Some(FailedLaunch { instance_type, zone })
 }
 
 impl Shortage {
@@ -116,6 +138,26 @@ mod tests {
             ("iamFleetRoleInvalid", "the role cannot be assumed", None),
         ] {
             assert_eq!(shortage(sub_type, text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_launch_that_failed_is_read_where_the_type_is_named() {
+        let blacklisted = "launchSpecTemporarilyBlacklisted";
+        let sentence =
+            "c5.12xlarge, ami-0abc, Linux/UNIX, us-east-1b, while launching instances: Client.InvalidAMIID";
+        let failed = |zone: Option<&str>| {
+            Some(FailedLaunch { instance_type: "c5.12xlarge".into(), zone: zone.map(Zone::from) })
+        };
+        for (error, sub_type, text, expected) in [
+            (true, "spotFleetRequestConfigurationInvalid", sentence, failed(Some("us-east-1b"))),
+            (false, blacklisted, sentence, failed(Some("us-east-1b"))),
+            (true, "", "c5.12xlarge, ami-0abc, Linux/UNIX: The image id does not exist", failed(None)),
+            (false, "fleetProgressHalted", sentence, None),
+            (true, "iamFleetRoleInvalid", "the role cannot be assumed", None),
+        ] {
+            assert_eq!(shortage(sub_type, text), None, "{text}");
+            assert_eq!(failed_launch(error, sub_type, text), expected, "{text}");
         }
     }
 

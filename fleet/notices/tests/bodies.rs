@@ -85,6 +85,10 @@ fn expected(name: &str) -> Option<Vec<News>> {
         "spot_fleet_information" => vec![no_capacity(SPOT_FLEET, "m3.large", "eu-west-1a")],
         "ec2_fleet_information" => vec![no_capacity(EC2_FLEET, "c4.xlarge", "eu-west-1a")],
         "spot_fleet_error" => vec![no_capacity(SPOT_FLEET, "m5.large", "eu-west-1b")],
+        "spot_fleet_error_launch" => {
+            let (instance_type, zone) = ("c5.12xlarge".into(), None);
+            vec![News::LaunchFailed { fleet: SPOT_FLEET.into(), instance_type, zone, at: happened() }]
+        }
         "health_retirement" => {
             let first = notice(ScheduledEvent, starts);
             let mut second = first.clone();
@@ -102,7 +106,7 @@ fn expected(name: &str) -> Option<Vec<News>> {
 #[test]
 fn every_documented_body_says_what_its_documentation_says() {
     let bodies = bodies();
-    assert_eq!(bodies.len(), 26, "a body was added or lost");
+    assert_eq!(bodies.len(), 27, "a body was added or lost");
     for (name, body) in bodies {
         assert_eq!(eventbridge::read(body, sent()).ok(), expected(name), "{name}");
     }

@@ -483,6 +483,40 @@ fn ec2_itself_is_asked_as_often_as_the_policy_says_and_then_tells_in_time() {
 }
 
 #[test]
+fn what_cannot_be_launched_is_held_against_its_pool_or_against_all_of_its_type() {
+    let mut cluster = cluster(Replaced::AtDeath, 1);
+    let (region, fleet) = (cluster.config.region.clone().expect("a region"), cluster.id(0));
+    let pool = |instance_type: &str, zone: &str| fleet::Pool {
+        instance_type: instance_type.into(),
+        zone: zone.into(),
+        market: fleet::Market::Spot,
+    };
+    let at = cluster.world.now();
+    let tell = |cluster: &mut Cluster, news: News| {
+        let message = Some(MessageId::new(format!("{news:?}")));
+        cluster.happen(0, Event::Heard { region: region.clone(), message, news: vec![news] });
+    };
+    let (instance_type, zone) = ("r5.large".into(), Some("eu-west-1b".into()));
+    tell(&mut cluster, News::LaunchFailed { fleet: fleet.clone(), instance_type, zone, at });
+    cluster.run_until(BEGINS + secs(20));
+    let refused = |cluster: &Cluster| -> Vec<fleet::Pool> {
+        let mut state = autoscaler_engine::State::default();
+        let records = cluster.processes[0].disk.entries().flat_map(|entry| entry.records);
+        records.for_each(|record| state.apply(&record));
+        let held = state.memory.pools.into_iter().filter(|held| held.refused > 0.5);
+        held.map(|held| held.pool).collect()
+    };
+    assert_eq!(refused(&cluster), [pool("r5.large", "eu-west-1b")]);
+    // Without a zone it may be any of the type's.
+    let (at, instance_type) = (cluster.world.now(), Some("m5.large".into()));
+    tell(&mut cluster, News::NoCapacity { fleet, instance_type, zone: None, at });
+    cluster.run_until(BEGINS + secs(40));
+    let all =
+        [pool("m5.large", "eu-west-1a"), pool("m5.large", "eu-west-1b"), pool("r5.large", "eu-west-1b")];
+    assert_eq!(refused(&cluster), all);
+}
+
+#[test]
 fn a_cordon_that_fails_is_tried_again_within_seconds() {
     let mut cluster = cluster(Replaced::AtDeath, 1);
     let mut refused = 0;
