@@ -429,7 +429,7 @@ fn a_warning_waits_for_the_fleet_that_a_policy_names_and_no_describe_has_shown_y
     let refuse = fleet_sim::Effect::Refuse {
         action: Some(fleet_sim::Action::DESCRIBE_SPOT_FLEET_REQUESTS),
         share: 1.0,
-        class: fleet::ErrorClass::Transient,
+        class: ErrorClass::Transient,
         code: "InternalError".into(),
     };
     let until = Some(BEGINS + secs(8));
@@ -521,8 +521,7 @@ fn a_cordon_that_fails_is_tried_again_within_seconds() {
     let mut cluster = cluster(Replaced::AtDeath, 1);
     let mut refused = 0;
     cluster.spoil = Some(Box::new(move |write| {
-        let error =
-            || fleet::ApiError::new(fleet::ErrorClass::Transient, "nomad", "eligibility", None, "no leader");
+        let error = || ApiError::new(ErrorClass::Transient, "nomad", "eligibility", None, "no leader");
         let spoils = matches!(write, Write::Cordon(_)) && refused < 2;
         refused += u32::from(spoils);
         spoils.then(|| Answer::Done(Err(error())))
