@@ -4,7 +4,7 @@
 use autoscaler::metrics::Metrics;
 use autoscaler::prometheus::{Options, Prometheus};
 use autoscaler_core::{Plan, Report};
-use autoscaler_engine::{Decided, EngineMetrics, FleetStatus, JournalStatus, PolicyStatus, Status};
+use autoscaler_engine::{Decided, EngineMetrics, FleetStatus, Status};
 use fleet::ports::{Clock, Series};
 use fleet::{ApiError, Backend, ErrorClass, FleetSelector, Timestamp, Utilization};
 use fleet_clock::SystemClock;
@@ -108,42 +108,13 @@ fn daemon() -> SocketAddr {
 fn status() -> Status {
     let at = Timestamp::from_secs(1_800_000_000);
     let report = Report { utilization: Some(Utilization::new(0.63)), ..Report::default() };
+    let selector = FleetSelector::Id("sfr-1".into());
     let web = FleetStatus {
-        name: "web".into(),
-        region: None,
-        backend: Backend::SpotFleet,
-        selector: FleetSelector::Id("sfr-1".into()),
-        id: None,
-        state: None,
         target: Some(4),
-        fulfilled: None,
-        min: 1,
-        max: 20,
-        seen: None,
-        instances_seen: None,
-        instances: Vec::new(),
-        source: None,
-        schedules: Vec::new(),
-        pause: None,
-        bent: None,
-        dry_run: false,
-        observe_only: false,
-        ceded: false,
-        writing: None,
         decided: Some(Decided { at, plan: Plan::default(), withheld: None, report }),
-        alarms: Vec::new(),
+        ..FleetStatus::unseen("web".into(), Backend::SpotFleet, selector)
     };
-    Status {
-        at,
-        fleets: vec![web],
-        alarms: Vec::new(),
-        failing: Vec::new(),
-        policies: PolicyStatus::default(),
-        journal: JournalStatus::default(),
-        dry_run: false,
-        stopping: false,
-        leads: true,
-    }
+    Status { fleets: vec![web], ..Status::empty(at) }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 mod past;
 
 use crate::exit::{Exit, Failure, OrExit};
-use autoscaler_engine::{Decided, Entry, JournalStatus, PolicyStatus, Record, State, Status};
+use autoscaler_engine::{Decided, Entry, Record, State, Status};
 use autoscaler_journal::{Reader, Start};
 use fleet::{FleetName, Timestamp};
 use std::path::Path;
@@ -62,20 +62,9 @@ pub fn status(directory: &Path, only: Option<&FleetName>) -> Result<Status, Fail
         }
     }
     let at = known.iter().map(|(_, at, ..)| *at).max().unwrap_or_default();
-    Ok(Status {
-        at,
-        fleets: known
-            .iter()
-            .map(|(state, _, last, name)| past::fleet(name, state, last.as_ref(), at))
-            .collect(),
-        alarms: Vec::new(),
-        failing: Vec::new(),
-        policies: PolicyStatus::default(),
-        journal: JournalStatus::default(),
-        dry_run: false,
-        stopping: false,
-        leads: true,
-    })
+    let fleets =
+        known.iter().map(|(state, _, last, name)| past::fleet(name, state, last.as_ref(), at)).collect();
+    Ok(Status { fleets, ..Status::empty(at) })
 }
 
 /// What a fleet's records fold to, and when the last of them was written; `None` without a checkpoint to begin at.

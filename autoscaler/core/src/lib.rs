@@ -21,7 +21,7 @@ pub use memory::{
     ReplacementStep,
 };
 pub use plan::{Action, DrainCause, Plan, Planned};
-pub use planner::{RESPITE, TargetStep, Way, plan, step_target};
+pub use planner::{RESPITE, TargetStep, Way, cost_of, plan, step_target};
 pub use policy::{
     Capacity, Diversification, Drain, DrainBy, Interruption, Objective, OnDemand, Policy, Rebalance, ScaleIn,
     ScaleOut, ScaledGroup, Workload,

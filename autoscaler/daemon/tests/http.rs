@@ -5,8 +5,7 @@ use autoscaler::http::api::{ErrorBody, Ordered, Ready};
 use autoscaler::http::{Access, Limits, Shell, TokenFile, Unanswered, router, serve};
 use autoscaler::metrics::Metrics;
 use autoscaler_engine::{
-    Command, CommandError, Decided, EngineMetrics, FleetStatus, JournalStatus, Order, PolicyStatus,
-    Rejection, Status,
+    Command, CommandError, Decided, EngineMetrics, FleetStatus, Order, PolicyStatus, Rejection, Status,
 };
 use fleet::wire::{MAX_BODY_BYTES, NoticeBatch, NoticesAccepted, SampleBatch, SamplesAccepted};
 use fleet::{FleetName, InstanceId, Timestamp};
@@ -86,17 +85,8 @@ impl Shell for Fake {
             arrived.notify_one();
             gate.notified().await;
         }
-        Ok(Status {
-            at: NOW,
-            fleets: Vec::new(),
-            alarms: Vec::new(),
-            failing: Vec::new(),
-            policies: PolicyStatus { loaded: loaded.then_some(NOW), ..PolicyStatus::default() },
-            journal: JournalStatus::default(),
-            dry_run: false,
-            stopping: false,
-            leads: true,
-        })
+        let policies = PolicyStatus { loaded: loaded.then_some(NOW), ..PolicyStatus::default() };
+        Ok(Status { policies, ..Status::empty(NOW) })
     }
     async fn fleet(&self, _: FleetName) -> Result<Option<FleetStatus>, Unanswered> {
         Ok(None)

@@ -1,12 +1,15 @@
 //! What people and metrics are shown.
 
 use crate::{Override, Withheld};
-use autoscaler_core::{Breach, Pause, Phase, Plan, Report};
+use autoscaler_core::{
+    Breach, DrainCause, Pause, Phase, Plan, RemovalStep, ReplacementStep, Report, TroubleKind,
+};
 use fleet::{
     Backend, CapacityUnits, ErrorClass, FleetId, FleetName, FleetSelector, FleetState, Health, InstanceId,
-    Pool, Power, Region, Source, Timestamp, Weight,
+    Pool, Power, Region, Source, Timestamp, UsdPerHour, Weight,
 };
 use serde::{Deserialize, Serialize};
+use std::fmt::{self, Display, Formatter};
 
 /// Everything at a glance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +34,23 @@ pub struct Status {
     /// Whether it may change anything: of several, one leads.
     #[serde(default = "always")]
     pub leads: bool,
+}
+
+impl Status {
+    /// A process that leads, holds no fleet yet, and finds nothing wrong.
+    pub fn empty(at: Timestamp) -> Self {
+        Self {
+            at,
+            fleets: Vec::new(),
+            alarms: Vec::new(),
+            failing: Vec::new(),
+            policies: PolicyStatus::default(),
+            journal: JournalStatus::default(),
+            dry_run: false,
+            stopping: false,
+            leads: true,
+        }
+    }
 }
 
 /// A process that says nothing of it leads.
@@ -127,10 +147,119 @@ pub struct FleetStatus {
     pub ceded: bool,
     /// A write that is under way.
     pub writing: Option<WriteStatus>,
+    /// Its instances on their way out, by id: those that are replaced, and those that are removed.
+    #[serde(default)]
+    pub going: Vec<Going>,
+    /// What is held against pools now.
+    #[serde(default)]
+    pub pools: Vec<PoolStatus>,
+    /// On-demand capacity that stands in for spot.
+    #[serde(default)]
+    pub fallback: Option<StandIn>,
     /// The last decision.
     pub decided: Option<Decided>,
     /// What is wrong.
     pub alarms: Vec<ActiveAlarm>,
+}
+
+impl FleetStatus {
+    /// A fleet of which nobody has seen anything yet, with no bounds.
+    pub fn unseen(name: FleetName, backend: Backend, selector: FleetSelector) -> Self {
+        Self {
+            name,
+            region: None,
+            backend,
+            selector,
+            id: None,
+            state: None,
+            target: None,
+            fulfilled: None,
+            min: 0,
+            max: 0,
+            seen: None,
+            instances_seen: None,
+            instances: Vec::new(),
+            source: None,
+            schedules: Vec::new(),
+            pause: None,
+            bent: None,
+            dry_run: false,
+            observe_only: false,
+            ceded: false,
+            writing: None,
+            going: Vec::new(),
+            pools: Vec::new(),
+            fallback: None,
+            decided: None,
+            alarms: Vec::new(),
+        }
+    }
+}
+
+/// An instance on its way out (docs/removals.md).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Going {
+    /// Which.
+    pub instance: InstanceId,
+    /// How far it has come.
+    pub step: GoingStep,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why.
+    pub cause: DrainCause,
+    /// The deadline of its drain, once that was begun.
+    pub drain_until: Option<Timestamp>,
+    /// When it goes, whatever we do.
+    pub deadline: Option<Timestamp>,
+}
+
+/// How far an instance has come on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GoingStep {
+    /// Another is bought in its place.
+    Replacement(ReplacementStep),
+    /// It is let go.
+    Removal(RemovalStep),
+}
+
+impl Display for GoingStep {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Replacement(step) => Display::fmt(step, f),
+            Self::Removal(step) => Display::fmt(step, f),
+        }
+    }
+}
+
+/// What is held against a pool now: counts that halve with every `interruption.avoid_pool`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Which.
+    pub pool: Pool,
+    /// How often it took instances back, decayed.
+    pub interrupted: f64,
+    /// How often it had nothing to give or could not launch, decayed.
+    pub refused: f64,
+    /// When it was last heard of so.
+    pub last_at: Timestamp,
+    /// What it did then, where that is still known.
+    pub last: Option<TroubleKind>,
+}
+
+/// On-demand capacity that stands in for spot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StandIn {
+    /// Units.
+    pub units: u32,
+    /// Since when.
+    pub since: Timestamp,
+    /// When spot was last asked for again in its place.
+    pub tried: Option<Timestamp>,
+    /// What it costs, where prices are known.
+    pub cost: Option<UsdPerHour>,
+    /// What that is more than spot would cost, where those prices are known, too.
+    pub extra: Option<UsdPerHour>,
 }
 
 /// A write that is under way.
@@ -159,6 +288,20 @@ pub struct InstanceStatus {
     pub since: Timestamp,
     /// EC2's opinion of its health.
     pub health: Health,
+    /// Its node in Nomad; `None` where none is known.
+    #[serde(default)]
+    pub node: Option<NodeStatus>,
+}
+
+/// An instance's node at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Whether new work may be placed on it.
+    pub eligible: bool,
+    /// Whether it is being drained.
+    pub draining: bool,
+    /// How many allocations run on it or are about to.
+    pub allocations: usize,
 }
 
 /// One decision: what was planned, and why.

@@ -2,8 +2,12 @@
 
 use crate::held::{Held, WritePhase};
 use crate::region::Streak;
-use crate::{Engine, FailingOperation, FleetStatus, InstanceStatus, Now, WriteStatus};
-use fleet::{FleetName, Region};
+use crate::{
+    Engine, FailingOperation, FleetStatus, Going, GoingStep, InstanceStatus, Known, NodeStatus, Now,
+    PoolStatus, StandIn, State, WriteStatus,
+};
+use autoscaler_core::{DrainCause, Fallback, Member, Phase, PoolTrouble, TroubleKind, cost_of};
+use fleet::{FleetName, Market, Region, Timestamp, UsdPerHour};
 
 impl Engine {
     /// Reads that fail, by region, and then writes, by fleet.
@@ -26,43 +30,15 @@ impl Engine {
 
     pub(crate) fn show(&self, held: &Held, now: Now) -> FleetStatus {
         let state = &held.state;
-        let view = state.fleet.as_ref().map(|seen| &seen.what);
-        let instances = state.instances.values().map(|known| {
-            let member = state.member(known, now.wall);
-            InstanceStatus {
-                id: member.id,
-                pool: member.pool,
-                weight: member.weight,
-                power: member.power,
-                phase: member.phase,
-                since: member.since,
-                health: member.health,
-            }
-        });
         let freshest = |source: &&autoscaler_policy::SourcePolicy| {
             held.is_fresh(source, self.config.push_fresh, now.monotonic)
         };
+        let (backend, selector) = (held.policy.backend, held.policy.selector.clone());
         FleetStatus {
-            name: held.name.clone(),
             region: held.region.clone(),
-            backend: held.policy.backend,
-            selector: held.policy.selector.clone(),
-            id: state.held.clone(),
-            state: view.map(|view| view.state),
-            target: view.map(|view| view.target),
-            fulfilled: view.map(|view| view.fulfilled),
-            min: state.policy.capacity.min,
-            max: state.policy.capacity.max,
-            seen: state.fleet.as_ref().map(|seen| seen.at),
-            instances_seen: state.instances_at,
-            instances: instances.collect(),
             source: held.policy.sources.iter().find(freshest).map(autoscaler_policy::SourcePolicy::source),
             schedules: held.schedules.clone(),
-            pause: state.pause.clone().filter(|pause| pause.until > now.wall),
             bent: Self::bent_of(held, now),
-            dry_run: state.policy.dry_run,
-            observe_only: state.policy.observe_only,
-            ceded: state.memory.ceded,
             writing: held.writing.as_ref().map(|writing| WriteStatus {
                 operation: match (writing.phase, writing.steps.get(writing.step)) {
                     (WritePhase::Sent(_), Some((_, step))) => crate::Operation::of(step).label().to_owned(),
@@ -72,7 +48,113 @@ impl Engine {
             }),
             decided: held.last.clone(),
             alarms: held.alarms.active(),
+            ..state.show(FleetStatus::unseen(held.name.clone(), backend, selector), now.wall)
         }
+    }
+}
+
+impl State {
+    /// What the records of a fleet tell of it. Schedules, a write under way, the last decision and alarms are not
+    /// among that.
+    ///
+    /// * `of`: who it is, and what else is known of it.
+    pub fn show(&self, of: FleetStatus, now: Timestamp) -> FleetStatus {
+        let view = self.fleet.as_ref().map(|seen| &seen.what);
+        FleetStatus {
+            id: self.held.clone(),
+            state: view.map(|view| view.state),
+            target: view.map(|view| view.target),
+            fulfilled: view.map(|view| view.fulfilled),
+            min: self.policy.capacity.min,
+            max: self.policy.capacity.max,
+            seen: self.fleet.as_ref().map(|seen| seen.at),
+            instances_seen: self.instances_at,
+            instances: self.instances.values().map(|known| self.show_instance(known, now)).collect(),
+            source: self.latest.map(|sample| sample.source),
+            pause: self.pause.clone().filter(|pause| pause.until > now),
+            bent: self.bent.clone().filter(|bent| bent.until > now),
+            dry_run: self.policy.dry_run,
+            observe_only: self.policy.observe_only,
+            ceded: self.memory.ceded,
+            going: self.show_going(),
+            pools: self.show_pools(now),
+            fallback: self.memory.fallback.map(|fallback| self.show_fallback(fallback, now)),
+            ..of
+        }
+    }
+
+    fn show_instance(&self, known: &Known, now: Timestamp) -> InstanceStatus {
+        let member = self.member(known, now);
+        let node = self.node_of(&member.id).map(|node| NodeStatus {
+            eligible: node.eligible,
+            draining: node.draining,
+            allocations: node.work.len(),
+        });
+        InstanceStatus {
+            id: member.id,
+            pool: member.pool,
+            weight: member.weight,
+            power: member.power,
+            phase: member.phase,
+            since: member.since,
+            health: member.health,
+            node,
+        }
+    }
+
+    fn show_going(&self) -> Vec<Going> {
+        let replaced = self.memory.replacements.iter().map(|(instance, entry)| Going {
+            instance: instance.clone(),
+            step: GoingStep::Replacement(entry.step),
+            since: entry.since,
+            cause: DrainCause::Replaced(entry.cause),
+            drain_until: entry.drain_until,
+            deadline: entry.deadline,
+        });
+        let removed = self.memory.removals.iter().map(|(instance, entry)| Going {
+            instance: instance.clone(),
+            step: GoingStep::Removal(entry.step),
+            since: entry.since,
+            cause: entry.cause,
+            drain_until: entry.drain_until,
+            deadline: entry.deadline,
+        });
+        let mut going: Vec<Going> = replaced.chain(removed).collect();
+        going.sort_by(|a, b| a.instance.cmp(&b.instance));
+        going
+    }
+
+    fn show_pools(&self, now: Timestamp) -> Vec<PoolStatus> {
+        let half_life = self.policy.interruption.avoid_pool;
+        let pools = self.memory.pools.iter().map(|entry| {
+            let left = entry.left(now, half_life);
+            let last = |trouble: &&PoolTrouble| trouble.pool == entry.pool && trouble.at == entry.at;
+            // A notice is told in the counts alone.
+            let noticed = (entry.refused == 0.0).then_some(TroubleKind::Interrupted);
+            PoolStatus {
+                pool: entry.pool.clone(),
+                interrupted: entry.interrupted * left,
+                refused: entry.refused * left,
+                last_at: entry.at,
+                last: self.troubles_told.iter().find(last).map(|trouble| trouble.kind).or(noticed),
+            }
+        });
+        pools.collect()
+    }
+
+    fn show_fallback(&self, fallback: Fallback, now: Timestamp) -> StandIn {
+        let Fallback { units, since, tried } = fallback;
+        let alive: Vec<Member> = self
+            .instances
+            .values()
+            .map(|known| self.member(known, now))
+            .filter(|member| member.phase != Phase::Leaving)
+            .collect();
+        let cost = |market| cost_of(units, market, alive.iter(), &self.prices);
+        let (dear, cheap) = (cost(Market::OnDemand), cost(Market::Spot));
+        let more = |(dear, cheap): (UsdPerHour, UsdPerHour)| dear.micros().saturating_sub(cheap.micros());
+        let extra = dear.zip(cheap).map(more).map(UsdPerHour::from_micros);
+        StandIn { units, since, tried, cost: dear, extra }
     }
 }
 

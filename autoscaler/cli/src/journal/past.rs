@@ -1,52 +1,21 @@
 //! A fleet's folded records in the shape that a running daemon tells a fleet in.
 
 use autoscaler_core::Hold;
-use autoscaler_engine::{ActiveAlarm, Alarm, Decided, FleetStatus, InstanceStatus, State};
+use autoscaler_engine::{ActiveAlarm, Alarm, Decided, FleetStatus, State};
 use fleet::{Backend, FleetId, FleetName, FleetSelector, Timestamp};
 
 /// What a fleet was like at `at`.
 ///
 /// * `last`: its last decision.
 pub(super) fn fleet(name: &FleetName, state: &State, last: Option<&Decided>, at: Timestamp) -> FleetStatus {
-    let view = state.fleet.as_ref().map(|seen| &seen.what);
-    let instances = state.instances.values().map(|known| {
-        let member = state.member(known, at);
-        InstanceStatus {
-            id: member.id,
-            pool: member.pool,
-            weight: member.weight,
-            power: member.power,
-            phase: member.phase,
-            since: member.since,
-            health: member.health,
-        }
-    });
-    let id = state.held.clone();
+    let id = state.held.as_ref();
+    let backend = state.fleet.as_ref().map_or_else(|| backend(id), |seen| seen.what.backend);
+    // A journal does not hold how a policy names its fleet.
+    let selector = FleetSelector::Id(id.cloned().unwrap_or_else(|| FleetId::new("not found yet")));
     FleetStatus {
-        name: name.clone(),
-        region: None,
-        backend: view.map_or_else(|| backend(id.as_ref()), |view| view.backend),
-        // A journal does not hold how a policy names its fleet.
-        selector: FleetSelector::Id(id.clone().unwrap_or_else(|| FleetId::new("not found yet"))),
-        id,
-        state: view.map(|view| view.state),
-        target: view.map(|view| view.target),
-        fulfilled: view.map(|view| view.fulfilled),
-        min: state.policy.capacity.min,
-        max: state.policy.capacity.max,
-        seen: state.fleet.as_ref().map(|seen| seen.at),
-        instances_seen: state.instances_at,
-        instances: instances.collect(),
-        source: state.latest.map(|sample| sample.source),
-        schedules: Vec::new(),
-        pause: state.pause.clone().filter(|pause| pause.until > at),
-        bent: state.bent.clone().filter(|bent| bent.until > at),
-        dry_run: state.policy.dry_run,
-        observe_only: state.policy.observe_only,
-        ceded: state.memory.ceded,
-        writing: None,
         decided: last.cloned(),
         alarms: alarms(state, last, at),
+        ..state.show(FleetStatus::unseen(name.clone(), backend, selector), at)
     }
 }
 

@@ -3,8 +3,8 @@
 use super::table::Table;
 use super::{ago, alarm_text, clock, counted, lasting, until};
 use crate::out::Paint;
-use autoscaler_core::Phase;
-use autoscaler_engine::{FleetStatus, Status};
+use autoscaler_core::{Hold, Phase, Remark, TroubleKind};
+use autoscaler_engine::{Decided, FleetStatus, Going, NodeStatus, PoolStatus, StandIn, Status};
 use fleet::{FleetState, Timestamp};
 use std::fmt::{Display, Write as _};
 
@@ -32,7 +32,11 @@ pub fn overview(status: &Status, paint: Paint) -> String {
     }
     for fleet in &status.fleets {
         let who = format!("{}: ", fleet.name);
-        for words in conditions(fleet, status.at) {
+        let going = departures(fleet, status.at).into_iter();
+        let stand_in = fleet.fallback.as_ref().map(stand_in_text);
+        let unusual =
+            conditions(fleet, status.at).into_iter().chain(going).chain(stand_in).chain(told(fleet));
+        for words in unusual {
             remark(&who, words);
         }
         for raised in &fleet.alarms {
@@ -108,6 +112,51 @@ fn conditions(fleet: &FleetStatus, now: Timestamp) -> Vec<String> {
     words
 }
 
+/// How many instances are on their way out, where any is.
+fn departures(fleet: &FleetStatus, now: Timestamp) -> Option<String> {
+    let first = fleet.going.iter().filter_map(|going| going.deadline).min();
+    let first = first.map(|at| format!(", the first goes {}", until(at, now))).unwrap_or_default();
+    let all = counted(fleet.going.len(), "instance");
+    let whose = if fleet.going.len() == 1 { "its" } else { "their" };
+    (!fleet.going.is_empty()).then(|| format!("{all} on {whose} way out{first}"))
+}
+
+fn stand_in_text(stand_in: &StandIn) -> String {
+    let StandIn { units, since, tried: _, cost, extra } = stand_in;
+    let cost = cost.map(|cost| format!(", at {cost} USD an hour")).unwrap_or_default();
+    let extra = extra.map(|extra| format!(", {extra} more than spot")).unwrap_or_default();
+    format!("{units} units on demand stand in for spot since {since}{cost}{extra}")
+}
+
+/// What the last report tells of somebody or something in particular, less what its one line says.
+fn told(fleet: &FleetStatus) -> Vec<String> {
+    let Some(Decided { report, .. }) = &fleet.decided else { return Vec::new() };
+    let holds = report.holds.iter().skip(1).filter(|hold| counts_somebody(hold)).map(ToString::to_string);
+    let in_line = usize::from(report.holds.is_empty());
+    let remarks = report.remarks.iter().skip(in_line).filter(|remark| names_something(remark));
+    holds.chain(remarks.map(ToString::to_string)).collect()
+}
+
+const fn counts_somebody(hold: &Hold) -> bool {
+    matches!(hold, Hold::SurgeFull { .. } | Hold::NoRoom { .. } | Hold::BatchRuns { .. })
+}
+
+/// What stands in for spot is told by itself.
+const fn names_something(remark: &Remark) -> bool {
+    matches!(
+        remark,
+        Remark::SlowToLeave { .. }
+            | Remark::Unaccounted { .. }
+            | Remark::LostUnannounced { .. }
+            | Remark::NoticeUnheeded { .. }
+            | Remark::ProtectedGoes { .. }
+            | Remark::TerminatedAgain { .. }
+            | Remark::RemovalUndone { .. }
+            | Remark::Repaired { .. }
+            | Remark::Blocked { .. }
+    )
+}
+
 /// Everything about one fleet; ends with a newline.
 pub fn fleet(fleet: &FleetStatus, now: Timestamp, paint: Paint) -> String {
     let mut text = String::new();
@@ -135,13 +184,24 @@ pub fn fleet(fleet: &FleetStatus, now: Timestamp, paint: Paint) -> String {
         let phase = phase_text(instance.phase);
         let age = lasting(instance.since, now);
         let health = if instance.health == fleet::Health::Unhealthy { ", unhealthy" } else { "" };
+        let node = instance.node.map(node_text).unwrap_or_default();
         line(
             "",
             &format_args!(
-                "{} {} weight {}, {phase} for {age}{health}",
+                "{} {} weight {}, {phase} for {age}{health}{node}",
                 instance.id, instance.pool, instance.weight
             ),
         );
+    }
+    let departing = fleet.going.iter().map(|going| going_text(going, now));
+    let pools = fleet.pools.iter().map(|pool| pool_text(pool, now));
+    let labels = |first| std::iter::once(first).chain(std::iter::repeat(""));
+    for (label, words) in labels("going").zip(departing).chain(labels("pools").zip(pools)) {
+        line(label, &words);
+    }
+    if let Some(stand_in) = &fleet.fallback {
+        let tried = stand_in.tried.map(|at| format!("; spot asked for again {}", ago(at, now)));
+        line("fallback", &format_args!("{}{}", stand_in_text(stand_in), tried.unwrap_or_default()));
     }
     match &fleet.decided {
         Some(decided) => {
@@ -149,7 +209,7 @@ pub fn fleet(fleet: &FleetStatus, now: Timestamp, paint: Paint) -> String {
         }
         None => line("decided", &"nothing yet"),
     }
-    for words in conditions(fleet, now) {
+    for words in conditions(fleet, now).into_iter().chain(told(fleet)) {
         line("note", &paint.odd(words));
     }
     for raised in &fleet.alarms {
@@ -157,6 +217,31 @@ pub fn fleet(fleet: &FleetStatus, now: Timestamp, paint: Paint) -> String {
         line("alarm", &paint.bad(words));
     }
     text
+}
+
+fn node_text(node: NodeStatus) -> String {
+    let NodeStatus { eligible, draining, allocations } = node;
+    let ineligible = if eligible { "" } else { ", ineligible" };
+    let draining = if draining { ", node draining" } else { "" };
+    format!(", {}{ineligible}{draining}", counted(allocations, "allocation"))
+}
+
+fn going_text(going: &Going, now: Timestamp) -> String {
+    let Going { instance, step, since, cause, drain_until, deadline } = going;
+    let drains = drain_until.map(|at| format!(", drains until {at}")).unwrap_or_default();
+    let goes = deadline.map(|at| format!(", goes at {at}")).unwrap_or_default();
+    format!("{instance} {step} for {}, {cause}{drains}{goes}", lasting(*since, now))
+}
+
+fn pool_text(pool: &PoolStatus, now: Timestamp) -> String {
+    let PoolStatus { pool, interrupted, refused, last_at, last } = pool;
+    let what = match last {
+        Some(TroubleKind::Interrupted) => "took one back",
+        Some(TroubleKind::NoCapacity) => "had no capacity",
+        Some(TroubleKind::LaunchFailed) => "failed to launch",
+        None => "heard of",
+    };
+    format!("{pool} took back {interrupted:.1}, refused {refused:.1}; last {what} {}", ago(*last_at, now))
 }
 
 fn instances(fleet: &FleetStatus) -> String {

@@ -1,14 +1,17 @@
 use super::*;
 use crate::out::Paint;
-use autoscaler_core::{Action, Pause, Phase, Plan, Report};
+use autoscaler_core::{
+    Action, DrainCause, Hold, Pause, Phase, Plan, Remark, RemovalStep, ReplacementCause, ReplacementStep,
+    Report, TroubleKind,
+};
 use autoscaler_engine::{
-    ActiveAlarm, Alarm, Decided, FleetStatus, InstanceStatus, JournalStatus, Override, PolicyStatus, Status,
-    Withheld, WriteStatus,
+    ActiveAlarm, Alarm, Decided, FleetStatus, Going, GoingStep, InstanceStatus, NodeStatus, Override,
+    PoolStatus, StandIn, Status, Withheld, WriteStatus,
 };
 use fleet::ports::Change;
 use fleet::{
-    Backend, CapacityUnits, FleetRef, FleetSelector, FleetState, Health, Pool, Power, Region, Utilization,
-    Weight,
+    Backend, CapacityUnits, FleetRef, FleetSelector, FleetState, Health, NoticeKind, Pool, Power, Region,
+    UsdPerHour, Utilization, Weight,
 };
 
 fn time(text: &str) -> Timestamp {
@@ -21,30 +24,12 @@ fn now() -> Timestamp {
 
 /// A fleet of which nobody has seen anything yet.
 fn unseen(name: &str) -> FleetStatus {
+    let selector = FleetSelector::Tag { key: "service".into(), value: name.into() };
     FleetStatus {
-        name: name.into(),
         region: Some(Region::new("eu-west-1")),
-        backend: Backend::SpotFleet,
-        selector: FleetSelector::Tag { key: "service".into(), value: name.into() },
-        id: None,
-        state: None,
-        target: None,
-        fulfilled: None,
         min: 1,
         max: 20,
-        seen: None,
-        instances_seen: None,
-        instances: Vec::new(),
-        source: None,
-        schedules: Vec::new(),
-        pause: None,
-        bent: None,
-        dry_run: false,
-        observe_only: false,
-        ceded: false,
-        writing: None,
-        decided: None,
-        alarms: Vec::new(),
+        ..FleetStatus::unseen(name.into(), Backend::SpotFleet, selector)
     }
 }
 
@@ -58,6 +43,7 @@ fn busy() -> FleetStatus {
         phase,
         since: time("2026-03-01T09:30:00Z"),
         health,
+        node: None,
     };
     let report = Report {
         utilization: Some(Utilization::new(0.712)),
@@ -116,18 +102,13 @@ fn lines(text: &str) -> Vec<&str> {
 #[test]
 fn the_overview_has_a_row_a_fleet_and_a_line_for_whatever_is_unusual() {
     let status = Status {
-        at: now(),
         fleets: vec![unseen("api"), busy()],
         alarms: vec![ActiveAlarm {
             since: now(),
             alarm: Alarm::JournalFailing { message: "disk full".into() },
         }],
-        failing: Vec::new(),
-        policies: PolicyStatus::default(),
-        journal: JournalStatus::default(),
         dry_run: true,
-        stopping: false,
-        leads: true,
+        ..Status::empty(now())
     };
     let text = overview(&status, Paint::default());
     let shown = lines(&text);
@@ -181,6 +162,113 @@ fn one_fleet_is_shown_in_full() {
             "target     - of 1..20",
             "instances  not seen yet",
             "decided    nothing yet",
+        ]
+    );
+}
+
+/// A fleet that loses an instance to an interruption, gives one back, and buys on demand meanwhile.
+fn troubled() -> FleetStatus {
+    let slow = |group: &str, seconds| Remark::SlowToLeave {
+        job: "shop".into(),
+        group: group.into(),
+        grace: Duration::from_secs(seconds),
+    };
+    let report = Report {
+        holds: vec![Hold::Modifying { since: time("2026-03-01T11:59:50Z") }, Hold::SurgeFull { waiting: 2 }],
+        remarks: vec![
+            slow("cart", 150),
+            slow("search", 300),
+            Remark::StandsIn { units: 2, since: time("2026-03-01T11:40:00Z"), extra: None },
+            Remark::Unaccounted { instance: "i-3".into(), since: time("2026-03-01T11:58:00Z") },
+        ],
+        ..Report::default()
+    };
+    let interrupted = Going {
+        instance: "i-1".into(),
+        step: GoingStep::Replacement(ReplacementStep::Raised),
+        since: time("2026-03-01T11:59:30Z"),
+        cause: DrainCause::Replaced(ReplacementCause::Notice(NoticeKind::SpotInterruption)),
+        drain_until: Some(time("2026-03-01T12:01:00Z")),
+        deadline: Some(time("2026-03-01T12:01:30Z")),
+    };
+    let given_back = Going {
+        instance: "i-2".into(),
+        step: GoingStep::Removal(RemovalStep::Draining),
+        since: time("2026-03-01T11:59:00Z"),
+        cause: DrainCause::ScaleIn,
+        drain_until: None,
+        deadline: None,
+    };
+    let fleet = busy();
+    let nodes = [(false, true, 3), (true, false, 1)];
+    let nodes = nodes.map(|(eligible, draining, allocations)| NodeStatus { eligible, draining, allocations });
+    let instances = fleet.instances.into_iter().zip(nodes);
+    FleetStatus {
+        instances: instances.map(|(one, node)| InstanceStatus { node: Some(node), ..one }).collect(),
+        going: vec![interrupted, given_back],
+        pools: vec![PoolStatus {
+            pool: Pool::spot("m5.large", "eu-west-1a"),
+            interrupted: 1.84,
+            refused: 0.5,
+            last_at: time("2026-03-01T11:55:00Z"),
+            last: Some(TroubleKind::NoCapacity),
+        }],
+        fallback: Some(StandIn {
+            units: 2,
+            since: time("2026-03-01T11:40:00Z"),
+            tried: Some(time("2026-03-01T11:59:00Z")),
+            cost: Some(UsdPerHour::from_micros(192_000)),
+            extra: Some(UsdPerHour::from_micros(120_000)),
+        }),
+        decided: fleet.decided.map(|decided| Decided { report, ..decided }),
+        schedules: Vec::new(),
+        pause: None,
+        bent: None,
+        dry_run: false,
+        observe_only: false,
+        writing: None,
+        alarms: Vec::new(),
+        ..unseen("web")
+    }
+}
+
+#[test]
+fn a_hold_hides_nothing_that_is_told_of_instances_groups_and_costs() {
+    let status = Status { fleets: vec![troubled()], ..Status::empty(now()) };
+    let text = overview(&status, Paint::default());
+    assert_eq!(
+        lines(&text)[2..],
+        [
+            "! web: 2 instances on their way out, the first goes in 1m30s",
+            "! web: 2 units on demand stand in for spot since 2026-03-01T11:40:00Z, at 0.192000 USD an hour, 0.120000 more than spot",
+            "! web: 2 replacements wait: no more than capacity.max and surge is asked for",
+            "! web: cart of shop may take 2m30s to end: longer than an interruption leaves",
+            "! web: search of shop may take 5m to end: longer than an interruption leaves",
+            "! web: i-3 is drained and ineligible since 2026-03-01T11:58:00Z, and nobody accounts for it",
+        ]
+    );
+}
+
+#[test]
+fn one_fleet_shows_who_goes_the_nodes_the_pools_and_what_stands_in() {
+    let text = fleet(&troubled(), now(), Paint::default());
+    let shown: Vec<&str> =
+        lines(&text).into_iter().skip_while(|line| !line.starts_with("instances")).collect();
+    assert_eq!(
+        shown,
+        [
+            "instances  2 instances: 1 in service, 1 booting",
+            "           i-1 m5.large/eu-west-1a weight 1, in service for 2h30m, 3 allocations, ineligible, node draining",
+            "           i-2 m5.large/eu-west-1a weight 1, booting for 2h30m, unhealthy, 1 allocation",
+            "going      i-1 waits for the one that is bought in its place for 30s, spot interruption, drains until 2026-03-01T12:01:00Z, goes at 2026-03-01T12:01:30Z",
+            "           i-2 draining for 1m, scale-in",
+            "pools      m5.large/eu-west-1a took back 1.8, refused 0.5; last had no capacity 5m ago",
+            "fallback   2 units on demand stand in for spot since 2026-03-01T11:40:00Z, at 0.192000 USD an hour, 0.120000 more than spot; spot asked for again 1m ago",
+            "decided    steady; the fleet has been modifying since 2026-03-01T11:59:50Z, 4s ago",
+            "note       2 replacements wait: no more than capacity.max and surge is asked for",
+            "note       cart of shop may take 2m30s to end: longer than an interruption leaves",
+            "note       search of shop may take 5m to end: longer than an interruption leaves",
+            "note       i-3 is drained and ineligible since 2026-03-01T11:58:00Z, and nobody accounts for it",
         ]
     );
 }

@@ -41,7 +41,7 @@ fn failing_text(failing: &FailingOperation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use autoscaler_engine::{ActiveAlarm, JournalStatus, PolicyStatus};
+    use autoscaler_engine::ActiveAlarm;
     use fleet::{ErrorClass, Region, Timestamp};
 
     #[test]
@@ -60,8 +60,6 @@ mod tests {
         let raised = |alarm| ActiveAlarm { since: at, alarm };
         let denied = "ec2 says no";
         let status = Status {
-            at,
-            fleets: Vec::new(),
             alarms: vec![
                 raised(Alarm::Denied { operation: "describe_fleets".into(), message: denied.into() }),
                 raised(Alarm::JournalFailing { message: "disk full".into() }),
@@ -74,11 +72,8 @@ mod tests {
                     ..failing("cloudwatch", 3, ErrorClass::Transient, "connection refused")
                 },
             ],
-            policies: PolicyStatus::default(),
-            journal: JournalStatus::default(),
             dry_run: true,
-            stopping: false,
-            leads: true,
+            ..Status::empty(at)
         };
         let text = troubles(&status, Paint::default());
         assert_eq!(

@@ -11,7 +11,7 @@ use super::herd::{Herd, LEEWAY, units};
 use super::parts::{self, Parts};
 use crate::number::{amount, micros, units as whole};
 use crate::{Decision, Fallback, Member, Phase, Remark};
-use fleet::{Market, UsdPerHour};
+use fleet::{Market, Pool, UsdPerHour};
 
 /// Takes the step that the on-demand part asks for, if it does.
 ///
@@ -115,19 +115,34 @@ pub(super) fn cut(draft: &mut Draft<'_>, on_demand: u32, spare: u32) -> u32 {
 
 /// Says what stands in for spot, and what that costs more, by the prices of the pools that the fleet is in.
 fn note_cost(draft: &mut Draft<'_>, herd: &Herd<'_>, fallback: Fallback) {
-    let per_unit = |market: Market| {
-        let priced = herd.alive.iter().filter(|m| m.pool.market == market && m.weight.get() > 0.0);
-        let prices: Vec<f64> = priced.filter_map(|m| Some(amount(price_of(draft, m)?.micros()))).collect();
-        (!prices.is_empty()).then(|| prices.iter().sum::<f64>() / amount(prices.len() as u64))
-    };
-    let more = per_unit(Market::OnDemand).zip(per_unit(Market::Spot)).map(|(dear, cheap)| dear - cheap);
-    let extra = more.map(|more| UsdPerHour::from_micros(micros(more * f64::from(fallback.units))));
+    let cost = |market| cost_of(fallback.units, market, herd.alive.iter().copied(), &draft.seen.prices);
+    let more = cost(Market::OnDemand).zip(cost(Market::Spot));
+    let extra =
+        more.map(|(dear, cheap)| UsdPerHour::from_micros(dear.micros().saturating_sub(cheap.micros())));
     draft.remark(Remark::StandsIn { units: fallback.units, since: fallback.since, extra });
+}
+
+/// What units of a market cost at the mean price of those that live; `None` where no price of theirs is known.
+pub fn cost_of<'a>(
+    units: u32,
+    market: Market,
+    alive: impl Iterator<Item = &'a Member>,
+    prices: &[(Pool, UsdPerHour)],
+) -> Option<UsdPerHour> {
+    let of_market = alive.filter(|member| member.pool.market == market);
+    let each: Vec<f64> =
+        of_market.filter_map(|member| Some(amount(price_per_unit(member, prices)?.micros()))).collect();
+    let mean = (!each.is_empty()).then(|| each.iter().sum::<f64>() / amount(each.len() as u64))?;
+    Some(UsdPerHour::from_micros(micros(mean * f64::from(units))))
 }
 
 /// What an instance costs for each of its units, where the price of its pool is known.
 pub(super) fn price_of(draft: &Draft<'_>, member: &Member) -> Option<UsdPerHour> {
-    let price = draft.seen.prices.iter().find(|(pool, _)| *pool == member.pool).map(|(_, price)| *price)?;
+    price_per_unit(member, &draft.seen.prices)
+}
+
+fn price_per_unit(member: &Member, prices: &[(Pool, UsdPerHour)]) -> Option<UsdPerHour> {
+    let price = prices.iter().find(|(pool, _)| *pool == member.pool).map(|(_, price)| *price)?;
     let weight = member.weight.get();
     (weight > 0.0).then(|| UsdPerHour::from_micros(micros(amount(price.micros()) / weight)))
 }

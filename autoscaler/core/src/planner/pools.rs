@@ -66,7 +66,16 @@ pub(super) fn held_against(draft: &Draft<'_>, pool: &Pool) -> f64 {
 }
 
 fn held(entry: &PoolMemory, now: Timestamp, half_life: Duration) -> f64 {
-    (entry.interrupted + entry.refused) * decay(now.since(entry.at), half_life)
+    (entry.interrupted + entry.refused) * entry.left(now, half_life)
+}
+
+impl PoolMemory {
+    /// What is left of its counts at a later moment, as a share, 0..=1.
+    ///
+    /// * `half_life`: the policy's `interruption.avoid_pool`; nothing is left where that is zero.
+    pub fn left(&self, now: Timestamp, half_life: Duration) -> f64 {
+        decay(now.since(self.at), half_life)
+    }
 }
 
 /// What is left of a count after some time: half of it after each half-life, nothing without one.

@@ -1,8 +1,8 @@
 use super::*;
 use autoscaler_core::{Action, Decision, Hold, Phase, Plan, Report};
 use autoscaler_engine::{
-    ActiveAlarm, Alarm, CallCount, Cycle, Decided, FleetStatus, InstanceStatus, JournalStatus, Operation,
-    Outcome, PolicyStatus, Record, Withheld,
+    ActiveAlarm, Alarm, CallCount, Cycle, Decided, FleetStatus, InstanceStatus, Operation, Outcome, Record,
+    Withheld,
 };
 use fleet::ports::{Change, Depth};
 use fleet::{
@@ -14,31 +14,8 @@ use std::time::Duration;
 const AT: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 fn fleet_status(name: &str) -> FleetStatus {
-    FleetStatus {
-        name: name.into(),
-        region: None,
-        backend: Backend::SpotFleet,
-        selector: FleetSelector::Id("sfr-1".into()),
-        id: None,
-        state: None,
-        target: None,
-        fulfilled: None,
-        min: 1,
-        max: 20,
-        seen: None,
-        instances_seen: None,
-        instances: Vec::new(),
-        source: None,
-        schedules: Vec::new(),
-        pause: None,
-        bent: None,
-        dry_run: false,
-        observe_only: false,
-        ceded: false,
-        writing: None,
-        decided: None,
-        alarms: Vec::new(),
-    }
+    let selector = FleetSelector::Id("sfr-1".into());
+    FleetStatus { min: 1, max: 20, ..FleetStatus::unseen(name.into(), Backend::SpotFleet, selector) }
 }
 
 /// A fleet of which everything is known.
@@ -60,6 +37,7 @@ fn busy(name: &str) -> FleetStatus {
         phase: Phase::InService,
         since: AT,
         health: Health::Healthy,
+        node: None,
     };
     FleetStatus {
         target: Some(4),
@@ -71,17 +49,7 @@ fn busy(name: &str) -> FleetStatus {
 }
 
 fn status(fleets: Vec<FleetStatus>) -> Status {
-    Status {
-        at: AT,
-        fleets,
-        alarms: Vec::new(),
-        failing: Vec::new(),
-        policies: PolicyStatus::default(),
-        journal: JournalStatus::default(),
-        dry_run: false,
-        stopping: false,
-        leads: true,
-    }
+    Status { fleets, ..Status::empty(AT) }
 }
 
 fn has(text: &str, line: &str) {
