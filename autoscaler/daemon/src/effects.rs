@@ -273,6 +273,8 @@ impl Tools {
 
     /// As one of several: no write is begun where `fence` is closed, and ledgers are read.
     pub(crate) fn fenced(self, fence: Fence, ledgers: Ledgers) -> Self {
+        let (closes, clock) = (fence.clone(), Arc::clone(&self.clock));
+        self.nodes.guard(Arc::new(move || closes.may_write(clock.monotonic())));
         Self { fence, ledgers: Some(ledgers), ..self }
     }
 

@@ -1,13 +1,13 @@
 //! An operator's own way to empty a node: a program, or an address.
 
 use autoscaler_policy::{DrainHook, FleetPolicy};
-use fleet::ports::Clock;
+use fleet::ports::{Clock, MayWrite};
 use fleet::{ApiError, ErrorClass, FleetName, InstanceId, Timestamp};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, Command};
@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 const GRACE: Duration = Duration::from_secs(60);
 /// How often an address that says "not yet" is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// How soon a hook ends after the lead is lost.
+const LEAD_SEEN_EVERY: Duration = Duration::from_secs(1);
 /// For one request.
 const REQUEST: Duration = Duration::from_secs(10);
 /// How long the last words of a program that has ended are waited for: whom it left behind may hold its stderr open.
@@ -51,6 +53,8 @@ impl Order {
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
     of: Arc<Mutex<BTreeMap<FleetName, DrainHook>>>,
+    /// FENCE, where several may lead.
+    guard: Arc<OnceLock<MayWrite>>,
     running: Arc<Mutex<Running>>,
 }
 
@@ -74,6 +78,26 @@ impl Hooks {
         *locked(&self.of) = fleets.iter().filter_map(hook).collect();
     }
 
+    /// Asks `may_write` before each request (FENCE), and while hooks run: who does not lead any more empties nobody. The
+    /// first one that is given stays.
+    pub(crate) fn guard(&self, may_write: MayWrite) {
+        let _ = self.guard.set(may_write);
+    }
+
+    fn may_write(&self) -> bool {
+        self.guard.get().is_none_or(|may_write| may_write())
+    }
+
+    /// Waits until the lead is lost; for ever where nobody else could have it.
+    async fn lead_lost(&self, clock: &dyn Clock) {
+        if self.guard.get().is_none() {
+            return std::future::pending().await;
+        }
+        while self.may_write() {
+            clock.sleep_until(clock.monotonic() + LEAD_SEEN_EVERY).await;
+        }
+    }
+
     /// Runs the hook of a fleet until it says that the instance is empty, or until a while after the deadline.
     ///
     /// A second run for an instance ends the first. `Transient`: it failed, or did not say so in time.
@@ -89,7 +113,7 @@ impl Hooks {
             match &hook {
                 DrainHook::Command(command) => run_command(command, &order).await,
                 DrainHook::Webhook { url, token_file } => {
-                    ask(url, token_file.as_deref(), &order, clock).await
+                    ask(url, token_file.as_deref(), &order, clock, || self.may_write()).await
                 }
             }
         };
@@ -97,6 +121,7 @@ impl Hooks {
             outcome = tokio::time::timeout(within, work) => {
                 outcome.unwrap_or_else(|_| Err(failed(ErrorClass::Transient, "did not end in time")))
             }
+            () = self.lead_lost(clock) => Err(fenced()),
             _ = end => return Err(failed(ErrorClass::Conflict, "was ended: the instance stays, or is drained anew")),
         };
         self.is_over(&instance, run);
@@ -130,6 +155,10 @@ impl Hooks {
 
 fn failed(class: ErrorClass, words: &str) -> ApiError {
     ApiError::new(class, "hook", "drain", None, words)
+}
+
+fn fenced() -> ApiError {
+    failed(ErrorClass::Conflict, "leadership was lost: whoever leads now empties the instance")
 }
 
 async fn run_command(command: &[String], order: &Order) -> Result<(), ApiError> {
@@ -209,7 +238,13 @@ async fn keep_last(stderr: Option<ChildStderr>, kept: &mut Vec<u8>) {
     }
 }
 
-async fn ask(url: &str, token_file: Option<&str>, order: &Order, clock: &dyn Clock) -> Result<(), ApiError> {
+async fn ask(
+    url: &str,
+    token_file: Option<&str>,
+    order: &Order,
+    clock: &dyn Clock,
+    may_write: impl Fn() -> bool,
+) -> Result<(), ApiError> {
     crate::tls::install_provider();
     let client = reqwest::Client::builder()
         .timeout(REQUEST)
@@ -223,6 +258,10 @@ async fn ask(url: &str, token_file: Option<&str>, order: &Order, clock: &dyn Clo
                 .await
                 .map_err(|error| failed(ErrorClass::Denied, &format!("cannot read {file}: {error}")))?;
             request = request.bearer_auth(token.trim());
+        }
+        // The last thing before each request: the lease may have run out in the pause.
+        if !may_write() {
+            return Err(fenced());
         }
         // Its own words may hold the address, and that is all they hold.
         let answer =
@@ -241,6 +280,7 @@ async fn ask(url: &str, token_file: Option<&str>, order: &Order, clock: &dyn Clo
 mod tests {
     use super::*;
     use fleet_clock::SteppedClock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::io::AsyncWriteExt;
 
     fn order(instance: &str) -> Order {
@@ -298,6 +338,76 @@ mod tests {
         hooks.end(&"i-1".into());
         let error = run.await.expect("it ends").expect_err("it was ended");
         assert_eq!(error.class(), ErrorClass::Conflict);
+    }
+
+    /// An address that always says "not yet". * returns: it, and how often it was asked.
+    async fn not_yet() -> (String, Arc<AtomicUsize>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/drain", listener.local_addr().expect("an address"));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let answer = axum::routing::post({
+            let asked = Arc::clone(&asked);
+            move || async move {
+                asked.fetch_add(1, Ordering::SeqCst);
+                axum::http::StatusCode::ACCEPTED
+            }
+        });
+        let router = axum::Router::new().route("/drain", answer);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (url, asked)
+    }
+
+    #[tokio::test]
+    async fn an_address_is_not_asked_again_by_who_lost_the_lead() {
+        let (url, asked) = not_yet().await;
+        let hooks = Hooks::default();
+        let mut policy = FleetPolicy::of("web", "sfr-1");
+        policy.drain_hook = Some(DrainHook::Webhook { url, token_file: None });
+        hooks.set(&[policy]);
+        let clock = clock();
+        // The lease holds for two requests.
+        let (lease, ends) = (clock.clone(), ASK_AGAIN + Duration::from_secs(2));
+        hooks.guard(Arc::new(move || lease.monotonic() < ends));
+        let run = tokio::spawn({
+            let (hooks, clock) = (hooks.clone(), clock.clone());
+            async move { hooks.run(order("i-1"), &clock).await }
+        });
+        let time = async {
+            while !run.is_finished() {
+                // Time passes while nothing is being answered.
+                let answered = asked.load(Ordering::SeqCst) > usize::from(clock.monotonic() >= ASK_AGAIN);
+                if let Some(next) = clock.next_wake().filter(|_| answered) {
+                    clock.advance_to(next);
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), time).await.expect("it ends");
+        let error = run.await.expect("no panic").expect_err("we lead no more");
+        assert_eq!((error.class(), asked.load(Ordering::SeqCst)), (ErrorClass::Conflict, 2), "{error}");
+        assert!(locked(&hooks.running).by_instance.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_program_is_ended_when_the_lead_is_lost() {
+        let (hooks, clock) = (hooks(&["/bin/sleep", "1000"]), clock());
+        let lease = clock.clone();
+        hooks.guard(Arc::new(move || lease.monotonic() < Duration::from_secs(10)));
+        let run = hooks.run(order("i-1"), &clock);
+        let time = async {
+            loop {
+                if let Some(next) = clock.next_wake() {
+                    clock.advance_to(next);
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let within = tokio::time::timeout(Duration::from_secs(30), async {
+            tokio::select! { outcome = run => outcome, () = time => unreachable!() }
+        });
+        let error = within.await.expect("it ends").expect_err("we lead no more");
+        assert_eq!(error.class(), ErrorClass::Conflict);
+        assert!(clock.monotonic() < Duration::from_secs(12), "{:?}", clock.monotonic());
     }
 
     #[tokio::test]

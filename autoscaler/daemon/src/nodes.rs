@@ -7,7 +7,7 @@ use autoscaler_core::{DrainBy, DrainCause, GroupCount, ReplacementCause, ScaledG
 use autoscaler_engine::{Blocked, NodeRef, NodesSeen, Write};
 use autoscaler_nomad::facts::{BlockedFact, DrainDeadline, NodeFact};
 use autoscaler_nomad::{Drain, Heard, Nomad};
-use fleet::ports::Clock;
+use fleet::ports::{Clock, MayWrite};
 use fleet::{ApiError, ErrorClass, InstanceId, NodeId, NoticeKind, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +27,14 @@ pub(crate) struct Nodes {
 impl Nodes {
     pub(crate) const fn new(nomad: Option<Nomad>, hooks: Hooks) -> Self {
         Self { nomad, hooks }
+    }
+
+    /// Asks `may_write` before each request that changes something, also of a hook that goes on asking (FENCE).
+    pub(crate) fn guard(&self, may_write: MayWrite) {
+        if let Some(nomad) = &self.nomad {
+            nomad.guard(Arc::clone(&may_write));
+        }
+        self.hooks.guard(may_write);
     }
 
     fn nomad(&self) -> Result<&Nomad, ApiError> {

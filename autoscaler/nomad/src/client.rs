@@ -4,11 +4,13 @@ use crate::connection::Connection;
 use crate::error::{Call, NomadError};
 use crate::options::{Options, Secret};
 use crate::reads::Cache;
+use fleet::ports::MayWrite;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 
@@ -37,6 +39,23 @@ pub(crate) struct Shared {
     /// The address that answered last.
     preferred: AtomicUsize,
     pub cache: Mutex<Cache>,
+    guard: Guard,
+}
+
+/// FENCE: says whether a write may be begun, once it was told how.
+#[derive(Default)]
+struct Guard(OnceLock<MayWrite>);
+
+impl Guard {
+    fn may_write(&self) -> bool {
+        self.0.get().is_none_or(|may_write| may_write())
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.get().is_some() { "Guard(..)" } else { "Guard" })
+    }
 }
 
 /// What is asked.
@@ -71,8 +90,15 @@ impl Nomad {
             let why = "no address is given".to_owned();
             return Err(NomadError::Address { address: String::new(), why });
         }
-        let (preferred, cache) = (AtomicUsize::new(0), Mutex::default());
-        Ok(Self { shared: Arc::new(Shared { options, connections, preferred, cache }) })
+        let (preferred, cache, guard) = (AtomicUsize::new(0), Mutex::default(), Guard::default());
+        Ok(Self { shared: Arc::new(Shared { options, connections, preferred, cache, guard }) })
+    }
+
+    /// Asks `may_write` immediately before each attempt at a write, at every address (FENCE). Counts for all clones; the
+    /// first one that is given stays.
+    pub fn guard(&self, may_write: MayWrite) {
+        // Once is enough: it is the process that leads or does not.
+        let _ = self.shared.guard.0.set(may_write);
     }
 
     /// Asks, and reads the whole answer, which is JSON.
@@ -129,6 +155,10 @@ impl Nomad {
         let mut tried = 0;
         loop {
             let number = (first + tried) % connections.len();
+            // The last thing before each attempt: a lease may have run out while another address was waited for.
+            if request.call.write && !self.shared.guard.may_write() {
+                return Err(NomadError::Fenced { call: request.call });
+            }
             let answer = self.begin_at(&connections[number], request, extent).await;
             tried += 1;
             match answer {

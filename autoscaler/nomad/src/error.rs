@@ -47,6 +47,12 @@ pub enum NomadError {
         /// Why.
         source: reqwest::Error,
     },
+    /// Leadership was lost before it was sent: nothing was.
+    #[error("{}: leadership was lost before it was sent", call.operation)]
+    Fenced {
+        /// The call.
+        call: Call,
+    },
     /// The answer is larger than any that is expected.
     #[error("{}: the answer is larger than {limit} bytes", call.operation)]
     TooLarge {
@@ -126,7 +132,7 @@ impl NomadError {
             Self::Cut { .. } | Self::TooLarge { .. } | Self::Malformed { .. } => ErrorClass::Unclear,
             Self::Token { .. } | Self::Tls { .. } | Self::NotAllNamespaces { .. } => ErrorClass::Denied,
             Self::Address { .. } => ErrorClass::Malformed,
-            Self::OtherInstance { .. } => ErrorClass::Conflict,
+            Self::Fenced { .. } | Self::OtherInstance { .. } => ErrorClass::Conflict,
         }
     }
 
@@ -138,6 +144,7 @@ impl NomadError {
             | Self::Cut { call, .. }
             | Self::TooLarge { call, .. }
             | Self::Malformed { call, .. }
+            | Self::Fenced { call }
             | Self::Token { call, .. } => call.operation,
             Self::Address { .. } | Self::Tls { .. } => "connect",
             Self::OtherInstance { .. } => "verify node",

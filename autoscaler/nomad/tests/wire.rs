@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -178,6 +179,23 @@ async fn another_address_is_asked_where_nothing_was_done() {
     let nomad = Nomad::new(Options { addresses, ..options("") }).expect("good options");
     assert!(nomad.drain(&NodeId::from("n"), &drain()).await.is_err());
     assert!(sent.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn who_lost_the_lead_begins_no_write_at_the_next_address() {
+    let (without_leader, asked) = serve(vec![answer(500, "", "No cluster leader")]);
+    let (good, sent) = serve(vec![answer(200, "", r#"{"NodeModifyIndex": 0, "Index": 9}"#)]);
+    let addresses = vec![without_leader, good];
+    let nomad = Nomad::new(Options { addresses, ..options("") }).expect("good options");
+    // The lease ends while the first address is asked.
+    let attempts = AtomicU32::new(0);
+    nomad.guard(Arc::new(move || attempts.fetch_add(1, Ordering::Relaxed) == 0));
+    let error = nomad.drain(&NodeId::from("n"), &drain()).await.expect_err("we lead no more");
+    assert_eq!((error.class(), error.operation()), (ErrorClass::Conflict, "drain node"));
+    assert!(asked.recv_timeout(PATIENCE).expect("the first was asked").starts_with("post"));
+    assert!(sent.try_recv().is_err(), "the second was not");
+    assert!(nomad.nodes().await.is_err(), "looking is free: the answer is none of a list");
+    assert!(sent.recv_timeout(PATIENCE).expect("it was asked").starts_with("get"));
 }
 
 #[tokio::test]
