@@ -25,7 +25,7 @@ fn a_kept_hook_victim_is_emptied_anew() {
     state.memory.removals.insert(victim.clone(), removal());
     state.apply(&Record::Emptied { instance: victim.clone(), at: NOON });
     let emptied = |state: &mut State| state.begin_cycle(NOON).expect("a snapshot").emptied;
-    assert_eq!(emptied(&mut state), [victim.clone()]);
+    assert_eq!(emptied(&mut state), std::slice::from_ref(&victim));
     state.memory.removals.clear();
     assert_eq!(emptied(&mut state), []);
     state.memory.removals.insert(victim, removal());
