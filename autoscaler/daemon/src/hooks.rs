@@ -486,7 +486,7 @@ mod tests {
             let clock = clock();
             let order = order("i-1");
             let asked = async {
-                tokio::join!(ask(&url, None, &order, &clock), async {
+                tokio::join!(ask(&url, None, &order, &clock, || true), async {
                     let wake = until(|| clock.next_wake()).await;
                     clock.advance_to(wake);
                 })
