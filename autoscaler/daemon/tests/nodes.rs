@@ -37,7 +37,8 @@ struct Fake {
     instances: Arc<Mutex<BTreeMap<InstanceId, Described>>>,
     /// Looking an instance up waits for this, where it is set.
     gate: Arc<Mutex<Option<Arc<Notify>>>>,
-    waiting: Arc<Notify>,
+    /// Who waits at the gate, or has.
+    waiting: AtomicUsize,
     /// How often an instance was looked up: of one that nobody knows, EC2 is asked.
     looked_up: Arc<AtomicUsize>,
 }
@@ -61,7 +62,7 @@ impl Fake {
             now: Arc::new(Mutex::new(NOW)),
             instances: Arc::new(Mutex::new(instances)),
             gate: Arc::default(),
-            waiting: Arc::default(),
+            waiting: AtomicUsize::new(0),
             looked_up: Arc::default(),
         }
     }
@@ -97,8 +98,11 @@ impl Shell for Fake {
         self.looked_up.fetch_add(1, Ordering::Relaxed);
         let gate = locked(&self.gate).clone();
         if let Some(gate) = gate {
-            self.waiting.notify_one();
-            gate.notified().await;
+            let mut opens = std::pin::pin!(gate.notified());
+            // It waits from here on, so that whoever counts it may open the gate.
+            opens.as_mut().enable();
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            opens.await;
         }
         Ok(locked(&self.instances).get(&id).cloned())
     }
@@ -404,10 +408,12 @@ async fn only_so_many_identify_at_a_time() {
         let (server, signed) = (Arc::clone(&server), signed.clone());
         held.push(tokio::spawn(async move { server.identify(A, &signed).await.0 }));
     }
-    for _ in 0..16 {
-        // Each tells when it waits; two that tell at the same moment count as one.
-        let _ = tokio::time::timeout(Duration::from_secs(2), server.shell.waiting.notified()).await;
-    }
+    let all_wait = async {
+        while server.shell.waiting.load(Ordering::SeqCst) < 16 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all_wait).await.expect("all wait");
     let (status, _) = server.identify(A, &signed).await;
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
     *locked(&server.shell.gate) = None;
