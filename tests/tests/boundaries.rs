@@ -90,6 +90,18 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("tests", &[]),
     ("muster-test-servers", &[]),
+    (
+        "muster-worlds",
+        &[
+            "autoscaler-core",
+            "autoscaler-engine",
+            "autoscaler-leader",
+            "autoscaler-policy",
+            "fleet",
+            "fleet-clock",
+            "fleet-sim",
+        ],
+    ),
 ];
 
 /// Who may name the AWS SDK.
