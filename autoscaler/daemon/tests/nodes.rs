@@ -38,7 +38,7 @@ struct Fake {
     /// Looking an instance up waits for this, where it is set.
     gate: Arc<Mutex<Option<Arc<Notify>>>>,
     /// Who waits at the gate, or has.
-    waiting: AtomicUsize,
+    waiting: Arc<AtomicUsize>,
     /// How often an instance was looked up: of one that nobody knows, EC2 is asked.
     looked_up: Arc<AtomicUsize>,
 }
@@ -62,7 +62,7 @@ impl Fake {
             now: Arc::new(Mutex::new(NOW)),
             instances: Arc::new(Mutex::new(instances)),
             gate: Arc::default(),
-            waiting: AtomicUsize::new(0),
+            waiting: Arc::default(),
             looked_up: Arc::default(),
         }
     }

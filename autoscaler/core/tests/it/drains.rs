@@ -228,14 +228,18 @@ fn constrained_work_holds_its_node() {
     // One of the same job on every other node.
     let mut apart = open.clone();
     let nodes = &mut apart.seen.nodes.as_mut().expect("nodes").what;
-    nodes.iter_mut().for_each(|node| node.work[0].distinct_hosts = true);
+    for node in nodes.iter_mut() {
+        node.work[0].distinct_hosts = true;
+    }
     assert!(apart.plan().report.holds.contains(&Hold::NoRoom { instances: 9 }));
 
     // A port that no work may have.
     let mut reserved = open;
     let nodes = &mut reserved.seen.nodes.as_mut().expect("nodes").what;
     nodes[8].work[0].ports = vec![22];
-    nodes.iter_mut().for_each(|node| node.reserved_ports = vec![22]);
+    for node in nodes.iter_mut() {
+        node.reserved_ports = vec![22];
+    }
     assert_ne!(victims(&reserved.plan()), ["i-0008"]);
 }
 
