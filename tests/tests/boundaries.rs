@@ -88,7 +88,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "fleet-sim",
         ],
     ),
-    ("tests", &[]),
+    ("tests", &["fleet", "fleet-clock", "fleet-cloud", "fleet-sim", "muster-test-servers"]),
     ("muster-test-servers", &[]),
     (
         "muster-worlds",
