@@ -13,7 +13,8 @@ pub use watch::Watch;
 
 use crate::exit::{Exit, Failure};
 use crate::out::{self, Terminal};
-use autoscaler_lab::{Channel, Interruptions, Setting, Trace};
+use autoscaler_lab::sweep::Job;
+use autoscaler_lab::{Channel, Interruptions, Runner, Setting, Trace};
 use clap::ValueEnum;
 use fleet::{FleetName, parse_duration};
 use std::num::NonZeroUsize;
@@ -137,6 +138,19 @@ impl Loaded {
     /// What came before the trace of an index.
     pub fn history(&self, index: usize) -> Option<&Trace> {
         self.histories.get(index).or_else(|| self.histories.first())
+    }
+
+    /// Every trace with every runner, trace by trace.
+    ///
+    /// * `course`: whether what happened at each step is to be kept, too.
+    pub fn jobs<'a>(&'a self, runners: &'a [Runner], setting: &'a Setting, course: bool) -> Vec<Job<'a>> {
+        let policy = &self.chosen.policy;
+        let of_trace = |(index, trace): (usize, &'a Trace)| {
+            let history = self.history(index);
+            let job = move |runner: &Runner| Job { trace, history, runner: *runner, policy, setting, course };
+            runners.iter().map(job)
+        };
+        self.traces.iter().enumerate().flat_map(of_trace).collect()
     }
 }
 

@@ -99,25 +99,8 @@ impl Job {
     }
     fn refused(&self, error: ApiError) -> Answer {
         match self {
-            Self::Read { read, .. } => match read {
-                Read::Fleets { .. } => Answer::Fleets(Err(error)),
-                Read::Instances { .. } => Answer::Instances(Err(error)),
-                Read::FleetInstances { .. } => Answer::FleetInstances(Err(error)),
-                Read::History { .. } => Answer::History(Err(error)),
-                Read::ScalableTargets { .. } => Answer::ScalableTargets(Err(error)),
-                Read::Metrics(_) => Answer::Metrics(Err(error)),
-                Read::Nodes { .. } => Answer::Nodes(Err(error)),
-                Read::Marks => Answer::Marks(Err(error)),
-                Read::Prices { .. } => Answer::Prices(Err(error)),
-                Read::Ledgers { .. } => Answer::Ledgers(Err(error)),
-            },
-            Self::Write { write, .. } => match write {
-                Write::Modify { .. } => Answer::Modified(Err(error)),
-                Write::Terminate { .. } => Answer::Terminated(Err(error)),
-                Write::Cordon(_) | Write::Drain { .. } | Write::Restore(_) | Write::ScaleGroup { .. } => {
-                    Answer::Done(Err(error))
-                }
-            },
+            Self::Read { read, .. } => read.failed(error),
+            Self::Write { write, .. } => write.failed(error),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What an engine wants done.
 
-use crate::{AlarmChange, Entry, Ledger};
+use crate::{AlarmChange, Answer, Entry, Ledger};
 use autoscaler_core::{DrainBy, DrainCause, ScaledGroup};
 use fleet::ports::{Change, MetricQuery};
-use fleet::{Backend, FleetName, FleetRef, InstanceId, InstanceType, MessageId, NodeId, Region, Timestamp};
+use fleet::{
+    ApiError, Backend, FleetName, FleetRef, InstanceId, InstanceType, MessageId, NodeId, Region, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -120,6 +122,22 @@ pub enum Read {
 }
 
 impl Read {
+    /// The answer of a question that failed.
+    pub const fn failed(&self, error: ApiError) -> Answer {
+        match self {
+            Self::Fleets { .. } => Answer::Fleets(Err(error)),
+            Self::Instances { .. } => Answer::Instances(Err(error)),
+            Self::FleetInstances { .. } => Answer::FleetInstances(Err(error)),
+            Self::History { .. } => Answer::History(Err(error)),
+            Self::ScalableTargets { .. } => Answer::ScalableTargets(Err(error)),
+            Self::Metrics(_) => Answer::Metrics(Err(error)),
+            Self::Nodes { .. } => Answer::Nodes(Err(error)),
+            Self::Marks => Answer::Marks(Err(error)),
+            Self::Prices { .. } => Answer::Prices(Err(error)),
+            Self::Ledgers { .. } => Answer::Ledgers(Err(error)),
+        }
+    }
+
     /// The metric label.
     pub const fn label(&self) -> &'static str {
         match self {
@@ -231,6 +249,17 @@ pub struct NodeRef {
 }
 
 impl Write {
+    /// The answer of a change that failed.
+    pub const fn failed(&self, error: ApiError) -> Answer {
+        match self {
+            Self::Modify { .. } => Answer::Modified(Err(error)),
+            Self::Terminate { .. } => Answer::Terminated(Err(error)),
+            Self::Cordon(_) | Self::Drain { .. } | Self::Restore(_) | Self::ScaleGroup { .. } => {
+                Answer::Done(Err(error))
+            }
+        }
+    }
+
     /// The metric label.
     pub const fn label(&self) -> &'static str {
         match self {

@@ -1,6 +1,9 @@
 //! One world and several autoscalers: a lock and a ledger that they share, a queue that the leader reads, Nomad, and
 //! agents who tell all of them. Processes die, freeze and come back.
 
+mod calls;
+mod telling;
+
 use crate::chance::Chance;
 use crate::disk::Disk;
 use crate::harness::{secs, start};
@@ -10,28 +13,19 @@ use crate::truth::Truth;
 use autoscaler_core::{Breach, DrainBy, Hold, Policy};
 use autoscaler_engine::{
     Alarm, AlarmChange, Answer, BatchId, CallId, Config, Effect, Engine, Event, FleetDelta, Ledger, NotSent,
-    Now, Read, Record, Withheld, Write, replay,
+    Now, Record, Withheld, Write, replay,
 };
 use autoscaler_leader::ANSWER_WITHIN;
 use autoscaler_leader::paper::Consul;
 use autoscaler_policy::FleetPolicy;
-use fleet::wire::{AgentNotice, NoticeBatch, SampleBatch};
-use fleet::{
-    ApiError, ErrorClass, FleetId, FleetName, InstanceId, MessageId, News, Notice, NoticeKind, NoticeSource,
-    Region, Timestamp,
-};
-use fleet_sim::{EventKind, FleetTruth, InstanceTruth, RecordType, World, WorldEvent, WorldSpec};
+use fleet::{FleetId, FleetName, InstanceId, MessageId, News, Region, Timestamp};
+use fleet_sim::{FleetTruth, InstanceTruth, World, WorldSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-const LATENCY: Duration = Duration::from_millis(40);
 const RESTART: Duration = Duration::from_secs(2);
-/// How long a call to EC2 or Nomad is waited for where nobody answers.
-const UNANSWERED: Duration = Duration::from_secs(10);
 /// How long a ledger takes to be written.
 const LEDGER: Duration = Duration::from_millis(12);
-/// A message that was not deleted comes again.
-const VISIBILITY: Duration = Duration::from_secs(30);
 /// A call of an engine's that has a fault.
 pub type Spoil = Box<dyn FnMut(&Write) -> Option<Answer>>;
 
@@ -431,98 +425,10 @@ impl Cluster {
         }
     }
 
-    fn answer_later(&mut self, who: usize, call: CallId, answer: Answer, latency: Duration) {
-        self.number += 1;
-        let now = self.world.now();
-        self.processes[who].answers.insert((now + LATENCY + latency, self.number), (call, answer, now));
-    }
-
-    fn read(&mut self, who: usize, read: Read) -> (Answer, Duration) {
-        let now = self.world.now();
-        let process = &mut self.processes[who];
-        match read {
-            Read::Nodes { .. } if self.nomad.down => {
-                let error = ApiError::new(ErrorClass::Transient, "nomad", "nodes", None, "no leader");
-                (Answer::Nodes(Err(error)), Duration::ZERO)
-            }
-            Read::Nodes { .. } if process.nomad_off => (unanswered_read(&read, "nomad"), UNANSWERED),
-            Read::Nodes { .. } => (Answer::Nodes(Ok(self.nomad.seen())), Duration::ZERO),
-            Read::Ledgers { fleets } => {
-                let way = process.consul;
-                let seat = process.seat.as_mut();
-                let found = seat.map(|seat| seat.read(&mut self.consul, way, &fleets, now));
-                let none = || Ok(fleets.iter().map(|_| None).collect());
-                let latency = if way == Way::Open { Duration::ZERO } else { ANSWER_WITHIN };
-                (Answer::Ledgers(found.unwrap_or_else(none)), latency)
-            }
-            read if process.aws_off => (unanswered_read(&read, "ec2"), UNANSWERED),
-            read => crate::shell::read(&mut self.world, read),
-        }
-    }
-
-    fn write(&mut self, who: usize, write: Write) -> (Answer, Duration) {
-        self.processes[who].writes += 1;
-        if self.leader() != Some(who) && self.is_led() {
-            self.complain(&format!("FENCE: {who} began {write:?} where another one leads"));
-        }
-        if let Some(answer) = self.spoil.as_mut().and_then(|spoil| spoil(&write)) {
-            return (answer, Duration::ZERO);
-        }
-        let (fleet, instances) = match write {
-            Write::Modify { .. } => (None, &[][..]),
-            Write::Terminate { ref fleet, ref instances } => (Some(fleet), &instances[..]),
-            node => return self.write_node(who, node),
-        };
-        if fleet.is_some() {
-            self.judge_drained(instances);
-        }
-        self.truth.observer = who;
-        self.truth.clock_is_wrong = self.processes[who].wall_off != 0;
-        self.truth.judge(&self.world, &self.policies, &write);
-        if self.processes[who].aws_off {
-            return (unanswered_write(&write, "ec2"), UNANSWERED);
-        }
-        crate::shell::write(&mut self.world, write)
-    }
-
     /// Whether the lock is anybody's, a process's that has died included.
     fn is_led(&mut self) -> bool {
         let now = self.world.now().since(Timestamp::EPOCH);
         !self.config.lease_needed || self.consul.lock(now).session.is_some()
-    }
-
-    /// DRAIN: who is told to go has been emptied, or was given its time.
-    fn judge_drained(&mut self, instances: &[InstanceId]) {
-        let now = self.world.now();
-        for instance in instances {
-            let left = self.nomad.work_on(instance, now);
-            let overdue = self.drains.get(instance).is_some_and(|until| *until <= now);
-            if left > 0 && !overdue {
-                let until = self.drains.get(instance).map(|until| until.since(start()));
-                self.complain(&format!(
-                    "DRAIN: {instance} had {left} at its end, was to drain until {until:?}"
-                ));
-            }
-        }
-    }
-
-    /// A write to Nomad. Nomad is told how long a drain may last, not until when: a wrong clock does not matter.
-    fn write_node(&mut self, who: usize, mut write: Write) -> (Answer, Duration) {
-        let process = &self.processes[who];
-        match &mut write {
-            Write::Drain { node, deadline, .. } => {
-                *deadline = Timestamp::from_millis(deadline.millis() - process.wall_off);
-                self.drains.insert(node.instance.clone(), *deadline);
-            }
-            Write::Restore(node) => drop(self.drains.remove(&node.instance)),
-            _ => {}
-        }
-        if process.nomad_off {
-            return (unanswered_write(&write, "nomad"), UNANSWERED);
-        }
-        let error = || ApiError::new(ErrorClass::NotFound, "nomad", "node", None, "no such node");
-        let known = !self.nomad.down && self.nomad.write(&write, self.world.now());
-        (Answer::Done(known.then_some(()).ok_or_else(error)), Duration::ZERO)
     }
 
     fn complain(&mut self, what: &str) {
@@ -558,99 +464,6 @@ impl Cluster {
         }
         process.engine = Some(Engine::new(self.config.clone(), process.disk.entries()));
         self.happen(who, Event::PoliciesLoaded(self.policies.clone()));
-    }
-
-    /// What EventBridge carries.
-    fn fill_queue(&mut self) {
-        let events: Vec<WorldEvent> = self.world.events_since(self.place).cloned().collect();
-        for event in events {
-            self.place = event.sequence + 1;
-            let Some(news) = news_of(&event).filter(|_| self.queue_tells) else { continue };
-            let id = MessageId::new(format!("m-{}", event.sequence));
-            for copy in 0..=self.duplicates {
-                let spread = Duration::from_millis(self.chance.between(150, 900)) + secs(copy * 7);
-                self.number += 1;
-                let at = self.world.now() + spread + self.late;
-                self.queue.insert((at, self.number), (id.clone(), vec![news.clone()]));
-            }
-        }
-    }
-
-    /// The leader reads the queue.
-    fn deliver(&mut self, now: Timestamp) {
-        while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= now) {
-            let (id, news) = entry.remove();
-            if self.acknowledged.contains(&id) {
-                continue;
-            }
-            self.number += 1;
-            self.queue.insert((now + VISIBILITY, self.number), (id.clone(), news.clone()));
-            let region = self.config.region.clone().expect("a region");
-            if let Some(leader) = self.leader() {
-                self.happen(leader, Event::Heard { region, message: Some(id), news });
-            }
-        }
-    }
-
-    /// Agents tell every process what their metadata service says.
-    fn agents_tell_notices(&mut self) {
-        let ids: Vec<FleetId> = self.world.fleets().into_iter().map(|fleet| fleet.id).collect();
-        let members: Vec<InstanceId> =
-            ids.iter().flat_map(|id| self.world.instance_truths(id)).map(|truth| truth.id).collect();
-        for instance in members {
-            let Some(notices) = self.world.notices(&instance) else { continue };
-            let now = self.world.now();
-            let interrupted = notices.terminate_at.map(|at| AgentNotice {
-                kind: NoticeKind::SpotInterruption,
-                at_ms: now,
-                deadline_ms: Some(at),
-            });
-            let rebalance = notices.rebalance.map(|at| AgentNotice {
-                kind: NoticeKind::RebalanceRecommendation,
-                at_ms: at,
-                deadline_ms: None,
-            });
-            let notices: Vec<AgentNotice> = interrupted.into_iter().chain(rebalance).collect();
-            let Some(peer) = self.world.private_address(&instance).filter(|_| !notices.is_empty()) else {
-                continue;
-            };
-            let batch = NoticeBatch { version: 1, instance, sequence: None, notices };
-            for who in 0..self.processes.len() {
-                let now = self.now(who);
-                let process = &mut self.processes[who];
-                if let Some(engine) = process.engine.as_mut().filter(|_| !process.frozen) {
-                    let (_, effects) = engine.accept_notices(peer, &batch, now);
-                    self.begin(who, effects);
-                }
-            }
-        }
-    }
-
-    fn speak(&mut self) {
-        let mut samples = Vec::new();
-        self.world.agent_samples(self.heard, &mut samples);
-        if let Some(newest) = samples.iter().map(|(_, sample)| sample.end_ms).max() {
-            self.heard = newest;
-        }
-        if self.mute {
-            return;
-        }
-        self.sequence += 1;
-        for (instance, sample) in samples {
-            let Some(peer) = self.world.private_address(&instance) else { continue };
-            let (sequence, end) = (self.sequence, sample.end_ms);
-            let batch = SampleBatch { version: 1, instance, sequence, samples: vec![sample] };
-            for who in 0..self.processes.len() {
-                let now = self.now(who);
-                let process = &mut self.processes[who];
-                if let Some(engine) = process.engine.as_mut().filter(|_| !process.frozen) {
-                    self.truth.observer = who;
-                    self.truth.heard(&batch.instance, end);
-                    let (_, effects) = engine.accept_samples(peer, &batch, now);
-                    self.begin(who, effects);
-                }
-            }
-        }
     }
 
     /// What the checker refused a process that runs, and what panicked.
@@ -766,75 +579,5 @@ fn counts_down(left: &mut Option<u64>) -> bool {
             false
         }
         None => false,
-    }
-}
-
-fn nobody_answered(service: &'static str) -> ApiError {
-    ApiError::new(ErrorClass::Unclear, service, "call", None, "no answer in time")
-}
-
-fn unanswered_read(read: &Read, service: &'static str) -> Answer {
-    let error = nobody_answered(service);
-    match read {
-        Read::Fleets { .. } => Answer::Fleets(Err(error)),
-        Read::Instances { .. } => Answer::Instances(Err(error)),
-        Read::FleetInstances { .. } => Answer::FleetInstances(Err(error)),
-        Read::History { .. } => Answer::History(Err(error)),
-        Read::ScalableTargets { .. } => Answer::ScalableTargets(Err(error)),
-        Read::Metrics(_) => Answer::Metrics(Err(error)),
-        Read::Nodes { .. } => Answer::Nodes(Err(error)),
-        Read::Marks => Answer::Marks(Err(error)),
-        Read::Prices { .. } => Answer::Prices(Err(error)),
-        Read::Ledgers { .. } => Answer::Ledgers(Err(error)),
-    }
-}
-
-fn unanswered_write(write: &Write, service: &'static str) -> Answer {
-    let error = nobody_answered(service);
-    match write {
-        Write::Modify { .. } => Answer::Modified(Err(error)),
-        Write::Terminate { .. } => Answer::Terminated(Err(error)),
-        Write::Cordon(_) | Write::Drain { .. } | Write::Restore(_) | Write::ScaleGroup { .. } => {
-            Answer::Done(Err(error))
-        }
-    }
-}
-
-/// What a message about an event says.
-fn news_of(event: &WorldEvent) -> Option<News> {
-    let at = event.at;
-    let notice = |instance: &InstanceId, kind, deadline| {
-        let source = NoticeSource::EventBridge;
-        Some(News::Notice(Notice { instance: instance.clone(), kind, source, at, deadline }))
-    };
-    match &event.kind {
-        EventKind::InterruptionWarning { instance, .. } => {
-            notice(instance, NoticeKind::SpotInterruption, Some(at + secs(120)))
-        }
-        EventKind::RebalanceRecommendation { instance, .. } => {
-            notice(instance, NoticeKind::RebalanceRecommendation, None)
-        }
-        EventKind::StateChange { instance, state } => {
-            Some(News::State { instance: instance.clone(), state: *state, at })
-        }
-        EventKind::Scheduled { instance, event } => {
-            notice(instance, NoticeKind::ScheduledEvent, Some(event.not_before))
-        }
-        EventKind::Fleet { fleet, record, .. } => match (record.record_type, &record.instance) {
-            (RecordType::InstanceChange, Some(instance)) if record.sub_type == "launched" => {
-                Some(News::Launched { fleet: fleet.clone(), instance: instance.clone(), at })
-            }
-            (RecordType::InstanceChange, Some(instance)) if record.sub_type == "termination_notified" => {
-                notice(instance, NoticeKind::FleetScaleIn, Some(at + secs(120)))
-            }
-            (RecordType::InstanceChange, _) => None,
-            (RecordType::Error, _) => record.no_capacity.as_ref().map(|(pool, _)| News::NoCapacity {
-                fleet: fleet.clone(),
-                instance_type: Some(pool.instance_type.clone()),
-                zone: Some(pool.zone.clone()),
-                at,
-            }),
-            _ => Some(News::FleetChanged { fleet: fleet.clone(), at }),
-        },
     }
 }

@@ -5,7 +5,7 @@ use crate::lab::{Format, Load, Loaded, Watch, Who, Work, World, runners};
 use crate::out::{self, Terminal};
 use crate::render;
 use autoscaler_lab::html::{self, Front};
-use autoscaler_lab::sweep::{Job, add_soft_cost, each, sweep};
+use autoscaler_lab::sweep::{add_soft_cost, each, sweep};
 use autoscaler_lab::{Bench, Setting, Trace, oracle};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -88,24 +88,7 @@ impl Args {
 
     fn outcomes(&self, loaded: &Loaded, setting: &Setting, watch: &Watch) -> Vec<autoscaler_lab::Outcome> {
         let runners = Who::named(&self.runners);
-        let policy = &loaded.chosen.policy;
-        let jobs: Vec<Job<'_>> = loaded
-            .traces
-            .iter()
-            .enumerate()
-            .flat_map(|(index, trace)| {
-                let history = loaded.history(index);
-                let course = self.html.is_some();
-                runners.iter().map(move |runner| Job {
-                    trace,
-                    history,
-                    runner: *runner,
-                    policy,
-                    setting,
-                    course,
-                })
-            })
-            .collect();
+        let jobs = loaded.jobs(&runners, setting, self.html.is_some());
         let progress = |progress| watch.progress(progress);
         let threads = self.work.threads();
         let mut outcomes = sweep(&jobs, threads, watch.stop(), &progress);

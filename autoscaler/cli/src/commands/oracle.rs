@@ -4,7 +4,7 @@ use crate::exit::{Exit, OrExit, Outcome};
 use crate::lab::{Format, Load, Loaded, Watch, Who, Work, World, runners};
 use crate::out::{self, Terminal};
 use crate::render::{self, OfTrace, Split};
-use autoscaler_lab::sweep::{Job, each, regrets};
+use autoscaler_lab::sweep::{each, regrets};
 use autoscaler_lab::{Bench, Setting, Trace, oracle};
 use std::time::Duration;
 
@@ -60,22 +60,7 @@ impl Args {
         let (threads, progress) = (self.work.threads(), |progress| watch.progress(progress));
         // The schedules alone are quick; whoever only wants them need not wait for the rest.
         let runners = if self.format == Format::Csv { Vec::new() } else { Who::named(&self.runners) };
-        let jobs: Vec<Job<'_>> = loaded
-            .traces
-            .iter()
-            .enumerate()
-            .flat_map(|(index, trace)| {
-                let history = loaded.history(index);
-                runners.iter().map(move |runner| Job {
-                    trace,
-                    history,
-                    runner: *runner,
-                    policy,
-                    setting,
-                    course: false,
-                })
-            })
-            .collect();
+        let jobs = loaded.jobs(&runners, setting, false);
         watch.next("schedules");
         let optimum = |trace: &Trace| oracle::schedule(&Bench::new(trace, policy, setting));
         let days = |trace: &Trace| Duration::from_secs(trace.seconds()).as_secs_f64() / 86_400.0;

@@ -169,6 +169,20 @@ impl Bench {
     fn take(&mut self) -> Vec<Delivery> {
         std::iter::from_fn(|| self.deliveries.try_recv().ok()).collect()
     }
+    /// Acknowledges all that comes, until the queue is empty. * returns: what came, each once.
+    async fn empty(&mut self) -> Vec<MessageId> {
+        let mut seen = Vec::new();
+        self.until("the last of them", |bench| {
+            let taken = bench.take();
+            bench.reader.acknowledge(&ids(&taken));
+            seen.extend(ids(&taken));
+            bench.queue.left() == 0
+        })
+        .await;
+        seen.sort_unstable();
+        seen.dedup();
+        seen
+    }
 }
 
 fn ids(deliveries: &[Delivery]) -> Vec<MessageId> {
@@ -216,18 +230,8 @@ async fn reading_goes_on_though_all_that_was_handed_on_is_lost() {
     (0..15).for_each(|number| bench.queue.send(&warning(number)));
     bench.settle().await;
     assert_eq!(bench.take().len(), 10, "and nobody ever acknowledges them");
-    let mut seen = Vec::new();
-    bench
-        .until("the last of them", |bench| {
-            let taken = bench.take();
-            bench.reader.acknowledge(&ids(&taken));
-            seen.extend(ids(&taken));
-            bench.queue.left() == 0
-        })
-        .await;
     // The clock leaps on here while deletions are under way: what comes again meanwhile is handed on twice.
-    seen.sort_unstable();
-    seen.dedup();
+    let seen = bench.empty().await;
     assert_eq!(seen.len(), 15, "{seen:?}");
 }
 
@@ -265,18 +269,7 @@ async fn a_full_queue_is_read_by_several_and_a_quiet_one_by_one() {
     for number in 0..300 {
         bench.queue.send(&warning(number));
     }
-    let mut seen = Vec::new();
-    bench
-        .until("all of them", |bench| {
-            let taken = bench.take();
-            bench.reader.acknowledge(&ids(&taken));
-            seen.extend(ids(&taken));
-            bench.queue.left() == 0
-        })
-        .await;
-    seen.sort_unstable();
-    seen.dedup();
-    assert_eq!(seen.len(), 300);
+    assert_eq!(bench.empty().await.len(), 300);
     let batches = std::mem::take(&mut bench.queue.inside().deletes);
     assert!(batches.len() < 60, "deleted in batches: {batches:?}");
     bench.until("quiet", |bench| bench.queue.inside().receiving == 1).await;

@@ -1,0 +1,107 @@
+//! Calls that processes make, and how they fare.
+
+use super::Cluster;
+use crate::harness::start;
+use crate::seat::Way;
+use autoscaler_engine::{Answer, CallId, Read, Write};
+use autoscaler_leader::ANSWER_WITHIN;
+use fleet::{ApiError, ErrorClass, InstanceId, Timestamp};
+use std::time::Duration;
+
+const LATENCY: Duration = Duration::from_millis(40);
+/// How long a call to EC2 or Nomad is waited for where nobody answers.
+const UNANSWERED: Duration = Duration::from_secs(10);
+
+impl Cluster {
+    pub(super) fn answer_later(&mut self, who: usize, call: CallId, answer: Answer, latency: Duration) {
+        self.number += 1;
+        let now = self.world.now();
+        self.processes[who].answers.insert((now + LATENCY + latency, self.number), (call, answer, now));
+    }
+
+    pub(super) fn read(&mut self, who: usize, read: Read) -> (Answer, Duration) {
+        let now = self.world.now();
+        let process = &mut self.processes[who];
+        match read {
+            Read::Nodes { .. } if self.nomad.down => {
+                let error = ApiError::new(ErrorClass::Transient, "nomad", "nodes", None, "no leader");
+                (read.failed(error), Duration::ZERO)
+            }
+            Read::Nodes { .. } if process.nomad_off => (read.failed(nobody_answered("nomad")), UNANSWERED),
+            Read::Nodes { .. } => (Answer::Nodes(Ok(self.nomad.seen())), Duration::ZERO),
+            Read::Ledgers { fleets } => {
+                let way = process.consul;
+                let seat = process.seat.as_mut();
+                let found = seat.map(|seat| seat.read(&mut self.consul, way, &fleets, now));
+                let none = || Ok(fleets.iter().map(|_| None).collect());
+                let latency = if way == Way::Open { Duration::ZERO } else { ANSWER_WITHIN };
+                (Answer::Ledgers(found.unwrap_or_else(none)), latency)
+            }
+            read if process.aws_off => (read.failed(nobody_answered("ec2")), UNANSWERED),
+            read => crate::shell::read(&mut self.world, read),
+        }
+    }
+
+    pub(super) fn write(&mut self, who: usize, write: Write) -> (Answer, Duration) {
+        self.processes[who].writes += 1;
+        if self.leader() != Some(who) && self.is_led() {
+            self.complain(&format!("FENCE: {who} began {write:?} where another one leads"));
+        }
+        if let Some(answer) = self.spoil.as_mut().and_then(|spoil| spoil(&write)) {
+            return (answer, Duration::ZERO);
+        }
+        let (fleet, instances) = match write {
+            Write::Modify { .. } => (None, &[][..]),
+            Write::Terminate { ref fleet, ref instances } => (Some(fleet), &instances[..]),
+            node => return self.write_node(who, node),
+        };
+        if fleet.is_some() {
+            self.judge_drained(instances);
+        }
+        self.truth.observer = who;
+        self.truth.clock_is_wrong = self.processes[who].wall_off != 0;
+        self.truth.judge(&self.world, &self.policies, &write);
+        if self.processes[who].aws_off {
+            return (write.failed(nobody_answered("ec2")), UNANSWERED);
+        }
+        crate::shell::write(&mut self.world, write)
+    }
+
+    /// DRAIN: who is told to go has been emptied, or was given its time.
+    fn judge_drained(&mut self, instances: &[InstanceId]) {
+        let now = self.world.now();
+        for instance in instances {
+            let left = self.nomad.work_on(instance, now);
+            let overdue = self.drains.get(instance).is_some_and(|until| *until <= now);
+            if left > 0 && !overdue {
+                let until = self.drains.get(instance).map(|until| until.since(start()));
+                self.complain(&format!(
+                    "DRAIN: {instance} had {left} at its end, was to drain until {until:?}"
+                ));
+            }
+        }
+    }
+
+    /// A write to Nomad. Nomad is told how long a drain may last, not until when: a wrong clock does not matter.
+    fn write_node(&mut self, who: usize, mut write: Write) -> (Answer, Duration) {
+        let process = &self.processes[who];
+        match &mut write {
+            Write::Drain { node, deadline, .. } => {
+                *deadline = Timestamp::from_millis(deadline.millis() - process.wall_off);
+                self.drains.insert(node.instance.clone(), *deadline);
+            }
+            Write::Restore(node) => drop(self.drains.remove(&node.instance)),
+            _ => {}
+        }
+        if process.nomad_off {
+            return (write.failed(nobody_answered("nomad")), UNANSWERED);
+        }
+        let error = || ApiError::new(ErrorClass::NotFound, "nomad", "node", None, "no such node");
+        let known = !self.nomad.down && self.nomad.write(&write, self.world.now());
+        (Answer::Done(known.then_some(()).ok_or_else(error)), Duration::ZERO)
+    }
+}
+
+fn nobody_answered(service: &'static str) -> ApiError {
+    ApiError::new(ErrorClass::Unclear, service, "call", None, "no answer in time")
+}
