@@ -275,6 +275,12 @@ fn drain_forbids_to_terminate_what_still_works() {
     let last = scene.seen.nodes.as_mut().expect("nodes").what.last_mut().expect("a node");
     last.draining = false;
     assert_eq!(broken(&scene, &after, vec![action.clone()]), []);
+    scene.seen.nodes.as_mut().expect("nodes").what.pop();
+    assert_eq!(
+        broken(&scene, &after, vec![action.clone()]),
+        [Invariant::Drain],
+        "it serves on a hidden node"
+    );
     scene.seen.nodes = None;
     assert_eq!(broken(&scene, &after, vec![action.clone()]), [Invariant::Drain], "nobody knows");
     scene.policy.drain.by = DrainBy::Hook;

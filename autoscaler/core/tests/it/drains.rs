@@ -436,6 +436,37 @@ fn a_victim_that_has_gone_is_bought_again_where_nobody_can_tell_that_less_is_eno
 }
 
 #[test]
+fn who_was_told_to_go_and_was_not_heard_is_emptied_again_of_what_has_come() {
+    let mut ec2 = Ec2::with_nomad(9, 6, 2);
+    let mut told = Vec::new();
+    let mut deaf = true;
+    for _ in 0..80 {
+        let planned = ec2.tick(&mut |action| {
+            let lost = matches!(action, Action::Terminate { .. }) && deaf;
+            deaf = deaf && !lost;
+            if lost { Fate::Lost } else { Fate::Works }
+        });
+        for action in planned.plan.actions {
+            told.push(match action {
+                Action::Drain { .. } => "drain",
+                Action::Terminate { instances, .. } => {
+                    // The one that was not heard takes work again, as one does that has just joined.
+                    if !told.contains(&"terminate") {
+                        ec2.nodes.restore(&instances[0]);
+                        ec2.nodes.of(&instances[0]).work.push(service());
+                    }
+                    "terminate"
+                }
+                _ => continue,
+            });
+        }
+    }
+    assert_eq!(told, ["drain", "terminate", "drain", "terminate"]);
+    ends_with_exactly(&ec2, 8, "one less");
+    assert_eq!(ec2.undrained, [] as [InstanceId; 0]);
+}
+
+#[test]
 fn batch_work_is_interrupted_only_where_the_policy_allows_it() {
     for (interrupt, chosen) in [(true, 1), (false, 0)] {
         let mut scene = scene(9, 6, 1);
