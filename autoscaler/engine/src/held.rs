@@ -56,6 +56,8 @@ pub(crate) struct Held {
     /// Whether records are missing on disk: the next entry begins with a checkpoint.
     pub gap: bool,
     pub next_checkpoint: Duration,
+    /// When scheduled events of instances were last called off: what is older and comes later is not true any more.
+    pub called_off: BTreeMap<InstanceId, Timestamp>,
     /// The schedules that are active, and until when that holds.
     pub schedules: Vec<String>,
     pub in_force: Option<(Timestamp, Option<Timestamp>)>,
@@ -182,6 +184,7 @@ impl Held {
             schedules: Vec::new(),
             in_force: None,
             windows: Windows::default(),
+            called_off: BTreeMap::new(),
             agents: BTreeMap::new(),
             planned: None,
             awaiting: BTreeSet::new(),

@@ -1,10 +1,10 @@
 //! What agents, the queue and EC2 tell of instances that are to go, or have gone.
 //!
 //! The same thing is told by several, in any order, more than once, late or never. A notice is one (instance, kind)
-//! for the life of the instance, with the earliest deadline that was told. A message is acknowledged when all that
-//! it says is on disk, or concerns nobody here: then a describe that was begun after it came does not know its
-//! instance either. Such describes are made for many messages together. While a fleet that a policy names has not been
-//! found, no describe knows its instances: what could be about them is kept for a while.
+//! for the life of the instance, with the earliest deadline that was told (of a scheduled event: with the last). A
+//! message is acknowledged when all that it says is on disk, or concerns nobody here: then a describe that was begun
+//! after it came does not know its instance either. Such describes are made for many messages together. While a fleet
+//! that a policy names has not been found, no describe knows its instances: what could be about them is kept for a while.
 
 use crate::calls::CallKind;
 use crate::{BatchId, CallId, Effect, Engine, Now, Read, Record, Rejection};
@@ -171,6 +171,16 @@ impl Engine {
             };
             accepted += usize::from(self.notice(&notice, now) == Some(true));
         }
+        // An agent tells all that its metadata service says: what it told before and does not tell now is over.
+        let scheduled = |kind| kind == NoticeKind::ScheduledEvent;
+        let told_before =
+            self.owners.get(instance).and_then(|name| self.fleets.get(name)).is_some_and(|held| {
+                let mut known = held.state.notices.iter().filter(|known| known.instance == *instance);
+                known.any(|known| scheduled(known.kind) && known.source == NoticeSource::Agent)
+            });
+        if told_before && !notices.iter().any(|notice| scheduled(notice.kind)) {
+            self.called_off(instance, now.wall);
+        }
         Ok(accepted)
     }
 
@@ -201,6 +211,7 @@ impl Engine {
     fn take_news(&mut self, region: &Region, news: &News, now: Now) -> bool {
         match news {
             News::Notice(notice) => self.notice(notice, now).is_some(),
+            News::CalledOff { instance, at } => self.called_off(instance, *at),
             News::State { instance, state, at } => {
                 let Some(name) = self.owners.get(instance).cloned() else { return false };
                 self.state_told(&name, instance, *state, *at, now);
@@ -309,12 +320,20 @@ impl Engine {
         let held = self.fleets.get_mut(&name)?;
         let same = |known: &&Notice| known.instance == notice.instance && known.kind == notice.kind;
         let known = held.state.notices.iter().find(same);
+        let scheduled = notice.kind == NoticeKind::ScheduledEvent;
+        if scheduled && held.called_off.get(&notice.instance).is_some_and(|at| notice.at <= *at) {
+            // Messages may overtake each other.
+            return Some(false);
+        }
+        // Scheduled events alone can be put off: of them the newest word counts, not the earliest deadline.
+        let put_off = |known: &Notice| scheduled && notice.at > known.at && notice.deadline > known.deadline;
+        let outdated = |known: &Notice| scheduled && notice.at < known.at;
         let earlier = |known: &Notice| match (known.deadline, notice.deadline) {
             (Some(known), Some(told)) => known <= told,
             (None, Some(_)) => false,
             (_, None) => true,
         };
-        if known.is_some_and(earlier) {
+        if known.is_some_and(|known| outdated(known) || (earlier(known) && !put_off(known))) {
             if held.gap {
                 // It was heard before, and may not be on disk.
                 self.write_soon(&name, true);
@@ -329,6 +348,29 @@ impl Engine {
         // What the plan asks for before it acts is not waited for longer than this.
         self.again.entry(name).or_insert(now.monotonic + self.config.notice_patience);
         Some(true)
+    }
+
+    /// Word that an instance's scheduled event will not be, or is over: nothing is asked for on its account any more.
+    ///
+    /// * returns: whether anybody knows the instance.
+    fn called_off(&mut self, instance: &InstanceId, at: fleet::Timestamp) -> bool {
+        let Some(name) = self.owners.get(instance).cloned() else { return false };
+        let Some(held) = self.fleets.get_mut(&name) else { return false };
+        let last = held.called_off.entry(instance.clone()).or_insert(at);
+        *last = at.max(*last);
+        let known = held
+            .state
+            .notices
+            .iter()
+            .find(|n| n.instance == *instance && n.kind == NoticeKind::ScheduledEvent);
+        if known.is_some_and(|known| known.at <= at) {
+            held.record(Record::CalledOff { instance: instance.clone() });
+            self.write_soon(&name, true);
+            self.plan_now(&name);
+        } else if held.gap {
+            self.write_soon(&name, true);
+        }
+        true
     }
 
     /// EC2 itself says who is to go; strangers too.

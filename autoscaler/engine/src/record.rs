@@ -136,6 +136,11 @@ pub enum Record {
         /// Whether.
         leads: bool,
     },
+    /// A scheduled event of an instance was called off, or is over.
+    CalledOff {
+        /// Whose.
+        instance: InstanceId,
+    },
 }
 
 /// What the next leader has to know of a fleet, beyond what it can see: small, and written with each change.

@@ -13,8 +13,8 @@ use autoscaler_core::{
     Removal, RemovalStep, Snapshot,
 };
 use fleet::{
-    ErrorClass, FleetId, FleetView, InstanceId, InstanceState, NodeId, NodeView, Notice, Pool, Power,
-    Resources, Source, Timestamp, UsdPerHour, Weight, vcpus_by_size,
+    ErrorClass, FleetId, FleetView, InstanceId, InstanceState, NodeId, NodeView, Notice, NoticeKind, Pool,
+    Power, Resources, Source, Timestamp, UsdPerHour, Weight, vcpus_by_size,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,6 +126,10 @@ impl State {
             }
             Record::Samples(samples) => self.apply_samples(samples),
             Record::Notice(notice) => self.apply_notice(notice),
+            Record::CalledOff { instance } => {
+                let over = |n: &Notice| n.instance == *instance && n.kind == NoticeKind::ScheduledEvent;
+                self.notices.retain(|notice| !over(notice));
+            }
             Record::ScalableTarget(is) => self.scalable_target = *is,
             Record::Failing(reads) => self.failing.clone_from(reads),
             Record::State { instance, state, at } => {
@@ -563,6 +567,12 @@ impl State {
     fn apply_notice(&mut self, notice: &Notice) {
         let same = |known: &&mut Notice| known.instance == notice.instance && known.kind == notice.kind;
         match self.notices.iter_mut().find(same) {
+            // Scheduled events alone can be put off: the newest word counts.
+            Some(known) if notice.kind == NoticeKind::ScheduledEvent && notice.at != known.at => {
+                if notice.at > known.at {
+                    known.clone_from(notice);
+                }
+            }
             Some(known) => {
                 known.deadline = match (known.deadline, notice.deadline) {
                     (Some(a), Some(b)) => Some(a.min(b)),

@@ -53,6 +53,13 @@ pub struct Notice {
 pub enum News {
     /// An instance is about to go.
     Notice(Notice),
+    /// A scheduled event of an instance was called off, or is over.
+    CalledOff {
+        /// Whose.
+        instance: InstanceId,
+        /// When.
+        at: Timestamp,
+    },
     /// An instance has entered a state.
     State {
         /// Whom it concerns.
@@ -107,7 +114,9 @@ impl News {
     pub const fn instance(&self) -> Option<&InstanceId> {
         match self {
             Self::Notice(notice) => Some(&notice.instance),
-            Self::State { instance, .. } | Self::Launched { instance, .. } => Some(instance),
+            Self::CalledOff { instance, .. }
+            | Self::State { instance, .. }
+            | Self::Launched { instance, .. } => Some(instance),
             Self::FleetChanged { .. } | Self::NoCapacity { .. } | Self::LaunchFailed { .. } => None,
         }
     }
@@ -118,14 +127,15 @@ impl News {
             | Self::FleetChanged { fleet, .. }
             | Self::NoCapacity { fleet, .. }
             | Self::LaunchFailed { fleet, .. } => Some(fleet),
-            Self::Notice(_) | Self::State { .. } => None,
+            Self::Notice(_) | Self::CalledOff { .. } | Self::State { .. } => None,
         }
     }
     /// When it happened, as far as the source says.
     pub const fn at(&self) -> Timestamp {
         match self {
             Self::Notice(notice) => notice.at,
-            Self::State { at, .. }
+            Self::CalledOff { at, .. }
+            | Self::State { at, .. }
             | Self::Launched { at, .. }
             | Self::FleetChanged { at, .. }
             | Self::NoCapacity { at, .. }

@@ -15,7 +15,7 @@ use serde_json::Value;
 /// * `sent`: when it was sent to the queue. An event is never younger, and one that does not say when it happened
 ///   happened then.
 /// * returns: what it says, in the order in which it says it; nothing when it is about nothing that matters here
-///   (Health's word on another service, a scheduled change that was called off).
+///   (Health's word on another service).
 ///
 /// Instances are taken from `detail` alone: their ARNs come in several shapes. O(n) in the body.
 pub fn read(body: &str, sent: Timestamp) -> Result<Vec<News>, Unread> {
@@ -92,26 +92,31 @@ impl<'a> Event<'a> {
         Ok(News::State { instance: self.instance()?, state, at: self.at })
     }
 
-    /// Scheduled changes of EC2 instances. Health tells of much else, and of their end, too.
+    /// Scheduled changes of EC2 instances. Health tells of much else, and of their end, too: of the whole, or for one of
+    /// the instances.
     fn health(&self) -> Result<Vec<News>, Unread> {
-        let is = |field, word: &str| {
-            words::text(self.detail, field).is_some_and(|text| text.eq_ignore_ascii_case(word))
+        let is = |object, field, word: &str| {
+            words::text(object, field).is_some_and(|text| text.eq_ignore_ascii_case(word))
         };
-        if !is("service", "EC2") || !is("eventTypeCategory", "scheduledChange") || is("statusCode", "closed")
-        {
+        if !is(self.detail, "service", "EC2") || !is(self.detail, "eventTypeCategory", "scheduledChange") {
             return Ok(Vec::new());
         }
-        let start = words::text(self.detail, "startTime");
+        let closed = is(self.detail, "statusCode", "closed");
+        let start = words::text(self.detail, "startTime").filter(|_| !closed);
         let odd = |text| Unread::Odd { field: "detail.startTime", value: words::shown(text) };
         let start = start.map(|text| words::time(text).ok_or_else(|| odd(text))).transpose()?;
         let entities = self.detail.get("affectedEntities").and_then(Value::as_array);
-        let affected = entities.into_iter().flatten().filter(|entity| {
-            !words::text(entity, "status").is_some_and(|status| status.eq_ignore_ascii_case("resolved"))
+        let news = entities.into_iter().flatten().filter_map(|entity| {
+            // Volumes and other things can be affected, too.
+            let id = words::text(entity, "entityValue")?;
+            let instance = words::instance("detail.affectedEntities", Some(id)).ok()?;
+            Some(if closed || is(entity, "status", "resolved") {
+                News::CalledOff { instance, at: self.at }
+            } else {
+                self.notice(instance, NoticeKind::ScheduledEvent, start)
+            })
         });
-        // Volumes and other things can be affected, too.
-        let named = affected.filter_map(|entity| words::text(entity, "entityValue"));
-        let instances = named.filter_map(|id| words::instance("detail.affectedEntities", Some(id)).ok());
-        Ok(instances.map(|instance| self.notice(instance, NoticeKind::ScheduledEvent, start)).collect())
+        Ok(news.collect())
     }
 
     /// * `kind`: the detail type behind the service's name.

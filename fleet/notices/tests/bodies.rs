@@ -45,6 +45,9 @@ fn notice(kind: NoticeKind, deadline: Option<Timestamp>) -> News {
 fn later(seconds: u64) -> Timestamp {
     happened() + Duration::from_secs(seconds)
 }
+fn called_off(instance: &str) -> News {
+    News::CalledOff { instance: instance.into(), at: happened() }
+}
 fn state(state: InstanceState) -> News {
     News::State { instance: INSTANCE.into(), state, at: happened() }
 }
@@ -95,9 +98,10 @@ fn expected(name: &str) -> Option<Vec<News>> {
             if let News::Notice(notice) = &mut second {
                 notice.instance = "i-abcd1111".into();
             }
-            vec![first, second]
+            vec![first, second, called_off("i-0done1111")]
         }
-        "health_closed" | "health_other_service" | "health_issue" => vec![],
+        "health_closed" => [INSTANCE, "i-abcd1111", "i-0done1111"].map(called_off).to_vec(),
+        "health_other_service" | "health_issue" => vec![],
         "autoscaling_lifecycle" => return None,
         other => panic!("nobody says what {other}.json says"),
     })

@@ -523,6 +523,7 @@ impl Cluster {
                         }
                         Record::Outcome { .. }
                         | Record::Notice(_)
+                        | Record::CalledOff { .. }
                         | Record::Leads { .. }
                         | Record::Fleet { delta: FleetDelta::Moved { .. }, .. }
                         | Record::State { .. } => format!("{record:?}"),

@@ -28,6 +28,7 @@ struct Word {
 /// Enters what was heard into the ledger: each instance once, whatever is heard of it and however often.
 pub(super) fn heed(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, view: &FleetView) {
     let Some(herd) = herd else { return };
+    let_be(draft);
     for (id, word) in words(&draft.seen.notices) {
         let Some(member) = herd.get(id) else { continue };
         let Some(word) = pressing(draft, word) else { continue };
@@ -44,6 +45,21 @@ pub(super) fn heed(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, view: &FleetV
         }
     }
     note_protected(draft, herd);
+}
+
+/// A scheduled event that was called off or put off is nobody's reason to go any more, as long as nothing was asked for:
+/// one that was put off is entered anew when its time comes.
+fn let_be(draft: &mut Draft<'_>) {
+    let seen = draft.seen;
+    draft.memory.replacements.retain(|id, replacement| {
+        let scheduled = replacement.cause == ReplacementCause::Notice(NoticeKind::ScheduledEvent);
+        if !scheduled || replacement.step != ReplacementStep::Waiting {
+            return true;
+        }
+        let mut told =
+            seen.notices.iter().filter(|n| n.instance == *id && n.kind == NoticeKind::ScheduledEvent);
+        told.any(|notice| notice.deadline <= replacement.deadline)
+    });
 }
 
 /// Says of fleets that are not ours to change what is known and not acted upon.

@@ -517,6 +517,47 @@ fn what_cannot_be_launched_is_held_against_its_pool_or_against_all_of_its_type()
 }
 
 #[test]
+fn a_scheduled_event_that_is_called_off_or_put_off_leads_to_no_replacement() {
+    // One that is far off, and one that is near and waits for room.
+    for (ends_in, surge, put_off) in
+        [(minutes(100), 2, None), (minutes(30), 0, None), (minutes(30), 0, Some(minutes(600)))]
+    {
+        let mut cluster = Cluster::new(steady(Replaced::AtDeath), 3, 1).policy(|policy| {
+            pinned(policy);
+            policy.capacity.surge = surge;
+        });
+        cluster.run_until(BEGINS);
+        let what = format!("{ends_in:?} {surge} {put_off:?}");
+        let victim = serving(&cluster)[0].clone();
+        let scheduled = |at: Timestamp, deadline: Timestamp| {
+            let (instance, kind) = (victim.clone(), NoticeKind::ScheduledEvent);
+            let deadline = Some(deadline);
+            News::Notice(Notice { instance, kind, source: NoticeSource::EventBridge, at, deadline })
+        };
+        let region = cluster.config.region.clone().expect("a region");
+        let tell = |cluster: &mut Cluster, number: u32, news: &News| {
+            let (region, message) = (region.clone(), Some(MessageId::new(format!("h-{number}"))));
+            cluster.happen(0, Event::Heard { region, message, news: vec![news.clone()] });
+            cluster.run_until(cluster.elapsed() + secs(25));
+        };
+        let first = scheduled(cluster.world.now(), cluster.world.now() + ends_in);
+        tell(&mut cluster, 1, &first);
+        let at = cluster.world.now();
+        let over = News::CalledOff { instance: victim.clone(), at };
+        let second = put_off.map_or(over, |later| scheduled(at, at + later));
+        tell(&mut cluster, 2, &second);
+        tell(&mut cluster, 3, &first);
+        let mut state = autoscaler_engine::State::default();
+        let records = cluster.processes[0].disk.entries().flat_map(|entry| entry.records);
+        records.for_each(|record| state.apply(&record));
+        assert!(state.memory.replacements.is_empty(), "{what}: {:?}", state.memory.replacements);
+        cluster.run_until(BEGINS + ends_in + minutes(5));
+        assert_eq!(cluster.members(0).len(), 6, "{what}: nobody was bought:\n{}", cluster.story());
+        assert_eq!(cluster.nomad.ineligible().count(), 0, "{what}");
+    }
+}
+
+#[test]
 fn a_cordon_that_fails_is_tried_again_within_seconds() {
     let mut cluster = cluster(Replaced::AtDeath, 1);
     let mut refused = 0;
