@@ -270,6 +270,11 @@ pub enum Remark {
         /// The instance that stays.
         instance: InstanceId,
     },
+    /// The scheduled event that an instance was to be replaced for was called off, or put off: it stays.
+    EventCalledOff {
+        /// The instance that stays.
+        instance: InstanceId,
+    },
     /// A victim does not go although it was terminated; it is told again.
     TerminatedAgain {
         /// The victim.
@@ -379,6 +384,7 @@ impl Remark {
             Self::Missing { .. } => "missing",
             Self::Excess { .. } => "excess",
             Self::RemovalUndone { .. } => "removal_undone",
+            Self::EventCalledOff { .. } => "event_called_off",
             Self::TerminatedAgain { .. } => "terminated_again",
             Self::Ends { .. } => "ends",
             Self::FewFamilies { .. } => "few_families",

@@ -364,6 +364,9 @@ impl Display for Remark {
             }
             Self::Excess { units } => write!(f, "{units} units run beyond the target"),
             Self::RemovalUndone { instance } => write!(f, "{instance} stays: its removal is undone"),
+            Self::EventCalledOff { instance } => {
+                write!(f, "{instance} stays: its scheduled event was called off, or put off")
+            }
             Self::TerminatedAgain { instance } => {
                 write!(f, "{instance} is still there although it was terminated: told again")
             }

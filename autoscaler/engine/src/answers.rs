@@ -96,7 +96,7 @@ impl Engine {
             }
             (CallKind::Marks, Answer::Marks(result)) => {
                 if let Some(notices) = self.read_ended(&asked, result, now) {
-                    self.marks_told(&notices, now);
+                    self.marks_told(&region, &notices, call.at, now);
                 }
             }
             (CallKind::Prices, Answer::Prices(result)) => {

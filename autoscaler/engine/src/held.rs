@@ -58,6 +58,8 @@ pub(crate) struct Held {
     pub next_checkpoint: Duration,
     /// When scheduled events of instances were last called off: what is older and comes later is not true any more.
     pub called_off: BTreeMap<InstanceId, Timestamp>,
+    /// Instances of which EC2's own list had a scheduled event when it was last asked for.
+    pub listed: BTreeSet<InstanceId>,
     /// The schedules that are active, and until when that holds.
     pub schedules: Vec<String>,
     pub in_force: Option<(Timestamp, Option<Timestamp>)>,
@@ -185,6 +187,7 @@ impl Held {
             in_force: None,
             windows: Windows::default(),
             called_off: BTreeMap::new(),
+            listed: BTreeSet::new(),
             agents: BTreeMap::new(),
             planned: None,
             awaiting: BTreeSet::new(),

@@ -171,16 +171,6 @@ impl Engine {
             };
             accepted += usize::from(self.notice(&notice, now) == Some(true));
         }
-        // An agent tells all that its metadata service says: what it told before and does not tell now is over.
-        let scheduled = |kind| kind == NoticeKind::ScheduledEvent;
-        let told_before =
-            self.owners.get(instance).and_then(|name| self.fleets.get(name)).is_some_and(|held| {
-                let mut known = held.state.notices.iter().filter(|known| known.instance == *instance);
-                known.any(|known| scheduled(known.kind) && known.source == NoticeSource::Agent)
-            });
-        if told_before && !notices.iter().any(|notice| scheduled(notice.kind)) {
-            self.called_off(instance, now.wall);
-        }
         Ok(accepted)
     }
 
@@ -373,10 +363,36 @@ impl Engine {
         true
     }
 
-    /// EC2 itself says who is to go; strangers too.
-    pub(crate) fn marks_told(&mut self, notices: &[Notice], now: Now) {
+    /// EC2 itself says who is to go; strangers too. A scheduled event that it has listed and lists no more is over, or was
+    /// called off.
+    ///
+    /// * `begun`: when it was asked; what was told since then it need not know.
+    pub(crate) fn marks_told(
+        &mut self,
+        region: &Region,
+        notices: &[Notice],
+        begun: fleet::Timestamp,
+        now: Now,
+    ) {
         for notice in notices {
             self.notice(notice, now);
+        }
+        let scheduled = |n: &&Notice| n.kind == NoticeKind::ScheduledEvent;
+        let listed: BTreeSet<&InstanceId> = notices.iter().filter(scheduled).map(|n| &n.instance).collect();
+        let names = self.regions.get(region).map(|state| state.fleets.clone()).unwrap_or_default();
+        let mut over = Vec::new();
+        for name in &names {
+            let Some(held) = self.fleets.get_mut(name) else { continue };
+            let known = held.state.notices.iter().filter(scheduled).filter(|known| {
+                let was_listed = known.source == NoticeSource::Ec2 || held.listed.contains(&known.instance);
+                was_listed && known.at <= begun && !listed.contains(&known.instance)
+            });
+            over.extend(known.map(|known| known.instance.clone()));
+            let of_fleet = listed.iter().filter(|id| held.state.instances.contains_key(**id));
+            held.listed = of_fleet.map(|id| (*id).clone()).collect();
+        }
+        for instance in &over {
+            self.called_off(instance, begun);
         }
     }
 

@@ -524,6 +524,10 @@ impl State {
             return;
         }
         self.memory = memory.clone();
+        // Scheduled events alone are called off. One that only we have heard of is told again.
+        let scheduled = |n: &Notice| n.kind == NoticeKind::ScheduledEvent;
+        let told = |known: &Notice| notices.iter().any(|n| scheduled(n) && n.instance == known.instance);
+        self.notices.retain(|known| !scheduled(known) || told(known));
         for notice in notices {
             self.apply_notice(notice);
         }

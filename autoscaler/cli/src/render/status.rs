@@ -152,6 +152,7 @@ const fn names_something(remark: &Remark) -> bool {
             | Remark::ProtectedGoes { .. }
             | Remark::TerminatedAgain { .. }
             | Remark::RemovalUndone { .. }
+            | Remark::EventCalledOff { .. }
             | Remark::Repaired { .. }
             | Remark::Blocked { .. }
     )

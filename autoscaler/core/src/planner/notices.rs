@@ -5,7 +5,7 @@ use super::drain;
 use super::herd::{Herd, LEEWAY, units};
 use super::{pools, replace};
 use crate::{
-    DrainCause, Member, Rebalance, Remark, Removal, RemovalStep, Replacement, ReplacementCause,
+    DrainBy, DrainCause, Member, Rebalance, Remark, Removal, RemovalStep, Replacement, ReplacementCause,
     ReplacementStep, TroubleKind,
 };
 use fleet::{ExcessCapacity, FleetView, InstanceId, Market, Notice, NoticeKind, Timestamp};
@@ -47,19 +47,58 @@ pub(super) fn heed(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, view: &FleetV
     note_protected(draft, herd);
 }
 
-/// A scheduled event that was called off or put off is nobody's reason to go any more, as long as nothing was asked for:
-/// one that was put off is entered anew when its time comes.
+/// A scheduled event that was called off, or put off until later, is nobody's reason to go any more. Whoever was entered
+/// for it and has nobody asked for in its place stays; what was asked for is taken back with a modification, see
+/// [`replace::advance`]. One that was put off is entered anew when its time comes.
 fn let_be(draft: &mut Draft<'_>) {
-    let seen = draft.seen;
-    draft.memory.replacements.retain(|id, replacement| {
-        let scheduled = replacement.cause == ReplacementCause::Notice(NoticeKind::ScheduledEvent);
-        if !scheduled || replacement.step != ReplacementStep::Waiting {
-            return true;
+    let asked = |step| matches!(step, ReplacementStep::Raising | ReplacementStep::Raised);
+    let over =
+        |id: &InstanceId, r: &Replacement| !asked(r.step) && !still_comes(draft, id, r.cause, r.deadline);
+    let entered = draft.memory.replacements.iter();
+    let over: Vec<InstanceId> = entered.filter(|(id, r)| over(id, r)).map(|(id, _)| id.clone()).collect();
+    for id in over {
+        stay(draft, &id);
+    }
+    // Victims go all the same; nothing presses any more, and those that were spare are what they were.
+    let over = |id: &InstanceId, removal: &Removal| match removal.cause {
+        DrainCause::Replaced(cause) => !still_comes(draft, id, cause, removal.deadline),
+        DrainCause::ScaleIn => false,
+    };
+    let victims = draft.memory.removals.iter();
+    let over: Vec<InstanceId> = victims.filter(|(id, r)| over(id, r)).map(|(id, _)| id.clone()).collect();
+    for id in over {
+        let was_spare = !draft.memory.replaced.contains_key(&id);
+        let Some(removal) = draft.memory.removals.get_mut(&id) else { continue };
+        removal.deadline = None;
+        if was_spare && removal.step == RemovalStep::Draining {
+            removal.cause = DrainCause::ScaleIn;
         }
-        let mut told =
-            seen.notices.iter().filter(|n| n.instance == *id && n.kind == NoticeKind::ScheduledEvent);
-        told.any(|notice| notice.deadline <= replacement.deadline)
-    });
+    }
+}
+
+/// Whether what somebody was entered for is still to come: all but scheduled events always is. One that was put off by
+/// so little that it presses as before still does.
+pub(super) fn still_comes(
+    draft: &Draft<'_>,
+    id: &InstanceId,
+    cause: ReplacementCause,
+    deadline: Option<Timestamp>,
+) -> bool {
+    let kind = NoticeKind::ScheduledEvent;
+    if cause != ReplacementCause::Notice(kind) {
+        return true;
+    }
+    let mut told = draft.seen.notices.iter().filter(|n| n.instance == *id && n.kind == kind);
+    told.any(|n| n.deadline <= deadline || pressing(draft, Word { kind, deadline: n.deadline }).is_some())
+}
+
+/// One that was to be replaced stays: its node takes work again.
+pub(super) fn stay(draft: &mut Draft<'_>, id: &InstanceId) {
+    draft.memory.replacements.remove(id);
+    if draft.policy.drain.by != DrainBy::Nobody {
+        draft.memory.restoring.insert(id.clone(), draft.now);
+    }
+    draft.remark(Remark::EventCalledOff { instance: id.clone() });
 }
 
 /// Says of fleets that are not ours to change what is known and not acted upon.
@@ -137,7 +176,8 @@ fn hasten_removal(draft: &mut Draft<'_>, id: &InstanceId, word: Word) {
     if removal.cause == DrainCause::ScaleIn {
         removal.cause = DrainCause::Replaced(ReplacementCause::Notice(word.kind));
     }
-    removal.deadline = earlier(removal.deadline, word.deadline);
+    let before = removal.deadline.filter(|_| !is_put_off(removal.cause, word));
+    removal.deadline = earlier(before, word.deadline);
     removal.drain_until = hastened(removal.drain_until, until);
 }
 
@@ -157,7 +197,8 @@ fn hasten_replacement(draft: &mut Draft<'_>, id: &InstanceId, word: Word) {
     if word.kind != NoticeKind::RebalanceRecommendation {
         replacement.cause = ReplacementCause::Notice(word.kind);
     }
-    replacement.deadline = earlier(replacement.deadline, word.deadline);
+    let before = replacement.deadline.filter(|_| !is_put_off(DrainCause::Replaced(replacement.cause), word));
+    replacement.deadline = earlier(before, word.deadline);
     replacement.drain_until = hastened(replacement.drain_until, until);
 }
 
@@ -207,6 +248,13 @@ fn note_protected(draft: &mut Draft<'_>, herd: &Herd<'_>) {
     for instance in going {
         draft.remark(Remark::ProtectedGoes { instance });
     }
+}
+
+/// Whether a deadline may move away: of an instance of which nothing more serious is known than a scheduled event, whose
+/// last word counts.
+fn is_put_off(cause: DrainCause, word: Word) -> bool {
+    let scheduled = NoticeKind::ScheduledEvent;
+    word.kind == scheduled && cause == DrainCause::Replaced(ReplacementCause::Notice(scheduled))
 }
 
 /// The earlier of two times that may not be known.

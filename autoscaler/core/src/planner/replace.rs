@@ -3,9 +3,8 @@
 use super::draft::Draft;
 use super::ground::Ground;
 use super::herd::{ByMarket, Herd, LEEWAY, units};
-use super::ledger;
 use super::parts::{self, Parts};
-use super::pools;
+use super::{ledger, notices, pools};
 use crate::{DrainCause, Hold, Member, Removal, RemovalStep, Replacement, ReplacementCause, ReplacementStep};
 use fleet::{InstanceId, NoticeKind, Timestamp};
 use std::time::Duration;
@@ -28,6 +27,7 @@ pub(super) fn advance(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>
     if draft.memory.replacements.is_empty() {
         return;
     }
+    take_back_the_called_off(draft);
     learn_what_counts(draft, ground, herd);
     see_purchases(draft, ground, herd);
     complete(draft, ground, herd, base);
@@ -47,6 +47,19 @@ fn in_order(draft: &Draft<'_>) -> Vec<(InstanceId, Replacement)> {
         pressing.then_with(|| risk(b).total_cmp(&risk(a))).then_with(|| a.cmp(b))
     });
     order
+}
+
+/// What was asked for in place of one whose scheduled event is called off is not wanted any more: the target comes down
+/// with this cycle's modification. What has been bought by then is beyond the target, and given back like all such.
+fn take_back_the_called_off(draft: &mut Draft<'_>) {
+    let raised = draft.memory.replacements.iter().filter(|(_, r)| r.step == ReplacementStep::Raised);
+    let over: Vec<InstanceId> = raised
+        .filter(|(id, r)| !notices::still_comes(draft, id, r.cause, r.deadline))
+        .map(|(id, _)| id.clone())
+        .collect();
+    for id in over {
+        notices::stay(draft, &id);
+    }
 }
 
 /// Whether fleet and instances were looked at since then.

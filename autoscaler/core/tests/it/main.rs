@@ -8,6 +8,7 @@
 #![allow(dead_code, reason = "the examples share the support, and use other parts of it")]
 
 mod books;
+mod called_off;
 mod checker;
 mod drains;
 mod golden;
