@@ -60,6 +60,9 @@ pub(crate) struct Held {
     pub called_off: BTreeMap<InstanceId, Timestamp>,
     /// Instances of which EC2's own list had a scheduled event when it was last asked for.
     pub listed: BTreeSet<InstanceId>,
+    /// Of these, those that it lacked when it was last asked for: lists are eventually consistent, and one that lacks
+    /// somebody once says little.
+    pub unlisted: BTreeSet<InstanceId>,
     /// The schedules that are active, and until when that holds.
     pub schedules: Vec<String>,
     pub in_force: Option<(Timestamp, Option<Timestamp>)>,
@@ -188,6 +191,7 @@ impl Held {
             windows: Windows::default(),
             called_off: BTreeMap::new(),
             listed: BTreeSet::new(),
+            unlisted: BTreeSet::new(),
             agents: BTreeMap::new(),
             planned: None,
             awaiting: BTreeSet::new(),

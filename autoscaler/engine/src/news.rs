@@ -363,8 +363,8 @@ impl Engine {
         true
     }
 
-    /// EC2 itself says who is to go; strangers too. A scheduled event that it has listed and lists no more is over, or was
-    /// called off.
+    /// EC2 itself says who is to go; strangers too. A scheduled event that it has listed, and lacked twice in a row, is over
+    /// or was called off.
     ///
     /// * `begun`: when it was asked; what was told since then it need not know.
     pub(crate) fn marks_told(
@@ -387,9 +387,11 @@ impl Engine {
                 let was_listed = known.source == NoticeSource::Ec2 || held.listed.contains(&known.instance);
                 was_listed && known.at <= begun && !listed.contains(&known.instance)
             });
-            over.extend(known.map(|known| known.instance.clone()));
+            let missed: BTreeSet<InstanceId> = known.map(|known| known.instance.clone()).collect();
+            over.extend(missed.intersection(&held.unlisted).cloned());
             let of_fleet = listed.iter().filter(|id| held.state.instances.contains_key(**id));
-            held.listed = of_fleet.map(|id| (*id).clone()).collect();
+            held.listed = of_fleet.map(|id| (*id).clone()).chain(missed.iter().cloned()).collect();
+            held.unlisted = missed;
         }
         for instance in &over {
             self.called_off(instance, begun);

@@ -67,7 +67,7 @@ fn one_that_waits_for_room_stays_and_its_node_takes_work_again() {
 }
 
 #[test]
-fn a_drain_that_was_begun_for_it_is_cancelled() {
+fn a_node_that_was_drained_for_it_takes_work_again() {
     let (mut ec2, victim) = fleet_of_eight();
     (ec2.scene.policy.capacity.max, ec2.scene.policy.capacity.surge) = (8, 0);
     ec2.nodes.stubborn = true;
@@ -138,7 +138,7 @@ fn one_that_is_put_off_by_little_is_replaced_for_its_new_time() {
 }
 
 #[test]
-fn a_victim_that_was_spare_can_be_kept_again() {
+fn a_victim_that_was_spare_is_spare_again() {
     let (mut ec2, victim) = fleet_of_eight();
     ec2.nodes.stubborn = true;
     let member = ec2.alive.iter().find(|m| m.id == victim).expect("alive").clone();
@@ -153,5 +153,5 @@ fn a_victim_that_was_spare_can_be_kept_again() {
     ec2.scene.remember(&planned);
     call_off(&mut ec2, &victim);
     let entry = ec2.scene.plan().memory.removals.get(&victim).map(|r| (r.cause, r.deadline));
-    assert_eq!(entry.unwrap_or((DrainCause::ScaleIn, None)), (DrainCause::ScaleIn, None));
+    assert_eq!(entry, Some((DrainCause::ScaleIn, None)));
 }
