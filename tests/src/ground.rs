@@ -199,10 +199,7 @@ impl Site {
         command.args(["--nomad-address", &self.nomad.address(), "--nomad-token-file", "nomad-token"]);
         command.env("AWS_ACCESS_KEY_ID", "muster").env("AWS_SECRET_ACCESS_KEY", "muster-secret");
         let mut running = Running::start(command.args(arguments).current_dir(self.directory()));
-        let address = running.wait_for("its address", |line| {
-            let event: Value = serde_json::from_str(line).ok()?;
-            event["address"].as_str()?.parse().ok()
-        });
+        let address = running.address();
         Daemon { name, running, address }
     }
 

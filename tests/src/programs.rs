@@ -4,8 +4,10 @@
     reason = "whatever goes wrong in here fails the test that asked, in words"
 )]
 
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -85,6 +87,14 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// Waits for the address that a `muster-autoscaler run` which logs JSON says that it listens at.
+    pub fn address(&mut self) -> SocketAddr {
+        self.wait_for("its address", |line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            event["address"].as_str()?.parse().ok()
+        })
     }
 
     /// All lines so far, of standard output and standard error.

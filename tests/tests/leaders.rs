@@ -12,8 +12,11 @@ use fleet_clock::SystemClock;
 use fleet_cloud::{CloudConfig, CloudServer};
 use fleet_sim::{Action, Demand, FleetRequest, FleetSpec, TimingSpec, World, WorldSpec};
 use muster_test_servers::{Consul, ConsulOptions, wait_for};
+use serde_json::Value;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tests::ground::get;
 use tests::programs::{Running, autoscaler};
 
 /// What the Nomad job's identity may do in Consul, and no more.
@@ -92,7 +95,9 @@ impl Ground {
         command.args(["--state", name, "--advertise", name, "--consul-token-file", "token"]);
         command.args(["--endpoint", &self.server.endpoint(), "--consul-address", &self.consul.address()]);
         command.env("AWS_ACCESS_KEY_ID", "muster").env("AWS_SECRET_ACCESS_KEY", "muster-secret");
-        Process { name, running: Running::start(command.current_dir(self.directory.path())) }
+        let mut running = Running::start(command.current_dir(self.directory.path()));
+        let address = running.address();
+        Process { name, running, address }
     }
 
     /// Waits until the fleet's target is what the policy asks for at least.
@@ -128,12 +133,20 @@ impl Ground {
 struct Process {
     name: &'static str,
     running: Running,
+    address: SocketAddr,
 }
 
 impl Process {
     /// How often it has said this.
     fn said(&mut self, what: &str) -> usize {
         self.running.lines().iter().filter(|line| line.contains(what)).count()
+    }
+    /// What its status says of who leads.
+    fn leadership(&self) -> Value {
+        let body = wait_for("the status", || get(self.address, "/v1/fleets"));
+        let status: Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(status["leads"], status["leadership"]["role"]["is"] == "leader", "{status}");
+        status["leadership"].clone()
     }
     fn writes(&mut self) -> usize {
         self.said("\"began a write\"")
@@ -160,6 +173,7 @@ fn one_leads_and_however_it_ends_the_other_writes_within_fifteen_seconds() {
     let mut ground = Ground::new(&runtime);
     let (mut leader, mut standby) = leader_of(&ground, ground.start("east"), ground.start("west"));
     standby.says("\"stood by\"", 0);
+    both_say_who_leads(&leader, &standby);
     one_writes_and_the_other_only_plans(&mut ground, &mut leader, &mut standby);
 
     // Killed.
@@ -212,6 +226,24 @@ fn one_leads_and_however_it_ends_the_other_writes_within_fifteen_seconds() {
     assert!(standby.running.end().0.success());
     assert!(ground.holder().is_none(), "the last one gives the lock back");
     runtime.block_on(ground.server.stop());
+}
+
+fn both_say_who_leads(leader: &Process, standby: &Process) {
+    let leads = leader.leadership();
+    assert_eq!(leads["role"]["is"], "leader", "{leads}");
+    assert!(leads["lease_seconds"].as_f64().is_some_and(|left| left > 0.0 && left <= 4.0), "{leads}");
+    assert_eq!(leads["troubles"].as_array().map(Vec::len), Some(0), "{leads}");
+    let (name, stands_by) = (leader.name, standby.leadership());
+    assert_eq!(stands_by["role"]["is"], "standby", "{stands_by}");
+    assert!(stands_by["role"]["leader"].as_str().is_some_and(|leader| leader.contains(name)), "{stands_by}");
+    assert!(stands_by["lease_seconds"].is_null(), "{stands_by}");
+    let measured = |process: &Process, line: &str| {
+        let text = get(process.address, "/metrics").expect("metrics");
+        assert!(text.lines().any(|one| one == line), "no {line} in {text}");
+    };
+    measured(leader, "muster_leader 1.0");
+    measured(standby, "muster_leader 0.0");
+    measured(standby, "muster_leader_role{role=\"standby\"} 1.0");
 }
 
 fn one_writes_and_the_other_only_plans(ground: &mut Ground, leader: &mut Process, standby: &mut Process) {

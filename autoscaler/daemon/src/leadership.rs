@@ -3,7 +3,8 @@
 //! The elector is fed by the engine's own task: a loop that hangs feeds no check, and leads no longer.
 
 use autoscaler_consul::Consul;
-use autoscaler_leader::{Answer, CallId, Effect, Elector, Event, Fence, Role, SessionId, Trouble};
+use autoscaler_engine::{ConsulTrouble, LeaderRole, Now};
+use autoscaler_leader::{Answer, CallId, Effect, Elector, Event, Fence, Role, SessionId, Status, Trouble};
 use fleet::ports::Clock;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -103,6 +104,24 @@ impl Leadership {
             self.told = lease;
             autoscaler_engine::Event::Lease { until: lease }
         })
+    }
+
+    /// What we are, for people.
+    pub(crate) fn status(&self, now: Now) -> autoscaler_engine::Leadership {
+        let Status { role, lease_until, session: _, troubles } = self.elector.status(now.monotonic);
+        let role = match role {
+            Role::Leader { .. } => LeaderRole::Leader,
+            Role::Standby { leader } => LeaderRole::Standby { leader },
+            Role::Lost { .. } => LeaderRole::Lost,
+            Role::Resigned => LeaderRole::Resigned,
+        };
+        let troubles = troubles.into_iter().map(|trouble| {
+            let Trouble { operation, since, failures, failure } = trouble;
+            let since = now.wall - now.monotonic.saturating_sub(since);
+            ConsulTrouble { operation: operation.to_owned(), since, failures, message: failure.to_string() }
+        });
+        let lease = lease_until.map(|until| until.saturating_sub(now.monotonic).as_secs_f64());
+        autoscaler_engine::Leadership { role, lease_seconds: lease, troubles: troubles.collect() }
     }
 
     fn carry_out(&mut self, effect: Effect) {

@@ -218,7 +218,11 @@ impl Runtime {
             Ask::Heard { region, news } => {
                 return self.engine.handle(Event::Heard { region, message: None, news }, now);
             }
-            Ask::Status { reply } => drop(reply.send(self.engine.status(now))),
+            Ask::Status { reply } => {
+                let mut status = self.engine.status(now);
+                status.leadership = self.leads.as_ref().map(|leads| leads.leadership.status(now));
+                drop(reply.send(status));
+            }
             Ask::Counters { reply } => drop(reply.send(self.engine.metrics().clone())),
             Ask::Fleet { name, reply } => drop(reply.send(self.engine.fleet_status(&name, now))),
             Ask::Decisions { name, reply } => drop(reply.send(self.engine.decisions(&name))),

@@ -313,6 +313,7 @@ impl Engine {
             dry_run: self.config.dry_run,
             stopping: self.stopping.is_some(),
             leads: self.leads(now),
+            leadership: None,
         }
     }
 

@@ -58,7 +58,8 @@ pub use record::{
 pub use replay::{Differs, Divergence, Replayed, explain_at, replay};
 pub use state::{Known, State};
 pub use status::{
-    ActiveAlarm, Alarm, AlarmChange, Decided, FailingOperation, FleetStatus, Going, GoingStep,
-    InstanceStatus, JournalStatus, NodeStatus, PolicyStatus, PoolStatus, StandIn, Status, WriteStatus,
+    ActiveAlarm, Alarm, AlarmChange, ConsulTrouble, Decided, FailingOperation, FleetStatus, Going, GoingStep,
+    InstanceStatus, JournalStatus, LeaderRole, Leadership, NodeStatus, PolicyStatus, PoolStatus, StandIn,
+    Status, WriteStatus,
 };
 pub use timeline::{Served, Timeline};

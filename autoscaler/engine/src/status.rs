@@ -34,6 +34,62 @@ pub struct Status {
     /// Whether it may change anything: of several, one leads.
     #[serde(default = "always")]
     pub leads: bool,
+    /// What it is among several; `None` where it is the only one. Filled in by whoever holds the elector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leadership: Option<Leadership>,
+}
+
+/// What a process is among several.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Leadership {
+    /// Its role.
+    pub role: LeaderRole,
+    /// How long a write may still be begun, in seconds, without another proof; `None`: none may.
+    pub lease_seconds: Option<f64>,
+    /// What keeps failing with Consul, oldest first.
+    pub troubles: Vec<ConsulTrouble>,
+}
+
+/// The role of a process among several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum LeaderRole {
+    /// It leads, and can prove it.
+    Leader,
+    /// Another one leads, or none yet: it watches, and is ready.
+    Standby {
+        /// What the leader says of itself, as far as that is known.
+        leader: Option<String>,
+    },
+    /// It led and cannot prove that it still does: it begins no write.
+    Lost,
+    /// It gave leadership up, to stop.
+    Resigned,
+}
+
+impl LeaderRole {
+    /// The metric label.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Standby { .. } => "standby",
+            Self::Lost => "lost",
+            Self::Resigned => "resigned",
+        }
+    }
+}
+
+/// A call to Consul that keeps failing. It is tried again; a success ends this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsulTrouble {
+    /// What is asked: `renew`, `acquire`, …
+    pub operation: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// How often in a row.
+    pub failures: u32,
+    /// The last error.
+    pub message: String,
 }
 
 impl Status {
@@ -49,6 +105,7 @@ impl Status {
             dry_run: false,
             stopping: false,
             leads: true,
+            leadership: None,
         }
     }
 }

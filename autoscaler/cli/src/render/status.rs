@@ -4,7 +4,10 @@ use super::table::Table;
 use super::{ago, alarm_text, clock, counted, lasting, until};
 use crate::out::Paint;
 use autoscaler_core::{Hold, Phase, Remark, TroubleKind};
-use autoscaler_engine::{Decided, FleetStatus, Going, NodeStatus, PoolStatus, StandIn, Status};
+use autoscaler_engine::{
+    ConsulTrouble, Decided, FleetStatus, Going, LeaderRole, Leadership, NodeStatus, PoolStatus, StandIn,
+    Status,
+};
 use fleet::{FleetState, Timestamp};
 use std::fmt::{Display, Write as _};
 
@@ -27,6 +30,9 @@ pub fn overview(status: &Status, paint: Paint) -> String {
     if status.dry_run {
         remark("", "dry run: nothing is changed anywhere".to_owned());
     }
+    for words in status.leadership.iter().flat_map(|leadership| leading(leadership, status.at)) {
+        remark("", words);
+    }
     for raised in &status.alarms {
         remark("", alarm_text(&raised.alarm));
     }
@@ -47,6 +53,23 @@ pub fn overview(status: &Status, paint: Paint) -> String {
         text.push_str("no policy names a fleet\n");
     }
     text
+}
+
+/// Who leads, and what keeps us from knowing.
+fn leading(leadership: &Leadership, now: Timestamp) -> Vec<String> {
+    let role = match &leadership.role {
+        LeaderRole::Leader => "leads".to_owned(),
+        LeaderRole::Standby { leader: Some(leader) } => format!("stands by; {leader} leads"),
+        LeaderRole::Standby { leader: None } => "stands by; nobody leads".to_owned(),
+        LeaderRole::Lost => "cannot prove that it still leads: changes nothing until it can".to_owned(),
+        LeaderRole::Resigned => "gave up leadership, to stop".to_owned(),
+    };
+    let trouble = |trouble: &ConsulTrouble| {
+        let ConsulTrouble { operation, since, failures, message } = trouble;
+        let times = counted(usize::try_from(*failures).unwrap_or(usize::MAX), "time");
+        format!("Consul: {operation} has failed for {}, {times}: {message}", lasting(*since, now))
+    };
+    std::iter::once(role).chain(leadership.troubles.iter().map(trouble)).collect()
 }
 
 fn row(fleet: &FleetStatus, now: Timestamp, paint: Paint) -> [(String, String); 9] {

@@ -5,8 +5,8 @@ use autoscaler_core::{
     Report, TroubleKind,
 };
 use autoscaler_engine::{
-    ActiveAlarm, Alarm, Decided, FleetStatus, Going, GoingStep, InstanceStatus, NodeStatus, Override,
-    PoolStatus, StandIn, Status, Withheld, WriteStatus,
+    ActiveAlarm, Alarm, ConsulTrouble, Decided, FleetStatus, Going, GoingStep, InstanceStatus, LeaderRole,
+    Leadership, NodeStatus, Override, PoolStatus, StandIn, Status, Withheld, WriteStatus,
 };
 use fleet::ports::Change;
 use fleet::{
@@ -311,4 +311,35 @@ fn times_are_told_as_people_tell_them() {
     assert_eq!(ago(now() + Duration::from_secs(5), now()), "just now", "clocks differ a little");
     assert_eq!(until(now() + Duration::from_millis(90_900), now()), "in 1m30s");
     assert_eq!((counted(1, "fleet"), counted(0, "fleet")), ("1 fleet".to_owned(), "0 fleets".to_owned()));
+}
+
+#[test]
+fn who_leads_is_said_and_what_keeps_us_from_knowing() {
+    let shown = |role: LeaderRole, troubles: Vec<ConsulTrouble>| {
+        let leadership = Leadership { role, lease_seconds: None, troubles };
+        let status = Status { leadership: Some(leadership), ..Status::empty(now()) };
+        let text = overview(&status, Paint::default());
+        lines(&text)[1..]
+            .iter()
+            .filter(|line| line.starts_with('!'))
+            .map(|&line| line.to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shown(LeaderRole::Leader, Vec::new()), ["! leads"]);
+    let leader = Some("10.0.0.7:7575".to_owned());
+    assert_eq!(shown(LeaderRole::Standby { leader }, Vec::new()), ["! stands by; 10.0.0.7:7575 leads"]);
+    assert_eq!(shown(LeaderRole::Standby { leader: None }, Vec::new()), ["! stands by; nobody leads"]);
+    let trouble = ConsulTrouble {
+        operation: "renew".to_owned(),
+        since: time("2026-03-01T11:59:48Z"),
+        failures: 3,
+        message: "connection refused".to_owned(),
+    };
+    assert_eq!(
+        shown(LeaderRole::Lost, vec![trouble]),
+        [
+            "! cannot prove that it still leads: changes nothing until it can",
+            "! Consul: renew has failed for 12s, 3 times: connection refused",
+        ]
+    );
 }

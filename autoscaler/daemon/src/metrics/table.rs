@@ -3,7 +3,7 @@
 use super::Kind::{Counter, Gauge};
 use super::{Emit, FleetCounts, Metric, Scrape};
 use crate::notices::QueueCounts;
-use autoscaler_engine::{CallCount, FleetStatus, Status};
+use autoscaler_engine::{CallCount, FleetStatus, Leadership, Status};
 use fleet::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -133,8 +133,31 @@ pub(super) const METRICS: &[Metric] = &[
         help: "1 while the daemon changes nothing at all",
         read: |s, emit| status(s, |status| emit(&[], flag(status.dry_run))) },
 
+    Metric { name: "muster_leader", kind: Gauge, labels: &[],
+        help: "1 while this process may change anything: it is the only one, or leads and can prove it",
+        read: |s, emit| status(s, |status| emit(&[], flag(status.leads))) },
+    Metric { name: "muster_leader_role", kind: Gauge, labels: &["role"],
+        help: "1 for what this process is among several: `leader`, `standby`, `lost` or `resigned`; no series alone",
+        read: |s, emit| leadership(s, |leadership| emit(&[leadership.role.label()], 1.0)) },
+    Metric { name: "muster_leader_lease_seconds", kind: Gauge, labels: &[],
+        help: "How long a write may still be begun without another proof of leadership, 0 while none may",
+        read: |s, emit| leadership(s, |leadership| emit(&[], leadership.lease_seconds.unwrap_or(0.0))) },
+    Metric { name: "muster_leader_failing_calls", kind: Gauge, labels: &[],
+        help: "Kinds of calls to Consul that keep failing: alert when this stays above 0",
+        read: |s, emit| leadership(s, |leadership| emit(&[], count(leadership.troubles.len()))) },
+
+    Metric { name: "muster_notices_total", kind: Counter, labels: &["source"],
+        help: "Notices that were news, by who told: `agent`, `event_bridge` or `ec2`",
+        read: |s, emit| words(NOTICE_SOURCES, &s.engine.notices, emit) },
+    Metric { name: "muster_notices_again_total", kind: Counter, labels: &[],
+        help: "Notices that told nothing new: heard before, or from another source",
+        read: |s, emit| emit(&[], whole(s.engine.notices_again)) },
+    Metric { name: "muster_notices_foreign_messages_total", kind: Counter, labels: &[],
+        help: "Messages about instances that a describe from after they came does not know",
+        read: |s, emit| emit(&[], whole(s.engine.messages_foreign)) },
+
     Metric { name: "muster_cloud_calls_total", kind: Counter, labels: &["operation", "class"],
-        help: "Calls of AWS and of metrics services that ended, by error class or `ok`",
+        help: "Calls of AWS, metrics services, Nomad and Consul's ledgers that ended, by error class or `ok`",
         read: calls },
     Metric { name: "muster_samples_accepted_total", kind: Counter, labels: &[],
         help: "Samples of agents that were taken in",
@@ -233,6 +256,7 @@ const INVARIANTS: &[&str] = &["CAP", "DATA", "DRAIN", "OWN", "ONCE", "MODIFY", "
 const REJECTIONS: &[&str] =
     &["version", "too_many", "malformed", "wrong_peer", "unknown_yet", "duplicate", "stopping"];
 const UNREAD: &[&str] = &["too_large", "not_json", "unknown", "missing", "odd"];
+const NOTICE_SOURCES: &[&str] = &["agent", "event_bridge", "ec2"];
 const SOURCES: &[&str] = &["push", "cloudwatch", "prometheus"];
 const OPERATIONS: &[&str] = &[
     "describe_fleets",
@@ -242,8 +266,16 @@ const OPERATIONS: &[&str] = &[
     "scalable_targets",
     "cloudwatch",
     "prometheus",
+    "spot_prices",
+    "marks",
+    "nodes",
+    "ledgers",
     "modify",
     "terminate",
+    "cordon",
+    "drain",
+    "restore",
+    "scale_group",
 ];
 
 /// One counter a word, from 0 on.
@@ -267,6 +299,10 @@ fn calls(scrape: &Scrape, emit: &mut Emit) {
 
 fn status(scrape: &Scrape, read: impl FnMut(&Status)) {
     scrape.status.iter().for_each(read);
+}
+
+fn leadership(scrape: &Scrape, mut read: impl FnMut(&Leadership)) {
+    status(scrape, |status| status.leadership.iter().for_each(&mut read));
 }
 
 fn each_fleet(scrape: &Scrape, read: impl FnMut(&FleetStatus)) {

@@ -1,8 +1,8 @@
 use super::*;
 use autoscaler_core::{Action, Decision, Hold, Phase, Plan, Report};
 use autoscaler_engine::{
-    ActiveAlarm, Alarm, CallCount, Cycle, Decided, FleetStatus, InstanceStatus, Operation, Outcome, Record,
-    Withheld,
+    ActiveAlarm, Alarm, CallCount, ConsulTrouble, Cycle, Decided, FleetStatus, InstanceStatus, LeaderRole,
+    Leadership, Operation, Outcome, Record, Withheld,
 };
 use fleet::ports::{Change, Depth};
 use fleet::{
@@ -96,6 +96,41 @@ fn a_scrape_shows_what_status_and_engine_say() {
 }
 
 #[test]
+fn who_leads_is_shown_and_what_was_heard_is_counted() {
+    let trouble = ConsulTrouble {
+        operation: "renew".to_owned(),
+        since: AT,
+        failures: 3,
+        message: "refused".to_owned(),
+    };
+    let leadership = Leadership { role: LeaderRole::Lost, lease_seconds: None, troubles: vec![trouble] };
+    let engine = EngineMetrics {
+        notices: BTreeMap::from([("agent", 2)]),
+        notices_again: 5,
+        messages_foreign: 9,
+        ..EngineMetrics::default()
+    };
+    let several = Status { leads: false, leadership: Some(leadership), ..status(Vec::new()) };
+    let text = Metrics::new().render(several, engine);
+    for line in [
+        "muster_leader 0.0",
+        "muster_leader_role{role=\"lost\"} 1.0",
+        "muster_leader_lease_seconds 0.0",
+        "muster_leader_failing_calls 1.0",
+        "muster_notices_total{source=\"agent\"} 2.0",
+        "muster_notices_total{source=\"event_bridge\"} 0.0",
+        "muster_notices_again_total 5.0",
+        "muster_notices_foreign_messages_total 9.0",
+        "muster_cloud_calls_total{operation=\"drain\",class=\"ok\"} 0.0",
+    ] {
+        has(&text, line);
+    }
+    let alone = Metrics::new().render(status(Vec::new()), EngineMetrics::default());
+    has(&alone, "muster_leader 1.0");
+    assert!(!alone.contains("muster_leader_role{"), "who is alone has no role");
+}
+
+#[test]
 fn a_queue_shows_its_counts_and_the_age_of_its_oldest_message() {
     let counts = QueueCounts {
         received: 7,
@@ -170,7 +205,10 @@ fn counters_of_a_fleet_start_at_0_and_are_forgotten_with_it() {
 #[test]
 fn names_are_unique_and_tell_area_and_kind() {
     let mut names = BTreeSet::new();
-    let areas = ["fleet", "engine", "cloud", "samples", "policy", "queue", "journal", "http", "build"];
+    let areas = [
+        "fleet", "engine", "cloud", "samples", "policy", "queue", "journal", "http", "build", "leader",
+        "notices",
+    ];
     for Metric { name, kind, labels, help, .. } in METRICS {
         assert!(names.insert(name), "{name} is there twice");
         let area = name.strip_prefix("muster_").and_then(|rest| rest.split('_').next()).unwrap_or_default();
