@@ -1,0 +1,491 @@
+//! The machine that walks the graph.
+
+use crate::{
+    Condition, Entry, Failure, Inputs, OnFailure, Phase, Progress, Report, Retry, State, Step, StepReport,
+};
+use fleet::{ErrorClass, Timestamp};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The time, in both kinds: what is waited for is monotonic, what people read is wall time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Wall time; it may jump.
+    pub wall: Timestamp,
+    /// Since the agent started.
+    pub monotonic: Duration,
+}
+
+/// What the configuration says of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Whether it is done at all.
+    pub wanted: bool,
+    /// How long, and how often.
+    pub retry: Retry,
+    /// What it means when it cannot be done.
+    pub on_failure: OnFailure,
+}
+
+/// What is done of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// It is looked at, and nothing is changed.
+    Check,
+    /// It is made so.
+    Apply,
+}
+
+/// What a check found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// It is so already, of these inputs.
+    Already,
+    /// It is not.
+    Needed,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Time went by: something that was waited for may be due.
+    Tick,
+    /// The configuration is known, or is another one.
+    Plans(BTreeMap<Step, Plan>),
+    /// A check ended.
+    Checked {
+        /// Of this step.
+        step: Step,
+        /// As the [`Effect::Start`] said: an answer that comes late is nobody's.
+        attempt: u32,
+        /// What it found, and of what inputs.
+        found: Result<(Checked, Inputs), Failure>,
+    },
+    /// An application ended; what it says is what [`Entry::note`] keeps.
+    Applied {
+        /// Of this step.
+        step: Step,
+        /// As the [`Effect::Start`] said.
+        attempt: u32,
+        /// Whether it came off.
+        outcome: Result<Option<String>, Failure>,
+    },
+    /// Something that had to be on disk is not.
+    Unrecorded {
+        /// Of this step.
+        step: Step,
+        /// Why.
+        failure: Failure,
+    },
+    /// Everything that stands is looked at again.
+    Verify,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Writes a line of the progress, durably. If that fails, [`Event::Unrecorded`] is said, and the effects after it
+    /// of the same step are left out.
+    Record(Entry),
+    /// Begins a piece of work. It ends with one event, after `within` at the latest.
+    Start {
+        /// Of this step.
+        step: Step,
+        /// What of it.
+        work: Work,
+        /// To be said with its end.
+        attempt: u32,
+        /// How long it may take.
+        within: Duration,
+        /// What is known of it from before: an intent that may or may not have been carried out, or that it was done.
+        last: Option<Entry>,
+    },
+    /// A step could not be done: this is what it means for the node.
+    Act {
+        /// The step.
+        step: Step,
+        /// The consequence.
+        policy: OnFailure,
+        /// Why.
+        failure: Failure,
+    },
+    /// A step that had a consequence stands after all.
+    Recovered {
+        /// The step.
+        step: Step,
+    },
+}
+
+/// Where a step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing is done of it.
+    Rests,
+    /// Something is.
+    Works(Work),
+    /// It failed, and waits for its next attempt.
+    Pauses { until: Duration },
+}
+
+#[derive(Clone, Debug)]
+struct Walk {
+    plan: Option<Plan>,
+    stage: Stage,
+    /// It is to be looked at.
+    due: bool,
+    /// Those that need it may go on.
+    stands: bool,
+    attempt: u32,
+    failures: u32,
+    /// Since when it is being brought about, this time.
+    since: Option<Now>,
+    /// When it first stood, and how long it had taken.
+    stood: Option<(Timestamp, Duration)>,
+    began: Option<Timestamp>,
+    failure: Option<Failure>,
+    acted: Option<OnFailure>,
+    /// What was applied and has not been seen to hold yet.
+    applied: Option<Option<String>>,
+    inputs: Inputs,
+}
+
+impl Walk {
+    const fn of(plan: Option<Plan>) -> Self {
+        Self {
+            plan,
+            stage: Stage::Rests,
+            due: true,
+            stands: false,
+            attempt: 0,
+            failures: 0,
+            since: None,
+            stood: None,
+            began: None,
+            failure: None,
+            acted: None,
+            applied: None,
+            inputs: Inputs::none(),
+        }
+    }
+    /// Leaves it as it is, until everything is looked at again.
+    const fn leave(&mut self) {
+        self.stage = Stage::Rests;
+        self.due = false;
+        self.since = None;
+    }
+    fn is_wanted(&self) -> bool {
+        self.plan.is_some_and(|plan| plan.wanted)
+    }
+    /// It stands, and nobody is looking whether it still does.
+    fn is_settled(&self) -> bool {
+        self.stands && !self.due && !matches!(self.stage, Stage::Works(_))
+    }
+}
+
+/// The boot of one instance.
+///
+/// Each step is looked at (`check`), done where it is not so already (`apply`), and looked at again: that it was applied
+/// does not make it so. What is to be applied is written down before.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    walks: BTreeMap<Step, Walk>,
+    progress: Progress,
+    seed: u64,
+    booted: bool,
+}
+
+impl Boot {
+    /// A boot that has not begun.
+    ///
+    /// * `plans`: of the steps that are known before the configuration is; the others wait for [`Event::Plans`].
+    /// * `seed`: of this node: spreads its pauses among those of the fleet.
+    pub fn new(plans: &BTreeMap<Step, Plan>, seed: u64) -> Self {
+        let walks = Step::ALL.into_iter().map(|step| (step, Walk::of(plans.get(&step).copied()))).collect();
+        Self { walks, progress: Progress::default(), seed, booted: false }
+    }
+
+    /// The instance is known: takes up what is on disk of it. What was written since the start stays.
+    pub fn resume(&mut self, progress: Progress) {
+        let written = std::mem::replace(&mut self.progress, progress);
+        for step in Step::ALL {
+            if let Some(entry) = written.get(step) {
+                self.progress.set(entry.clone());
+            }
+        }
+    }
+
+    /// Takes what happened. * returns: what to do, in order. Total: what comes at a wrong time changes nothing.
+    pub fn handle(&mut self, event: Event, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Tick => {}
+            Event::Plans(plans) => self.plan(&plans),
+            Event::Verify => self.verify(),
+            Event::Checked { step, attempt, found } => {
+                if self.answers(step, Work::Check, attempt) {
+                    self.checked(step, found, now, &mut effects);
+                }
+            }
+            Event::Applied { step, attempt, outcome } => {
+                if self.answers(step, Work::Apply, attempt) {
+                    self.applied(step, outcome, now, &mut effects);
+                }
+            }
+            Event::Unrecorded { step, failure } => self.failed(step, failure, now, &mut effects),
+        }
+        self.advance(now, &mut effects);
+        effects
+    }
+
+    /// When [`Event::Tick`] is to be said at the latest, in monotonic time.
+    pub fn next_wake(&self) -> Option<Duration> {
+        let pauses = self.walks.values().filter_map(|walk| match walk.stage {
+            Stage::Pauses { until } => Some(until),
+            Stage::Rests | Stage::Works(_) => None,
+        });
+        // A step that has not failed yet has its attempt's end to say so.
+        let failing = self.walks.values().filter(|walk| walk.failure.is_some() && walk.acted.is_none());
+        let deadlines = failing.filter_map(|walk| Some(walk.since?.monotonic + walk.plan?.retry.deadline));
+        pauses.chain(deadlines).min()
+    }
+
+    /// Whether a step stands: those that need it may go on.
+    pub fn stands(&self, step: Step) -> bool {
+        self.walks.get(&step).is_some_and(|walk| walk.stands)
+    }
+
+    fn plan(&mut self, plans: &BTreeMap<Step, Plan>) {
+        for (step, plan) in plans {
+            if let Some(walk) = self.walks.get_mut(step)
+                && walk.plan != Some(*plan)
+            {
+                let was_wanted = walk.is_wanted();
+                walk.plan = Some(*plan);
+                walk.due = true;
+                walk.stands = walk.stands && plan.wanted && was_wanted;
+            }
+        }
+    }
+
+    fn verify(&mut self) {
+        for walk in self.walks.values_mut().filter(|walk| walk.stage == Stage::Rests && walk.is_wanted()) {
+            walk.due = true;
+        }
+    }
+
+    fn answers(&self, step: Step, work: Work, attempt: u32) -> bool {
+        let walk = self.walks.get(&step);
+        walk.is_some_and(|walk| walk.stage == Stage::Works(work) && walk.attempt == attempt)
+    }
+
+    fn checked(
+        &mut self,
+        step: Step,
+        found: Result<(Checked, Inputs), Failure>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (checked, inputs) = match found {
+            Ok(found) => found,
+            Err(failure) => return self.failed(step, failure, now, effects),
+        };
+        let Some(walk) = self.walks.get_mut(&step) else { return };
+        walk.inputs = inputs;
+        match (checked, walk.applied.take()) {
+            (Checked::Already, None) => self.done(step, None, now, effects),
+            (Checked::Already, Some(note)) => {
+                self.done(step, note, now, effects);
+                // What it made may be what those after it stand on.
+                for (other, walk) in &mut self.walks {
+                    walk.due |= walk.stands && other.after().contains(&step);
+                }
+            }
+            (Checked::Needed, None) => {
+                let note = self.progress.get(step).and_then(|entry| entry.note.clone());
+                self.record(step, Phase::Intent, note, now, effects);
+                self.start(step, Work::Apply, effects);
+            }
+            (Checked::Needed, Some(_)) => {
+                let what = "it was applied, and is not so";
+                self.failed(step, Failure::new(ErrorClass::Conflict, what), now, effects);
+            }
+        }
+    }
+
+    fn applied(
+        &mut self,
+        step: Step,
+        outcome: Result<Option<String>, Failure>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        match outcome {
+            Ok(note) => {
+                if let Some(walk) = self.walks.get_mut(&step) {
+                    walk.applied = Some(note);
+                }
+                self.start(step, Work::Check, effects);
+            }
+            Err(failure) => self.failed(step, failure, now, effects),
+        }
+    }
+
+    fn done(&mut self, step: Step, note: Option<String>, now: Now, effects: &mut Vec<Effect>) {
+        let Some(walk) = self.walks.get_mut(&step) else { return };
+        let took = walk.since.map_or(Duration::ZERO, |since| now.monotonic.saturating_sub(since.monotonic));
+        walk.stood.get_or_insert((now.wall, took));
+        walk.stage = Stage::Rests;
+        walk.due = false;
+        walk.stands = true;
+        walk.failures = 0;
+        walk.since = None;
+        walk.failure = None;
+        if walk.acted.take().is_some() {
+            effects.push(Effect::Recovered { step });
+        }
+        let last = self.progress.get(step);
+        let inputs = &self.walks[&step].inputs;
+        let news = last.is_none_or(|last| last.phase != Phase::Done || last.inputs != *inputs);
+        if news || note.is_some() {
+            let note = note.or_else(|| last.and_then(|last| last.note.clone()));
+            self.record(step, Phase::Done, note, now, effects);
+        }
+    }
+
+    fn failed(&mut self, step: Step, failure: Failure, now: Now, effects: &mut Vec<Effect>) {
+        let seed = self.seed ^ (step as u64 + 1);
+        let Some(walk) = self.walks.get_mut(&step) else { return };
+        let Some(plan) = walk.plan else { return };
+        walk.failures += 1;
+        walk.applied = None;
+        let asked = match failure.class {
+            ErrorClass::Throttled { retry_after } => retry_after.unwrap_or_default(),
+            _ => Duration::ZERO,
+        };
+        // What cannot be mended from here is looked at again all the same: somebody may mend it.
+        let pause =
+            if failure.lasting { plan.retry.most } else { plan.retry.pause(walk.failures, seed).max(asked) };
+        walk.stage = Stage::Pauses { until: now.monotonic + pause };
+        let lasting = failure.lasting;
+        walk.failure = Some(failure);
+        if walk.acted == Some(OnFailure::Ignore) {
+            walk.leave();
+        } else if lasting {
+            self.act(step, effects);
+        }
+    }
+
+    /// The consequence of a step that is not done; once, until it stands again.
+    fn act(&mut self, step: Step, effects: &mut Vec<Effect>) {
+        let Some(walk) = self.walks.get_mut(&step) else { return };
+        let Some(plan) = walk.plan else { return };
+        if walk.acted.is_some() {
+            return;
+        }
+        let failure = walk.failure.clone().unwrap_or_else(|| {
+            Failure::new(ErrorClass::Unclear, "it was not done within its deadline, and never answered")
+        });
+        walk.acted = Some(plan.on_failure);
+        walk.stands = plan.on_failure == OnFailure::Ignore;
+        if walk.stands {
+            walk.leave();
+        }
+        effects.push(Effect::Act { step, policy: plan.on_failure, failure });
+    }
+
+    /// Begins what can begin, wakes what has paused for long enough, and sees to the deadlines.
+    fn advance(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for step in Step::ALL {
+            let walk = &self.walks[&step];
+            let Some(plan) = walk.plan else { continue };
+            let deadline = walk.since.map(|since| since.monotonic + plan.retry.deadline);
+            if deadline.is_some_and(|deadline| deadline <= now.monotonic) && walk.failure.is_some() {
+                self.act(step, effects);
+            }
+            let walk = &self.walks[&step];
+            match walk.stage {
+                Stage::Pauses { until } if until <= now.monotonic => {
+                    self.start(step, Work::Check, effects);
+                }
+                Stage::Rests if walk.due && self.may_begin(step) => {
+                    if plan.wanted {
+                        self.begin(step, now, effects);
+                    } else if let Some(walk) = self.walks.get_mut(&step) {
+                        (walk.stands, walk.due, walk.acted) = (true, false, None);
+                    }
+                }
+                Stage::Rests | Stage::Works(_) | Stage::Pauses { .. } => {}
+            }
+        }
+        self.booted |= self.stands(Step::Ready);
+    }
+
+    /// Those that it needs stand, and nobody is at them: what they find may be what this one needs.
+    fn may_begin(&self, step: Step) -> bool {
+        step.after().iter().all(|needed| self.walks[needed].is_settled())
+    }
+
+    fn begin(&mut self, step: Step, now: Now, effects: &mut Vec<Effect>) {
+        if let Some(walk) = self.walks.get_mut(&step) {
+            walk.since = Some(now);
+            walk.began.get_or_insert(now.wall);
+        }
+        self.start(step, Work::Check, effects);
+    }
+
+    fn start(&mut self, step: Step, work: Work, effects: &mut Vec<Effect>) {
+        let last = self.progress.get(step).cloned();
+        let Some(walk) = self.walks.get_mut(&step) else { return };
+        let Some(plan) = walk.plan else { return };
+        walk.attempt += 1;
+        walk.stage = Stage::Works(work);
+        effects.push(Effect::Start { step, work, attempt: walk.attempt, within: plan.retry.attempt, last });
+    }
+
+    fn record(
+        &mut self,
+        step: Step,
+        phase: Phase,
+        note: Option<String>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let inputs = self.walks[&step].inputs.clone();
+        let entry = Entry { step, phase, inputs, at: now.wall, note };
+        self.progress.set(entry.clone());
+        effects.push(Effect::Record(entry));
+    }
+
+    /// How far it has come.
+    pub fn report(&self, now: Now) -> Report {
+        let steps = self.walks.iter().map(|(step, walk)| step_report(*step, walk, now)).collect();
+        let mut report = Report { condition: Condition::Running, steps };
+        report.condition = report.judge(self.booted);
+        report
+    }
+}
+
+fn step_report(step: Step, walk: &Walk, now: Now) -> StepReport {
+    let state = match (walk.stage, walk.acted) {
+        _ if walk.plan.is_some_and(|plan| !plan.wanted) => State::Skipped,
+        (_, Some(OnFailure::Ignore)) => State::Ignored,
+        (_, Some(OnFailure::Quarantine | OnFailure::Unhealthy | OnFailure::Terminate)) => State::Failed,
+        (Stage::Works(_), None) if !walk.stands => State::Running,
+        (Stage::Pauses { .. }, _) if !walk.stands => State::Retrying,
+        (Stage::Pauses { .. }, _) => State::Repairing,
+        (_, Some(OnFailure::Retry)) => State::Retrying,
+        (Stage::Rests | Stage::Works(_), None) if walk.stands => State::Done,
+        (Stage::Rests | Stage::Works(_), None) => State::Waiting,
+    };
+    let running = walk.since.map(|since| now.monotonic.saturating_sub(since.monotonic));
+    StepReport {
+        step,
+        state,
+        began: walk.began,
+        ended: walk.stood.map(|(at, _)| at),
+        seconds: walk.stood.map(|(_, took)| took).or(running).map(|took| took.as_secs_f64()),
+        failures: walk.failures,
+        policy: walk.acted,
+        failure: walk.failure.clone(),
+    }
+}

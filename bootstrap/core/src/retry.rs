@@ -1,0 +1,77 @@
+//! When a step is tried again.
+
+use std::time::Duration;
+
+/// How long a step may take, and how it is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// The longest that one attempt may take; it is given up then.
+    pub attempt: Duration,
+    /// The pause after the first failure; each one after it is twice as long.
+    pub first: Duration,
+    /// The longest pause.
+    pub most: Duration,
+    /// From the step's beginning, the time within which it has to be done.
+    pub deadline: Duration,
+}
+
+impl Retry {
+    /// The pause after a number of failures in a row, at least one. A half of it is by chance, so that a fleet that
+    /// failed together does not come back together.
+    ///
+    /// * `seed`: of this node and step; the same seed, the same pauses.
+    pub fn pause(&self, failures: u32, seed: u64) -> Duration {
+        let doubled = self.first.saturating_mul(1 << failures.saturating_sub(1).min(20));
+        let whole = doubled.min(self.most);
+        let half = whole / 2;
+        half + spread(half, seed, u64::from(failures))
+    }
+}
+
+/// A share of `over`, evenly from none of it to all of it, that is the same for the same seed and number.
+///
+/// For what a fleet should not do at once: no secret depends on it. SplitMix64's mixing of bits.
+pub fn spread(over: Duration, seed: u64, number: u64) -> Duration {
+    let mut bits = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^= bits >> 31;
+    // 32 bits are fine enough, and their product with a week in milliseconds fits.
+    let millis = u128::from(bits >> 32) * over.as_millis() >> 32;
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETRY: Retry = Retry {
+        attempt: Duration::from_secs(10),
+        first: Duration::from_secs(1),
+        most: Duration::from_secs(30),
+        deadline: Duration::from_secs(600),
+    };
+
+    #[test]
+    fn pauses_double_up_to_the_most_and_half_of_each_is_chance() {
+        for (failures, whole) in [(1, 1), (2, 2), (3, 4), (5, 16), (6, 30), (400, 30)] {
+            let whole = Duration::from_secs(whole);
+            for seed in 0..200 {
+                let pause = RETRY.pause(failures, seed);
+                assert!(pause >= whole / 2 && pause <= whole, "{pause:?} after {failures}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_fleet_is_spread_evenly() {
+        let hour = Duration::from_secs(3600);
+        let mut quarters = [0; 4];
+        for seed in 0..4000 {
+            let at = spread(hour, seed, 7).as_secs() / 900;
+            quarters[usize::try_from(at).expect("small").min(3)] += 1;
+        }
+        assert!(quarters.iter().all(|&count| (900..1100).contains(&count)), "{quarters:?}");
+        assert_eq!(spread(hour, 5, 1), spread(hour, 5, 1));
+    }
+}
