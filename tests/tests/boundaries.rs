@@ -18,6 +18,7 @@ const PURE: &[&str] = &[
     "autoscaler-engine",
     "autoscaler-lab",
     "autoscaler-leader",
+    "bootstrap-core",
     "muster-hcl",
 ];
 
@@ -47,6 +48,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("fleet-notices", &["fleet"]),
     ("muster-hcl", &["fleet"]),
     ("autoscaler-core", &["fleet"]),
+    ("bootstrap-core", &["fleet"]),
     ("autoscaler-policy", &["autoscaler-core", "fleet", "muster-hcl"]),
     ("autoscaler-engine", &["autoscaler-core", "autoscaler-policy", "fleet"]),
     ("autoscaler-lab", &["autoscaler-core", "autoscaler-policy", "fleet", "fleet-sim"]),

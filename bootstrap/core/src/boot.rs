@@ -127,6 +127,12 @@ enum Stage {
     Pauses { until: Duration },
 }
 
+/// What an application that came off said, for [`Entry::note`].
+#[derive(Clone, Debug)]
+struct Applied {
+    note: Option<String>,
+}
+
 #[derive(Clone, Debug)]
 struct Walk {
     plan: Option<Plan>,
@@ -144,8 +150,8 @@ struct Walk {
     began: Option<Timestamp>,
     failure: Option<Failure>,
     acted: Option<OnFailure>,
-    /// What was applied and has not been seen to hold yet.
-    applied: Option<Option<String>>,
+    /// It was applied, and has not been seen to hold yet.
+    applied: Option<Applied>,
     inputs: Inputs,
 }
 
@@ -293,7 +299,7 @@ impl Boot {
         walk.inputs = inputs;
         match (checked, walk.applied.take()) {
             (Checked::Already, None) => self.done(step, None, now, effects),
-            (Checked::Already, Some(note)) => {
+            (Checked::Already, Some(Applied { note })) => {
                 self.done(step, note, now, effects);
                 // What it made may be what those after it stand on.
                 for (other, walk) in &mut self.walks {
@@ -322,7 +328,7 @@ impl Boot {
         match outcome {
             Ok(note) => {
                 if let Some(walk) = self.walks.get_mut(&step) {
-                    walk.applied = Some(note);
+                    walk.applied = Some(Applied { note });
                 }
                 self.start(step, Work::Check, effects);
             }

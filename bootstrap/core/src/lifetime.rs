@@ -44,11 +44,11 @@ impl Lifetime {
             let pause = if failures == 0 { Duration::ZERO } else { pause(failures) };
             due + pause
         } else {
-            ends - grace
+            ends.saturating_sub(grace)
         };
         if now < due {
             // Never so late that there is no time left for another one.
-            return Renewal::At(due.min(ends - grace));
+            return Renewal::At(due.min(ends.saturating_sub(grace)));
         }
         if self.renewable { Renewal::Renew } else { Renewal::Replace }
     }
@@ -98,9 +98,9 @@ mod tests {
         let token = Lifetime { from: secs(0), lasts: secs(3600), renewable: true };
         let Renewal::At(first) = token.next(secs(0), 0, 1) else { panic!("not at once") };
         let Renewal::At(second) = token.next(first, 1, 1) else { panic!("pauses") };
-        assert_eq!(second - first, secs(1));
+        assert_eq!(second, first + secs(1));
         let Renewal::At(third) = token.next(second, 2, 1) else { panic!("pauses") };
-        assert_eq!(third - second, secs(2));
+        assert_eq!(third, second + secs(2));
         let Renewal::At(last) = token.next(second, 60, 1) else { panic!("pauses") };
         assert_eq!(token.next(last, 60, 1), Renewal::Replace, "the last word is another one");
     }

@@ -37,7 +37,7 @@ pub fn spread(over: Duration, seed: u64, number: u64) -> Duration {
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^= bits >> 31;
     // 32 bits are fine enough, and their product with a week in milliseconds fits.
-    let millis = u128::from(bits >> 32) * over.as_millis() >> 32;
+    let millis = (u128::from(bits >> 32) * over.as_millis()) >> 32;
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 

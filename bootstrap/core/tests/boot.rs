@@ -158,7 +158,7 @@ fn steps_wait_for_the_configuration() {
         match effect {
             Effect::Record(entry) => drop(node.disk.insert(entry.step, entry)),
             Effect::Start { step, work, attempt, .. } => {
-                queue.extend(boot.handle(node.work(step, work, attempt), now))
+                queue.extend(boot.handle(node.work(step, work, attempt), now));
             }
             effect => panic!("{effect:?}"),
         }
@@ -209,7 +209,7 @@ fn what_repeating_does_not_help_has_its_consequence_at_once_and_is_looked_at_aga
         match effect {
             Effect::Record(entry) => drop(node.disk.insert(entry.step, entry)),
             Effect::Start { step, work, attempt, .. } => {
-                queue.extend(boot.handle(node.work(step, work, attempt), at(61)))
+                queue.extend(boot.handle(node.work(step, work, attempt), at(61)));
             }
             Effect::Recovered { step } => node.recovered.push(step),
             Effect::Act { .. } => panic!("{effect:?}"),
