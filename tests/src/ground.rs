@@ -15,7 +15,7 @@ use fleet_sim::{
 };
 use muster_test_servers::{Consul, Nomad, NomadClient, NomadOptions, request, wait_for};
 use serde_json::Value;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -117,7 +117,9 @@ fn account(now: Timestamp, target: u32, load: f64) -> World {
         boot: Delay::Constant(Duration::from_secs(5)),
         ..TimingSpec::default()
     };
-    let spec = WorldSpec { fleets: vec![fleet], timing, ..WorldSpec::default() };
+    // Addresses of this host, so that one can speak from them.
+    let first_address = Ipv4Addr::new(127, 16, 0, 4);
+    let spec = WorldSpec { fleets: vec![fleet], timing, first_address, ..WorldSpec::default() };
     let mut world = World::new(spec, 5, now - Duration::from_secs(2 * 3600));
     world.advance(now);
     world
@@ -190,12 +192,17 @@ impl Site {
         self.nomad.add_client(on_instance(instance, consul, &mut self.agents));
     }
 
-    /// Starts a daemon; its state is beneath its name.
+    /// Starts a daemon that reads the account's queue; its state is beneath its name.
     pub fn daemon(&self, name: &'static str, arguments: &[&str]) -> Daemon {
+        let queue = self.cloud.queue();
+        self.daemon_without_queue(name, &[&["--queue-url", &queue], arguments].concat())
+    }
+    /// Starts a daemon that reads no queue.
+    pub fn daemon_without_queue(&self, name: &'static str, arguments: &[&str]) -> Daemon {
         let mut command = autoscaler();
         command.args(["run", "--policy", "web.hcl", "--listen", "127.0.0.1:0", "--log-format", "json"]);
         command.args(["--state", name, "--advertise", name, "--region", "eu-west-1"]);
-        command.args(["--endpoint", &self.cloud.endpoint(), "--queue-url", &self.cloud.queue()]);
+        command.args(["--endpoint", &self.cloud.endpoint()]);
         command.args(["--nomad-address", &self.nomad.address(), "--nomad-token-file", "nomad-token"]);
         command.env("AWS_ACCESS_KEY_ID", "muster").env("AWS_SECRET_ACCESS_KEY", "muster-secret");
         let mut running = Running::start(command.args(arguments).current_dir(self.directory()));
@@ -266,6 +273,10 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// Where it serves HTTP.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
     /// What `GET PATH` answers; `None` where nothing comes.
     pub fn get(&self, path: &str) -> Option<String> {
         get(self.address, path)

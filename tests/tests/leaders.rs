@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tests::ground::get;
-use tests::programs::{Running, autoscaler};
+use tests::programs::{Running, autoscaler, run};
 
 /// What the Nomad job's identity may do in Consul, and no more.
 const RIGHTS: &str = include_str!("../../autoscaler/nomad/job/consul-policy.hcl");
@@ -233,9 +233,12 @@ fn both_say_who_leads(leader: &Process, standby: &Process) {
     assert_eq!(leads["role"]["is"], "leader", "{leads}");
     assert!(leads["lease_seconds"].as_f64().is_some_and(|left| left > 0.0 && left <= 4.0), "{leads}");
     assert_eq!(leads["troubles"].as_array().map(Vec::len), Some(0), "{leads}");
-    let (name, stands_by) = (leader.name, standby.leadership());
+    // Who has only just begun to stand by has not seen the lock yet.
+    let named = |leadership: &Value| {
+        leadership["role"]["leader"].as_str().is_some_and(|named| named.contains(leader.name))
+    };
+    let stands_by = wait_for("the leader's name", || Some(standby.leadership()).filter(named));
     assert_eq!(stands_by["role"]["is"], "standby", "{stands_by}");
-    assert!(stands_by["role"]["leader"].as_str().is_some_and(|leader| leader.contains(name)), "{stands_by}");
     assert!(stands_by["lease_seconds"].is_null(), "{stands_by}");
     let measured = |process: &Process, line: &str| {
         let text = get(process.address, "/metrics").expect("metrics");
@@ -244,6 +247,35 @@ fn both_say_who_leads(leader: &Process, standby: &Process) {
     measured(leader, "muster_leader 1.0");
     measured(standby, "muster_leader 0.0");
     measured(standby, "muster_leader_role{role=\"standby\"} 1.0");
+}
+
+#[test]
+fn who_loses_consul_says_since_when_it_cannot_prove_its_lease_and_leads_again_when_it_is_back() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let ground = Ground::new(&runtime);
+    let leader = ground.start("east");
+    let is = |role: &str| {
+        wait_for(&format!("it to be {role}"), || {
+            Some(leader.leadership()).filter(|is| is["role"]["is"] == role)
+        })
+    };
+    is("leader");
+    ground.consul.signal("STOP");
+    let lost = is("lost");
+    assert!(lost["role"]["since"].is_u64() && lost["lease_seconds"].is_null(), "{lost}");
+    let trouble = wait_for("what fails", || leader.leadership()["troubles"].get(0).cloned());
+    assert!(trouble["failures"].as_u64() > Some(0) && trouble["message"] != "", "{trouble}");
+    let (code, shown, said) = run(["status", "--address", &format!("http://{}", leader.address)]);
+    assert_eq!(code, 0, "{said}");
+    assert!(shown.contains("! cannot prove its lease since ") && shown.contains("! Consul: "), "{shown}");
+    ground.consul.signal("CONT");
+    is("leader");
+    wait_for("Consul to answer everything", || {
+        (leader.leadership()["troubles"].as_array().map(Vec::len) == Some(0)).then_some(())
+    });
+    leader.running.signal("TERM");
+    assert!(leader.running.end().0.success());
+    runtime.block_on(ground.server.stop());
 }
 
 fn one_writes_and_the_other_only_plans(ground: &mut Ground, leader: &mut Process, standby: &mut Process) {

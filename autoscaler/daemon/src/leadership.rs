@@ -108,17 +108,18 @@ impl Leadership {
 
     /// What we are, for people.
     pub(crate) fn status(&self, now: Now) -> autoscaler_engine::Leadership {
-        let Status { role, lease_until, session: _, troubles } = self.elector.status(now.monotonic);
+        let Status { role, lease_until, lost_at, session: _, troubles } = self.elector.status(now.monotonic);
+        let wall = |at: Duration| now.wall - now.monotonic.saturating_sub(at);
         let role = match role {
             Role::Leader { .. } => LeaderRole::Leader,
             Role::Standby { leader } => LeaderRole::Standby { leader },
-            Role::Lost { .. } => LeaderRole::Lost,
+            Role::Lost { .. } => LeaderRole::Lost { since: lost_at.map_or(now.wall, wall) },
             Role::Resigned => LeaderRole::Resigned,
         };
         let troubles = troubles.into_iter().map(|trouble| {
             let Trouble { operation, since, failures, failure } = trouble;
-            let since = now.wall - now.monotonic.saturating_sub(since);
-            ConsulTrouble { operation: operation.to_owned(), since, failures, message: failure.to_string() }
+            let (operation, message) = (operation.to_owned(), failure.to_string());
+            ConsulTrouble { operation, since: wall(since), failures, message }
         });
         let lease = lease_until.map(|until| until.saturating_sub(now.monotonic).as_secs_f64());
         autoscaler_engine::Leadership { role, lease_seconds: lease, troubles: troubles.collect() }

@@ -49,7 +49,7 @@ pub use config::{Config, Now, Planner};
 pub use effect::{BatchId, CallId, Effect, MetricsRequest, NodeRef, Permit, PrometheusQuery, Read, Write};
 pub use engine::Engine;
 pub use event::{Answer, Blocked, Command, CommandError, Event, NodesSeen, NotSent, Order, Rejection};
-pub use metrics::{CallCount, EngineMetrics};
+pub use metrics::{CallCount, EngineMetrics, NoticeCount};
 pub use news::NoticesHeard;
 pub use record::{
     Cause, Checkpoint, Cycle, Entry, FleetDelta, InstanceSeen, Ledger, Operation, Outcome, Override, Record,

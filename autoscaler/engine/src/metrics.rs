@@ -1,5 +1,6 @@
 //! What is counted, for whoever exports it.
 
+use fleet::{NoticeKind, NoticeSource};
 use std::collections::BTreeMap;
 
 /// Counters of an engine's life; they only grow. What can be read off [`crate::Status`] is not repeated here.
@@ -29,22 +30,40 @@ pub struct EngineMetrics {
     pub fleet_samples: BTreeMap<&'static str, u64>,
     /// Batches of records that could not be written.
     pub journal_errors: u64,
-    /// Notices that were news, by source.
-    pub notices: BTreeMap<&'static str, u64>,
-    /// Notices that told nothing new.
-    pub notices_again: u64,
+    /// Notices that were news.
+    pub notices: BTreeMap<NoticeCount, u64>,
+    /// Notices that told nothing new: from another source, or once more from the same.
+    pub notices_again: BTreeMap<NoticeCount, u64>,
     /// Messages about instances that a describe from after they came does not know.
     pub messages_foreign: u64,
     /// Jumps of wall time.
     pub clock_jumps: u64,
 }
 
-/// The metric label of a source of notices.
-pub(crate) const fn source_of(source: fleet::NoticeSource) -> &'static str {
-    match source {
-        fleet::NoticeSource::Agent => "agent",
-        fleet::NoticeSource::EventBridge => "event_bridge",
-        fleet::NoticeSource::Ec2 => "ec2",
+/// What notices are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NoticeCount {
+    /// What was announced: `spot_interruption`, …
+    pub kind: &'static str,
+    /// Who told it: `agent`, `event_bridge`, `ec2`.
+    pub source: &'static str,
+}
+
+impl NoticeCount {
+    /// What a notice counts as.
+    pub const fn of(kind: NoticeKind, source: NoticeSource) -> Self {
+        let kind = match kind {
+            NoticeKind::SpotInterruption => "spot_interruption",
+            NoticeKind::RebalanceRecommendation => "rebalance_recommendation",
+            NoticeKind::ScheduledEvent => "scheduled_event",
+            NoticeKind::FleetScaleIn => "fleet_scale_in",
+        };
+        let source = match source {
+            NoticeSource::Agent => "agent",
+            NoticeSource::EventBridge => "event_bridge",
+            NoticeSource::Ec2 => "ec2",
+        };
+        Self { kind, source }
     }
 }
 

@@ -7,7 +7,7 @@
 //! that a policy names has not been found, no describe knows its instances: what could be about them is kept for a while.
 
 use crate::calls::CallKind;
-use crate::{BatchId, CallId, Effect, Engine, Now, Read, Record, Rejection};
+use crate::{BatchId, CallId, Effect, Engine, NoticeCount, Now, Read, Record, Rejection};
 use autoscaler_core::{PoolTrouble, TroubleKind};
 use fleet::wire::{AgentNotice, MAX_NOTICES, NoticeBatch, VERSION};
 use fleet::{
@@ -308,6 +308,7 @@ impl Engine {
     fn notice(&mut self, notice: &Notice, now: Now) -> Option<bool> {
         let name = self.owners.get(&notice.instance)?.clone();
         let held = self.fleets.get_mut(&name)?;
+        let counted = NoticeCount::of(notice.kind, notice.source);
         let same = |known: &&Notice| known.instance == notice.instance && known.kind == notice.kind;
         let known = held.state.notices.iter().find(same);
         let scheduled = notice.kind == NoticeKind::ScheduledEvent;
@@ -328,11 +329,11 @@ impl Engine {
                 // It was heard before, and may not be on disk.
                 self.write_soon(&name, true);
             }
-            self.metrics.notices_again += 1;
+            *self.metrics.notices_again.entry(counted).or_default() += 1;
             return Some(false);
         }
         held.record(Record::Notice(notice.clone()));
-        *self.metrics.notices.entry(crate::metrics::source_of(notice.source)).or_default() += 1;
+        *self.metrics.notices.entry(counted).or_default() += 1;
         self.write_soon(&name, true);
         self.plan_now(&name);
         // What the plan asks for before it acts is not waited for longer than this.

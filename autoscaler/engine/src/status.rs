@@ -62,7 +62,10 @@ pub enum LeaderRole {
         leader: Option<String>,
     },
     /// It led and cannot prove that it still does: it begins no write.
-    Lost,
+    Lost {
+        /// When its lease ended.
+        since: Timestamp,
+    },
     /// It gave leadership up, to stop.
     Resigned,
 }
@@ -73,7 +76,7 @@ impl LeaderRole {
         match self {
             Self::Leader => "leader",
             Self::Standby { .. } => "standby",
-            Self::Lost => "lost",
+            Self::Lost { .. } => "lost",
             Self::Resigned => "resigned",
         }
     }

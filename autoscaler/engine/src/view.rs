@@ -177,3 +177,7 @@ fn show_failing(
         message: error.to_string(),
     }
 }
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;

@@ -202,6 +202,7 @@ impl Elector {
         Status {
             role: self.role(now),
             lease_until: self.fence.until().filter(|_| self.may_write(now)),
+            lost_at: self.leading.map(|leading| leading.until).filter(|_| !self.may_write(now)),
             session: self.session.clone(),
             troubles: self.troubles.clone(),
         }

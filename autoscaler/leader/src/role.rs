@@ -63,6 +63,8 @@ pub struct Status {
     pub role: Role,
     /// Until when a write may be begun, in monotonic time; `None`: none may.
     pub lease_until: Option<Duration>,
+    /// When the last lease ended, in monotonic time, where we led and cannot prove any more that we do.
+    pub lost_at: Option<Duration>,
     /// Our session, where we have one.
     pub session: Option<SessionId>,
     /// What keeps failing, oldest first; empty when all is well.

@@ -61,7 +61,9 @@ fn leading(leadership: &Leadership, now: Timestamp) -> Vec<String> {
         LeaderRole::Leader => "leads".to_owned(),
         LeaderRole::Standby { leader: Some(leader) } => format!("stands by; {leader} leads"),
         LeaderRole::Standby { leader: None } => "stands by; nobody leads".to_owned(),
-        LeaderRole::Lost => "cannot prove that it still leads: changes nothing until it can".to_owned(),
+        LeaderRole::Lost { since } => {
+            format!("cannot prove its lease since {}: changes nothing until it can", clock(*since))
+        }
         LeaderRole::Resigned => "gave up leadership, to stop".to_owned(),
     };
     let trouble = |trouble: &ConsulTrouble| {

@@ -336,9 +336,9 @@ fn who_leads_is_said_and_what_keeps_us_from_knowing() {
         message: "connection refused".to_owned(),
     };
     assert_eq!(
-        shown(LeaderRole::Lost, vec![trouble]),
+        shown(LeaderRole::Lost { since: time("2026-03-01T11:59:51.25Z") }, vec![trouble]),
         [
-            "! cannot prove that it still leads: changes nothing until it can",
+            "! cannot prove its lease since 2026-03-01T11:59:51Z: changes nothing until it can",
             "! Consul: renew has failed for 12s, 3 times: connection refused",
         ]
     );

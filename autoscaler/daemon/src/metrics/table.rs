@@ -3,8 +3,8 @@
 use super::Kind::{Counter, Gauge};
 use super::{Emit, FleetCounts, Metric, Scrape};
 use crate::notices::QueueCounts;
-use autoscaler_engine::{CallCount, FleetStatus, Leadership, Status};
-use fleet::Timestamp;
+use autoscaler_engine::{CallCount, FleetStatus, Leadership, NoticeCount, Status};
+use fleet::{NoticeKind, NoticeSource, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -146,12 +146,12 @@ pub(super) const METRICS: &[Metric] = &[
         help: "Kinds of calls to Consul that keep failing: alert when this stays above 0",
         read: |s, emit| leadership(s, |leadership| emit(&[], count(leadership.troubles.len()))) },
 
-    Metric { name: "muster_notices_total", kind: Counter, labels: &["source"],
-        help: "Notices that were news, by who told: `agent`, `event_bridge` or `ec2`",
-        read: |s, emit| words(NOTICE_SOURCES, &s.engine.notices, emit) },
-    Metric { name: "muster_notices_again_total", kind: Counter, labels: &[],
+    Metric { name: "muster_notices_total", kind: Counter, labels: &["kind", "source"],
+        help: "Notices that were news, by what they announce and who told: `agent`, `event_bridge` or `ec2`",
+        read: |s, emit| notices(&s.engine.notices, emit) },
+    Metric { name: "muster_notices_again_total", kind: Counter, labels: &["kind", "source"],
         help: "Notices that told nothing new: heard before, or from another source",
-        read: |s, emit| emit(&[], whole(s.engine.notices_again)) },
+        read: |s, emit| notices(&s.engine.notices_again, emit) },
     Metric { name: "muster_notices_foreign_messages_total", kind: Counter, labels: &[],
         help: "Messages about instances that a describe from after they came does not know",
         read: |s, emit| emit(&[], whole(s.engine.messages_foreign)) },
@@ -256,7 +256,6 @@ const INVARIANTS: &[&str] = &["CAP", "DATA", "DRAIN", "OWN", "ONCE", "MODIFY", "
 const REJECTIONS: &[&str] =
     &["version", "too_many", "malformed", "wrong_peer", "unknown_yet", "duplicate", "stopping"];
 const UNREAD: &[&str] = &["too_large", "not_json", "unknown", "missing", "odd"];
-const NOTICE_SOURCES: &[&str] = &["agent", "event_bridge", "ec2"];
 const SOURCES: &[&str] = &["push", "cloudwatch", "prometheus"];
 const OPERATIONS: &[&str] = &[
     "describe_fleets",
@@ -284,6 +283,21 @@ fn words(known: &[&'static str], counted: &BTreeMap<&'static str, u64>, emit: &m
     counts.extend(counted);
     for (word, n) in counts {
         emit(&[word], whole(n));
+    }
+}
+
+/// Each kind from each of the sources that may tell it, from 0 on.
+fn notices(counted: &BTreeMap<NoticeCount, u64>, emit: &mut Emit) {
+    use NoticeKind::{FleetScaleIn, RebalanceRecommendation, ScheduledEvent, SpotInterruption};
+    let kinds = [SpotInterruption, RebalanceRecommendation, ScheduledEvent];
+    let sources = [NoticeSource::Agent, NoticeSource::EventBridge, NoticeSource::Ec2];
+    let pairs = kinds.into_iter().flat_map(|kind| sources.map(|source| NoticeCount::of(kind, source)));
+    // Agents cannot know it.
+    let of_fleet = sources[1..].iter().map(|source| NoticeCount::of(FleetScaleIn, *source));
+    let mut counts: BTreeMap<NoticeCount, u64> = pairs.chain(of_fleet).map(|count| (count, 0)).collect();
+    counts.extend(counted);
+    for (NoticeCount { kind, source }, n) in counts {
+        emit(&[kind, source], whole(n));
     }
 }
 

@@ -2,11 +2,12 @@ use super::*;
 use autoscaler_core::{Action, Decision, Hold, Phase, Plan, Report};
 use autoscaler_engine::{
     ActiveAlarm, Alarm, CallCount, ConsulTrouble, Cycle, Decided, FleetStatus, InstanceStatus, LeaderRole,
-    Leadership, Operation, Outcome, Record, Withheld,
+    Leadership, NoticeCount, Operation, Outcome, Record, Withheld,
 };
 use fleet::ports::{Change, Depth};
 use fleet::{
-    Backend, ErrorClass, FleetRef, FleetSelector, Health, Pool, Power, Timestamp, Utilization, Weight,
+    Backend, ErrorClass, FleetRef, FleetSelector, Health, NoticeKind, NoticeSource, Pool, Power, Timestamp,
+    Utilization, Weight,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -103,10 +104,12 @@ fn who_leads_is_shown_and_what_was_heard_is_counted() {
         failures: 3,
         message: "refused".to_owned(),
     };
-    let leadership = Leadership { role: LeaderRole::Lost, lease_seconds: None, troubles: vec![trouble] };
+    let leadership =
+        Leadership { role: LeaderRole::Lost { since: AT }, lease_seconds: None, troubles: vec![trouble] };
+    let warning = |source| NoticeCount::of(NoticeKind::SpotInterruption, source);
     let engine = EngineMetrics {
-        notices: BTreeMap::from([("agent", 2)]),
-        notices_again: 5,
+        notices: BTreeMap::from([(warning(NoticeSource::Agent), 2)]),
+        notices_again: BTreeMap::from([(warning(NoticeSource::EventBridge), 5)]),
         messages_foreign: 9,
         ..EngineMetrics::default()
     };
@@ -117,9 +120,11 @@ fn who_leads_is_shown_and_what_was_heard_is_counted() {
         "muster_leader_role{role=\"lost\"} 1.0",
         "muster_leader_lease_seconds 0.0",
         "muster_leader_failing_calls 1.0",
-        "muster_notices_total{source=\"agent\"} 2.0",
-        "muster_notices_total{source=\"event_bridge\"} 0.0",
-        "muster_notices_again_total 5.0",
+        "muster_notices_total{kind=\"spot_interruption\",source=\"agent\"} 2.0",
+        "muster_notices_total{kind=\"spot_interruption\",source=\"event_bridge\"} 0.0",
+        "muster_notices_total{kind=\"fleet_scale_in\",source=\"ec2\"} 0.0",
+        "muster_notices_again_total{kind=\"spot_interruption\",source=\"event_bridge\"} 5.0",
+        "muster_notices_again_total{kind=\"rebalance_recommendation\",source=\"agent\"} 0.0",
         "muster_notices_foreign_messages_total 9.0",
         "muster_cloud_calls_total{operation=\"drain\",class=\"ok\"} 0.0",
     ] {
