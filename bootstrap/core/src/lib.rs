@@ -9,9 +9,11 @@
 //! * [`Progress`]: what must survive a crash, so that nothing is done twice.
 //! * [`Report`]: how far it has come, for `status`, `analyze` and the metrics.
 //! * [`Lifetime`]: when a token or a certificate is renewed.
+//! * [`awx`]: what AWX's answers mean.
 //! * [`Breaker`]: when nodes of one image may no longer end themselves.
 
 mod analyze;
+pub mod awx;
 mod boot;
 mod breaker;
 mod failure;
