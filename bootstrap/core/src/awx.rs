@@ -88,9 +88,9 @@ impl Callback {
                 "the host config key is wrong, or the job template allows no callback",
             ),
             404 => lasting(ErrorClass::NotFound, "is the number of the job template right?"),
-            415 => lasting(ErrorClass::Malformed, ""),
             429 => again(ErrorClass::Throttled { retry_after }),
             500..=599 => again(ErrorClass::Unclear),
+            // 415, and what nobody has seen yet.
             _ => lasting(ErrorClass::Malformed, ""),
         }
     }

@@ -10,6 +10,7 @@
 //! * [`Report`]: how far it has come, for `status`, `analyze` and the metrics.
 //! * [`Lifetime`]: when a token or a certificate is renewed.
 //! * [`awx`]: what AWX's answers mean.
+//! * [`Watch`]: who is told that the instance goes, and what is done when nobody listens.
 //! * [`Breaker`]: when nodes of one image may no longer end themselves.
 
 mod analyze;
@@ -22,6 +23,7 @@ mod lifetime;
 mod progress;
 mod report;
 mod retry;
+mod watch;
 
 pub use analyze::{Link, blame, critical_chain};
 pub use boot::{Boot, Checked, Effect, Event, Now, Plan, Work};
@@ -32,3 +34,4 @@ pub use lifetime::{Lifetime, Renewal};
 pub use progress::{Entry, Inputs, Phase, Progress};
 pub use report::{Condition, Report, State, StepReport};
 pub use retry::{Retry, spread};
+pub use watch::{Answered, Watch, WatchEffect};
