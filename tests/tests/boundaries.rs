@@ -49,6 +49,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("muster-hcl", &["fleet"]),
     ("autoscaler-core", &["fleet"]),
     ("bootstrap-core", &["fleet"]),
+    ("muster-bootstrap", &["bootstrap-core", "fleet"]),
     ("autoscaler-policy", &["autoscaler-core", "fleet", "muster-hcl"]),
     ("autoscaler-engine", &["autoscaler-core", "autoscaler-policy", "fleet"]),
     ("autoscaler-lab", &["autoscaler-core", "autoscaler-policy", "fleet", "fleet-sim"]),
