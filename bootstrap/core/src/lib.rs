@@ -11,6 +11,7 @@
 //! * [`Lifetime`]: when a token or a certificate is renewed.
 //! * [`awx`]: what AWX's answers mean.
 //! * [`Watch`]: who is told that the instance goes, and what is done when nobody listens.
+//! * [`Sampler`], [`Outbox`]: how busy the node is, and the batches that tell of it.
 //! * [`Breaker`]: when nodes of one image may no longer end themselves.
 
 mod analyze;
@@ -20,6 +21,7 @@ mod breaker;
 mod failure;
 mod graph;
 mod lifetime;
+mod load;
 mod progress;
 mod report;
 mod retry;
@@ -31,6 +33,7 @@ pub use breaker::{Breaker, Verdict};
 pub use failure::{Failure, OnFailure};
 pub use graph::Step;
 pub use lifetime::{Lifetime, Renewal};
+pub use load::{Outbox, Reading, Sampler};
 pub use progress::{Entry, Inputs, Phase, Progress};
 pub use report::{Condition, Report, State, StepReport};
 pub use retry::{Retry, spread};
