@@ -9,7 +9,8 @@ use fleet::{CapacityUnits, Resources};
 
 /// The target that holds what is blocked, too: what takes work now, and room for the rest.
 ///
-/// What boots is not counted, but what is blocked has its place there: nothing is asked for twice.
+/// What boots is not counted, nor a node that is given back to work and has shown it only now, but what is blocked has
+/// its place there: nothing is asked for twice.
 ///
 /// * returns: units; 0 where nothing is blocked, or no node shows what a unit holds.
 pub(super) fn needs(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) -> u32 {
@@ -18,9 +19,9 @@ pub(super) fn needs(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) -> u32 {
     let mut taking = 0.0;
     let mut holds = (0.0, 0.0);
     for member in &herd.alive {
-        let Some(node) = node_of(draft, &member.id).filter(|node| node.ready && node.eligible) else {
-            continue;
-        };
+        let takes = node_of(draft, &member.id).filter(|node| node.ready && node.eligible);
+        // Nomad places what is blocked a moment after it has made a node eligible: a look in between shows both.
+        let Some(node) = takes.filter(|_| !draft.memory.restoring.contains_key(&member.id)) else { continue };
         taking += member.weight.get();
         holds.0 += amount(node.capacity.cpu_mhz);
         holds.1 += amount(node.capacity.memory_mib);

@@ -665,6 +665,23 @@ fn work_that_waits_for_room_is_demand() {
 }
 
 #[test]
+fn work_that_waits_for_a_node_that_was_just_given_back_is_no_demand_beside_it() {
+    let mut scene = scene(8, 6, 10);
+    scene.seen.blocked = Resources { cpu_mhz: ROOM.cpu_mhz, memory_mib: 100 };
+    let restored = scene.members()[2].id.clone();
+    scene.memory.restoring.insert(restored, scene.now - seconds(1));
+    let planned = scene.plan();
+    assert_eq!(planned.plan.actions, [], "Nomad is about to place it there: {}", planned.report);
+    scene.remember(&planned);
+    let planned = scene.plan();
+    assert_eq!(
+        planned.report.decision,
+        Decision::ScaleOut { from: 8, to: 9 },
+        "it still waits: it has no room there"
+    );
+}
+
+#[test]
 fn groups_that_an_interruption_leaves_no_time_are_named() {
     let mut scene = scene(8, 6, 1);
     scene.seen.nodes.as_mut().expect("nodes").what[0].work[0].grace = seconds(600);
