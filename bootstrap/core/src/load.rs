@@ -156,7 +156,7 @@ impl Outbox {
     }
 
     /// The batch to send now; `None` while one is out or nothing waits.
-    pub fn next(&mut self) -> Option<SampleBatch> {
+    pub fn to_send(&mut self) -> Option<SampleBatch> {
         if self.out.is_some() || self.waiting.is_empty() {
             return None;
         }
@@ -276,18 +276,18 @@ mod tests {
     #[test]
     fn a_lost_batch_is_sent_once_more_and_then_let_go() {
         let mut outbox = Outbox::new(InstanceId::new("i-1"));
-        assert_eq!(outbox.next(), None);
+        assert_eq!(outbox.to_send(), None);
         outbox.push(sample(10));
-        let first = outbox.next().expect("a batch");
+        let first = outbox.to_send().expect("a batch");
         assert_eq!((first.sequence, first.samples.len()), (0, 1));
         outbox.push(sample(20));
-        assert_eq!(outbox.next(), None, "one at a time");
+        assert_eq!(outbox.to_send(), None, "one at a time");
         assert_eq!(outbox.lost(), Some(first), "as it was, with its number");
         assert_eq!(outbox.lost(), None);
-        let second = outbox.next().expect("the next one");
+        let second = outbox.to_send().expect("the next one");
         assert_eq!((second.sequence, second.samples), (1, vec![sample(20)]));
         outbox.settled();
-        assert_eq!(outbox.next(), None);
+        assert_eq!(outbox.to_send(), None);
     }
 
     #[test]
@@ -296,7 +296,7 @@ mod tests {
         for second in 0..1000 {
             outbox.push(sample(second));
         }
-        let batch = outbox.next().expect("a batch");
+        let batch = outbox.to_send().expect("a batch");
         assert_eq!(batch.samples.len(), MAX_SAMPLES);
         assert_eq!(batch.samples.last(), Some(&sample(999)));
     }
