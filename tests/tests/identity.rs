@@ -96,10 +96,7 @@ fn daemon(home: &Path, endpoint: &str, account: &str) -> (Running, String) {
     command.args(["--endpoint", endpoint, "--log-format", "json"]);
     command.env("AWS_ACCESS_KEY_ID", KEY.0).env("AWS_SECRET_ACCESS_KEY", KEY.1);
     let mut running = Running::start(&mut command);
-    let address = running.wait_for("its address", |line| {
-        let event: Value = serde_json::from_str(line).ok()?;
-        event["address"].as_str().map(str::to_owned)
-    });
+    let address = running.address();
     running.wait_for("a decision", |line| line.contains("\"decided to").then_some(()));
     (running, format!("https://{address}"))
 }

@@ -126,9 +126,8 @@ impl Store {
         let mut others = Vec::new();
         for entry in listed {
             let name = entry.map_err(StoreError::io("list", &self.root))?.file_name();
-            others.extend(
-                name.to_str().filter(|name| is_id(name) && *name != instance.as_str()).map(InstanceId::new),
-            );
+            let other = name.to_str().map(InstanceId::new);
+            others.extend(other.filter(|other| other.is_well_formed() && other != instance));
         }
         others.sort();
         Ok(others)
@@ -145,15 +144,13 @@ impl Store {
     }
 
     fn directory(&self, instance: &InstanceId) -> Result<PathBuf, StoreError> {
-        let id = instance.as_str();
-        if is_id(id) { Ok(self.root.join(id)) } else { Err(StoreError::NotAnInstance { id: id.to_owned() }) }
+        // What comes out of a signed document is one; nothing else may become a path.
+        if instance.is_well_formed() {
+            Ok(self.root.join(instance.as_str()))
+        } else {
+            Err(StoreError::NotAnInstance { id: instance.to_string() })
+        }
     }
-}
-
-/// What comes out of a signed document is one; nothing else may become a path.
-fn is_id(text: &str) -> bool {
-    let rest = text.strip_prefix("i-").unwrap_or_default();
-    (1..=64).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn file_of(directory: &Path, step: Step) -> PathBuf {

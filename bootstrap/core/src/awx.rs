@@ -324,10 +324,14 @@ mod tests {
         let none = msg("No matching host could be found!");
         assert!(matches!(callback.answered(&none, Duration::from_secs(100)), Next::Again(_)));
         assert!(matches!(callback.answered(&none, Duration::from_secs(999)), Next::Again(_)));
+        let mut other = callback.clone();
         let Next::Fail(failure) = callback.answered(&none, Duration::from_secs(1000)) else {
             panic!("it is final")
         };
         assert!(failure.what.contains("ansible_host"), "{failure}");
+        other.answered(&msg("Error starting job!"), Duration::from_secs(999));
+        let again = other.answered(&none, Duration::from_secs(1000));
+        assert!(matches!(again, Next::Again(_)), "it was in the inventory meanwhile");
     }
 
     #[test]

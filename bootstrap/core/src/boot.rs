@@ -182,7 +182,8 @@ impl Walk {
     fn is_wanted(&self) -> bool {
         self.plan.is_some_and(|plan| plan.wanted)
     }
-    /// It stands, and nobody is looking whether it still does.
+    /// It stands, and nobody is looking whether it still does, or is about to. One that is being mended stands until that
+    /// has its consequence: it keeps nobody from being looked at.
     fn is_settled(&self) -> bool {
         self.stands && !self.due && !matches!(self.stage, Stage::Works(_))
     }
@@ -237,7 +238,10 @@ impl Boot {
                     self.applied(step, outcome, now, &mut effects);
                 }
             }
-            Event::Unrecorded { step, failure } => self.failed(step, failure, now, &mut effects),
+            Event::Unrecorded { step, failure } => {
+                self.progress.doubt(step);
+                self.failed(step, failure, now, &mut effects);
+            }
         }
         self.advance(now, &mut effects);
         effects
@@ -341,7 +345,6 @@ impl Boot {
         let took = walk.since.map_or(Duration::ZERO, |since| now.monotonic.saturating_sub(since.monotonic));
         walk.stood.get_or_insert((now.wall, took));
         walk.stage = Stage::Rests;
-        walk.due = false;
         walk.stands = true;
         walk.failures = 0;
         walk.since = None;
@@ -433,6 +436,8 @@ impl Boot {
 
     fn begin(&mut self, step: Step, now: Now, effects: &mut Vec<Effect>) {
         if let Some(walk) = self.walks.get_mut(&step) {
+            // Whatever makes it due from now on is news that this look need not see.
+            walk.due = false;
             walk.since = Some(now);
             walk.began.get_or_insert(now.wall);
         }

@@ -77,8 +77,10 @@ impl Progress {
         self.entries.insert(entry.step, entry);
     }
 
-    /// Forgets a step's line.
-    pub fn forget(&mut self, step: Step) {
-        self.entries.remove(&step);
+    /// A step's line may not be on disk as it is here: it is an intent, until it is written again.
+    pub(crate) fn doubt(&mut self, step: Step) {
+        if let Some(entry) = self.entries.get_mut(&step) {
+            entry.phase = Phase::Intent;
+        }
     }
 }

@@ -262,6 +262,8 @@ mod tests {
             matches!(&effects[..], [WatchEffect::Send(batch)] if batch.notices == [sooner]),
             "{effects:?}"
         );
+        watch.answered(0, LEADER, millis(1005));
+        assert_ne!(watch.next_wake(), None, "the first batch had another deadline");
         assert_eq!(watch.answered(1, LEADER, millis(1010)), []);
         assert_eq!(watch.next_wake(), None);
     }

@@ -85,34 +85,51 @@ impl Node {
     }
 }
 
-/// Walks a boot until nothing happens any more, or `effects` of them were done: then it crashed.
-fn walk(boot: &mut Boot, node: &mut Node, until: u64, mut effects: usize) -> Option<Now> {
-    let mut now = at(0);
-    let mut queue: VecDeque<Effect> = boot.handle(Event::Tick, now).into();
-    loop {
-        while let Some(effect) = queue.pop_front() {
-            effects = effects.checked_sub(1)?;
-            match effect {
-                Effect::Record(entry) => {
-                    node.disk.insert(entry.step, entry);
-                }
-                Effect::Start { step, work, attempt, .. } => {
-                    assert!(step.after().iter().all(|needed| boot.stands(*needed)), "{step} is early");
-                    let event = node.work(step, work, attempt);
-                    queue.extend(boot.handle(event, now));
-                }
-                Effect::Act { step, policy, .. } => node.acts.push((step, policy)),
-                Effect::Recovered { step } => node.recovered.push(step),
+/// Tells a boot of an event and does what it answers, until nothing is left to do or `effects` of them were done.
+///
+/// * returns: what was begun; `None`: the process died.
+fn play(
+    boot: &mut Boot,
+    node: &mut Node,
+    event: Event,
+    now: Now,
+    effects: &mut usize,
+) -> Option<Vec<(Step, Work)>> {
+    let mut begun = Vec::new();
+    let mut queue: VecDeque<Effect> = boot.handle(event, now).into();
+    while let Some(effect) = queue.pop_front() {
+        *effects = effects.checked_sub(1)?;
+        match effect {
+            Effect::Record(entry) => {
+                node.disk.insert(entry.step, entry);
             }
-        }
-        match boot.next_wake() {
-            Some(wake) if wake.as_secs() < until => {
-                now = at((wake.as_millis().div_ceil(1000)).try_into().expect("small"));
-                queue.extend(boot.handle(Event::Tick, now));
+            Effect::Start { step, work, attempt, last, .. } => {
+                assert!(step.after().iter().all(|needed| boot.stands(*needed)), "{step} is early");
+                assert_eq!(last.as_ref(), node.disk.get(&step), "what is known of {step}");
+                begun.push((step, work));
+                queue.extend(boot.handle(node.work(step, work, attempt), now));
             }
-            _ => return Some(now),
+            Effect::Act { step, policy, .. } => node.acts.push((step, policy)),
+            Effect::Recovered { step } => node.recovered.push(step),
         }
     }
+    Some(begun)
+}
+
+/// Walks a boot until nothing happens any more before a time, or it crashed.
+fn walk(boot: &mut Boot, node: &mut Node, until: u64, mut effects: usize) -> Option<Now> {
+    let mut now = at(0);
+    play(boot, node, Event::Tick, now, &mut effects)?;
+    while let Some(wake) = boot.next_wake().filter(|wake| wake.as_secs() < until) {
+        now = at(wake.as_millis().div_ceil(1000).try_into().expect("small"));
+        play(boot, node, Event::Tick, now, &mut effects)?;
+    }
+    Some(now)
+}
+
+/// The same, of one event and without a crash.
+fn tell(boot: &mut Boot, node: &mut Node, event: Event, now: Now) -> Vec<(Step, Work)> {
+    play(boot, node, event, now, &mut ALWAYS.clone()).expect("no crash")
 }
 
 const ALWAYS: usize = usize::MAX;
@@ -147,26 +164,19 @@ fn steps_wait_for_the_configuration() {
     assert_eq!(node.applied, [Step::Identity, Step::Time, Step::Configuration]);
     let mut plans = plans(&[]);
     plans.get_mut(&Step::Awx).expect("a step").wanted = false;
-    let effects = boot.handle(Event::Plans(plans), now);
-    assert!(
-        matches!(effects[..], [Effect::Start { step: Step::Vault, work: Work::Check, .. }]),
-        "{effects:?}"
-    );
-    let Effect::Start { step, work, attempt, .. } = effects[0].clone() else { panic!("a start") };
-    let mut queue: VecDeque<Effect> = boot.handle(node.work(step, work, attempt), now).into();
-    while let Some(effect) = queue.pop_front() {
-        match effect {
-            Effect::Record(entry) => drop(node.disk.insert(entry.step, entry)),
-            Effect::Start { step, work, attempt, .. } => {
-                queue.extend(boot.handle(node.work(step, work, attempt), now));
-            }
-            effect => panic!("{effect:?}"),
-        }
-    }
+    let begun = tell(&mut boot, &mut node, Event::Plans(plans.clone()), now);
+    assert_eq!(begun[0], (Step::Vault, Work::Check));
     assert!(!node.applied.contains(&Step::Awx));
     let report = boot.report(now);
     assert_eq!(report.condition, Condition::Done);
     assert_eq!(report.steps[4].state, State::Skipped);
+    // Another configuration asks for it after all.
+    plans.get_mut(&Step::Awx).expect("a step").wanted = true;
+    node.fails = BTreeMap::from([(Step::Awx, 1)]);
+    tell(&mut boot, &mut node, Event::Plans(plans), at(20));
+    assert!(!boot.stands(Step::Awx), "that it was left out does not make it so");
+    tell(&mut boot, &mut node, Event::Tick, at(40));
+    assert!(boot.stands(Step::Awx) && node.applied.contains(&Step::Awx));
 }
 
 #[test]
@@ -204,17 +214,7 @@ fn what_repeating_does_not_help_has_its_consequence_at_once_and_is_looked_at_aga
     assert_eq!(node.acts, [(Step::Awx, OnFailure::Quarantine)]);
     assert!(!boot.stands(Step::Ready));
     node.lasting.clear();
-    let mut queue: VecDeque<Effect> = boot.handle(Event::Tick, at(61)).into();
-    while let Some(effect) = queue.pop_front() {
-        match effect {
-            Effect::Record(entry) => drop(node.disk.insert(entry.step, entry)),
-            Effect::Start { step, work, attempt, .. } => {
-                queue.extend(boot.handle(node.work(step, work, attempt), at(61)));
-            }
-            Effect::Recovered { step } => node.recovered.push(step),
-            Effect::Act { .. } => panic!("{effect:?}"),
-        }
-    }
+    tell(&mut boot, &mut node, Event::Tick, at(61));
     assert_eq!(node.recovered, [Step::Awx]);
     assert_eq!(boot.report(at(61)).condition, Condition::Done);
 }
@@ -236,23 +236,88 @@ fn what_has_decayed_is_mended_and_those_after_it_are_looked_at() {
     walk(&mut boot, &mut node, 1000, ALWAYS);
     node.applied.clear();
     node.so.remove(&Step::Vault);
-    let mut checks = Vec::new();
-    let mut queue: VecDeque<Effect> = boot.handle(Event::Verify, at(300)).into();
-    while let Some(effect) = queue.pop_front() {
-        match effect {
-            Effect::Record(entry) => drop(node.disk.insert(entry.step, entry)),
-            Effect::Start { step, work, attempt, .. } => {
-                checks.extend((work == Work::Check).then_some(step));
-                assert!(boot.stands(Step::Ready), "the node goes on meanwhile");
-                queue.extend(boot.handle(node.work(step, work, attempt), at(300)));
-            }
-            effect => panic!("{effect:?}"),
-        }
-    }
+    let begun = tell(&mut boot, &mut node, Event::Verify, at(300));
+    let checks: Vec<Step> =
+        begun.iter().filter(|(_, work)| *work == Work::Check).map(|(step, _)| *step).collect();
     assert_eq!(node.applied, [Step::Vault]);
     assert_eq!(checks.iter().filter(|step| **step == Step::Vault).count(), 2);
     assert_eq!(checks.iter().collect::<BTreeSet<_>>().len(), Step::ALL.len(), "all were looked at");
     assert_eq!(boot.report(at(300)).condition, Condition::Done);
+}
+
+#[test]
+fn what_is_mended_late_has_those_after_it_looked_at_once_more() {
+    let (mut boot, mut node) = (Boot::new(&plans(&[]), 1), Node::default());
+    walk(&mut boot, &mut node, 1000, ALWAYS);
+    node.so.remove(&Step::Vault);
+    node.fails = BTreeMap::from([(Step::Vault, 1)]);
+    tell(&mut boot, &mut node, Event::Verify, at(300));
+    assert!(boot.stands(Step::Ready), "the others were looked at, and hold");
+    let begun = tell(&mut boot, &mut node, Event::Tick, at(302));
+    let looked: BTreeSet<Step> = begun.iter().map(|(step, _)| *step).collect();
+    assert_eq!(looked, BTreeSet::from([Step::Vault, Step::Awx, Step::Consul]));
+    assert_eq!(boot.report(at(302)).steps[3].failures, 0, "it came off");
+}
+
+#[test]
+fn what_the_node_goes_on_without_is_tried_again_with_the_next_look_and_keeps_nobody_waiting() {
+    let mut node = Node { fails: BTreeMap::from([(Step::Vault, u32::MAX)]), ..Node::default() };
+    let mut boot = Boot::new(&plans(&[(Step::Vault, OnFailure::Ignore)]), 1);
+    walk(&mut boot, &mut node, 1000, ALWAYS);
+    let begun = tell(&mut boot, &mut node, Event::Verify, at(2000));
+    assert!(begun.contains(&(Step::Vault, Work::Check)) && begun.contains(&(Step::Ready, Work::Check)));
+    assert_eq!(boot.next_wake(), None, "nobody is waited for");
+    assert_eq!(boot.report(at(2000)).condition, Condition::Degraded);
+    node.fails.clear();
+    tell(&mut boot, &mut node, Event::Verify, at(3000));
+    assert_eq!(node.recovered, [Step::Vault]);
+    assert_eq!(boot.report(at(3000)).condition, Condition::Done);
+}
+
+#[test]
+fn who_says_when_to_come_back_is_believed() {
+    let mut boot = Boot::new(&plans(&[]), 1);
+    boot.handle(Event::Tick, at(0));
+    let throttled = ErrorClass::Throttled { retry_after: Some(Duration::from_secs(30)) };
+    let found = Err(Failure::new(throttled, "slow down"));
+    boot.handle(Event::Checked { step: Step::Time, attempt: 1, found }, at(0));
+    assert_eq!(boot.next_wake(), Some(Duration::from_secs(30)));
+}
+
+#[test]
+fn what_a_step_wants_to_find_again_stays_with_it() {
+    let note = |node: &Node| node.disk[&Step::Awx].note.clone();
+    let (mut boot, mut node) = (Boot::new(&plans(&[]), 1), Node::default());
+    let known = Entry {
+        step: Step::Awx,
+        phase: Phase::Intent,
+        inputs: Inputs::new("0"),
+        at: Timestamp::EPOCH,
+        note: Some("job 17".to_owned()),
+    };
+    node.disk.insert(Step::Awx, known.clone());
+    boot.resume(Progress::of([known]));
+    walk(&mut boot, &mut node, 1000, ALWAYS);
+    assert_eq!(note(&node).as_deref(), Some("job 17"), "through another intent and its end");
+    assert_eq!(node.disk[&Step::Awx].phase, Phase::Done);
+}
+
+#[test]
+fn what_was_written_before_the_instance_was_known_stays() {
+    let (mut boot, mut node) = (Boot::new(&plans(&[]), 1), Node::default());
+    boot.handle(Event::Tick, at(0));
+    let Event::Checked { found, .. } = node.work(Step::Time, Work::Check, 1) else { panic!("a check") };
+    let effects = boot.handle(Event::Checked { step: Step::Time, attempt: 1, found }, at(0));
+    assert!(
+        matches!(effects[..], [Effect::Record(_), Effect::Start { work: Work::Apply, .. }]),
+        "{effects:?}"
+    );
+    boot.resume(Progress::default());
+    let outcome = Err(Failure::new(ErrorClass::Unclear, "cut off"));
+    boot.handle(Event::Applied { step: Step::Time, attempt: 2, outcome }, at(0));
+    let effects = boot.handle(Event::Tick, at(2));
+    let Some(Effect::Start { last: Some(last), .. }) = effects.first() else { panic!("{effects:?}") };
+    assert_eq!(last.phase, Phase::Intent);
 }
 
 #[test]
@@ -277,6 +342,27 @@ fn a_disk_that_takes_nothing_is_a_failure_of_the_step() {
     boot.handle(Event::Unrecorded { step: Step::Time, failure: full }, at(0));
     let report = boot.report(at(0));
     assert_eq!(report.steps[1].state, State::Retrying);
+}
+
+#[test]
+fn what_was_done_and_could_not_be_written_is_written_when_the_disk_takes_it() {
+    let (mut boot, mut node) = (Boot::new(&plans(&[]), 1), Node::default());
+    node.so = Step::ALL.into_iter().collect();
+    boot.handle(Event::Tick, at(0));
+    let event = node.work(Step::Time, Work::Check, 1);
+    let effects = boot.handle(event, at(0));
+    assert!(matches!(&effects[..], [Effect::Record(entry), ..] if entry.phase == Phase::Done), "{effects:?}");
+    let full = Failure::new(ErrorClass::Transient, "no space left");
+    boot.handle(Event::Unrecorded { step: Step::Time, failure: full }, at(0));
+    let effects = boot.handle(Event::Tick, at(2));
+    assert!(
+        matches!(effects[..], [Effect::Start { step: Step::Time, work: Work::Check, .. }]),
+        "{effects:?}"
+    );
+    let Effect::Start { attempt, .. } = effects[0] else { panic!("a start") };
+    let event = node.work(Step::Time, Work::Check, attempt);
+    let effects = boot.handle(event, at(2));
+    assert!(matches!(&effects[..], [Effect::Record(entry), ..] if entry.phase == Phase::Done), "{effects:?}");
 }
 
 #[test]

@@ -45,13 +45,13 @@ impl Document {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let raw: Raw = serde_json::from_slice(bytes).map_err(|wrong| wrong.to_string())?;
         let Raw { instance_id, account_id, region, image_id, instance_type, pending_time, private_ip } = raw;
-        let rest = instance_id.strip_prefix("i-").unwrap_or_default();
-        if !(1..=64).contains(&rest.len()) || !rest.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        let instance = InstanceId::new(instance_id);
+        if !instance.is_well_formed() {
             return Err("instanceId is not the id of an instance".to_owned());
         }
         let pending = Timestamp::parse(&pending_time).map_err(|wrong| format!("pendingTime: {wrong}"))?;
         Ok(Self {
-            instance: InstanceId::new(instance_id),
+            instance,
             account: account_id,
             region: Region::new(region),
             image: image_id,

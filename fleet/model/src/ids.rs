@@ -56,6 +56,14 @@ name!(
     /// EC2's id of an instance: `i-…`.
     InstanceId
 );
+impl InstanceId {
+    /// Whether it is one as EC2 makes them: `i-` and digits, which have been 8 and are 17. What is not is no name for a file
+    /// either.
+    pub fn is_well_formed(&self) -> bool {
+        let digits = self.0.strip_prefix("i-").unwrap_or_default();
+        (1..=64).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    }
+}
 name!(
     /// An AWS region, such as `eu-west-1`.
     Region

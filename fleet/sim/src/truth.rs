@@ -178,6 +178,12 @@ impl World {
         let serial = self.serials.get(instance).copied();
         serial.is_some_and(|serial| self.schedule_event(serial, code, self.now + after))
     }
+    /// Calls an instance's maintenance off: EC2 lists it no more, and tells nobody. `false` when none lies ahead.
+    pub fn call_off(&mut self, instance: &InstanceId) -> bool {
+        let serial = self.serials.get(instance);
+        let instance = serial.and_then(|serial| self.instances.get_mut(serial));
+        instance.is_some_and(|instance| instance.scheduled.take().is_some())
+    }
     /// Where the spot request behind an instance stands, as describes show it now; `None` for one that is not
     /// shown.
     pub fn spot_status(&self, instance: &InstanceId) -> Option<SpotStatus> {

@@ -482,6 +482,61 @@ fn ec2_itself_is_asked_as_often_as_the_policy_says_and_then_tells_in_time() {
     }
 }
 
+/// What the first process has written, as it would read it.
+fn on_disk(cluster: &Cluster) -> autoscaler_engine::State {
+    let mut state = autoscaler_engine::State::default();
+    let records = cluster.processes[0].disk.entries().flat_map(|entry| entry.records);
+    records.for_each(|record| state.apply(&record));
+    state
+}
+
+#[test]
+fn a_scheduled_event_is_over_when_ec2_has_lacked_it_twice() {
+    // Told by EC2's list alone, and by a message before that.
+    for by_message in [false, true] {
+        let mut cluster = Cluster::new(steady(Replaced::AtDeath), 3, 1).policy(|policy| {
+            pinned(policy);
+            policy.interruption.poll = secs(60);
+            policy.capacity.surge = 0;
+        });
+        (cluster.agents_tell, cluster.queue_tells) = (false, false);
+        cluster.run_until(BEGINS);
+        let victim = serving(&cluster)[0].clone();
+        assert!(cluster.world.schedule(&victim, fleet_sim::ScheduledCode::InstanceStop, minutes(30)));
+        if by_message {
+            let (at, source) = (cluster.world.now(), NoticeSource::EventBridge);
+            let (kind, deadline) = (NoticeKind::ScheduledEvent, Some(at + minutes(30)));
+            let news = vec![News::Notice(Notice { instance: victim.clone(), kind, source, at, deadline })];
+            let region = cluster.config.region.clone().expect("a region");
+            cluster.happen(0, Event::Heard { region, message: None, news });
+        }
+        cluster.run_until(BEGINS + secs(90));
+        assert!(cluster.nomad.cordoned.contains_key(&victim), "it is known");
+        assert!(cluster.world.call_off(&victim));
+        // A list that lacks it once says little.
+        for (lacks, left) in [(1, 1), (2, 0)] {
+            let before = marks_asked(&cluster);
+            while marks_asked(&cluster) == before {
+                cluster.run_until(cluster.elapsed() + secs(1));
+            }
+            let notices = on_disk(&cluster).notices;
+            let events = notices.iter().filter(|notice| notice.kind == NoticeKind::ScheduledEvent).count();
+            assert_eq!(events, left, "lacked {lacks} times, by message {by_message}");
+        }
+        cluster.run_until(cluster.elapsed() + secs(60));
+        assert!(cluster.nomad.ineligible().next().is_none(), "its node takes work again");
+        cluster.run_until(BEGINS + minutes(40));
+        assert_eq!(cluster.members(0).len(), 6, "nobody was bought:\n{}", cluster.story());
+    }
+}
+
+/// How often EC2's own marks have been answered.
+fn marks_asked(cluster: &Cluster) -> u64 {
+    let engine = cluster.processes[0].engine.as_ref().expect("it runs");
+    let calls = engine.metrics().calls.iter().filter(|(call, _)| call.operation == "marks");
+    calls.map(|(_, count)| count).sum()
+}
+
 #[test]
 fn what_cannot_be_launched_is_held_against_its_pool_or_against_all_of_its_type() {
     let mut cluster = cluster(Replaced::AtDeath, 1);
@@ -500,9 +555,7 @@ fn what_cannot_be_launched_is_held_against_its_pool_or_against_all_of_its_type()
     tell(&mut cluster, News::LaunchFailed { fleet: fleet.clone(), instance_type, zone, at });
     cluster.run_until(BEGINS + secs(20));
     let refused = |cluster: &Cluster| -> Vec<fleet::Pool> {
-        let mut state = autoscaler_engine::State::default();
-        let records = cluster.processes[0].disk.entries().flat_map(|entry| entry.records);
-        records.for_each(|record| state.apply(&record));
+        let state = on_disk(cluster);
         let held = state.memory.pools.into_iter().filter(|held| held.refused > 0.5);
         held.map(|held| held.pool).collect()
     };
@@ -547,9 +600,7 @@ fn a_scheduled_event_that_is_called_off_or_put_off_leads_to_no_replacement() {
         let second = put_off.map_or(over, |later| scheduled(at, at + later));
         tell(&mut cluster, 2, &second);
         tell(&mut cluster, 3, &first);
-        let mut state = autoscaler_engine::State::default();
-        let records = cluster.processes[0].disk.entries().flat_map(|entry| entry.records);
-        records.for_each(|record| state.apply(&record));
+        let state = on_disk(&cluster);
         assert!(state.memory.replacements.is_empty(), "{what}: {:?}", state.memory.replacements);
         cluster.run_until(BEGINS + ends_in + minutes(5));
         assert_eq!(cluster.members(0).len(), 6, "{what}: nobody was bought:\n{}", cluster.story());
