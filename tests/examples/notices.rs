@@ -1,14 +1,16 @@
 //! How soon the real process acts on notices, with real Nomad: from the queue, and from an agent.
 //!
-//! `cargo run --release -p tests --example notices -- [--nodes 12] [--rounds 5]`; needs `muster-autoscaler` beside it, built
+//! `cargo run --release -p tests --example notices -- [--nodes 6] [--rounds 10]`; needs `muster-autoscaler` beside it, built
 //! in the same profile, and what `tests/run setup` gets.
 //!
 //! A fleet of as many instances as there are nodes, each a real Nomad client. In a round each is interrupted, one after
 //! the other, the fleet at rest in between. Then the nodes are made eligible again, and the next round has a new account,
-//! with the same ids, and a new process: so that few clients are good for many interruptions. Half of the rounds (`queue`)
-//! the process hears of it by SQS alone, from the moment that the message is in the queue; half (`push`) by the agent's
-//! `POST /v1/notices` alone, from the moment before the connection is opened. EC2 itself, which tells it as well, is asked
-//! far less often.
+//! with the same ids, and a new process: so that few clients are good for many interruptions. Six in a round are as many as
+//! a fleet's writes in a minute: what comes one by one beyond that waits for its turn (PACE), and is not measured here.
+//!
+//! Half of the rounds (`queue`) the process hears of it by SQS alone, from the moment that the message is in the queue;
+//! half (`push`) by the agent's `POST /v1/notices` alone, from the moment before the connection is opened. EC2 itself,
+//! which tells it as well, is asked far less often.
 //!
 //! Prints JSON: for each way how many there were, and, in seconds, the median and the 99th percentile (by the nearest
 //! rank: of fewer than a hundred that is the worst) of the time until Nomad had made the node ineligible, and until EC2 had
@@ -59,7 +61,7 @@ struct Taken {
 
 /// What was asked for: how many nodes, how many rounds of each way.
 fn options() -> (u32, u32) {
-    let (mut nodes, mut rounds) = (12, 5);
+    let (mut nodes, mut rounds) = (6, 10);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next().and_then(|value| value.parse().ok());
