@@ -49,6 +49,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("muster-hcl", &["fleet"]),
     ("autoscaler-core", &["fleet"]),
     ("bootstrap-core", &["fleet"]),
+    ("bootstrap-aws", &["bootstrap-core", "fleet"]),
+    ("bootstrap-vault", &["bootstrap-core", "fleet"]),
     ("muster-bootstrap", &["bootstrap-core", "fleet"]),
     ("autoscaler-policy", &["autoscaler-core", "fleet", "muster-hcl"]),
     ("autoscaler-engine", &["autoscaler-core", "autoscaler-policy", "fleet"]),
@@ -108,7 +110,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// Who may name the AWS SDK.
-const MAY_NAME_AWS: &[&str] = &["fleet-aws"];
+const MAY_NAME_AWS: &[&str] = &["bootstrap-aws", "fleet-aws"];
 
 struct Workspace {
     /// Our packages, and what each depends on directly (not for its own tests).

@@ -12,6 +12,7 @@
 //! * [`awx`]: what AWX's answers mean.
 //! * [`Watch`]: who is told that the instance goes, and what is done when nobody listens.
 //! * [`Sampler`], [`Outbox`]: how busy the node is, and the batches that tell of it.
+//! * [`Secret`]: what is never shown, and wiped when it is let go.
 //! * [`Breaker`]: when nodes of one image may no longer end themselves.
 
 mod analyze;
@@ -25,6 +26,7 @@ mod load;
 mod progress;
 mod report;
 mod retry;
+mod secret;
 mod watch;
 
 pub use analyze::{Link, blame, critical_chain};
@@ -37,4 +39,5 @@ pub use load::{Outbox, Reading, Sampler};
 pub use progress::{Entry, Inputs, Phase, Progress};
 pub use report::{Condition, Report, State, StepReport};
 pub use retry::{Retry, spread};
+pub use secret::Secret;
 pub use watch::{Answered, Watch, WatchEffect};

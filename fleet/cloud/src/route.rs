@@ -83,8 +83,10 @@ fn call<'a>(request: &Request, service: Service, protocol: Protocol, operation: 
 
 /// The Query protocols: a form in the body, or in the query string of a GET.
 fn query<'a>(request: &Request) -> Route<'a> {
+    // Who forwards a request may join `/` to `/`, as Vault does.
+    let at_root = request.path().bytes().all(|byte| byte == b'/');
     let form = match request.method {
-        Method::POST if request.path() == "/" => &request.body[..],
+        Method::POST if at_root => &request.body[..],
         Method::GET if request.path() == "/" && !request.query().is_empty() => request.query().as_bytes(),
         _ => return Route::Unknown,
     };
@@ -148,6 +150,8 @@ mod tests {
         check(request(Method::GET, &format!("/?{form}"), &[], ""), Service::Ec2, "DescribeInstances");
         let form = "Action=GetCallerIdentity&Version=2011-06-15";
         check(request(Method::POST, "/", &[], form), Service::Sts, "GetCallerIdentity");
+        // As Vault forwards it.
+        check(request(Method::POST, "//", &[], form), Service::Sts, "GetCallerIdentity");
         let form = "Action=GetMetricStatistics";
         let headers = [("authorization", scope("monitoring"))];
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();

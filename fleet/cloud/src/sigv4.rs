@@ -135,8 +135,9 @@ impl Authorization {
     }
 
     fn canonical_request(&self, request: &Request) -> Option<String> {
-        // The path is encoded once more than it was sent, as all services but S3 want it.
-        let path = utf8_percent_encode(request.path(), ENCODED_IN_PATH);
+        // The path is encoded once more than it was sent, and slashes in a row are one, as all services but S3 want it.
+        let path = one_slash(request.path());
+        let path = utf8_percent_encode(&path, ENCODED_IN_PATH);
         let query = canonical_query(request.query());
         let mut headers = String::new();
         for name in &self.signed_headers {
@@ -156,6 +157,16 @@ impl Authorization {
         let signed = self.signed_headers.join(";");
         Some(format!("{}\n{path}\n{query}\n{headers}\n{signed}\n{payload}", request.method))
     }
+}
+
+fn one_slash(path: &str) -> String {
+    let mut one = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !one.ends_with('/') {
+            one.push(character);
+        }
+    }
+    one
 }
 
 fn canonical_query(query: &str) -> String {
@@ -311,6 +322,11 @@ mod tests {
         for example in examples {
             assert_eq!(verify(&example, SECRET, signed_at()), Ok(()), "{}", example.uri);
         }
+    }
+
+    #[test]
+    fn slashes_in_a_row_are_one() {
+        assert_eq!((one_slash("//"), one_slash("/a//b/")), ("/".to_owned(), "/a/b/".to_owned()));
     }
 
     #[test]

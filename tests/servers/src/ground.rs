@@ -14,8 +14,12 @@ pub(crate) fn program(name: &str) -> PathBuf {
         OnceLock::new();
     let mut known = DIRECTORIES.get_or_init(Default::default).lock().expect("no other test panicked in here");
     let directory = known.entry(name.to_owned()).or_insert_with(|| {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tools/hashicorp");
-        let output = Command::new(script).arg(name).output();
+        let tools = concat!(env!("CARGO_MANIFEST_DIR"), "/../tools");
+        let (script, arguments): (_, &[&str]) = match name {
+            "bao" => (format!("{tools}/openbao"), &[]),
+            _ => (format!("{tools}/hashicorp"), &[name]),
+        };
+        let output = Command::new(&script).args(arguments).output();
         let output = output.unwrap_or_else(|error| panic!("cannot run {script}: {error}"));
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{name} is missing, run tests/run setup first: {}", said.trim());

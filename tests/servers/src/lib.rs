@@ -1,5 +1,5 @@
-//! Real Nomad and Consul for tests: found or built by `tests/tools/hashicorp`, started on loopback, gone with the
-//! test.
+//! Real Nomad, Consul, Vault and OpenBao for tests: found or built by `tests/tools/hashicorp` and
+//! `tests/tools/openbao`, started on loopback, gone with the test.
 //!
 //! Each test process has an address of its own beneath 127.0.0.0/8, so that two never meet on a port. What is
 //! started lives beneath one directory; a watcher ends all of it when the test lets go, or dies in any way.
@@ -12,9 +12,11 @@ mod ground;
 mod http;
 mod metadata;
 mod nomad;
+mod vault;
 
 pub use agent::wait_for;
 pub use consul::{Consul, ConsulAgent, ConsulOptions, ConsulTls};
 pub use ground::address;
 pub use http::{Answer, request};
 pub use nomad::{Nomad, NomadClient, NomadOptions, NomadTls};
+pub use vault::{Vault, VaultKind, VaultOptions, VaultTls};

@@ -1,0 +1,85 @@
+//! Parameter Store: all that stands beneath a path.
+
+use crate::error::{bounded, chain};
+use crate::{Aws, AwsError, Operation};
+use aws_sdk_ssm::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_ssm::operation::get_parameters_by_path::GetParametersByPathError;
+use bootstrap_core::Secret;
+
+/// The most parameters beneath a path, and the most bytes of them: a node's configuration has dozens.
+const MOST_PARAMETERS: usize = 1000;
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// What SSM gives in a page at most.
+const PAGE: i32 = 10;
+
+/// A parameter, decrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// The whole name, as it stands in the store: `/muster/web/nomad/gossip_key`.
+    pub name: String,
+    /// Its value. All are taken for secrets: SSM's types say what is encrypted in the store, not what is secret.
+    pub value: Secret,
+    /// Counts its changes, from 1 on.
+    pub version: i64,
+}
+
+impl Aws {
+    /// All parameters beneath a path, in the order that SSM has them, decrypted, at whatever depth.
+    ///
+    /// * `path`: begins with a slash.
+    ///
+    /// Takes a call for each ten of them. More than 1000, or 4 MiB, are an error: that is another path than was
+    /// meant. Needs `ssm:GetParametersByPath` on the path, and `kms:Decrypt` on the key of those that are
+    /// encrypted by a key of one's own.
+    pub async fn parameters(&self, path: &str) -> Result<Vec<Parameter>, AwsError> {
+        let operation = || Operation::Parameters { path: path.to_owned() };
+        let too_much = |limit: String| AwsError::TooMuch { operation: operation(), limit };
+        let (mut found, mut bytes, mut token) = (Vec::new(), 0, None::<String>);
+        loop {
+            let call = self.ssm.get_parameters_by_path().path(path).recursive(true).with_decryption(true);
+            let page = call.max_results(PAGE).set_next_token(token.clone()).send().await;
+            let page = page.map_err(|error| refusal(operation(), &error))?;
+            for parameter in page.parameters.unwrap_or_default() {
+                let (Some(name), Some(value)) = (parameter.name, parameter.value) else { continue };
+                bytes += name.len() + value.len();
+                found.push(Parameter { name, value: Secret::new(value), version: parameter.version });
+            }
+            if found.len() > MOST_PARAMETERS {
+                return Err(too_much(format!("{MOST_PARAMETERS} parameters")));
+            }
+            if bytes > MOST_BYTES {
+                return Err(too_much(format!("{MOST_BYTES} bytes of parameters")));
+            }
+            let next = page.next_token.filter(|next| !next.is_empty());
+            if next.is_none() {
+                return Ok(found);
+            }
+            // Filtered pages may be empty, but a page that leads to itself never ends.
+            if next == token {
+                return Err(AwsError::Unanswered {
+                    operation: operation(),
+                    why: "a page leads to itself".to_owned(),
+                });
+            }
+            token = next;
+        }
+    }
+}
+
+fn refusal(operation: Operation, error: &SdkError<GetParametersByPathError>) -> AwsError {
+    match error {
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            let (code, message) = (answer.err().code(), answer.err().message().unwrap_or_default());
+            AwsError::refused(operation, status, code, message, None)
+        }
+        other => {
+            let credentials = std::iter::successors(std::error::Error::source(other), |error| error.source())
+                .find_map(|error| error.downcast_ref());
+            match credentials {
+                Some(error) => AwsError::credentials(error),
+                None => AwsError::Unanswered { operation, why: bounded(&chain(other)) },
+            }
+        }
+    }
+}

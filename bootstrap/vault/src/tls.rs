@@ -1,0 +1,104 @@
+//! The HTTP client, made again when a certificate's file has changed.
+
+use crate::client::chain;
+use crate::{Server, VaultError};
+use reqwest::{Certificate, Client, Identity, redirect};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
+
+/// Certificates with their chains have a few KiB.
+const MOST_BYTES: u64 = 1024 * 1024;
+
+/// A client and the certificates that it was made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Clients {
+    server: Server,
+    made: Arc<Mutex<Option<Made>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Made {
+    client: Client,
+    of: Vec<Option<SystemTime>>,
+}
+
+impl Clients {
+    pub(crate) fn new(server: &Server) -> Self {
+        // An error says that there is a provider already, which is what is wanted.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self { server: server.clone(), made: Arc::default() }
+    }
+
+    /// The client of the certificates as they are now. While they cannot be read (half written, say), the one
+    /// before goes on.
+    pub(crate) async fn get(&self) -> Result<Client, VaultError> {
+        let mut made = self.made.lock().await;
+        let of = self.changed_at().await;
+        if let Some(made) = made.as_ref().filter(|made| made.of == of) {
+            return Ok(made.client.clone());
+        }
+        match (self.make().await, made.as_ref()) {
+            (Ok(client), _) => {
+                *made = Some(Made { client: client.clone(), of });
+                Ok(client)
+            }
+            (Err(_), Some(before)) => Ok(before.client.clone()),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    async fn changed_at(&self) -> Vec<Option<SystemTime>> {
+        let Server { ca_file, cert_file, key_file, .. } = &self.server;
+        let mut times = Vec::new();
+        for path in [ca_file, cert_file, key_file].into_iter().flatten() {
+            let metadata = tokio::fs::metadata(path).await;
+            times.push(metadata.and_then(|metadata| metadata.modified()).ok());
+        }
+        times
+    }
+
+    async fn make(&self) -> Result<Client, VaultError> {
+        let Server { address, ca_file, cert_file, key_file, connect_timeout, .. } = &self.server;
+        let mut builder = Client::builder()
+            .connect_timeout(*connect_timeout)
+            // A secret is read every few minutes: nobody keeps a connection open for that.
+            .pool_idle_timeout(Duration::from_secs(30))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .user_agent(concat!("muster-bootstrap/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = ca_file {
+            let certificates = Certificate::from_pem_bundle(&read(path).await?)
+                .map_err(|error| VaultError::unusable(path, chain(&error)))?;
+            builder = builder.tls_certs_only(certificates);
+        }
+        if let (Some(cert), Some(key)) = (cert_file, key_file) {
+            let (cert_pem, key_pem) = (read(cert).await?, read(key).await?);
+            let mut pem = Zeroizing::new(Vec::with_capacity(cert_pem.len() + 1 + key_pem.len()));
+            pem.extend_from_slice(&cert_pem);
+            pem.push(b'\n');
+            pem.extend_from_slice(&key_pem);
+            let identity =
+                Identity::from_pem(&pem).map_err(|error| VaultError::unusable(cert, chain(&error)))?;
+            builder = builder.identity(identity);
+        }
+        builder.build().map_err(|error| VaultError::Address { address: address.clone(), why: chain(&error) })
+    }
+}
+
+/// A file of ours, whole.
+pub(crate) async fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    bounded(path, MOST_BYTES).await
+}
+
+/// A file of ours that has at most so many bytes.
+pub(crate) async fn bounded(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let failed = |error: std::io::Error| VaultError::unreadable(path, &error);
+    let metadata = tokio::fs::metadata(path).await.map_err(failed)?;
+    if !metadata.is_file() || metadata.len() > limit {
+        return Err(VaultError::unusable(path, format!("it is no file of at most {limit} bytes")));
+    }
+    Ok(Zeroizing::new(tokio::fs::read(path).await.map_err(failed)?))
+}

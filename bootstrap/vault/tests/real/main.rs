@@ -1,0 +1,7 @@
+//! Against real Vault and real OpenBao.
+
+mod files;
+mod logins;
+mod process;
+mod secrets;
+mod site;

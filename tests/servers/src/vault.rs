@@ -1,0 +1,201 @@
+//! Real Vault, and OpenBao: one server with its state in memory, initialised and unsealed.
+
+use crate::agent::Agent;
+use crate::ground::{Ground, address, port, program};
+use crate::http::{Answer, request};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::{Value, json};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VaultKind {
+    /// HashiCorp's Vault.
+    #[default]
+    Vault,
+    /// OpenBao, which has no login by AWS.
+    OpenBao,
+}
+
+impl VaultKind {
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Vault => "vault",
+            Self::OpenBao => "bao",
+        }
+    }
+}
+
+/// What to start.
+#[derive(Clone, Debug, Default)]
+pub struct VaultOptions {
+    /// Which of the two.
+    pub kind: VaultKind,
+    /// Whether it answers by HTTPS as well, to clients with a certificate alone; see [`Vault::tls`].
+    pub tls: bool,
+}
+
+/// HTTPS: where, and the files, as PEM.
+#[derive(Clone, Debug)]
+pub struct VaultTls {
+    /// `https://…`.
+    pub address: String,
+    /// Who signed both certificates.
+    pub ca: PathBuf,
+    /// A client's certificate.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// A running server, unsealed. Dropped, it ends.
+#[derive(Debug)]
+pub struct Vault {
+    // Before the ground: the agent ends first.
+    agent: Agent,
+    kind: VaultKind,
+    http: SocketAddr,
+    root: String,
+    key: String,
+    tls: Option<VaultTls>,
+    ground: Ground,
+}
+
+impl Vault {
+    /// Starts a server, initialises and unseals it, and waits until it is active.
+    pub fn start(options: &VaultOptions) -> Self {
+        let ground = Ground::new();
+        let http = port();
+        // Each listener has another one for the cluster, on the port after its own unless that is named.
+        let plain = json!({ "address": http.to_string(), "cluster_address": port().to_string(), "tls_disable": true });
+        let mut listeners = vec![json!({ "tcp": plain })];
+        let tls = options.tls.then(|| with_tls(ground.path(), &mut listeners));
+        let configuration = json!({
+            "api_addr": format!("http://{http}"),
+            "disable_mlock": true,
+            "listener": listeners,
+            "log_level": "warn",
+            "storage": { "inmem": {} }
+        });
+        let file = ground.path().join("vault.json");
+        std::fs::write(&file, configuration.to_string()).expect("a configuration");
+        let arguments = vec!["server".to_owned(), format!("-config={}", file.display())];
+        let agent = Agent::start(program(options.kind.program()), arguments, Vec::new(), ground.path());
+        let kind = options.kind;
+        let mut vault = Self { agent, kind, http, root: String::new(), key: String::new(), tls, ground };
+        let body = json!({ "secret_shares": 1, "secret_threshold": 1 }).to_string();
+        let keys = vault.agent.wait_for("its initialisation", || {
+            let answer = request(http, "PUT", "/v1/sys/init", &[], &body).ok()?;
+            (answer.status == 200).then(|| answer.json())
+        });
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        (vault.root, vault.key) = (text(&keys["root_token"]), text(&keys["keys_base64"][0]));
+        vault.unseal();
+        vault
+    }
+
+    /// Which of the two it is.
+    pub const fn kind(&self) -> VaultKind {
+        self.kind
+    }
+    /// Its program, to run its other commands, such as `agent`.
+    pub fn program(&self) -> PathBuf {
+        program(self.kind.program())
+    }
+    /// Where it answers: `http://…`.
+    pub fn address(&self) -> String {
+        format!("http://{}", self.http)
+    }
+    /// The token that may do everything.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+    /// HTTPS; `None` without.
+    pub const fn tls(&self) -> Option<&VaultTls> {
+        self.tls.as_ref()
+    }
+    /// A directory that ends with it, for a test's own files.
+    pub fn directory(&self) -> &Path {
+        self.ground.path()
+    }
+
+    /// Asks it with a token.
+    pub fn try_call_as(&self, token: &str, method: &str, path: &str, body: &str) -> io::Result<Answer> {
+        request(self.http, method, &format!("/v1/{path}"), &[("X-Vault-Token", token)], body)
+    }
+    /// Asks it, with the token that may do everything; panics unless the answer is a success, and gives its JSON, or
+    /// `null` for none.
+    pub fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = self.try_call_as(&self.root, method, path, &body);
+        let answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        assert!((200..300).contains(&answer.status), "{method} {path}: {answer:?}");
+        if answer.body.trim().is_empty() { Value::Null } else { answer.json() }
+    }
+    /// As [`Vault::call`], with an answer that is wrapped for two minutes: the wrapping token.
+    pub fn wrapped(&self, method: &str, path: &str) -> String {
+        let headers = [("X-Vault-Token", self.root.as_str()), ("X-Vault-Wrap-TTL", "120")];
+        let answer = request(self.http, method, &format!("/v1/{path}"), &headers, "").expect("it answers");
+        answer.must_be_success();
+        answer.json()["wrap_info"]["token"].as_str().expect("a token").to_owned()
+    }
+    /// Whether it knows a token.
+    pub fn knows(&self, token: &str) -> bool {
+        let answer = self.try_call_as(token, "GET", "auth/token/lookup-self", "").expect("it answers");
+        answer.status == 200
+    }
+
+    /// Seals it.
+    pub fn seal(&self) {
+        self.call("PUT", "sys/seal", &Value::Null);
+    }
+    /// Unseals it, and waits until it is active.
+    pub fn unseal(&mut self) {
+        let (http, body) = (self.http, json!({ "key": self.key }).to_string());
+        let unsealed = request(http, "PUT", "/v1/sys/unseal", &[], &body).expect("it answers");
+        unsealed.must_be_success();
+        self.agent.wait_for("it to be active", || {
+            let answer = request(http, "GET", "/v1/sys/health", &[], "").ok()?;
+            (answer.status == 200).then_some(())
+        });
+    }
+    /// Sends it a signal by its name: `STOP` freezes it, `CONT` wakes it.
+    pub fn signal(&self, signal: &str) {
+        self.agent.signal(signal);
+    }
+}
+
+/// A CA, the server's certificate and a client's; and HTTPS that asks for one.
+fn with_tls(ground: &Path, listeners: &mut Vec<Value>) -> VaultTls {
+    let place = ground.join("tls");
+    std::fs::create_dir_all(&place).expect("a directory");
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA");
+    let write = |name: &str, text: &str| {
+        let path = place.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    };
+    let signed = |name: &str| {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        let cert = params.signed_by(&key, &ca).expect("a certificate");
+        (write(&format!("{name}.pem"), &cert.pem()), write(&format!("{name}.key"), &key.serialize_pem()))
+    };
+    let https = port();
+    let (server_cert, server_key) = signed(&address().to_string());
+    let (cert, key) = signed("client");
+    let ca = write("ca.pem", &ca.pem());
+    listeners.push(json!({ "tcp": {
+        "address": https.to_string(),
+        "cluster_address": port().to_string(),
+        "tls_cert_file": server_cert,
+        "tls_key_file": server_key,
+        "tls_client_ca_file": ca,
+        "tls_require_and_verify_client_cert": true
+    } }));
+    VaultTls { address: format!("https://{https}"), ca, cert, key }
+}
