@@ -56,7 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut keeper = Keeper::new(options, None, 1)?;
     let now = Now { wall: clock.wall(), monotonic: clock.monotonic() };
     let (stepped, reload) = keeper.step_and_place(now).await;
-    if !keeper.is_whole() {
+    if !keeper.is_whole(now.monotonic) {
         let failures: Vec<String> = stepped.failures.iter().map(ToString::to_string).collect();
         return Err(failures.join("\n").into());
     }

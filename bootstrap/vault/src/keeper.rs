@@ -2,7 +2,7 @@
 
 use crate::answer::Fields;
 use crate::client::{Call, Client};
-use crate::login::{self, SignLogin, Unwrapped};
+use crate::login::{self, Memory, SignLogin};
 use crate::place::{self, Placed};
 use crate::request::{Request, Term};
 use crate::template::{Known, Outcome, Rendered, Source, TemplateError};
@@ -21,6 +21,8 @@ use std::time::Duration;
 const MOST_SECRETS: usize = 200;
 /// The longest pause after failures in a row; the first is a second, each one after it twice as long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The shortest time between two fetches of a secret, however soon it ends.
+const SHORTEST: Duration = Duration::from_secs(5);
 
 /// What happened, for the log and the metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +66,7 @@ pub struct Stepped {
 }
 
 /// Holds a token, and the secrets of templates. It does nothing by itself: [`Keeper::step`] does what is due, and
-/// [`Keeper::next_wake`] says when that is. A step that is left half way loses nothing but its calls.
+/// [`Keeper::next_wake`] says when that is. A step that is given up half way loses nothing but its calls.
 ///
 /// Times are handed in; monotonic ones are counted from anywhere, as long as it is always the same.
 pub struct Keeper {
@@ -75,7 +77,7 @@ pub struct Keeper {
     token: Option<Token>,
     /// Whether the token's file still has to be written.
     token_due: bool,
-    unwrapped: Option<Unwrapped>,
+    unwrapped: Memory,
     login: Attempts,
     secrets: BTreeMap<Request, Held>,
     files: Vec<File>,
@@ -159,17 +161,19 @@ impl Keeper {
             seed,
             token: None,
             token_due: false,
-            unwrapped: None,
+            unwrapped: Memory::default(),
             login: Attempts::default(),
             secrets: BTreeMap::new(),
             files,
         })
     }
 
-    /// Whether all is as it should be, as far as the last step knows: logged in, the token's file written, every
-    /// template rendered and placed.
-    pub fn is_whole(&self) -> bool {
-        self.token.is_some() && !self.token_due && self.files.iter().all(|file| file.placed)
+    /// Whether all is as it should be, as far as the last step knows: logged in with a token that still lasts, its
+    /// file written, every template rendered and placed.
+    pub fn is_whole(&self, now: Duration) -> bool {
+        let lasts = |token: &Token| now < token.lifetime.from.saturating_add(token.lifetime.lasts);
+        let token = self.token.as_ref().is_some_and(lasts);
+        token && !self.token_due && self.files.iter().all(|file| file.placed)
     }
 
     /// When the next step is due, in monotonic time; `now` or earlier: at once.
@@ -307,7 +311,7 @@ impl Keeper {
             None => Ok(()),
         };
         self.secrets.clear();
-        self.unwrapped = None;
+        self.unwrapped = Memory::default();
         let files = self.files.iter().filter(|file| file.source.of.remove_at_stop);
         (files.map(|file| file.source.of.destination.path.clone()).collect(), revoked.and(removed))
     }
@@ -454,7 +458,8 @@ impl Keeper {
         let (fields, term) = request.fetch(&self.client, &token.secret, now, refresh).await?;
         let changed = self.secrets.get(request).is_none_or(|held| held.fields != fields);
         stepped.happened.push(Happened::Fetched { path: request.path().to_owned(), changed });
-        self.secrets.insert(request.clone(), Held { fields, term, attempts: Attempts::default() });
+        let attempts = Attempts { failures: 0, again: now.monotonic.saturating_add(SHORTEST) };
+        self.secrets.insert(request.clone(), Held { fields, term, attempts });
         if changed {
             for file in self.files.iter_mut().filter(|file| file.made_of.contains(request)) {
                 file.rendered = None;

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 /// Ids, wrapping tokens and JWTs; a JWT with many claims has a few KiB.
@@ -59,12 +61,15 @@ impl fmt::Debug for Unwrapped {
     }
 }
 
-/// Logs in. `unwrapped` is what is remembered from one login to the next.
+/// What is remembered from one login to the next. Held while a secret id is unwrapped.
+pub(crate) type Memory = Arc<Mutex<Option<Unwrapped>>>;
+
+/// Logs in.
 pub(crate) async fn login(
     client: &Client,
     method: &Method,
     signer: Option<&dyn SignLogin>,
-    unwrapped: &mut Option<Unwrapped>,
+    memory: &Memory,
 ) -> Result<Auth, VaultError> {
     match method {
         Method::Aws { mount, role } => aws(client, mount, role, signer).await,
@@ -73,8 +78,10 @@ pub(crate) async fn login(
             match secret_id {
                 SecretId::Plain { file } => approle(client, mount, &role_id, &text(file).await?).await,
                 SecretId::Wrapped { file, creation_path, keep } => {
-                    let wrapped = Wrapped { file, creation_path, keep: keep.as_deref() };
-                    let secret_id = wrapped.secret_id(client, unwrapped).await?;
+                    let (file, creation_path, keep) = (file.clone(), creation_path.clone(), keep.clone());
+                    let wrapped = Arc::new(Wrapped { file, creation_path, keep });
+                    let secret_id =
+                        Arc::clone(&wrapped).secret_id(client.clone(), Arc::clone(memory)).await?;
                     wrapped.judge(approle(client, mount, &role_id, &secret_id).await)
                 }
             }
@@ -161,19 +168,35 @@ async fn auth(client: &Client, call: Call<'_>) -> Result<Auth, VaultError> {
 }
 
 /// A secret id that came wrapped.
-struct Wrapped<'a> {
-    file: &'a PathBuf,
-    creation_path: &'a str,
-    keep: Option<&'a Path>,
+struct Wrapped {
+    file: PathBuf,
+    creation_path: String,
+    keep: Option<PathBuf>,
 }
 
-impl Wrapped<'_> {
+impl Wrapped {
+    /// The secret id, in a task of its own: a login that is given up half way must not lose what was unwrapped for it,
+    /// since it cannot be had again.
+    async fn secret_id(self: Arc<Self>, client: Client, memory: Memory) -> Result<Secret, VaultError> {
+        let task =
+            tokio::spawn(async move { self.held_or_unwrapped(&client, &mut *memory.lock().await).await });
+        match task.await {
+            Ok(result) => result,
+            // Nobody aborts it: it panicked.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
     /// The secret id: the one that was unwrapped before, or the one in the token that is there now.
-    async fn secret_id(&self, client: &Client, known: &mut Option<Unwrapped>) -> Result<Secret, VaultError> {
+    async fn held_or_unwrapped(
+        &self,
+        client: &Client,
+        known: &mut Option<Unwrapped>,
+    ) -> Result<Secret, VaultError> {
         if known.is_none() {
             *known = self.kept().await;
         }
-        let token = match text(self.file).await {
+        let token = match text(&self.file).await {
             Ok(token) => token,
             // Whoever brought it may have taken it away when it was used.
             Err(error) => return known.as_ref().map(|known| known.secret_id.clone()).ok_or(error),
@@ -200,10 +223,14 @@ impl Wrapped<'_> {
             token: &'a str,
         }
         let gone = |error| match error {
-            // Vault says 400 to a token that it does not know (any more), OpenBao as well; 403 by other paths.
-            VaultError::Refused { status: 400, .. }
-            | VaultError::Denied { .. }
-            | VaultError::TokenInvalid { .. } => VaultError::AlreadyUnwrapped { file: self.file.clone() },
+            // What Vault and OpenBao say to a token that they do not know (any more). A proxy has other words.
+            VaultError::Refused { words, .. } | VaultError::Denied { words, .. }
+                if words.contains("wrapping token") =>
+            {
+                VaultError::AlreadyUnwrapped { file: self.file.clone() }
+            }
+            // Between our two calls.
+            VaultError::TokenInvalid { .. } => VaultError::AlreadyUnwrapped { file: self.file.clone() },
             other => other,
         };
         let call = Call::post(LOOKUP, &Lookup { token: token.expose() }).hiding(vec![token]);
@@ -213,7 +240,7 @@ impl Wrapped<'_> {
         if found != self.creation_path {
             return Err(VaultError::WrongCreationPath {
                 file: self.file.clone(),
-                expected: self.creation_path.to_owned(),
+                expected: self.creation_path.clone(),
                 found: found.chars().take(256).collect(),
             });
         }
@@ -237,13 +264,13 @@ impl Wrapped<'_> {
     }
 
     async fn kept(&self) -> Option<Unwrapped> {
-        let text = text(self.keep?).await.ok()?;
+        let text = text(self.keep.as_deref()?).await.ok()?;
         let (of, secret_id) = text.expose().split_once('\n')?;
         Some(Unwrapped { of: of.to_owned(), secret_id: Secret::new(secret_id.trim()) })
     }
 
     fn keep(&self, fresh: &Unwrapped) -> Result<(), VaultError> {
-        let Some(path) = self.keep else { return Ok(()) };
+        let Some(path) = &self.keep else { return Ok(()) };
         let contents = Secret::new(format!("{}\n{}\n", fresh.of, fresh.secret_id.expose()));
         place::write(&Destination::private(path), &contents)?;
         Ok(())

@@ -298,6 +298,78 @@ async fn a_token_that_counts_as_invalid_from_the_start_is_not_had_again_and_agai
 }
 
 #[tokio::test]
+async fn a_login_that_is_given_up_does_not_lose_what_it_unwrapped() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let (unwraps, seen) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let counted = (Arc::clone(&unwraps), Arc::clone(&seen));
+    let server = serve(move |path| match path {
+        "sys/wrapping/lookup" => {
+            json("200 OK", r#"{"data":{"creation_path":"auth/approle/role/node/secret-id"}}"#)
+        }
+        "sys/wrapping/unwrap" => {
+            counted.0.fetch_add(1, Ordering::Relaxed);
+            thread::sleep(PATIENCE / 4);
+            json("200 OK", &format!(r#"{{"data":{{"secret_id":"{SECRET_ID}"}}}}"#))
+        }
+        "auth/approle/login" => {
+            counted.1.fetch_add(1, Ordering::Relaxed);
+            login()
+        }
+        _ => json("200 OK", r#"{"data":{"password":"p"}}"#),
+    });
+    let node = Node::new();
+    let mut options = node.options(&format!("http://{server}"));
+    let Method::AppRole { secret_id, .. } = &mut options.method else { panic!("it is AppRole") };
+    let file = node.place.path().join("secret_id");
+    *secret_id =
+        SecretId::Wrapped { file, creation_path: "auth/approle/role/node/secret-id".into(), keep: None };
+    let mut keeper = Keeper::new(options, None, 3).expect("options");
+    let given_up = tokio::time::timeout(PATIENCE / 8, keeper.step_and_place(at(0))).await;
+    assert!(given_up.is_err());
+    let (stepped, _) = keeper.step_and_place(at(1)).await;
+    assert_eq!(stepped.failures, []);
+    assert_eq!((unwraps.load(Ordering::Relaxed), seen.load(Ordering::Relaxed)), (1, 1));
+}
+
+#[tokio::test]
+async fn what_ends_at_once_is_not_fetched_again_and_again() {
+    let server = serve(|path| match path {
+        "auth/approle/login" => login(),
+        _ => json(
+            "200 OK",
+            r#"{"lease_id":"a/b","lease_duration":0,"renewable":false,"data":{"password":"p"}}"#,
+        ),
+    });
+    let node = Node::new();
+    let mut keeper = node.keeper(server);
+    let (stepped, _) = keeper.step_and_place(at(0)).await;
+    assert_eq!(stepped.failures, []);
+    assert_eq!(keeper.next_wake(Duration::ZERO), Duration::from_secs(5));
+    let (stepped, _) = keeper.step_and_place(at(4)).await;
+    assert_eq!(stepped.happened, []);
+    let (stepped, _) = keeper.step_and_place(at(5)).await;
+    assert!(matches!(stepped.happened[..], [Happened::Fetched { .. }]), "{:?}", stepped.happened);
+}
+
+#[tokio::test]
+async fn nothing_shows_what_it_holds() {
+    let server = serve(|path| match path {
+        "auth/approle/login" => login(),
+        _ => json("200 OK", r#"{"data":{"password":"planted-password"}}"#),
+    });
+    let node = Node::new();
+    let options = node.options(&format!("http://{server}"));
+    let mut keeper = Keeper::new(options.clone(), None, 3).expect("options");
+    let stepped = keeper.step(at(0)).await;
+    assert_eq!((stepped.rendered.len(), stepped.failures.len()), (1, 0));
+    assert_eq!(stepped.rendered[0].contents.expose(), "planted-password");
+    assert_eq!(fs::read_to_string(node.place.path().join("token")).expect("it is there"), TOKEN);
+    let shown = format!("{options:?} {keeper:?} {stepped:?} {:#?}", stepped.rendered);
+    assert!(shown.contains("kv/data/web") && shown.contains("(secret)"), "{shown}");
+    assert!(!shown.contains("planted"), "{shown}");
+}
+
+#[tokio::test]
 async fn a_server_that_goes_away_leaves_what_is_held_and_comes_back() {
     use std::sync::atomic::{AtomicBool, Ordering};
     let away = Arc::new(AtomicBool::new(false));
@@ -316,7 +388,8 @@ async fn a_server_that_goes_away_leaves_what_is_held_and_comes_back() {
     away.store(true, Ordering::Relaxed);
     let (stepped, _) = keeper.step_and_place(at(46)).await;
     assert!(matches!(stepped.failures[..], [VaultError::Sealed { .. }]), "{:?}", stepped.failures);
-    assert!(keeper.is_whole(), "the token still holds");
+    assert!(keeper.is_whole(Duration::from_secs(46)), "the token still holds");
+    assert!(!keeper.is_whole(Duration::from_secs(60)), "and then no more");
     // It is asked again before the token ends, and then for another token.
     assert!(keeper.next_wake(Duration::from_secs(46)) < Duration::from_secs(55));
     let (stepped, _) = keeper.step_and_place(at(59)).await;

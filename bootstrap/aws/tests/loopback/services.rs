@@ -23,6 +23,17 @@ async fn all_parameters_beneath_a_path_come_decrypted_page_by_page() {
 }
 
 #[tokio::test]
+async fn a_path_with_more_than_a_thousand_parameters_is_another_one_than_was_meant() {
+    let cloud = Cloud::new().await;
+    for number in 0..=1000 {
+        cloud.put(&format!("/all/p{number}"), "v").await;
+    }
+    let error = cloud.aws().parameters("/all").await.expect_err("too many");
+    assert!(matches!(&error, AwsError::TooMuch { limit, .. } if limit == "1000 parameters"), "{error}");
+    assert!(error.is_lasting());
+}
+
+#[tokio::test]
 async fn what_ssm_refuses_is_told_with_the_path() {
     let cloud = Cloud::new().await;
     let check = async |expect: ErrorClass, lasting: bool| {

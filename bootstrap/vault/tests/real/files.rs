@@ -26,7 +26,7 @@ async fn a_token_is_left_in_memory_alone_unless_it_is_allowed_on_a_disk() {
     let (stepped, _) = keeper.step_and_place(site.now()).await;
     let refused = VaultError::Place(PlaceError::NotInMemory { path: path.clone() });
     assert_eq!(stepped.failures, [refused]);
-    assert!(stepped.failures[0].is_lasting() && !path.exists() && !keeper.is_whole());
+    assert!(stepped.failures[0].is_lasting() && !path.exists() && !keeper.is_whole(site.now().monotonic));
 
     options.token_file = Some(Destination { require_tmpfs: false, ..Destination::private(&path) });
     let mut keeper = Keeper::new(options, None, 1).expect("options");

@@ -124,7 +124,7 @@ impl Site {
 pub(crate) async fn well(keeper: &mut Keeper, now: Now) -> (Vec<Happened>, BTreeSet<String>) {
     let (stepped, reload) = keeper.step_and_place(now).await;
     assert_eq!(stepped.failures, [], "{:?}", stepped.happened);
-    assert!(keeper.is_whole(), "{:?}", stepped.happened);
+    assert!(keeper.is_whole(now.monotonic), "{:?}", stepped.happened);
     (stepped.happened, reload)
 }
 
