@@ -1,6 +1,6 @@
 //! Logins, and the life of a token.
 
-use crate::site::{BAO, ROLE, Site, VAULT, well};
+use crate::site::{BAO, ROLE, Site, VAULT, text, well};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bootstrap_vault::{Happened, Keeper, Method, SecretId, Server, VaultError};
@@ -233,6 +233,23 @@ async fn a_sealed_vault_is_waited_for() {
     assert!(keeper.next_wake(site.now().monotonic) > site.now().monotonic, "after a pause");
     site.vault.unseal();
     well(&mut keeper, site.now()).await;
+}
+
+#[tokio::test]
+async fn a_namespace_is_asked_for() {
+    let site = Site::new(BAO);
+    site.vault.call("POST", "sys/namespaces/team", &json!({}));
+    site.vault.call("POST", "team/sys/auth/approle", &json!({ "type": "approle" }));
+    site.vault.call("POST", &format!("team/{ROLE}"), &json!({ "token_ttl": "60s" }));
+    let role_id = site.vault.call("GET", &format!("team/{ROLE}/role-id"), &Value::Null);
+    let secret_id = site.vault.call("POST", &format!("team/{ROLE}/secret-id"), &json!({}));
+    fs::write(site.path("role_id"), text(&role_id["data"]["role_id"])).expect("a file");
+    fs::write(site.path("secret_id"), text(&secret_id["data"]["secret_id"])).expect("a file");
+    let mut options = site.options(site.approle(SecretId::Plain { file: site.path("secret_id") }), &[]);
+    let mut outside = Keeper::new(options.clone(), None, 1).expect("options");
+    assert!(matches!(outside.step(site.now()).await.failures[..], [VaultError::Refused { status: 400, .. }]));
+    options.server.namespace = Some("team".into());
+    well(&mut Keeper::new(options, None, 1).expect("options"), site.now()).await;
 }
 
 #[tokio::test]
