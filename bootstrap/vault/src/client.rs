@@ -83,7 +83,6 @@ impl Client {
         match self.ask(&call).await {
             Err(VaultError::Denied { call: name, words }) => match call.token {
                 None => Err(VaultError::Denied { call: name, words }),
-                Some(_) if words.contains("invalid token") => Err(VaultError::TokenInvalid { call: name }),
                 Some(token) => {
                     self.look_up(token).await.map_err(|error| match error {
                         VaultError::TokenInvalid { .. } => VaultError::TokenInvalid { call: name.clone() },

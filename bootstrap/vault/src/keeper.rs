@@ -245,9 +245,20 @@ impl Keeper {
         }
     }
 
+    /// That these units were reloaded: their files' marks go (see [`place::place`]). Says of no file more than its
+    /// units warrant.
+    pub fn reloaded(&self, units: &BTreeSet<String>) -> Result<(), VaultError> {
+        let templates = self.files.iter().filter(|file| file.placed).map(|file| &file.source.of);
+        for template in templates.filter(|of| of.reload.iter().all(|unit| units.contains(unit))) {
+            place::reloaded(&template.destination.path)?;
+        }
+        Ok(())
+    }
+
     /// A step whose files this process puts in their places itself.
     ///
-    /// * returns: what the step came to, and the units that are due for a reload.
+    /// * returns: what the step came to, and the units that are due for a reload; [`Keeper::reloaded`] is told of
+    ///   those that were.
     pub async fn step_and_place(&mut self, now: Now) -> (Stepped, BTreeSet<String>) {
         let mut stepped = self.step(now).await;
         let mut reload = BTreeSet::new();

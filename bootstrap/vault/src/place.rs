@@ -85,32 +85,52 @@ pub enum Placed {
     Unchanged,
     /// Its contents were right, its mode or owner were not.
     Owner,
-    /// Its contents are new: units that use it are due for a reload.
+    /// Its contents are new, or were before a reload that nobody has told of: its units are due for one.
     Contents,
 }
 
 /// Puts what was rendered where it belongs, unless it is there already.
+///
+/// Where units are to be reloaded, a mark beside the file remembers that from before the file changes until
+/// [`reloaded`]: who is killed in between is told again by whoever comes next.
 pub fn place(rendered: &Rendered) -> Result<Placed, PlaceError> {
-    write(&rendered.destination, &rendered.contents)
+    let Rendered { destination, contents, reload } = rendered;
+    let mark = beside(&destination.path, ".due").filter(|_| !reload.is_empty());
+    let placed = put(destination, contents, mark.as_deref())?;
+    Ok(if mark.is_some_and(|mark| mark.exists()) { Placed::Contents } else { placed })
+}
+
+/// That the units of a file were reloaded after it was placed.
+pub fn reloaded(path: &Path) -> Result<(), PlaceError> {
+    beside(path, ".due").map_or(Ok(()), |mark| delete(&mark))
 }
 
 /// Removes files; those that are gone already are no error. Tries all, and tells of the first that would not go.
 pub fn remove<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), PlaceError> {
     let mut result = Ok(());
     for path in paths {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                result = result.and(Err(PlaceError::system(path, "remove", &error)));
-            }
-            _ => {}
-        }
+        result = result.and(delete(path)).and(reloaded(path));
     }
     result
 }
 
-/// Writes a file beside its place, gives it away, then renames it: who reads it sees the old one or the new one.
-/// On a disk it is on the disk before it is renamed.
+fn delete(path: &Path) -> Result<(), PlaceError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(PlaceError::system(path, "remove", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file that no unit has to be told of.
 pub(crate) fn write(to: &Destination, contents: &Secret) -> Result<Placed, PlaceError> {
+    put(to, contents, None)
+}
+
+/// Writes a file beside its place, gives it away, then renames it: who reads it sees the old one or the new one.
+/// On a disk it is on the disk before it is renamed. The mark is made before contents that are new.
+fn put(to: &Destination, contents: &Secret, mark: Option<&Path>) -> Result<Placed, PlaceError> {
     let path = &to.path;
     let failed = |doing| move |error: io::Error| PlaceError::system(path, doing, &error);
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -123,7 +143,7 @@ pub(crate) fn write(to: &Destination, contents: &Secret) -> Result<Placed, Place
     if placed == Placed::Unchanged {
         return Ok(placed);
     }
-    let beside = beside(path).ok_or_else(|| PlaceError::NoFile { path: path.clone() })?;
+    let beside = beside(path, ".new").ok_or_else(|| PlaceError::NoFile { path: path.clone() })?;
     let written = (|| {
         // One that a killed agent has left; where it cannot go, the next line says so.
         let _ = fs::remove_file(&beside);
@@ -135,6 +155,9 @@ pub(crate) fn write(to: &Destination, contents: &Secret) -> Result<Placed, Place
         file.set_permissions(Permissions::from_mode(to.mode & 0o777)).map_err(failed("set the mode of"))?;
         if !in_memory {
             file.sync_all().map_err(failed("write"))?;
+        }
+        if let Some(mark) = mark.filter(|_| placed == Placed::Contents) {
+            File::create(mark).map_err(failed("mark"))?;
         }
         fs::rename(&beside, path).map_err(failed("rename"))
     })();
@@ -179,11 +202,11 @@ fn compare(
     Ok(if right { Placed::Unchanged } else { Placed::Owner })
 }
 
-/// `.NAME.new` in the same directory.
-fn beside(path: &Path) -> Option<PathBuf> {
+/// `.NAME` with this ending, in the same directory.
+fn beside(path: &Path, ending: &str) -> Option<PathBuf> {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name()?);
-    name.push(".new");
+    name.push(ending);
     Some(path.with_file_name(name))
 }
 
@@ -227,7 +250,13 @@ mod tests {
         // A half that a killed process left is in nobody's way.
         fs::write(place.path().join(".secret.new"), "half").expect("a file");
         assert_eq!(write(&to, &Secret::new("one")), Ok(Placed::Contents));
+        let written = fs::metadata(&to.path).expect("it is there").ino();
         assert_eq!(write(&to, &Secret::new("one")), Ok(Placed::Unchanged));
+        assert_eq!(
+            fs::metadata(&to.path).expect("it is there").ino(),
+            written,
+            "not even replaced by the same"
+        );
         assert_eq!(fs::metadata(&to.path).expect("it is there").mode() & 0o7777, 0o600);
         to.mode = 0o640;
         assert_eq!(write(&to, &Secret::new("one")), Ok(Placed::Owner));
@@ -235,6 +264,26 @@ mod tests {
         assert_eq!(write(&to, &Secret::new("two")), Ok(Placed::Contents));
         assert_eq!(fs::read_to_string(&to.path).expect("it is there"), "two");
         assert_eq!(fs::read_dir(place.path()).expect("a directory").count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_reload_that_nobody_has_told_of_stays_due() {
+        let place_of = tempfile::tempdir().expect("a directory");
+        let destination = destination(place_of.path().join("secret"));
+        let path = destination.path.clone();
+        let mut rendered =
+            Rendered { destination, contents: Secret::new("one"), reload: vec!["web.service".to_owned()] };
+        assert_eq!(place(&rendered), Ok(Placed::Contents));
+        // Killed before the reload: whoever comes next has it due, though the file is as it should be.
+        assert_eq!(place(&rendered), Ok(Placed::Contents));
+        assert_eq!(reloaded(&path), Ok(()));
+        assert_eq!(place(&rendered), Ok(Placed::Unchanged));
+        rendered.destination.mode = 0o640;
+        assert_eq!(place(&rendered), Ok(Placed::Owner));
+        rendered.contents = Secret::new("two");
+        assert_eq!(place(&rendered), Ok(Placed::Contents));
+        assert_eq!(remove([path.as_path()]), Ok(()));
+        assert_eq!(fs::read_dir(place_of.path()).expect("a directory").count(), 0, "the mark goes with it");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The servers that other tests stand on: they start, come back with what they knew, and leave nothing.
 
-use muster_test_servers::{Consul, ConsulOptions, wait_for};
+use muster_test_servers::{Consul, ConsulOptions, Vault, VaultKind, VaultOptions, wait_for};
 use serde_json::{Value, json};
 
 #[test]
@@ -25,4 +25,20 @@ fn a_frozen_consul_answers_when_it_wakes() {
     consul.signal("CONT");
     let leader = wait_for("an answer", || consul.try_call("GET", "/v1/status/leader", "").ok());
     assert_ne!(leader.json(), Value::Null);
+}
+
+#[test]
+fn vault_and_openbao_come_unsealed_and_leave_nothing() {
+    for kind in [VaultKind::Vault, VaultKind::OpenBao] {
+        let mut vault = Vault::start(&VaultOptions { kind, ..VaultOptions::default() });
+        assert!(vault.knows(vault.root()));
+        vault.seal();
+        let sealed = vault.try_call_as(vault.root(), "GET", "sys/mounts", "").expect("it answers");
+        assert_eq!(sealed.status, 503);
+        vault.unseal();
+        assert!(vault.knows(vault.root()));
+        let directory = vault.directory().to_owned();
+        drop(vault);
+        assert!(!directory.exists());
+    }
 }

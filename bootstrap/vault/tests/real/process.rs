@@ -63,6 +63,7 @@ fn no_secret_is_in_the_arguments_the_environment_or_the_words_of_a_process() {
         assert!(secrets.iter().all(|secret| !text.contains(secret.as_str())), "{text}");
     }
     assert!(!site.path("web").exists() && !site.path("token").exists());
+    assert!(!site.path(".web.due").exists());
 }
 
 /// Runs it where `at` is a file system of its own, with these options of mount.

@@ -177,8 +177,17 @@ async fn a_lease_is_renewed_replaced_with_the_token_and_ends_with_it() {
     assert_ne!(second, first);
     assert_eq!(reload, units(&["consul.service"]));
 
+    // A token that was revoked took its leases with it, whether or not they were due.
     assert_eq!(known(&second), 200);
+    site.vault.call("POST", "auth/token/revoke", &json!({ "token": site.read("token") }));
+    keeper.verify().await.expect_err("it was revoked");
+    let (_, reload) = well(&mut keeper, site.later(46 + 60)).await;
+    assert_eq!(reload, units(&["consul.service"]));
+    let third = site.read("consul");
+    assert_ne!(third, second);
+
+    assert_eq!(known(&third), 200);
     let (_, stopped) = keeper.stop().await;
     assert_eq!(stopped, Ok(()));
-    muster_test_servers::wait_for("the lease to end", || (known(&second) == 403).then_some(()));
+    muster_test_servers::wait_for("the lease to end", || (known(&third) == 403).then_some(()));
 }

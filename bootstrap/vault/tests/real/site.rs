@@ -125,6 +125,7 @@ pub(crate) async fn well(keeper: &mut Keeper, now: Now) -> (Vec<Happened>, BTree
     let (stepped, reload) = keeper.step_and_place(now).await;
     assert_eq!(stepped.failures, [], "{:?}", stepped.happened);
     assert!(keeper.is_whole(now.monotonic), "{:?}", stepped.happened);
+    keeper.reloaded(&reload).expect("marks go");
     (stepped.happened, reload)
 }
 
