@@ -24,9 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::ground::{Cloud, Daemon, Site};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpSocket;
+use tests::ground::{Cloud, Daemon, Site, request_from};
 
 /// An agent's token for all, and where it stands.
 const TOKEN: (&str, &str) = ("samples-token", "a-token-of-all-agents");
@@ -194,24 +192,10 @@ fn tell(daemon: SocketAddr, from: IpAddr, instance: &InstanceId, at: Timestamp) 
     let notice =
         json!({ "kind": "spot_interruption", "at_ms": at, "deadline_ms": at + Duration::from_secs(120) });
     let body = json!({ "version": 1, "instance": instance, "notices": [notice] }).to_string();
-    let head = format!(
-        "POST /v1/notices HTTP/1.0\r\nHost: {daemon}\r\nAuthorization: Bearer {}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        TOKEN.1,
-        body.len()
-    );
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
-    let answer = runtime.block_on(async {
-        let socket = TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::new(from, 0))?;
-        let mut stream = socket.connect(daemon).await?;
-        stream.write_all(format!("{head}{body}").as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        std::io::Result::Ok(answer)
-    });
-    let answer = answer.expect("it answers");
-    assert!(answer.contains(" 200 ") && answer.contains("\"confirmed\":1"), "{answer}");
+    let authorization = format!("Bearer {}", TOKEN.1);
+    let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+    let answer = request_from(from, daemon, "POST", "/v1/notices", &headers, &body);
+    assert!(answer.status == 200 && answer.body.contains("\"confirmed\":1"), "{answer:?}");
 }
 
 fn figures(taken: &[Taken]) -> Value {

@@ -13,13 +13,15 @@ use fleet_cloud::{CloudConfig, CloudServer};
 use fleet_sim::{
     Action, Delay, Demand, FleetRequest, FleetSpec, InstancePhase, TimingSpec, World, WorldSpec,
 };
-use muster_test_servers::{Consul, Nomad, NomadClient, NomadOptions, request, wait_for};
+use muster_test_servers::{Answer, Consul, Nomad, NomadClient, NomadOptions, request, wait_for};
 use serde_json::Value;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 
 /// What the Nomad job's identity may do in Nomad, and no more.
 pub const RIGHTS: &str = include_str!("../../autoscaler/nomad/job/nomad-policy.hcl");
@@ -313,4 +315,34 @@ impl Daemon {
 pub fn get(address: SocketAddr, path: &str) -> Option<String> {
     let answer = request(address, "GET", path, &[], "").ok()?;
     (answer.status == 200).then_some(answer.body)
+}
+
+/// Sends a request as [`request`] does, from an address of this host.
+pub fn request_from(
+    from: IpAddr,
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let headers: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = headers.concat();
+    let length = body.len();
+    let asked =
+        format!("{method} {path} HTTP/1.0\r\nHost: {to}\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    let text = runtime.block_on(async {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(from, 0))?;
+        let mut stream = socket.connect(to).await?;
+        stream.write_all(asked.as_bytes()).await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        std::io::Result::Ok(text)
+    });
+    let text = text.expect("it answers");
+    let (head, body) = text.split_once("\r\n\r\n").expect("an answer in HTTP");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    Answer { status, body: body.to_owned() }
 }

@@ -2,5 +2,6 @@
 //! what they share is here.
 
 pub mod ground;
+pub mod job;
 pub mod programs;
 pub mod tools;

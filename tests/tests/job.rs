@@ -5,12 +5,11 @@ use muster_test_servers::{Nomad, NomadOptions};
 use serde_json::{Value, json};
 
 const JOB: &str = include_str!("../../autoscaler/nomad/job/muster-autoscaler.nomad.hcl");
-const POLICY: &str = "policy = \"fleet \\\"web\\\" {}\"\n";
+const NEEDED: &str = "policy = \"fleet \\\"web\\\" {}\"\nnode_pool = \"core\"\n";
 
-/// The job with these variables, as Nomad reads it.
+/// The job with what it needs and these variables, as Nomad reads it.
 fn parse(nomad: &Nomad, variables: &str) -> Value {
-    let variables = format!("{POLICY}{variables}");
-    let body = json!({ "JobHCL": JOB, "Variables": variables, "Canonicalize": true });
+    let body = json!({ "JobHCL": JOB, "Variables": format!("{NEEDED}{variables}"), "Canonicalize": true });
     nomad.call("POST", "/v1/jobs/parse", &body)
 }
 
@@ -21,6 +20,8 @@ fn task(job: &Value) -> &Value {
 #[test]
 fn nomad_takes_the_job_with_every_driver() {
     let nomad = Nomad::start(NomadOptions::default());
+    let pool = nomad.try_call("POST", "/v1/node/pool/core", &json!({ "Name": "core" }).to_string());
+    pool.expect("it answers").must_be_success();
     let cases = [
         ("docker", "driver = \"docker\"\n"),
         ("exec", "driver = \"exec\"\nbinary = \"https://example.com/muster-autoscaler\"\n"),
@@ -46,4 +47,32 @@ fn nomad_takes_the_job_with_every_driver() {
     assert_eq!(task(&job)["Env"]["AWS_ROLE_ARN"], "arn:aws:iam::123456789012:role/muster");
     assert_eq!(task(&job)["Vault"]["Role"], "muster-autoscaler");
     assert_eq!(job["TaskGroups"][0]["Constraints"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn the_job_is_taken_into_a_pool_of_its_own_alone_and_shares_a_key_where_it_is_told_to() {
+    let nomad = Nomad::start(NomadOptions::default());
+    let refused = |variables: &str| {
+        let body = json!({ "JobHCL": JOB, "Variables": variables, "Canonicalize": true });
+        let answer = nomad.try_call("POST", "/v1/jobs/parse", &body.to_string()).expect("it answers");
+        assert_ne!(answer.status, 200, "{variables}");
+        answer.body
+    };
+    let policy = "policy = \"\"\n";
+    assert!(refused(policy).contains("node_pool"), "no pool is not any pool");
+    for pool in ["default", "all", ""] {
+        let why = refused(&format!("{policy}node_pool = \"{pool}\"\n"));
+        assert!(why.contains("Name a node pool"), "{pool}: {why}");
+    }
+    let job = parse(&nomad, "");
+    assert_eq!(job["NodePool"], "core");
+    let constraint = &job["TaskGroups"][0]["Constraints"][1];
+    assert_eq!(constraint["LTarget"], "${attr.platform.aws.instance-life-cycle}");
+    let count = |job: &Value| task(job)["Templates"].as_array().map_or(0, Vec::len);
+    let shared = parse(&nomad, "shared_node_tokens = true\n");
+    assert_eq!((count(&job), count(&shared)), (1, 2));
+    let key = task(&shared)["Templates"].as_array().expect("templates").last().expect("two");
+    assert_eq!((&key["DestPath"], &key["Perms"]), (&json!("secrets/node-token.key"), &json!("0400")));
+    let arguments = task(&shared)["Config"]["args"].to_string();
+    assert!(arguments.contains("--identity-key-file"), "{arguments}");
 }

@@ -10,12 +10,10 @@ use muster_test_servers::{Consul, ConsulOptions, Nomad, NomadClient, NomadOption
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use tests::ground::{RIGHTS, Site, get};
+use tests::ground::{Site, get, request_from};
+use tests::job::{NAME, deployed, leader, let_consul_trust, let_nomad_allow, places, register};
 use tests::programs::autoscaler;
 
-const JOB: &str = include_str!("../../autoscaler/nomad/job/muster-autoscaler.nomad.hcl");
-const CONSUL_RIGHTS: &str = include_str!("../../autoscaler/nomad/job/consul-policy.hcl");
-const NAME: &str = "muster-autoscaler";
 /// The nodes that are not scaled. Their names are short: the path of a task's API socket may have 107 bytes.
 const OTHERS: [&str; 3] = ["a", "b", "c"];
 const FIRST: u32 = 3;
@@ -23,40 +21,45 @@ const SMALLEST: u32 = 2;
 /// The longest that nobody may lead.
 const WITHIN: Duration = Duration::from_secs(15);
 
-/// Sets Consul up as the job's README says: Nomad's identities are good for tokens of Consul.
-fn let_consul_trust(consul: &Consul, nomad: &Nomad) {
-    let put = |path: &str, body: Value| drop(consul.call("PUT", path, &body));
-    put(
-        "/v1/acl/auth-method",
-        json!({ "Name": "nomad-workloads", "Type": "jwt", "Config": {
-            "JWKSURL": format!("{}/.well-known/jwks.json", nomad.address()),
-            "JWTSupportedAlgs": ["RS256"], "BoundAudiences": ["consul.io"],
-            "ClaimMappings": {
-                "nomad_namespace": "nomad_namespace", "nomad_job_id": "nomad_job_id",
-                "nomad_task": "nomad_task", "nomad_service": "nomad_service"
-            }
-        } }),
-    );
-    put(
-        "/v1/acl/binding-rule",
-        json!({ "AuthMethod": "nomad-workloads", "BindType": "service", "BindName": "${value.nomad_service}",
-                "Selector": "\"nomad_service\" in value" }),
-    );
-    put("/v1/acl/policy", json!({ "Name": NAME, "Rules": CONSUL_RIGHTS }));
-    put("/v1/acl/role", json!({ "Name": NAME, "Policies": [{ "Name": NAME }] }));
-    put(
-        "/v1/acl/binding-rule",
-        json!({ "AuthMethod": "nomad-workloads", "BindType": "role", "BindName": NAME,
-                "Selector": "value.nomad_job_id == \"muster-autoscaler\" and value.nomad_namespace == \"default\"" }),
-    );
+/// Gives the job the key that its allocations make nodes' tokens with.
+fn give_key(nomad: &Nomad) {
+    let path = format!("nomad/jobs/{NAME}");
+    let variable =
+        json!({ "Namespace": "default", "Path": path, "Items": { "node_token_key": "5a".repeat(32) } });
+    let answer = nomad.try_call("PUT", &format!("/v1/var/{path}"), &variable.to_string());
+    answer.expect("it answers").must_be_success();
 }
 
-/// Binds the policy to the job, as its README says.
-fn let_nomad_allow(nomad: &Nomad) {
-    let policy =
-        json!({ "Name": NAME, "Rules": RIGHTS, "JobACL": { "Namespace": "default", "JobID": NAME } });
-    let answer = nomad.try_call("POST", &format!("/v1/acl/policy/{NAME}"), &policy.to_string());
-    answer.expect("it answers").must_be_success();
+/// A node identifies with each of the two, and the other takes its token.
+fn each_takes_the_tokens_of_the_other(site: &Site, consul: &Consul) {
+    let instance = site.cloud.living().remove(0);
+    let own = site.cloud.world().private_address(&instance).expect("it has one");
+    let cloud: SocketAddr = site.cloud.endpoint().replace("http://", "").parse().expect("an address");
+    let lasts = [("X-aws-ec2-metadata-token-ttl-seconds", "60")];
+    let token = request_from(own, cloud, "PUT", "/latest/api/token", &lasts, "").body;
+    let headers = [("X-aws-ec2-metadata-token", token.as_str())];
+    let document =
+        request_from(own, cloud, "GET", "/latest/dynamic/instance-identity/rsa2048", &headers, "").body;
+    let places = wait_for("both", || Some(places(consul)).filter(|places| places.len() == 2));
+    for (one, other) in [(places[0], places[1]), (places[1], places[0])] {
+        let body = json!({ "version": 1, "pkcs7": document }).to_string();
+        let given = wait_for("a token", || {
+            Some(request_from(own, one, "POST", "/v1/identify", &[], &body)).filter(|one| one.status == 200)
+        });
+        let bearer = format!("Bearer {}", given.json()["token"].as_str().expect("a token"));
+        let body = json!({ "version": 1, "instance": instance, "notices": [] }).to_string();
+        let answer = request_from(own, other, "POST", "/v1/notices", &[("Authorization", &bearer)], &body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
+/// Saves the certificate that the account's documents are signed with, for the daemon.
+fn trust_the_account(site: &Site) {
+    let cloud = site.cloud.endpoint().replace("http://", "").parse().expect("an address");
+    let body = wait_for("the certificate", || get(cloud, "/_muster/identity-certificate"));
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    std::fs::create_dir(site.directory().join("aws")).expect("a directory");
+    site.write("aws/eu-west-1.pem", body["pem"].as_str().expect("a text"));
 }
 
 /// Runs the job, in the version that has so much memory.
@@ -69,49 +72,15 @@ fn run(site: &Site, consul: &Consul, memory: u32) {
         "command": program.get_program().to_str().expect("a path in UTF-8"),
         "consul_address": consul.address(),
         "queue_url": site.cloud.queue(),
-        "extra_args": ["--endpoint", site.cloud.endpoint(), "--log-format", "json"],
+        "shared_node_tokens": true,
+        "extra_args": [
+            "--endpoint", site.cloud.endpoint(), "--log-format", "json", "--identity-certificates",
+            site.directory().join("aws").to_str().expect("a path in UTF-8"), "--identity-account",
+            site.cloud.world().spec().account
+        ],
         "memory": memory
     });
-    // What JSON writes HCL reads, line for line.
-    let lines =
-        values.as_object().expect("an object").iter().map(|(name, value)| format!("{name} = {value}\n"));
-    let body = json!({ "JobHCL": JOB, "Variables": lines.collect::<String>(), "Canonicalize": true });
-    let job = site.nomad.call("POST", "/v1/jobs/parse", &body);
-    site.nomad.register(&job);
-}
-
-/// The allocations of the newest version of the job that are healthy, when its deployment was successful.
-fn deployed(site: &Site, version: u64) -> Option<Vec<Value>> {
-    let deployments = site.nomad.call("GET", &format!("/v1/job/{NAME}/deployments"), &Value::Null);
-    let newest = deployments.as_array()?.iter().find(|one| one["JobVersion"] == version)?;
-    assert_ne!(newest["Status"], "failed", "{newest}");
-    (newest["Status"] == "successful").then_some(())?;
-    let running = |one: &Value| one["ClientStatus"] == "running" && one["DesiredStatus"] == "run";
-    let running: Vec<Value> = site.allocations(NAME).into_iter().filter(running).collect();
-    let new = running.len() == 2 && running.iter().all(|one| one["JobVersion"] == version);
-    new.then_some(running)
-}
-
-/// Where the job's allocations are, healthy or not.
-fn places(consul: &Consul) -> Vec<SocketAddr> {
-    let services = consul.call("GET", &format!("/v1/catalog/service/{NAME}"), &Value::Null);
-    let place =
-        |one: &Value| format!("{}:{}", one["ServiceAddress"].as_str()?, one["ServicePort"]).parse().ok();
-    services.as_array().into_iter().flatten().filter_map(place).collect()
-}
-
-/// Where the one is that says that it leads.
-fn leader(consul: &Consul) -> Option<SocketAddr> {
-    let leads = |place: &SocketAddr| {
-        let status: Option<Value> =
-            get(*place, "/v1/fleets").and_then(|body| serde_json::from_str(&body).ok());
-        status.is_some_and(|status| status["leads"] == true)
-    };
-    // One is asked after the other, and a lock that is given back is taken at once: who said so first has to say it still.
-    let said: Vec<_> = places(consul).into_iter().filter(leads).collect();
-    let leading: Vec<_> = if said.len() < 2 { said } else { said.into_iter().filter(leads).collect() };
-    assert!(leading.len() < 2, "two lead: {leading:?}");
-    leading.first().copied()
+    register(&site.nomad, &values);
 }
 
 /// The longest time in which nobody said that they led.
@@ -168,8 +137,10 @@ fn the_job_is_updated_while_it_drains_a_node_and_its_next_leader_finishes_that()
         let key = "[default]\naws_access_key_id = muster\naws_secret_access_key = muster-secret\n";
         std::fs::write(home.join("credentials"), key).expect("a file");
     }
-    let_consul_trust(&consul, &site.nomad);
+    let_consul_trust(&consul, &site.nomad, &["consul"]);
     let_nomad_allow(&site.nomad);
+    give_key(&site.nomad);
+    trust_the_account(&site);
     site.nomad.register(&work());
     wait_for("the work to run", || (site.places("web").len() == 3).then_some(()));
 
@@ -177,6 +148,7 @@ fn the_job_is_updated_while_it_drains_a_node_and_its_next_leader_finishes_that()
     let allocations = wait_for("the job to be deployed", || deployed(&site, 0));
     assert_ne!(allocations[0]["NodeID"], allocations[1]["NodeID"], "two nodes");
     let before = wait_for("a leader", || leader(&consul));
+    each_takes_the_tokens_of_the_other(&site, &consul);
     let victim = wait_for("a drain", || site.drained());
 
     run(&site, &consul, 160);

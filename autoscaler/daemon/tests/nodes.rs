@@ -317,6 +317,10 @@ async fn a_token_holds_until_it_expires_and_only_unchanged() {
     let server = Server::start().await;
     let token = server.token("i-a", A).await;
     assert_eq!(server.speak(A, &token.replace("i-a", "i-b"), "i-b").await, (401, 401), "forged");
+    let elsewhere = Server::start().await.token("i-a", A).await;
+    let (status, body) = server.post(A, "/v1/samples", Some(&elsewhere), &samples("i-a")).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "of a process with keys of its own");
+    assert_eq!(body["error"], "the node's token is refused: it was not made here: identify again");
     assert_eq!(server.speak(A, &token[..token.len() - 2], "i-a").await, (401, 401), "cut");
     *locked(&server.shell.now) = NOW + Duration::from_secs(12 * 3600 - 1);
     assert_eq!(server.speak(A, &token, "i-a").await, (200, 200));

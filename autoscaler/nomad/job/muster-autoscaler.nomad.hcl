@@ -1,6 +1,6 @@
 # muster-autoscaler as a Nomad job: two allocations on different nodes, one of which leads.
 #
-#   nomad job run -var image=registry.internal/muster-autoscaler:0.1.0 -var policy="$(cat web.hcl)" \
+#   nomad job run -var image=registry.internal/muster-autoscaler:0.1.0 -var policy="$(cat web.hcl)" -var node_pool=core \
 #                 -var queue_url=https://sqs.eu-west-1.amazonaws.com/123456789012/muster muster-autoscaler.nomad.hcl
 #
 # Its rights in Nomad, Consul and AWS come from its workload identities; README.md beside this file says how each is
@@ -13,13 +13,16 @@ variable "datacenters" {
 }
 
 variable "node_pool" {
-  description = "The node pool that it runs in: nodes that it does not scale."
+  description = "The node pool that it runs in: one of nodes that it does not scale, of their own. Nodes that name no pool are in `default`, the scaled ones among them, so that is none."
   type        = string
-  default     = "default"
+  validation {
+    condition     = !contains(["", "all", "default"], var.node_pool)
+    error_message = "Name a node pool that holds no node of a scaled fleet: neither all nor default."
+  }
 }
 
 variable "allow_on_scaled_fleets" {
-  description = "Whether it may run on spot nodes, and so on a fleet that it scales. It never removes its own node."
+  description = "Whether it may run on spot nodes of its pool, and so on a fleet that it scales. It never removes its own node."
   type        = bool
   default     = false
 }
@@ -85,6 +88,12 @@ variable "tls_role" {
   description = "Vault's PKI role, as MOUNT/issue/ROLE, for the certificate that nodes are met with. Empty: plain HTTP, for labs."
   type        = string
   default     = ""
+}
+
+variable "shared_node_tokens" {
+  description = "Whether the allocations take each other's node tokens. The key is `node_token_key` of the Nomad variable nomad/jobs/muster-autoscaler, which must be there. Otherwise each makes its own, and a node identifies with each."
+  type        = bool
+  default     = false
 }
 
 variable "extra_args" {
@@ -223,6 +232,7 @@ job "muster-autoscaler" {
             "--tls-certificate", "${NOMAD_SECRETS_DIR}/tls/bundle.pem",
             "--tls-key", "${NOMAD_SECRETS_DIR}/tls/bundle.pem",
           ],
+          var.shared_node_tokens ? ["--identity-key-file", "${NOMAD_SECRETS_DIR}/node-token.key"] : [],
         var.extra_args)
       }
 
@@ -275,6 +285,17 @@ job "muster-autoscaler" {
         content {
           data        = "{{ with pkiCert \"${template.value}\" \"common_name=muster-autoscaler.service.consul\" \"ttl=72h\" }}{{ .Key }}\n{{ .Cert }}\n{{ .CA }}{{ end }}"
           destination = "secrets/tls/bundle.pem"
+          perms       = "0400"
+          change_mode = "noop"
+        }
+      }
+
+      dynamic "template" {
+        for_each = var.shared_node_tokens ? ["nomad/jobs/muster-autoscaler"] : []
+        content {
+          # One key a line; the first makes tokens. A job may read the variables of its own path.
+          data        = "{{ with nomadVar \"${template.value}\" }}{{ .node_token_key }}{{ end }}\n"
+          destination = "secrets/node-token.key"
           perms       = "0400"
           change_mode = "noop"
         }

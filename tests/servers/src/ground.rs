@@ -48,7 +48,7 @@ pub(crate) fn uuid() -> String {
     text.trim().to_owned()
 }
 
-/// Ends every process whose working directory is beneath `$1`, then removes that, once its input is closed: by a
+/// Ends every process whose working directory or root is beneath `$1`, then removes that, once its input is closed: by a
 /// drop, or by the end of the test's process, however it comes. Tasks that a killed agent leaves are among them.
 const WATCHER: &str = r#"
 cat >/dev/null
@@ -61,6 +61,11 @@ while :; do
             kill -9 "${id%/cwd}" 2>/dev/null && found=1
             ;;
         esac
+    done
+    # In containers: their root is beneath it.
+    for id in $(awk -v place="$1/" '$5 == "/" && index($4, place) == 1 { split(FILENAME, of, "/"); print of[3] }' \
+        /proc/[0-9]*/mountinfo 2>/dev/null); do
+        kill -9 "$id" 2>/dev/null && found=1
     done
     [ -n "$found" ] || break
     sleep 0.02

@@ -8,6 +8,7 @@
 
 mod agent;
 mod consul;
+mod docker;
 mod ground;
 mod http;
 mod metadata;
@@ -16,6 +17,7 @@ mod vault;
 
 pub use agent::wait_for;
 pub use consul::{Consul, ConsulAgent, ConsulOptions, ConsulTls};
+pub use docker::Docker;
 pub use ground::address;
 pub use http::{Answer, request};
 pub use nomad::{Nomad, NomadClient, NomadOptions, NomadTls};

@@ -41,6 +41,8 @@ pub struct NomadClient {
     pub class: Option<String>,
     /// Its pool; `default` if `None`.
     pub pool: Option<String>,
+    /// The socket of the Docker daemon that its driver uses, if any; beside `raw_exec`.
+    pub docker: Option<PathBuf>,
     /// Its own Consul agent, if any: several clients on one would take each other's services away.
     pub consul: Option<ConsulAgent>,
 }
@@ -393,6 +395,7 @@ fn client_configuration(directory: &Path, server: SocketAddr, client: &NomadClie
     let mut text = common(&client.name, directory, [port(), port(), port()], acl, consul);
     let consul = if consul.is_some() { "" } else { "consul," };
     let class = client.class.as_deref().unwrap_or_default();
+    let (driver, plugin) = client.docker.as_deref().map(docker_plugin).unwrap_or_default();
     let pool = client.pool.as_deref().unwrap_or("default");
     // All clients are on one address: each has its own part of the ports that tasks are given.
     // Below those that the kernel hands to callers.
@@ -412,7 +415,7 @@ client {{
   min_dynamic_port = {first}
   max_dynamic_port = {last}
   options {{
-    "driver.allowlist" = "raw_exec"
+    "driver.allowlist" = "raw_exec{driver}"
     "fingerprint.denylist" = "{consul}vault,env_gce,env_azure,env_digitalocean,bridge,cni"
   }}
 }}
@@ -421,10 +424,31 @@ plugin "raw_exec" {{
     enabled = true
   }}
 }}
-"#
+{plugin}"#
     )
     .expect("text");
     text
+}
+
+/// The driver's name, to be added to others, and its configuration. Clients that share a daemon leave each other's
+/// containers alone.
+fn docker_plugin(socket: &Path) -> (&'static str, String) {
+    let socket = socket.display();
+    let plugin = format!(
+        r#"plugin "docker" {{
+  config {{
+    endpoint = "unix://{socket}"
+    gc {{
+      image = false
+      dangling_containers {{
+        enabled = false
+      }}
+    }}
+  }}
+}}
+"#
+    );
+    (",docker", plugin)
 }
 
 /// A CA, the server's certificate and a client's, made by Nomad's own commands.

@@ -5,7 +5,7 @@ use super::{Identity, Refusal, TokenFile};
 use axum::http::header::{FORWARDED, HOST, HeaderName, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use fleet::{InstanceId, Timestamp};
-use fleet_identity::{TokenKeys, TokenRefused};
+use fleet_identity::TokenKeys;
 use std::net::{IpAddr, SocketAddr};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -55,11 +55,9 @@ impl Access {
         let token = bearer(headers).filter(|token| TokenKeys::looks_like_one(token));
         if let (Some(identity), Some(token)) = (&self.identity, token) {
             return identity.verify(token, now).map(Speaker::Only).map_err(|refused| {
-                let then = if refused == TokenRefused::Expired { ": identify again" } else { "" };
-                Refusal::new(
-                    StatusCode::UNAUTHORIZED,
-                    format!("the node's token is refused: {refused}{then}"),
-                )
+                // One that another process made looks forged where the two do not share their keys.
+                let words = format!("the node's token is refused: {refused}: identify again");
+                Refusal::new(StatusCode::UNAUTHORIZED, words)
             });
         }
         if self.samples.as_ref().is_some_and(|tokens| tokens.admits(headers)) {

@@ -1,6 +1,6 @@
 //! Access control: what a token may not, and one that is taken away and replaced.
 
-use crate::cluster::{all_running, client, drain, id, job, surveyed};
+use crate::cluster::{all_running, client, drain, id, job, surveyed, until};
 use autoscaler_nomad::facts::DrainDeadline;
 use autoscaler_nomad::{Heard, Nomad, NomadError, Options};
 use fleet::ErrorClass;
@@ -9,11 +9,9 @@ use muster_test_servers::NomadOptions;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// What an autoscaler needs, and no more.
-const ENOUGH: &str = r#"
-node { policy = "write" }
-namespace "*" { capabilities = ["list-jobs", "read-job", "scale-job"] }
-"#;
+/// What an autoscaler needs, and no more; and what it needs beside that to scale groups along.
+const ENOUGH: &str = include_str!("../../job/nomad-policy.hcl");
+const SCALING: &str = include_str!("../../job/nomad-scaling-policy.hcl");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_taken_away_is_denied_and_its_successor_in_the_file_works() {
@@ -88,4 +86,35 @@ async fn a_token_that_may_not_read_every_namespace_sees_no_nodes_rather_than_emp
     }
     std::fs::write(&file, cluster.new_token(ENOUGH)).expect("a token");
     surveyed(&nomad, "the job to run", |nodes| all_running(nodes, "hidden") == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_scale_groups_is_a_right_of_its_own_beside_which_the_others_go_on() {
+    let clients = vec![client("one", "i-one")];
+    let cluster =
+        muster_test_servers::Nomad::start(NomadOptions { clients, acl: true, ..NomadOptions::default() });
+    cluster.register(&job("web", "service", 1));
+    let file = cluster.directory().join("token");
+    let options =
+        Options { addresses: vec![cluster.address()], token_file: Some(file.clone()), ..Options::default() };
+    let nomad = Nomad::new(options).expect("good options");
+    let scale = async || nomad.scale("default", "web", "web", 2, "two nodes").await;
+
+    std::fs::write(&file, cluster.new_token(ENOUGH)).expect("a token");
+    surveyed(&nomad, "the job to run", |nodes| all_running(nodes, "web") == 1).await;
+    assert_eq!(scale().await.expect_err("nobody allowed it").class(), ErrorClass::Denied);
+
+    std::fs::write(&file, cluster.new_token(&format!("{ENOUGH}{SCALING}"))).expect("a token");
+    until("no deployment in the way", async || match scale().await {
+        Ok(()) => Some(()),
+        Err(error) => {
+            assert_eq!(error.class(), ErrorClass::Conflict, "{error:?}");
+            None
+        }
+    })
+    .await;
+    assert_eq!(nomad.group_counts("default", "web").await.expect("counts")["web"].desired, 2);
+    // A rule that names a namespace stands in place of the one for all.
+    surveyed(&nomad, "both", |nodes| all_running(nodes, "web") == 2).await;
+    nomad.blocked().await.expect("blocked placements");
 }
