@@ -49,7 +49,6 @@ impl Daemon {
     ///
     /// * `token_file`: whose first line is sent as a bearer token.
     pub fn new(address: &Address, token_file: Option<&PathBuf>) -> Result<Self, Failure> {
-        autoscaler::tls::install_provider();
         let token = match token_file {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
@@ -58,7 +57,7 @@ impl Daemon {
             }
             None => None,
         };
-        let mut builder = Client::builder();
+        let mut builder = autoscaler::tls::client(address.address.scheme() == "https");
         if let Some(path) = &address.ca_file {
             let certificates = std::fs::read(path)
                 .or_exit(Exit::Configuration, format_args!("read the certificates {}", path.display()))?;

@@ -51,7 +51,8 @@ impl Client {
     pub(crate) fn new(options: &Options) -> Result<Self, ApiError> {
         let base = base(&options.address)?;
         let token_file = options.token_file.clone();
-        Ok(Self { clients: Clients::new(options.tls.clone()), base, token_file })
+        let clients = Clients::new(options.tls.clone(), base.scheme() == "https");
+        Ok(Self { clients, base, token_file })
     }
 
     /// Sends a call; an answer with any status is a reply.

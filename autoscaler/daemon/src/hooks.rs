@@ -245,8 +245,8 @@ async fn ask(
     clock: &dyn Clock,
     may_write: impl Fn() -> bool,
 ) -> Result<(), ApiError> {
-    crate::tls::install_provider();
-    let client = reqwest::Client::builder()
+    let secure = !url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http:"));
+    let client = crate::tls::client(secure)
         .timeout(REQUEST)
         .redirect(reqwest::redirect::Policy::none())
         .build()

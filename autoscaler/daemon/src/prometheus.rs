@@ -50,9 +50,8 @@ impl Prometheus {
     /// Certificates are verified against the host's trusted roots; redirects are not followed, so that the token
     /// never reaches another host. Fails when the address is no `http` or `https` URL.
     pub fn new(options: Options) -> Result<Self, ApiError> {
-        crate::tls::install_provider();
         let endpoint = endpoint(&options.address)?;
-        let client = Client::builder()
+        let client = crate::tls::client(endpoint.scheme() == "https")
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .redirect(redirect::Policy::none())

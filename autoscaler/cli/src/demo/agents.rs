@@ -73,7 +73,7 @@ fn addresses<'a>(
 
 impl Agent {
     fn new(address: IpAddr) -> Result<Self> {
-        let http = reqwest::Client::builder()
+        let http = autoscaler::tls::client(false)
             .local_address(address)
             .no_proxy()
             .pool_max_idle_per_host(1)
