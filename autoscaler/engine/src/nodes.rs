@@ -43,10 +43,20 @@ pub(crate) fn uses_nomad(held: &Held) -> bool {
     of(base) || of(in_force)
 }
 
+/// Our own servers' calls are nobody's budget: whatever they fail with, the next cycle tries again, and a token that is put right
+/// works within seconds.
+const AGAIN_AT_LEAST: Duration = Duration::from_secs(5);
+/// A look at the nodes that has failed is made again upon a hint so long after it was begun, and not sooner: hints come
+/// in storms.
+const AGAIN_UPON_HINT: Duration = Duration::from_secs(1);
+
 impl Engine {
-    /// Nomad's event stream hints at a change.
+    /// Nomad's event stream hints at a change. It hears of one only while its token is good: what was denied before may
+    /// not be now.
     pub(crate) fn nodes_moved(&mut self, now: Now) {
-        self.services.nodes.look = true;
+        let Services { nodes, failing, .. } = &mut self.services;
+        nodes.look = true;
+        failing.hasten("nodes", nodes.asked.map_or(now.monotonic, |asked| asked + AGAIN_UPON_HINT));
         self.ask_nodes(now);
     }
 
@@ -156,7 +166,9 @@ impl Engine {
             }
             Err(error) => {
                 let streak = self.services.failing.failed(operation, "", error, now.wall, now.monotonic);
-                if let Some(alarm) = crate::answers::alarm_of(operation, streak, now) {
+                let alarm = crate::answers::alarm_of(operation, streak, now);
+                self.services.failing.hasten(operation, now.monotonic + AGAIN_AT_LEAST);
+                if let Some(alarm) = alarm {
                     self.raise(None, operation, alarm, now);
                 }
                 None

@@ -84,6 +84,16 @@ impl RegionState {
         streak
     }
 
+    /// What fails may work now, for a reason: it is tried again from then on, whatever its pause. Who asks for time is
+    /// given it.
+    pub fn hasten(&mut self, operation: &'static str, from: Duration) {
+        if let Some(streak) = self.failing.get_mut(&(operation, String::new()))
+            && !matches!(streak.error.class(), ErrorClass::Throttled { .. })
+        {
+            streak.next = streak.next.min(from);
+        }
+    }
+
     /// Notes a success.
     pub fn succeeded(&mut self, operation: &'static str, of: &str) -> bool {
         !self.failing.is_empty() && self.failing.remove(&(operation, of.to_owned())).is_some()

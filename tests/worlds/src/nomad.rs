@@ -39,6 +39,10 @@ pub struct Nomad {
     pub drains: usize,
     /// While set, nobody answers.
     pub down: bool,
+    /// While set, no token is good.
+    pub denies: bool,
+    /// Looks that were answered, in whatever way.
+    pub looks: usize,
 }
 
 fn work() -> Work {

@@ -626,6 +626,31 @@ fn a_cordon_that_fails_is_tried_again_within_seconds() {
     replaced_once(&cluster, &[victim], "a cordon that failed");
 }
 
+#[test]
+fn nodes_that_we_may_not_see_are_looked_at_soon_after_a_token_is_good_again_and_at_once_when_something_moves()
+{
+    let mut cluster = cluster(Replaced::AtDeath, 1);
+    cluster.nomad.denies = true;
+    cluster.run_until(BEGINS + minutes(5));
+    let before = cluster.nomad.looks;
+    cluster.run_until(BEGINS + minutes(6));
+    let asked = cluster.nomad.looks - before;
+    assert!((5..=7).contains(&asked), "{asked} in a minute");
+    // Hints come in storms.
+    for _ in 0..100 {
+        cluster.happen(0, Event::NodesMoved);
+    }
+    cluster.run_until(BEGINS + minutes(6) + Duration::from_millis(900));
+    assert!(cluster.nomad.looks - before - asked <= 1);
+    cluster.run_until(BEGINS + minutes(6) + secs(5));
+    cluster.nomad.denies = false;
+    let before = cluster.nomad.looks;
+    cluster.happen(0, Event::NodesMoved);
+    assert_eq!(cluster.nomad.looks, before + 1, "a change is heard, and looked at");
+    cluster.run_until(BEGINS + minutes(7));
+    assert!(on_disk(&cluster).nodes_at.is_some_and(|at| at >= start() + BEGINS + minutes(6) + secs(5)));
+}
+
 /// What a cycle of two engines, their world and Nomad costs; printed for whoever asks, asserted generously.
 #[test]
 #[expect(clippy::print_stderr, reason = "a figure for whoever runs it by itself")]

@@ -27,8 +27,16 @@ impl Cluster {
                 let error = ApiError::new(ErrorClass::Transient, "nomad", "nodes", None, "no leader");
                 (read.failed(error), Duration::ZERO)
             }
+            Read::Nodes { .. } if self.nomad.denies => {
+                self.nomad.looks += 1;
+                let error = ApiError::new(ErrorClass::Denied, "nomad", "nodes", None, "Permission denied");
+                (read.failed(error), Duration::ZERO)
+            }
             Read::Nodes { .. } if process.nomad_off => (read.failed(nobody_answered("nomad")), UNANSWERED),
-            Read::Nodes { .. } => (Answer::Nodes(Ok(self.nomad.seen())), Duration::ZERO),
+            Read::Nodes { .. } => {
+                self.nomad.looks += 1;
+                (Answer::Nodes(Ok(self.nomad.seen())), Duration::ZERO)
+            }
             Read::Ledgers { fleets } => {
                 let way = process.consul;
                 let seat = process.seat.as_mut();
