@@ -343,7 +343,6 @@ impl Engine {
         for id in &gone {
             self.owners.remove(id);
             held.agents.remove(id);
-            held.called_off.remove(id);
         }
         let doubtful = !missing.is_empty();
         let going = seen.iter().filter(|seen| seen.state == InstanceState::ShuttingDown).map(|seen| &seen.id);

@@ -56,8 +56,6 @@ pub(crate) struct Held {
     /// Whether records are missing on disk: the next entry begins with a checkpoint.
     pub gap: bool,
     pub next_checkpoint: Duration,
-    /// When scheduled events of instances were last called off: what is older and comes later is not true any more.
-    pub called_off: BTreeMap<InstanceId, Timestamp>,
     /// Instances of which EC2's own list had a scheduled event when it was last asked for.
     pub listed: BTreeSet<InstanceId>,
     /// Of these, those that it lacked when it was last asked for: lists are eventually consistent, and one that lacks
@@ -189,7 +187,6 @@ impl Held {
             schedules: Vec::new(),
             in_force: None,
             windows: Windows::default(),
-            called_off: BTreeMap::new(),
             listed: BTreeSet::new(),
             unlisted: BTreeSet::new(),
             agents: BTreeMap::new(),

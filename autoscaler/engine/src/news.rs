@@ -312,8 +312,7 @@ impl Engine {
         let same = |known: &&Notice| known.instance == notice.instance && known.kind == notice.kind;
         let known = held.state.notices.iter().find(same);
         let scheduled = notice.kind == NoticeKind::ScheduledEvent;
-        if scheduled && held.called_off.get(&notice.instance).is_some_and(|at| notice.at <= *at) {
-            // Messages may overtake each other.
+        if held.state.is_called_off(notice) {
             return Some(false);
         }
         // Scheduled events alone can be put off: of them the newest word counts, not the earliest deadline.
@@ -347,17 +346,14 @@ impl Engine {
     fn called_off(&mut self, instance: &InstanceId, at: fleet::Timestamp) -> bool {
         let Some(name) = self.owners.get(instance).cloned() else { return false };
         let Some(held) = self.fleets.get_mut(&name) else { return false };
-        let last = held.called_off.entry(instance.clone()).or_insert(at);
-        *last = at.max(*last);
-        let known = held
-            .state
-            .notices
-            .iter()
-            .find(|n| n.instance == *instance && n.kind == NoticeKind::ScheduledEvent);
-        if known.is_some_and(|known| known.at <= at) {
-            held.record(Record::CalledOff { instance: instance.clone() });
+        if held.state.called_off.get(instance).is_none_or(|last| *last < at) {
+            let scheduled = |n: &&Notice| n.instance == *instance && n.kind == NoticeKind::ScheduledEvent;
+            let known = held.state.notices.iter().any(|n| scheduled(&n) && n.at <= at);
+            held.record(Record::CalledOff { instance: instance.clone(), at });
             self.write_soon(&name, true);
-            self.plan_now(&name);
+            if known {
+                self.plan_now(&name);
+            }
         } else if held.gap {
             self.write_soon(&name, true);
         }

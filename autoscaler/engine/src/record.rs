@@ -9,6 +9,7 @@ use fleet::{
     InstanceId, InstanceState, NodeId, NodeView, Notice, Pool, Resources, Timestamp, UsdPerHour, Utilization,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// What happened to one fleet since the entry before: usually one cycle. Entries of a fleet are in order.
@@ -140,6 +141,8 @@ pub enum Record {
     CalledOff {
         /// Whose.
         instance: InstanceId,
+        /// When that was said: what is older and comes later is not true any more.
+        at: Timestamp,
     },
 }
 
@@ -156,6 +159,9 @@ pub struct Ledger {
     pub pause: Option<Pause>,
     /// An operator's override.
     pub bent: Option<Override>,
+    /// When scheduled events of its instances were last called off. A leader of before this was kept left none.
+    #[serde(default)]
+    pub called_off: BTreeMap<InstanceId, Timestamp>,
 }
 
 /// The mark of one plan.

@@ -62,6 +62,9 @@ pub struct State {
     pub pushed: Option<Timestamp>,
     /// Notices that are known for its instances.
     pub notices: Vec<Notice>,
+    /// When scheduled events of its instances were last called off: of an instance what is older and comes later is not
+    /// true any more. One an instance, as long as that is known.
+    pub called_off: BTreeMap<InstanceId, Timestamp>,
     /// A pause that an operator ordered.
     pub pause: Option<Pause>,
     /// An override that an operator ordered.
@@ -126,10 +129,7 @@ impl State {
             }
             Record::Samples(samples) => self.apply_samples(samples),
             Record::Notice(notice) => self.apply_notice(notice),
-            Record::CalledOff { instance } => {
-                let over = |n: &Notice| n.instance == *instance && n.kind == NoticeKind::ScheduledEvent;
-                self.notices.retain(|notice| !over(notice));
-            }
+            Record::CalledOff { instance, at } => self.apply_called_off(instance, *at),
             Record::ScalableTarget(is) => self.scalable_target = *is,
             Record::Failing(reads) => self.failing.clone_from(reads),
             Record::State { instance, state, at } => {
@@ -417,6 +417,7 @@ impl State {
                     self.instances.clear();
                     self.instances_at = None;
                     self.notices.clear();
+                    self.called_off.clear();
                     self.nodes.clear();
                     self.nodes_at = None;
                     self.emptied.clear();
@@ -487,6 +488,7 @@ impl State {
         // A ledger may tell of instances that no describe has shown us yet, or never will.
         let known = &self.instances;
         self.notices.retain(|n| known.contains_key(&n.instance) || at.since(n.at) < NOTICE_WAITS);
+        self.called_off.retain(|id, _| known.contains_key(id));
     }
 
     fn apply_nodes(&mut self, at: Timestamp, seen: &[NodeView], gone: &[NodeId]) {
@@ -519,7 +521,7 @@ impl State {
 
     /// What the leader before us left of this fleet replaces what we remember of it.
     fn apply_ledger(&mut self, ledger: &Ledger) {
-        let Ledger { held, memory, notices, pause, bent } = ledger;
+        let Ledger { held, memory, notices, pause, bent, called_off } = ledger;
         if held.is_some() && self.held.is_some() && *held != self.held {
             return;
         }
@@ -528,8 +530,11 @@ impl State {
         let scheduled = |n: &Notice| n.kind == NoticeKind::ScheduledEvent;
         let told = |known: &Notice| notices.iter().any(|n| scheduled(n) && n.instance == known.instance);
         self.notices.retain(|known| !scheduled(known) || told(known));
-        for notice in notices {
+        for notice in notices.iter().filter(|notice| !self.is_called_off(notice)).collect::<Vec<_>>() {
             self.apply_notice(notice);
+        }
+        for (instance, at) in called_off {
+            self.apply_called_off(instance, *at);
         }
         self.pause.clone_from(pause);
         self.bent.clone_from(bent);
@@ -537,12 +542,13 @@ impl State {
 
     /// Whether a ledger says what this state says.
     pub fn is_told_by(&self, ledger: &Ledger) -> bool {
-        let Ledger { held, memory, notices, pause, bent } = ledger;
+        let Ledger { held, memory, notices, pause, bent, called_off } = ledger;
         *held == self.held
             && *memory == self.memory
             && *notices == self.notices
             && *pause == self.pause
             && *bent == self.bent
+            && *called_off == self.called_off
     }
 
     /// What the next leader has to know.
@@ -553,7 +559,21 @@ impl State {
             notices: self.notices.clone(),
             pause: self.pause.clone(),
             bent: self.bent.clone(),
+            called_off: self.called_off.clone(),
         }
+    }
+
+    /// Whether a notice is about a scheduled event that was called off since. Messages may overtake each other.
+    pub fn is_called_off(&self, notice: &Notice) -> bool {
+        notice.kind == NoticeKind::ScheduledEvent
+            && self.called_off.get(&notice.instance).is_some_and(|at| notice.at <= *at)
+    }
+
+    fn apply_called_off(&mut self, instance: &InstanceId, at: Timestamp) {
+        let last = self.called_off.entry(instance.clone()).or_insert(at);
+        *last = at.max(*last);
+        let known = std::mem::take(&mut self.notices);
+        self.notices = known.into_iter().filter(|notice| !self.is_called_off(notice)).collect();
     }
 
     fn apply_samples(&mut self, samples: &[CompactSample]) {

@@ -572,15 +572,15 @@ fn what_cannot_be_launched_is_held_against_its_pool_or_against_all_of_its_type()
 #[test]
 fn a_scheduled_event_that_is_called_off_or_put_off_leads_to_no_replacement() {
     // One that is far off, and one that is near and waits for room.
-    for (ends_in, surge, put_off) in
-        [(minutes(100), 2, None), (minutes(30), 0, None), (minutes(30), 0, Some(minutes(600)))]
-    {
+    let cases = [(minutes(100), 2, None), (minutes(30), 0, None), (minutes(30), 0, Some(minutes(600)))];
+    let both = cases.into_iter().flat_map(|case| [(case, false), (case, true)]);
+    for ((ends_in, surge, put_off), restarts) in both {
         let mut cluster = Cluster::new(steady(Replaced::AtDeath), 3, 1).policy(|policy| {
             pinned(policy);
             policy.capacity.surge = surge;
         });
         cluster.run_until(BEGINS);
-        let what = format!("{ends_in:?} {surge} {put_off:?}");
+        let what = format!("{ends_in:?} {surge} {put_off:?} {restarts}");
         let victim = serving(&cluster)[0].clone();
         let scheduled = |at: Timestamp, deadline: Timestamp| {
             let (instance, kind) = (victim.clone(), NoticeKind::ScheduledEvent);
@@ -599,6 +599,10 @@ fn a_scheduled_event_that_is_called_off_or_put_off_leads_to_no_replacement() {
         let over = News::CalledOff { instance: victim.clone(), at };
         let second = put_off.map_or(over, |later| scheduled(at, at + later));
         tell(&mut cluster, 2, &second);
+        if restarts {
+            cluster.die(0);
+            cluster.run_until(cluster.elapsed() + secs(25));
+        }
         tell(&mut cluster, 3, &first);
         let state = on_disk(&cluster);
         assert!(state.memory.replacements.is_empty(), "{what}: {:?}", state.memory.replacements);
