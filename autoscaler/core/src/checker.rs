@@ -5,7 +5,7 @@ use crate::{
     ReplacementStep, Snapshot,
 };
 use fleet::ports::Change;
-use fleet::{FleetState, Health, InstanceId, Market, NoticeKind, Pool, Timestamp, Work, WorkKind};
+use fleet::{FleetState, Health, InstanceId, Market, NoticeKind, Pool, Resources, Timestamp, Work, WorkKind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -245,22 +245,28 @@ impl<'a> Court<'a> {
             return self
                 .object(Invariant::Drain, "a victim is chosen where the nodes are not known".to_owned());
         };
-        let (mut needs, mut free) = ((0_u64, 0_u64), (0_u64, 0_u64));
+        let (mut needs, mut free) = ([0_u64; 3], [0_u64; 3]);
+        let parts = |of: Resources| [of.cpu_mhz, of.memory_mib, of.disk_mib];
         for node in &nodes.what {
-            let uses = node.work.iter().fold((0_u64, 0_u64), |(cpu, memory), work| {
+            let mut uses = [0_u64; 3];
+            for work in &node.work {
                 let moves = !matches!(work.kind, WorkKind::System | WorkKind::Sysbatch);
-                if moves && chosen.contains(&&node.instance) {
-                    needs = (needs.0 + work.needs.cpu_mhz, needs.1 + work.needs.memory_mib);
+                for (part, amount) in parts(work.needs).into_iter().enumerate() {
+                    uses[part] = uses[part].saturating_add(amount);
+                    if moves && chosen.contains(&&node.instance) {
+                        needs[part] = needs[part].saturating_add(amount);
+                    }
                 }
-                (cpu.saturating_add(work.needs.cpu_mhz), memory.saturating_add(work.needs.memory_mib))
-            });
+            }
             if !self.after.removals.contains_key(&node.instance) && node.eligible {
-                free.0 = free.0.saturating_add(node.capacity.cpu_mhz.saturating_sub(uses.0));
-                free.1 = free.1.saturating_add(node.capacity.memory_mib.saturating_sub(uses.1));
+                for (part, amount) in parts(node.capacity).into_iter().enumerate() {
+                    free[part] = free[part].saturating_add(amount.saturating_sub(uses[part]));
+                }
             }
         }
-        if needs.0 > free.0 || needs.1 > free.1 {
-            let how = format!("work of {needs:?} MHz and MiB would move to nodes with {free:?} free");
+        if needs.iter().zip(free).any(|(needs, free)| *needs > free) {
+            let how =
+                format!("work of {needs:?} MHz, MiB and MiB of disk would move to nodes with {free:?} free");
             self.object(Invariant::Drain, how);
         }
     }
@@ -370,9 +376,12 @@ impl<'a> Court<'a> {
         let stays = |work: &&Work| ignores && matches!(work.kind, WorkKind::System | WorkKind::Sysbatch);
         let work = || node.into_iter().flat_map(|node| &node.work).filter(|work| !stays(work));
         let grace = work().map(|work| work.grace).max().unwrap_or_default();
-        // A node that answers, and drains no more or not yet, has never been asked to let go of what it has.
+        // A node that answers, and drains no more or not yet, has never been asked to let go of what it has, unless all of
+        // that has been told to end.
         let unasked = self.policy.drain.by == DrainBy::Nomad
-            && node.is_some_and(|node| node.eligible || (node.ready && !node.draining));
+            && node.is_some_and(|node| {
+                node.eligible || (node.ready && !node.draining && work().any(|work| !work.stopping))
+            });
         if until.is_some_and(|until| self.now >= until + grace) && !unasked {
             return;
         }

@@ -352,6 +352,13 @@ pub enum Remark {
         /// The instance.
         instance: InstanceId,
     },
+    /// Work was told to end, and has not by the time that it was given: its instance goes all the same.
+    NeverEnds {
+        /// The instance.
+        instance: InstanceId,
+        /// So many allocations.
+        work: usize,
+    },
     /// Work that may take longer to end than an interruption leaves it.
     SlowToLeave {
         /// Its job.
@@ -398,6 +405,7 @@ impl Remark {
             Self::Repaired { .. } => "repaired",
             Self::Unaccounted { .. } => "unaccounted",
             Self::NodeHidden { .. } => "node_hidden",
+            Self::NeverEnds { .. } => "never_ends",
             Self::SlowToLeave { .. } => "slow_to_leave",
             Self::ReadFails { .. } => "read_fails",
         }

@@ -388,8 +388,11 @@ impl Display for Remark {
             Self::ProtectedGoes { instance } => {
                 write!(f, "{instance} goes and is protected: it is replaced, its work is not asked to leave")
             }
-            Self::Blocked { needs: Resources { cpu_mhz, memory_mib }, units } => {
-                write!(f, "Nomad waits for room: {cpu_mhz} MHz and {memory_mib} MiB, or {units} units")
+            Self::Blocked { needs: Resources { cpu_mhz, memory_mib, disk_mib }, units } => {
+                write!(
+                    f,
+                    "Nomad waits for room: {cpu_mhz} MHz, {memory_mib} MiB and {disk_mib} MiB of disk, or {units} units"
+                )
             }
             Self::StandsIn { units, since, extra } => {
                 write!(f, "{units} units on demand stand in for spot since {since}")?;
@@ -403,6 +406,12 @@ impl Display for Remark {
                 f,
                 "{instance} serves, and nomad shows no node of it, or more than one: it cannot be emptied"
             ),
+            Self::NeverEnds { instance, work } => {
+                write!(
+                    f,
+                    "{instance} goes though {work} allocations on it have not ended in the time they were given"
+                )
+            }
             Self::SlowToLeave { job, group, grace } => {
                 write!(
                     f,

@@ -111,8 +111,7 @@ impl Engine {
         for Blocked { needs, fits } in &blocked {
             let Some(name) = fits.iter().find_map(|instance| self.owners.get(instance)) else { continue };
             let all = wanting.entry(name.clone()).or_default();
-            all.cpu_mhz = all.cpu_mhz.saturating_add(needs.cpu_mhz);
-            all.memory_mib = all.memory_mib.saturating_add(needs.memory_mib);
+            *all = all.plus(*needs);
         }
         for name in fleets {
             let Some(held) = self.fleets.get_mut(name) else { continue };

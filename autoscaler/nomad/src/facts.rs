@@ -46,8 +46,6 @@ pub struct NodeFact {
     pub last_drain: Option<LastDrainFact>,
     /// What allocations may use of it: its resources less what is reserved.
     pub capacity: Resources,
-    /// MiB of disk that allocations may use.
-    pub disk_mib: u64,
     /// Ports that no allocation may have.
     pub reserved_ports: BTreeSet<u16>,
     /// What constraints name of it (`${attr.kernel.name}`), with its value; absent where it has none.
@@ -97,12 +95,8 @@ pub struct AllocFact {
     pub id: String,
     /// What it is, needs and takes to end.
     pub work: Work,
-    /// Whether Nomad wants it to run; otherwise it is on its way out.
-    pub wanted: bool,
     /// Whether its client says that it runs; otherwise it is about to, or nobody knows.
     pub running: bool,
-    /// MiB of disk that it has reserved.
-    pub disk_mib: u64,
     /// Whether it has devices (GPUs) reserved.
     pub devices: bool,
     /// Where its job may run: names with `*` in them.

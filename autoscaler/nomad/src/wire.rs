@@ -195,6 +195,15 @@ pub(crate) struct TaskGroup {
     pub networks: Vec<Network>,
     #[serde(deserialize_with = "nullable")]
     pub tasks: Vec<Task>,
+    #[serde(deserialize_with = "nullable")]
+    pub ephemeral_disk: EphemeralDisk,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct EphemeralDisk {
+    #[serde(rename = "SizeMB")]
+    pub size_mb: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]

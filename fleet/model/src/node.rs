@@ -36,6 +36,36 @@ pub struct Resources {
     pub cpu_mhz: u64,
     /// MiB.
     pub memory_mib: u64,
+    /// MiB of disk.
+    pub disk_mib: u64,
+}
+
+impl Resources {
+    /// Whether there is as much of each in `free`.
+    pub const fn fit(self, free: Self) -> bool {
+        let Self { cpu_mhz, memory_mib, disk_mib } = self;
+        cpu_mhz <= free.cpu_mhz && memory_mib <= free.memory_mib && disk_mib <= free.disk_mib
+    }
+    /// As much of each as both have.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        let Self { cpu_mhz, memory_mib, disk_mib } = self;
+        Self {
+            cpu_mhz: cpu_mhz.saturating_add(other.cpu_mhz),
+            memory_mib: memory_mib.saturating_add(other.memory_mib),
+            disk_mib: disk_mib.saturating_add(other.disk_mib),
+        }
+    }
+    /// What is left of each; nothing where more is taken than there is.
+    #[must_use]
+    pub const fn less(self, taken: Self) -> Self {
+        let Self { cpu_mhz, memory_mib, disk_mib } = self;
+        Self {
+            cpu_mhz: cpu_mhz.saturating_sub(taken.cpu_mhz),
+            memory_mib: memory_mib.saturating_sub(taken.memory_mib),
+            disk_mib: disk_mib.saturating_sub(taken.disk_mib),
+        }
+    }
 }
 
 /// One allocation.
@@ -61,6 +91,8 @@ pub struct Work {
     pub distinct_hosts: bool,
     /// How long it may take to end once it is told to: the longest `shutdown_delay` and `kill_timeout` of its tasks.
     pub grace: Duration,
+    /// Whether it has been told to end, and has not yet.
+    pub stopping: bool,
 }
 
 /// Nomad's types of jobs.

@@ -11,7 +11,7 @@ pub const GRACE: Duration = Duration::from_secs(5);
 /// Nodes are looked at every ten seconds while anybody drains, and such a look holds a while.
 const KNOWN_AFTER: Duration = Duration::from_secs(16);
 /// What a node can hold: ten allocations.
-const ROOM: Resources = Resources { cpu_mhz: 1000, memory_mib: 1000 };
+const ROOM: Resources = Resources { cpu_mhz: 1000, memory_mib: 1000, disk_mib: 1000 };
 
 /// A node.
 #[derive(Clone, Debug)]
@@ -52,11 +52,12 @@ fn work() -> Work {
         group: "front".to_owned(),
         kind: WorkKind::Service,
         priority: 50,
-        needs: Resources { cpu_mhz: 100, memory_mib: 100 },
+        needs: Resources { cpu_mhz: 100, memory_mib: 100, disk_mib: 100 },
         ports: Vec::new(),
         asks: Vec::new(),
         distinct_hosts: false,
         grace: GRACE,
+        stopping: false,
     }
 }
 

@@ -171,6 +171,8 @@ const fn names_something(remark: &Remark) -> bool {
     matches!(
         remark,
         Remark::SlowToLeave { .. }
+            | Remark::NeverEnds { .. }
+            | Remark::NodeHidden { .. }
             | Remark::Unaccounted { .. }
             | Remark::LostUnannounced { .. }
             | Remark::NoticeUnheeded { .. }

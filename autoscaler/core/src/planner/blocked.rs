@@ -17,7 +17,7 @@ pub(super) fn needs(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) -> u32 {
     let blocked = draft.seen.blocked;
     let Some(herd) = herd.filter(|_| blocked != Resources::default()) else { return 0 };
     let mut taking = 0.0;
-    let mut holds = (0.0, 0.0);
+    let mut holds = (0.0, 0.0, 0.0);
     for member in &herd.alive {
         let takes = node_of(draft, &member.id).filter(|node| node.ready && node.eligible);
         // Nomad places what is blocked a moment after it has made a node eligible: a look in between shows both.
@@ -25,11 +25,13 @@ pub(super) fn needs(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) -> u32 {
         taking += member.weight.get();
         holds.0 += amount(node.capacity.cpu_mhz);
         holds.1 += amount(node.capacity.memory_mib);
+        holds.2 += amount(node.capacity.disk_mib);
     }
     let share = |needs: u64, holds: f64| {
         if needs == 0 || holds <= 0.0 { 0.0 } else { amount(needs) * taking / holds }
     };
-    let more = share(blocked.cpu_mhz, holds.0).max(share(blocked.memory_mib, holds.1));
+    let Resources { cpu_mhz, memory_mib, disk_mib } = blocked;
+    let more = share(cpu_mhz, holds.0).max(share(memory_mib, holds.1)).max(share(disk_mib, holds.2));
     draft.remark(Remark::Blocked { needs: blocked, units: CapacityUnits::new(more) });
     if more > 0.0 { units(taking + more) } else { 0 }
 }

@@ -89,7 +89,7 @@ pub(super) fn has_left(draft: &Draft<'_>, id: &InstanceId, removal: &Removal, ph
             }
             let ignore = draft.policy.drain.ignore_system_jobs;
             match node_of(draft, id) {
-                Some(node) => is_empty(node, ignore) || (was_asked(node) && over(node.grace(ignore))),
+                Some(node) => is_empty(node, ignore) || (was_asked(node, ignore) && over(node.grace(ignore))),
                 // It serves, on a node that is not shown: of two, or of a pool that we do not ask for.
                 None if phase == Some(Phase::InService) => over(Duration::ZERO),
                 None => draft.age(nodes.at) <= NO_NODE_STALE,
@@ -99,8 +99,14 @@ pub(super) fn has_left(draft: &Draft<'_>, id: &InstanceId, removal: &Removal, ph
 }
 
 /// Whether a node shows that its work has been asked to leave; of one that does not answer nothing more is to be had.
-fn was_asked(node: &NodeView) -> bool {
-    !node.eligible && (node.draining || !node.ready)
+fn was_asked(node: &NodeView, ignore_system_jobs: bool) -> bool {
+    !node.eligible && (node.draining || !node.ready || all_told(node, ignore_system_jobs))
+}
+
+/// Whether all that a drain would move has been told to end. Nomad takes the drain for ended then, whether the work has
+/// or not.
+fn all_told(node: &NodeView, ignore_system_jobs: bool) -> bool {
+    node.movable(ignore_system_jobs).all(|work| work.stopping)
 }
 
 /// Whether nothing runs on a node that a drain would move, and nothing can come. Nomad ends a drain when all has been
@@ -143,8 +149,9 @@ fn ask_again(draft: &mut Draft<'_>) {
     let replacements = draft.memory.replacements.iter().filter(|(_, r)| over(r.drain_until));
     let ids = removals.map(|(id, _)| id).chain(replacements.map(|(id, _)| id));
     let ignore = draft.policy.drain.ignore_system_jobs;
-    let unasked =
-        |id: &&InstanceId| node_of(draft, id).is_some_and(|node| !is_empty(node, ignore) && !was_asked(node));
+    let unasked = |id: &&InstanceId| {
+        node_of(draft, id).is_some_and(|node| !is_empty(node, ignore) && !was_asked(node, ignore))
+    };
     for id in ids.filter(unasked).cloned().collect::<Vec<_>>() {
         if let Some(removal) = draft.memory.removals.get_mut(&id) {
             removal.drain_until = None;
@@ -214,6 +221,7 @@ pub(super) fn tell_nodes(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
             cordon_those_at_risk(draft, herd);
             restore_nodes(draft, herd);
             note_slow_groups(draft);
+            note_endless(draft);
             note_hidden(draft, herd);
         }
     }
@@ -266,11 +274,12 @@ fn empty_nodes(draft: &mut Draft<'_>, herd: &Herd<'_>) {
     }
 }
 
-/// Whether a node shows a drain that ends by `deadline`, or has no need of one. One that an operator began may have
-/// another deadline, or none; one whose time is over cannot end sooner.
+/// Whether a node shows a drain that ends by `deadline`, or has no need of one: nothing is there, or all of it has been
+/// told. One that an operator began may have another deadline, or none; one whose time is over cannot end sooner.
 fn drains(node: &NodeView, deadline: Timestamp, ignore_system_jobs: bool, now: Timestamp) -> bool {
     let soon_enough = node.drain_until.is_some_and(|until| until <= (deadline + ABOUT).max(now));
-    is_empty(node, ignore_system_jobs) || (node.draining && soon_enough)
+    let done = !node.eligible && !node.draining && all_told(node, ignore_system_jobs);
+    done || (node.draining && soon_enough)
 }
 
 /// No new work onto what AWS calls at risk, where the policy says so.
@@ -310,6 +319,20 @@ fn restore_nodes(draft: &mut Draft<'_>, herd: &Herd<'_>) {
         }
     }
     draft.memory.restoring = restoring;
+}
+
+/// Names those that go though work on them has not ended when its time was over.
+fn note_endless(draft: &mut Draft<'_>) {
+    let ignore = draft.policy.drain.ignore_system_jobs;
+    let over = |(id, removal): (&InstanceId, &Removal)| {
+        let node = node_of(draft, id)?;
+        let until = removal.drain_until? + node.grace(ignore);
+        let work = node.movable(ignore).count();
+        (work > 0 && until < draft.now && was_asked(node, ignore)).then(|| (id.clone(), work))
+    };
+    for (instance, work) in draft.memory.removals.iter().filter_map(over).collect::<Vec<_>>() {
+        draft.remark(Remark::NeverEnds { instance, work });
+    }
 }
 
 /// Names the task groups that an interruption would not leave enough time.

@@ -79,11 +79,10 @@ impl<'a> Room<'a> {
     }
 
     fn place(&mut self, work: &'a Work) -> bool {
-        let best = self
-            .nodes
-            .values_mut()
-            .filter(|free| free.holds(work))
-            .min_by_key(|free| (free.resources.memory_mib, free.resources.cpu_mhz));
+        let best = self.nodes.values_mut().filter(|free| free.holds(work)).min_by_key(|free| {
+            let Resources { cpu_mhz, memory_mib, disk_mib } = free.resources;
+            (memory_mib, cpu_mhz, disk_mib)
+        });
         let Some(free) = best else { return false };
         free.take(work);
         free.moved.push(work);
@@ -105,17 +104,14 @@ impl<'a> Free<'a> {
     }
 
     fn holds(&self, work: &Work) -> bool {
-        work.needs.cpu_mhz <= self.resources.cpu_mhz
-            && work.needs.memory_mib <= self.resources.memory_mib
+        work.needs.fit(self.resources)
             && work.ports.iter().all(|port| !self.ports.contains(port))
             && work.asks.iter().all(|asked| !self.refuses.contains(asked))
             && !(work.distinct_hosts && self.jobs.contains(&(&*work.namespace, &*work.job)))
     }
 
     fn take(&mut self, work: &'a Work) {
-        let Resources { cpu_mhz, memory_mib } = &mut self.resources;
-        *cpu_mhz = cpu_mhz.saturating_sub(work.needs.cpu_mhz);
-        *memory_mib = memory_mib.saturating_sub(work.needs.memory_mib);
+        self.resources = self.resources.less(work.needs);
         self.ports.extend(&work.ports);
         self.jobs.insert((&work.namespace, &work.job));
     }

@@ -191,12 +191,20 @@ fn nobody_is_chosen_whose_work_has_no_place_elsewhere() {
     }
     assert!(held.plan().report.holds.contains(&Hold::NoRoom { instances: 9 }));
 
+    // Nor is it enough that there is room for all but the disk.
+    let mut full = scene(9, 6, 1);
+    let nodes = &mut full.seen.nodes.as_mut().expect("nodes").what;
+    for node in nodes.iter_mut() {
+        node.work[0].needs.disk_mib = ROOM.disk_mib / 2 + 1;
+    }
+    assert!(full.plan().report.holds.contains(&Hold::NoRoom { instances: 9 }));
+
     // Two pieces of three fifths do not fit where there are four fifths in all.
     let mut large = scene(9, 6, 6);
     let nodes = &mut large.seen.nodes.as_mut().expect("nodes").what;
     for node in nodes.iter_mut() {
         let mut work = service();
-        work.needs = Resources { cpu_mhz: 600, memory_mib: 600 };
+        work.needs = Resources { cpu_mhz: 600, memory_mib: 600, disk_mib: 600 };
         node.work = vec![work];
     }
     assert!(large.plan().report.holds.contains(&Hold::NoRoom { instances: 9 }));
@@ -364,6 +372,40 @@ fn who_could_not_be_asked_is_given_its_time_anew() {
         "{:?}",
         planned.plan
     );
+}
+
+#[test]
+fn work_that_has_been_told_to_end_and_never_does_keeps_nobody_beyond_deadline_and_grace() {
+    let (scene, id) = let_go();
+    let until = scene.memory.removals[&id].drain_until.expect("a drain");
+    let after = |seconds_over: u64, told: bool| {
+        let past = until.since(scene.now).as_secs() + seconds_over;
+        let mut scene = scene.clone();
+        let nodes = scene.seen.nodes.as_mut().expect("nodes");
+        let node = nodes.what.iter_mut().find(|node| node.instance == id).expect("a node");
+        // Nomad takes a drain for ended once it has told everybody to stop.
+        (node.eligible, node.draining, node.drain_until) = (false, false, None);
+        node.work = vec![service(), service()];
+        node.work.iter_mut().for_each(|work| work.stopping = true);
+        node.work[0].stopping = told;
+        let mut scene = scene.later(past);
+        scene.seen.nodes.as_mut().expect("nodes").at = scene.now;
+        scene.seen.members.as_mut().expect("members").at = scene.now;
+        scene.plan()
+    };
+    let in_time = after(4, true);
+    assert_eq!((in_time.plan.actions, in_time.memory.removals[&id].drain_until), (vec![], Some(until)));
+    let over = after(6, true);
+    assert_eq!(over.report.decision, Decision::LowerBack { from: 9, to: 8 }, "{}", over.report);
+    assert!(
+        over.report.remarks.contains(&Remark::NeverEnds { instance: id.clone(), work: 2 }),
+        "{}",
+        over.report
+    );
+    // One of the two was never told.
+    let unasked = after(6, false);
+    assert_eq!(unasked.report.decision, Decision::Steady, "{}", unasked.report);
+    assert!(matches!(&unasked.plan.actions[..], [Action::Drain { .. }]), "{:?}", unasked.plan);
 }
 
 #[test]
@@ -650,7 +692,7 @@ fn groups_are_scaled_with_what_serves() {
 #[test]
 fn work_that_waits_for_room_is_demand() {
     let mut scene = scene(8, 6, 10);
-    scene.seen.blocked = Resources { cpu_mhz: 2 * ROOM.cpu_mhz, memory_mib: 100 };
+    scene.seen.blocked = Resources { cpu_mhz: 2 * ROOM.cpu_mhz, memory_mib: 100, disk_mib: 0 };
     let planned = scene.plan();
     assert_eq!(planned.report.decision, Decision::ScaleOut { from: 8, to: 10 });
     assert!(planned.report.remarks.iter().any(|r| matches!(r, Remark::Blocked { .. })));
@@ -660,14 +702,14 @@ fn work_that_waits_for_room_is_demand() {
     let planned = scene.plan();
     assert_eq!(planned.plan.actions, [], "{}", planned.report);
     // However much waits: within `max`.
-    scene.seen.blocked = Resources { cpu_mhz: 1_000_000, memory_mib: 100 };
+    scene.seen.blocked = Resources { cpu_mhz: 1_000_000, memory_mib: 100, disk_mib: 0 };
     assert_eq!(scene.plan().report.decision, Decision::ScaleOut { from: 10, to: 20 });
 }
 
 #[test]
 fn work_that_waits_for_a_node_that_was_just_given_back_is_no_demand_beside_it() {
     let mut scene = scene(8, 6, 10);
-    scene.seen.blocked = Resources { cpu_mhz: ROOM.cpu_mhz, memory_mib: 100 };
+    scene.seen.blocked = Resources { cpu_mhz: ROOM.cpu_mhz, memory_mib: 100, disk_mib: 0 };
     let restored = scene.members()[2].id.clone();
     scene.memory.restoring.insert(restored, scene.now - seconds(1));
     let planned = scene.plan();

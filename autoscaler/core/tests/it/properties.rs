@@ -255,7 +255,11 @@ fn nomad() -> impl Strategy<Value = (Policy, Snapshot)> {
         let (nodes, blocked, emptied) = seen;
         let seen = Snapshot {
             nodes: nodes.map(|(at, what)| Observed { at, what }),
-            blocked: Resources { cpu_mhz: if blocked % 3 == 0 { blocked } else { 0 }, memory_mib: 0 },
+            blocked: Resources {
+                cpu_mhz: if blocked % 3 == 0 { blocked } else { 0 },
+                memory_mib: 0,
+                disk_mib: 0,
+            },
             emptied: emptied.into_iter().map(|n| InstanceId::new(format!("i-{n:04}"))).collect(),
             ..Snapshot::default()
         };

@@ -53,12 +53,7 @@ pub enum Misfit {
     Constraint(ConstraintFact),
     /// A static port that is taken.
     Port(u16),
-    /// Disk.
-    Disk {
-        /// MiB that are missing.
-        missing_mib: u64,
-    },
-    /// CPU or memory.
+    /// CPU, memory or disk.
     Resources {
         /// What is missing.
         missing: Resources,
@@ -76,7 +71,6 @@ impl Fit {
 struct Room<'a> {
     node: &'a NodeFact,
     free: Resources,
-    disk_mib: u64,
     ports: BTreeSet<u16>,
     /// Jobs that are on it: (namespace, job).
     jobs: BTreeSet<(&'a str, &'a str)>,
@@ -103,9 +97,11 @@ pub fn fits<'a>(victim: &NodeFact, others: impl IntoIterator<Item = &'a NodeFact
         rooms.iter().map(|room| room.node.capacity).fold(Resources::default(), |largest, one| Resources {
             cpu_mhz: largest.cpu_mhz.max(one.cpu_mhz),
             memory_mib: largest.memory_mib.max(one.memory_mib),
+            disk_mib: largest.disk_mib.max(one.disk_mib),
         });
-    let moves =
-        |alloc: &&AllocFact| alloc.wanted && matches!(alloc.work.kind, WorkKind::Service | WorkKind::Batch);
+    let moves = |alloc: &&AllocFact| {
+        !alloc.work.stopping && matches!(alloc.work.kind, WorkKind::Service | WorkKind::Batch)
+    };
     let mut allocs: Vec<&AllocFact> = victim.allocs.iter().filter(moves).collect();
     allocs.sort_by_key(|alloc| {
         (Reverse(!alloc.work.ports.is_empty()), Reverse(share(alloc.work.needs, largest)), &alloc.id)
@@ -142,7 +138,8 @@ pub fn fits<'a>(victim: &NodeFact, others: impl IntoIterator<Item = &'a NodeFact
 /// The larger of the shares in millionths; all of it where the node has nothing.
 fn share(needs: Resources, of: Resources) -> u64 {
     let part = |need: u64, all: u64| need.saturating_mul(1_000_000).checked_div(all).unwrap_or(u64::MAX);
-    part(needs.cpu_mhz, of.cpu_mhz).max(part(needs.memory_mib, of.memory_mib))
+    let larger = part(needs.cpu_mhz, of.cpu_mhz).max(part(needs.memory_mib, of.memory_mib));
+    larger.max(part(needs.disk_mib, of.disk_mib))
 }
 
 const fn rank(why: &Misfit) -> u8 {
@@ -152,20 +149,14 @@ const fn rank(why: &Misfit) -> u8 {
         Misfit::Devices => 2,
         Misfit::Constraint(_) => 3,
         Misfit::Port(_) => 4,
-        Misfit::Disk { .. } => 5,
-        Misfit::Resources { .. } => 6,
+        Misfit::Resources { .. } => 5,
     }
 }
 
 impl<'a> Room<'a> {
     fn of(node: &'a NodeFact) -> Self {
-        let mut room = Self {
-            node,
-            free: node.capacity,
-            disk_mib: node.disk_mib,
-            ports: node.reserved_ports.clone(),
-            jobs: BTreeSet::new(),
-        };
+        let mut room =
+            Self { node, free: node.capacity, ports: node.reserved_ports.clone(), jobs: BTreeSet::new() };
         for alloc in &node.allocs {
             room.hold(alloc);
             room.jobs.insert((&alloc.work.namespace, &alloc.work.job));
@@ -174,10 +165,7 @@ impl<'a> Room<'a> {
     }
 
     fn hold(&mut self, alloc: &AllocFact) {
-        let Resources { cpu_mhz, memory_mib } = alloc.work.needs;
-        self.free.cpu_mhz = self.free.cpu_mhz.saturating_sub(cpu_mhz);
-        self.free.memory_mib = self.free.memory_mib.saturating_sub(memory_mib);
-        self.disk_mib = self.disk_mib.saturating_sub(alloc.disk_mib);
+        self.free = self.free.less(alloc.work.needs);
         self.ports.extend(&alloc.work.ports);
     }
 
@@ -203,13 +191,7 @@ impl<'a> Room<'a> {
         if let Some(taken) = alloc.work.ports.iter().find(|port| self.ports.contains(port)) {
             return Some(Misfit::Port(*taken));
         }
-        if alloc.disk_mib > self.disk_mib {
-            return Some(Misfit::Disk { missing_mib: alloc.disk_mib - self.disk_mib });
-        }
-        let missing = Resources {
-            cpu_mhz: alloc.work.needs.cpu_mhz.saturating_sub(self.free.cpu_mhz),
-            memory_mib: alloc.work.needs.memory_mib.saturating_sub(self.free.memory_mib),
-        };
+        let missing = alloc.work.needs.less(self.free);
         (missing != Resources::default()).then_some(Misfit::Resources { missing })
     }
 

@@ -39,8 +39,8 @@ pub fn node(node: &wire::Node, mut allocs: Vec<AllocFact>, named: &BTreeSet<Stri
         capacity: Resources {
             cpu_mhz: left(all.cpu.cpu_shares, reserved.cpu.cpu_shares),
             memory_mib: left(all.memory.memory_mb, reserved.memory.memory_mb),
+            disk_mib: left(all.disk.disk_mb, reserved.disk.disk_mb),
         },
-        disk_mib: left(all.disk.disk_mb, reserved.disk.disk_mb),
         reserved_ports: reserved.networks.as_ref().map(|networks| ports(&networks.0)).unwrap_or_default(),
         properties: named.iter().filter_map(value).collect(),
         allocs,
@@ -74,15 +74,15 @@ pub fn alloc(alloc: &wire::Alloc, job: &wire::Job) -> Option<AllocFact> {
             needs: Resources {
                 cpu_mhz: total(|task| task.cpu.cpu_shares),
                 memory_mib: total(|task| task.memory.memory_mb),
+                disk_mib: u64::try_from(alloc.allocated_resources.shared.disk_mb).unwrap_or_default(),
             },
             ports: ports.into_iter().filter(|port| *port > 0).collect(),
             asks: Vec::new(),
             distinct_hosts: false,
             grace: grace(group),
+            stopping: alloc.desired_status != "run",
         },
-        wanted: alloc.desired_status == "run",
         running: alloc.client_status == "running",
-        disk_mib: u64::try_from(alloc.allocated_resources.shared.disk_mb).unwrap_or_default(),
         devices: tasks().any(|task| !task.devices.is_empty()),
         datacenters: job.datacenters.clone(),
         constraints: asked.map(constraint).collect(),
@@ -196,7 +196,11 @@ fn asked(group: &wire::TaskGroup) -> Resources {
         let parts = group.tasks.iter().map(|task| u64::try_from(part(&task.resources)).unwrap_or_default());
         parts.fold(0, u64::saturating_add)
     };
-    Resources { cpu_mhz: total(|task| task.cpu), memory_mib: total(|task| task.memory_mb) }
+    Resources {
+        cpu_mhz: total(|task| task.cpu),
+        memory_mib: total(|task| task.memory_mb),
+        disk_mib: u64::try_from(group.ephemeral_disk.size_mb).unwrap_or_default(),
+    }
 }
 
 fn nanos(nanos: i64) -> Duration {

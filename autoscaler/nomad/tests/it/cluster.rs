@@ -121,7 +121,7 @@ pub async fn surveyed(nomad: &Nomad, what: &str, good: impl Fn(&[NodeFact]) -> b
 
 /// How many allocations of a job run on a node.
 pub fn running(node: &NodeFact, job: &str) -> usize {
-    node.allocs.iter().filter(|alloc| alloc.work.job == job && alloc.running && alloc.wanted).count()
+    node.allocs.iter().filter(|alloc| alloc.work.job == job && alloc.running && !alloc.work.stopping).count()
 }
 
 pub fn all_running(nodes: &[NodeFact], job: &str) -> usize {

@@ -96,6 +96,31 @@ async fn the_deadline_ends_what_would_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn work_that_will_not_end_is_seen_to_have_been_told_to_when_its_drain_is_over() {
+    let cluster = &*shared().await;
+    let nomad = ours(cluster);
+    let mut deaf = job("deaf", "batch", 1);
+    let script = "trap '' INT; while :; do sleep 1; done";
+    deaf["TaskGroups"][0]["Tasks"][0]["Config"] = json!({ "command": "/bin/sh", "args": ["-c", script] });
+    deaf["TaskGroups"][0]["Tasks"][0]["KillTimeout"] = json!(20_000_000_000_u64);
+    cluster.register(&deaf);
+    let victim = busy_node(&nomad, "deaf", 1).await;
+    assert!(
+        of(&nomad.survey().await.expect("a survey"), &victim).allocs.iter().all(|one| !one.work.stopping)
+    );
+
+    nomad.drain(&victim, &drain(DrainDeadline::Within(Duration::from_secs(1)))).await.expect("a drain");
+    surveyed(&nomad, "the drain to be over, and the work not", |nodes| {
+        let node = of(nodes, &victim);
+        let told = node.movable(true).filter(|alloc| alloc.running && alloc.work.stopping).count();
+        node.drain.is_none() && !node.eligible && told == 1
+    })
+    .await;
+    surveyed(&nomad, "the kill", |nodes| of(nodes, &victim).movable(true).next().is_none()).await;
+    tidy(cluster, &nomad, &["deaf"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_drain_keeps_the_work_and_makes_eligible() {
     let cluster = &*shared().await;
     let nomad = ours(cluster);

@@ -59,7 +59,7 @@ async fn placements_that_wait_for_room_are_seen_with_what_they_ask_for() {
     })
     .await;
     assert_eq!((blocked.len(), &*blocked[0].job, &*blocked[0].group), (1, "large", "web"));
-    assert_eq!(blocked[0].needs, Some(Resources { cpu_mhz: 100, memory_mib: 600 }));
+    assert_eq!(blocked[0].needs, Some(Resources { cpu_mhz: 100, memory_mib: 600, disk_mib: 20 }));
     assert_eq!(blocked[0].exhausted.iter().collect::<Vec<_>>(), ["memory"]);
     tidy(cluster, &nomad, &["large"]).await;
     until("none that wait", async || nomad.blocked().await.ok()?.is_empty().then_some(())).await;

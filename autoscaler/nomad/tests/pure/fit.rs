@@ -35,7 +35,17 @@ fn the_largest_go_first_so_that_the_small_fill_what_is_left() {
 fn what_does_not_fit_is_named_with_what_is_missing() {
     let victim = node("v", vec![alloc("a", 1500, 300)]);
     let fit = fits(&victim, &[node("m", vec![alloc("x", 1000, 800)])]);
-    let missing = Resources { cpu_mhz: 500, memory_mib: 76 };
+    let missing = Resources { cpu_mhz: 500, memory_mib: 76, disk_mib: 0 };
+    assert_eq!(why(&fit), [("a", &Misfit::Resources { missing })]);
+}
+
+#[test]
+fn disk_is_room_as_memory_is() {
+    let mut large = alloc("a", 100, 100);
+    large.work.needs.disk_mib = 9_800;
+    let victim = node("v", vec![large]);
+    let fit = fits(&victim, &[node("m", vec![alloc("x", 100, 100)])]);
+    let missing = Resources { cpu_mhz: 0, memory_mib: 0, disk_mib: 100 };
     assert_eq!(why(&fit), [("a", &Misfit::Resources { missing })]);
 }
 
@@ -71,7 +81,7 @@ fn a_static_port_is_had_once_a_node() {
 #[test]
 fn what_is_on_its_way_out_needs_no_place_but_holds_its_own() {
     let mut leaving = alloc("a", 100, 800);
-    leaving.wanted = false;
+    leaving.work.stopping = true;
     assert!(fits(&node("v", vec![leaving.clone()]), &[]).fits());
     let victim = node("v", vec![alloc("b", 100, 500)]);
     assert!(!fits(&victim, &[node("m", vec![leaving])]).fits());

@@ -70,7 +70,7 @@ fn a_node_is_read_with_what_is_left_of_it() {
     let node = facts::node(&read(a_node()), Vec::new(), &named);
     assert_eq!(node.instance, Some(InstanceId::from("i-0123")));
     assert_eq!((node.status, node.eligible), (NodeStatus::Ready, false));
-    assert_eq!(node.capacity, Resources { cpu_mhz: 3500, memory_mib: 2000 });
+    assert_eq!(node.capacity, Resources { cpu_mhz: 3500, memory_mib: 2000, disk_mib: 5000 });
     assert_eq!(node.reserved_ports, BTreeSet::from([22, 8000, 8001, 8002]));
     let properties = BTreeMap::from([("${attr.kernel.name}".to_owned(), "linux".to_owned())]);
     assert_eq!(node.properties, properties);
@@ -99,7 +99,7 @@ fn a_forced_drain_is_due_since_it_began() {
 #[test]
 fn an_allocation_is_read_with_its_job() {
     let fact = facts::alloc(&read(an_alloc()), &read(a_job())).expect("it runs");
-    assert_eq!(fact.work.needs, Resources { cpu_mhz: 600, memory_mib: 320 });
+    assert_eq!(fact.work.needs, Resources { cpu_mhz: 600, memory_mib: 320, disk_mib: 300 });
     assert_eq!((fact.work.kind, fact.work.priority), (WorkKind::Service, 70));
     assert_eq!(fact.work.ports, [8080]);
     assert_eq!((fact.max_parallel, fact.min_healthy_time), (2, seconds(10)));
@@ -124,6 +124,7 @@ fn ended_allocations_are_no_facts() {
 fn blocked_placements_are_counted_with_what_they_ask_for() {
     let mut job = a_job();
     job["TaskGroups"][0]["Tasks"][0]["Resources"] = json!({ "CPU": 500, "MemoryMB": 256, "Networks": null });
+    job["TaskGroups"][0]["EphemeralDisk"] = json!({ "SizeMB": 300 });
     let evaluations: Vec<wire::Evaluation> = read(json!([
         { "Namespace": "default", "JobID": "shop", "Status": "blocked", "FailedTGAllocs": { "web": {
             "NodesExhausted": 3, "DimensionExhausted": { "memory": 3 }, "CoalescedFailures": 2 } } },
@@ -135,7 +136,7 @@ fn blocked_placements_are_counted_with_what_they_ask_for() {
     let blocked = facts::blocked(&evaluations, &jobs);
     let seen: Vec<_> =
         blocked.iter().map(|one| (&*one.job, one.placements, one.needs, one.exhausted.len())).collect();
-    let needs = Some(Resources { cpu_mhz: 500, memory_mib: 256 });
+    let needs = Some(Resources { cpu_mhz: 500, memory_mib: 256, disk_mib: 300 });
     assert_eq!(seen, [("gone", 1, None, 0), ("shop", 3, needs, 1)]);
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What a node can hold: ten of [`service`].
-pub const ROOM: Resources = Resources { cpu_mhz: 1000, memory_mib: 1000 };
+pub const ROOM: Resources = Resources { cpu_mhz: 1000, memory_mib: 1000, disk_mib: 1000 };
 
 /// An allocation of a service, a tenth of a node.
 pub fn service() -> Work {
@@ -16,11 +16,12 @@ pub fn service() -> Work {
         group: "front".to_owned(),
         kind: WorkKind::Service,
         priority: 50,
-        needs: Resources { cpu_mhz: 100, memory_mib: 100 },
+        needs: Resources { cpu_mhz: 100, memory_mib: 100, disk_mib: 100 },
         ports: Vec::new(),
         asks: Vec::new(),
         distinct_hosts: false,
         grace: Duration::from_secs(5),
+        stopping: false,
     }
 }
 
