@@ -156,19 +156,33 @@ fn as_api_error(error: LedgerError) -> ApiError {
     }
 }
 
+/// So many batches wait for both their halves at most: who leads has far fewer under way, and the engine gives up what is
+/// not answered within half a minute.
+const HALVES: usize = 1024;
+
 /// Batches that are answered when both their halves are: the journal's and Consul's.
 #[derive(Debug, Default)]
-pub(crate) struct Halves(BTreeMap<BatchId, Option<Result<(), String>>>);
+pub(crate) struct Halves {
+    waiting: BTreeMap<BatchId, Option<Result<(), String>>>,
+    /// The newest that was not waited for any more. What comes of one as old as it is half an answer, or may be.
+    forgotten: Option<BatchId>,
+}
 
 impl Halves {
     /// Two answers are to come for this batch.
     pub(crate) fn expect(&mut self, batch: BatchId) {
-        self.0.insert(batch, None);
+        self.waiting.insert(batch, None);
+        while self.waiting.len() > HALVES {
+            self.forgotten = self.waiting.pop_first().map(|(oldest, _)| oldest).max(self.forgotten);
+        }
     }
 
     /// One has come. * returns: the answer of the whole, once it is known.
     pub(crate) fn came(&mut self, batch: BatchId, result: Result<(), String>) -> Option<Result<(), String>> {
-        match self.0.get_mut(&batch) {
+        match self.waiting.get_mut(&batch) {
+            None if self.forgotten.is_some_and(|forgotten| batch <= forgotten) => {
+                Some(result.and_then(|()| Err("its other half was not waited for".to_owned())))
+            }
             // Not one of two.
             None => Some(result),
             Some(first @ None) => {
@@ -176,7 +190,7 @@ impl Halves {
                 None
             }
             Some(Some(_)) => {
-                let first = self.0.remove(&batch).flatten();
+                let first = self.waiting.remove(&batch).flatten();
                 Some(first.unwrap_or(Ok(())).and(result))
             }
         }
@@ -200,6 +214,20 @@ mod tests {
             assert_eq!(halves.came(BatchId(1), second), Some(whole));
             assert_eq!(halves.came(BatchId(1), Ok(())), Some(Ok(())), "forgotten");
         }
+    }
+
+    #[test]
+    fn of_very_many_batches_the_oldest_are_not_waited_for_and_never_taken_for_written() {
+        let mut halves = Halves::default();
+        let most = HALVES as u64;
+        (0..most + 10).for_each(|batch| halves.expect(BatchId(batch)));
+        assert_eq!(halves.waiting.len(), HALVES);
+        for oldest in [0, 9] {
+            assert!(halves.came(BatchId(oldest), Ok(())).is_some_and(|whole| whole.is_err()), "{oldest}");
+        }
+        assert_eq!(halves.came(BatchId(10), Ok(())), None);
+        assert_eq!(halves.came(BatchId(10), Ok(())), Some(Ok(())));
+        assert_eq!(halves.came(BatchId(most + 10), Ok(())), Some(Ok(())), "a batch of the journal alone");
     }
 
     #[test]
