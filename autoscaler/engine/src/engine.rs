@@ -141,6 +141,7 @@ impl Engine {
                 self.tick(now);
             }
             self.plan_again(now);
+            self.look_where_due(now);
             self.look_for_strangers(now);
             self.plan_what_is_ready(now);
         }
@@ -257,6 +258,9 @@ impl Engine {
         let mut sooner = |other: Option<Duration>| at = [at, other].into_iter().flatten().min();
         sooner(self.waiting.values().min().copied());
         sooner(self.again.values().min().copied());
+        if self.stopping.is_none() {
+            sooner(self.regions.values().filter_map(RegionState::looks_at).min());
+        }
         sooner(self.hearsay.strangers.values().filter_map(Strangers::due).min());
         sooner(self.calls.next_lost());
         sooner(self.journal.next_lost());

@@ -209,7 +209,7 @@ impl Engine {
             }
             News::Launched { fleet, .. } | News::FleetChanged { fleet, .. } => {
                 if let Some(name) = self.fleet_of_id(region, fleet) {
-                    self.look_at(&name, now);
+                    self.look_soon(&name, now);
                 }
                 true
             }
@@ -224,7 +224,7 @@ impl Engine {
                 let pool = (instance_type, zone.as_ref());
                 self.pool_told(region, fleet, TroubleKind::LaunchFailed, pool, *at);
                 if let Some(name) = self.fleet_of_id(region, fleet) {
-                    self.look_at(&name, now);
+                    self.look_soon(&name, now);
                 }
                 true
             }
@@ -299,7 +299,7 @@ impl Engine {
         held.moved = now.monotonic;
         self.write_soon(name, true);
         self.plan_now(name);
-        self.look_at(name, now);
+        self.look_soon(name, now);
     }
 
     /// Word that an instance is about to go.

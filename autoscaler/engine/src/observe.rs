@@ -2,6 +2,7 @@
 
 use crate::calls::{Call, CallKind};
 use crate::held::{Missing, Pace};
+use crate::region::RegionState;
 use crate::{CallId, Effect, Engine, Now, Read};
 use autoscaler_policy::SourcePolicy;
 use fleet::{Backend, FleetName, FleetRef, Region};
@@ -83,6 +84,30 @@ impl Engine {
         self.ask_instances(&region, now);
     }
 
+    /// A fleet has told of something that makes its picture old: it is looked at soon, once for all that it tells
+    /// meanwhile. Its instances are looked at now.
+    pub(crate) fn look_soon(&mut self, name: &FleetName, now: Now) {
+        let Some(held) = self.fleets.get_mut(name) else { return };
+        held.look = true;
+        let Some(region) = held.region.clone() else { return };
+        if let Some(state) = self.regions.get_mut(&region) {
+            state.look_soon = true;
+        }
+        self.ask_fleets(&region, now);
+        self.ask_instances(&region, now);
+    }
+
+    /// Looks where one that could wait has waited for long enough.
+    pub(crate) fn look_where_due(&mut self, now: Now) {
+        let due = |region: &&Region| {
+            let at = self.regions.get(*region).and_then(RegionState::looks_at);
+            at.is_some_and(|at| at <= now.monotonic)
+        };
+        for region in self.regions.keys().filter(due).cloned().collect::<Vec<_>>() {
+            self.ask_fleets(&region, now);
+        }
+    }
+
     fn ask_fleets(&mut self, region: &Region, now: Now) {
         let Some(state) = self.regions.get(region) else { return };
         if state.fleets.is_empty()
@@ -91,7 +116,8 @@ impl Engine {
         {
             return;
         }
-        let due = state.look || self.is_due(state.fleets_asked, self.fleets_every(region, now), now);
+        let soon = state.looks_at().is_some_and(|at| at <= now.monotonic);
+        let due = state.look || soon || self.is_due(state.fleets_asked, self.fleets_every(region, now), now);
         if !due {
             return;
         }
@@ -100,6 +126,7 @@ impl Engine {
             names.iter().filter_map(|name| self.fleets.get(name)).map(|held| held.policy.backend).collect();
         if let Some(state) = self.regions.get_mut(region) {
             state.look = false;
+            state.look_soon = false;
             state.fleets_asked = Some(now.monotonic);
         }
         let read = Read::Fleets { backends: backends.into_iter().collect() };

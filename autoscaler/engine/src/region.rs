@@ -5,6 +5,10 @@ use fleet::{ApiError, ErrorClass, FleetName, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// Fleets are asked for at least so far apart because of what they say by themselves. DescribeSpotFleetRequests is EC2's
+/// scarcest read (50 at once, 3 a second), and who is interrupted must not wait for its turn behind those.
+const LOOKS_APART: Duration = Duration::from_secs(1);
+
 /// A region, as far as calls go.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RegionState {
@@ -16,6 +20,8 @@ pub(crate) struct RegionState {
     pub fleets_asked: Option<Duration>,
     /// Something happened that makes the picture of fleets old, however young it is.
     pub look: bool,
+    /// The same, but it can wait until fleets have not been asked for lately: a fleet says much while it moves.
+    pub look_soon: bool,
     /// When EC2's own marks were last asked for.
     pub marks_asked: Option<Duration>,
     /// When prices were last asked for.
@@ -50,6 +56,13 @@ pub(crate) struct Streak {
 }
 
 impl RegionState {
+    /// When fleets are looked at because of what they said, if that is wanted.
+    pub fn looks_at(&self) -> Option<Duration> {
+        let waits = self.look_soon && self.fleets_call.is_none() && !self.fleets.is_empty();
+        let failing = || self.failing.get(&("describe_fleets", String::new())).map(|streak| streak.next);
+        waits.then(|| self.fleets_asked.map(|asked| asked + LOOKS_APART).max(failing()).unwrap_or_default())
+    }
+
     /// Whether an operation may be tried.
     pub fn may(&self, operation: &'static str, now: Duration) -> bool {
         self.may_of(operation, "", now)

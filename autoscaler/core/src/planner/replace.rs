@@ -62,9 +62,10 @@ fn take_back_the_called_off(draft: &mut Draft<'_>) {
     }
 }
 
-/// Whether fleet and instances were looked at since then.
-fn looked_since(ground: Ground<'_>, herd: &Herd<'_>, since: Timestamp) -> bool {
-    ground.at > since && herd.at > since
+/// Whether fleet and instances were looked at since then. A look that is begun with the plan that hears of something has
+/// its time, and counts for the plans that come after it.
+fn looked_since(draft: &Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, since: Timestamp) -> bool {
+    draft.now > since && ground.at >= since && herd.at >= since
 }
 
 /// A fleet that does not count a marked instance any more shows it: it counts less than what lives. It buys another
@@ -77,7 +78,7 @@ fn see_purchases(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>) {
         let marked = replacement.cause == ReplacementCause::Notice(NoticeKind::SpotInterruption);
         let weight = replacement.weight.get();
         let fits = weight > 0.0 && weight <= uncounted + LEEWAY;
-        let shows = fits && looked_since(ground, herd, replacement.since);
+        let shows = fits && looked_since(draft, ground, herd, replacement.since);
         let supposed = marked && draft.memory.counts_marked == Some(false);
         if open && announced && (shows || supposed) {
             uncounted -= weight;
@@ -96,7 +97,7 @@ fn learn_what_counts(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>)
             let known = matches!(r.step, ReplacementStep::Raised | ReplacementStep::BoughtByFleet);
             interrupted
                 && known
-                && looked_since(ground, herd, r.since + SHOWS_WITHIN)
+                && looked_since(draft, ground, herd, r.since + SHOWS_WITHIN)
                 && herd.get(id).is_some()
         })
         .collect();
@@ -165,7 +166,7 @@ fn complete(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Pa
         let gone = herd.get(&id).is_none();
         let replaced = !gone
             && replacement.weight.get() <= *stands + LEEWAY
-            && looked_since(ground, herd, replacement.since);
+            && looked_since(draft, ground, herd, replacement.since);
         if replaced {
             *stands -= replacement.weight.get();
         }
@@ -212,7 +213,9 @@ fn raise(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts
         if replacement.step != ReplacementStep::Waiting {
             continue;
         }
-        if !looked_since(ground, herd, replacement.since) && draft.now.since(replacement.since) < LOOK_FOR {
+        if !looked_since(draft, ground, herd, replacement.since)
+            && draft.now.since(replacement.since) < LOOK_FOR
+        {
             draft.look = true;
             continue;
         }

@@ -532,9 +532,44 @@ fn a_scheduled_event_is_over_when_ec2_has_lacked_it_twice() {
 
 /// How often EC2's own marks have been answered.
 fn marks_asked(cluster: &Cluster) -> u64 {
+    answered(cluster, "marks")
+}
+
+/// How many calls of a kind have been answered.
+fn answered(cluster: &Cluster, operation: &str) -> u64 {
     let engine = cluster.processes[0].engine.as_ref().expect("it runs");
-    let calls = engine.metrics().calls.iter().filter(|(call, _)| call.operation == "marks");
+    let calls = engine.metrics().calls.iter().filter(|(call, _)| call.operation == operation);
     calls.map(|(_, count)| count).sum()
+}
+
+#[test]
+fn a_fleet_that_says_much_is_looked_at_once_a_second_and_a_warning_needs_one_look_and_no_turn() {
+    let mut cluster = cluster(Replaced::AtDeath, 1);
+    let (region, fleet) = (cluster.config.region.clone().expect("a region"), cluster.id(0));
+    let before = answered(&cluster, "describe_fleets");
+    let step = Duration::from_millis(100);
+    for _ in 0..100 {
+        let news = vec![News::FleetChanged { fleet: fleet.clone(), at: cluster.world.now() }];
+        cluster.happen(0, Event::Heard { region: region.clone(), message: None, news });
+        cluster.run_until(cluster.elapsed() + step);
+    }
+    let looks = answered(&cluster, "describe_fleets") - before;
+    assert!((9..=12).contains(&looks), "{looks} in ten seconds");
+    cluster.run_until(cluster.elapsed() + secs(2));
+    let last = answered(&cluster, "describe_fleets") - before;
+    assert!(last <= looks + 2, "what is told last is looked at, too, and then no more: {last}, {looks}");
+
+    // Right after such a look.
+    let news = vec![News::FleetChanged { fleet, at: cluster.world.now() }];
+    cluster.happen(0, Event::Heard { region, message: None, news });
+    cluster.run_until(cluster.elapsed() + step);
+    let (target, looked) = (cluster.truth_of(0).target, answered(&cluster, "describe_fleets"));
+    let victim = serving(&cluster)[0].clone();
+    let warning = warning(&cluster, &victim);
+    cluster.happen(0, warning);
+    cluster.run_until(cluster.elapsed() + 3 * step);
+    assert_eq!(cluster.truth_of(0).target, target + 1, "{}", cluster.story());
+    assert!(answered(&cluster, "describe_fleets") <= looked + 2, "one look, and one after the write");
 }
 
 #[test]
