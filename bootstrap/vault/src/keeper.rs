@@ -1,5 +1,9 @@
 //! Holds a token and the files that are made of secrets, over the whole life of a node.
 
+mod state;
+
+pub(crate) use state::reads;
+
 use crate::answer::Fields;
 use crate::client::{Call, Client};
 use crate::login::{self, Memory, SignLogin};
@@ -27,6 +31,11 @@ const SHORTEST: Duration = Duration::from_secs(5);
 /// What happened, for the log and the metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happened {
+    /// What a process before this one held was taken up.
+    Resumed {
+        /// How many secrets that were.
+        secrets: usize,
+    },
     /// A login came off.
     LoggedIn {
         /// How long the token lasts.
@@ -75,6 +84,8 @@ pub struct Keeper {
     signer: Option<Arc<dyn SignLogin>>,
     seed: u64,
     token: Option<Token>,
+    /// Whether it was looked for what a process before this one has left.
+    resumed: bool,
     /// Whether the token's file still has to be written.
     token_due: bool,
     unwrapped: Memory,
@@ -160,6 +171,7 @@ impl Keeper {
             signer,
             seed,
             token: None,
+            resumed: false,
             token_due: false,
             unwrapped: Memory::default(),
             login: Attempts::default(),
@@ -199,6 +211,7 @@ impl Keeper {
     /// Takes as long as its calls: each is bounded by [`crate::Server::timeout`].
     pub async fn step(&mut self, now: Now) -> Stepped {
         let mut stepped = Stepped::default();
+        self.resume(now, &mut stepped).await;
         // Twice at most: a token that is found to be invalid is had anew, and what was left is done with that.
         for attempt in 0..2 {
             if !self.keep_token(now, &mut stepped).await {
@@ -222,6 +235,7 @@ impl Keeper {
             self.token = None;
         }
         self.keep_token_file(now, &mut stepped);
+        self.leave(now, &mut stepped);
         stepped.rendered =
             self.files.iter().filter(|file| !file.placed).filter_map(|file| file.rendered.clone()).collect();
         stepped
@@ -303,8 +317,8 @@ impl Keeper {
         looked
     }
 
-    /// Ends it: revokes the token and every lease that was had by it, removes the token's file and a secret id that
-    /// was kept. For when the node goes, not for a restart of the agent.
+    /// Ends it: revokes the token and every lease that was had by it, removes the token's file, a secret id that was
+    /// kept, and what was left for the next process. For when the node goes, not for a restart of the agent.
     ///
     /// * returns: the rendered files that are to be removed (see [`place::remove`]), since they may be somebody
     ///   else's; and what went wrong. Files go whether or not Vault could be asked.
@@ -316,7 +330,8 @@ impl Keeper {
             }
             _ => None,
         };
-        let removed = place::remove(own.into_iter().chain(kept)).map_err(VaultError::from);
+        let left = self.options.state_file.as_deref();
+        let removed = place::remove(own.into_iter().chain(kept).chain(left)).map_err(VaultError::from);
         let revoked = match self.token.take() {
             Some(token) => token.revoke(&self.client).await,
             None => Ok(()),

@@ -43,6 +43,11 @@ pub mod readers {
         let _ = crate::answer::words(body);
     }
 
+    /// What a keeper has left.
+    pub fn state(bytes: &[u8], now: Now) {
+        crate::keeper::reads(bytes, now);
+    }
+
     /// A certificate.
     pub fn certificate(pem: &str, now: Now) {
         let _ = crate::request::remaining(pem, now);

@@ -12,6 +12,9 @@ pub struct VaultOptions {
     pub method: Method,
     /// Where the token is left for others; nowhere without.
     pub token_file: Option<Destination>,
+    /// Where what is held is left for an agent that is started again, on tmpfs, mode 0600: token, secrets, certificates.
+    /// Without, each start is a new login, with new leases and new certificates, and reloads for them.
+    pub state_file: Option<PathBuf>,
     /// What is rendered.
     pub templates: Vec<Template>,
     /// How often secrets without a lease (KV) are read again. 5 min by default.
@@ -21,7 +24,14 @@ pub struct VaultOptions {
 impl VaultOptions {
     /// A login that leaves its token nowhere and renders nothing yet.
     pub fn new(server: Server, method: Method) -> Self {
-        Self { server, method, token_file: None, templates: Vec::new(), refresh: Duration::from_secs(300) }
+        Self {
+            server,
+            method,
+            token_file: None,
+            state_file: None,
+            templates: Vec::new(),
+            refresh: Duration::from_secs(300),
+        }
     }
 }
 

@@ -68,6 +68,13 @@ impl Request {
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
+    pub(crate) const fn arguments(&self) -> &BTreeMap<String, String> {
+        &self.arguments
+    }
+    /// Whether it makes something anew each time.
+    pub(crate) const fn issues(&self) -> bool {
+        matches!(self.kind, Kind::Issue)
+    }
 
     /// Asks Vault.
     pub(crate) async fn fetch(

@@ -16,7 +16,7 @@ pub(crate) struct Token {
     pub(crate) secret: Secret,
     pub(crate) lifetime: Lifetime,
     /// What the login gave: a renewal that gives less than half of it is near the token's greatest age.
-    given: Duration,
+    pub(crate) given: Duration,
     /// Failed renewals since the last one that came off.
     failures: u32,
 }
@@ -28,6 +28,11 @@ impl Token {
         let lifetime =
             Lifetime { from: asked, lasts: given, renewable: auth.renewable && auth.lease_duration > 0 };
         Self { secret: auth.client_token, lifetime, given, failures: 0 }
+    }
+
+    /// One that a process before this one had.
+    pub(crate) const fn resumed(secret: Secret, lifetime: Lifetime, given: Duration) -> Self {
+        Self { secret, lifetime, given, failures: 0 }
     }
 
     /// What is to be done about it.

@@ -26,6 +26,20 @@ fn any_text_around_an_answer_is_an_answer_or_none() {
 }
 
 #[test]
+fn any_text_around_a_state_is_a_state_or_none() {
+    let now = Now { wall: Timestamp::from_secs(1_767_225_600), monotonic: Duration::ZERO };
+    check!().with_iterations(COUNT).with_type::<(Vec<u8>, usize)>().for_each(|(more, at)| {
+        let mut state = br#"{"of":"x","token":"t","until":1767225600000,"given_seconds":60,"renewable":true,"secrets":
+            [{"request":[true,"pki/issue/a",{"ttl":"1h"}],"fields":{"a":"b"},
+            "term":{"Certificate":{"until":9007199254740993,"whole_seconds":18446744073709551615,"leased":false}}}]}"#
+            .to_vec();
+        let at = at % state.len();
+        state.splice(at..at, more.iter().copied());
+        readers::state(&state, now);
+    });
+}
+
+#[test]
 fn any_text_is_a_certificate_or_none() {
     let now = Now { wall: Timestamp::from_secs(1_767_225_600), monotonic: Duration::ZERO };
     check!().with_iterations(COUNT).with_type::<(String, Vec<u8>)>().for_each(|(text, der)| {

@@ -3,5 +3,6 @@
 mod files;
 mod logins;
 mod process;
+mod restarts;
 mod secrets;
 mod site;
