@@ -19,6 +19,8 @@ pub(crate) struct Token {
     pub(crate) given: Duration,
     /// Failed renewals since the last one that came off.
     failures: u32,
+    /// No renewal before this time: the server said so.
+    not_before: Duration,
 }
 
 impl Token {
@@ -27,17 +29,25 @@ impl Token {
         let given = lasting(auth.lease_duration);
         let lifetime =
             Lifetime { from: asked, lasts: given, renewable: auth.renewable && auth.lease_duration > 0 };
-        Self { secret: auth.client_token, lifetime, given, failures: 0 }
+        Self { secret: auth.client_token, lifetime, given, failures: 0, not_before: Duration::ZERO }
     }
 
     /// One that a process before this one had.
     pub(crate) const fn resumed(secret: Secret, lifetime: Lifetime, given: Duration) -> Self {
-        Self { secret, lifetime, given, failures: 0 }
+        Self { secret, lifetime, given, failures: 0, not_before: Duration::ZERO }
     }
 
     /// What is to be done about it.
     pub(crate) fn next(&self, now: Duration, seed: u64) -> Renewal {
-        self.lifetime.next(now, self.failures, seed)
+        match self.lifetime.next(now, self.failures, seed) {
+            Renewal::Renew if now < self.not_before => {
+                // The last fifth is for another one, whatever the server said.
+                let Lifetime { from, lasts, .. } = self.lifetime;
+                let last = from.saturating_add(lasts.saturating_sub(lasts / 5));
+                if now < last { Renewal::At(self.not_before.min(last)) } else { Renewal::Replace }
+            }
+            next => next,
+        }
     }
 
     /// Asks for more time.
@@ -63,6 +73,9 @@ impl Token {
             }
             Err(error) => {
                 self.failures += 1;
+                if let VaultError::Throttled { retry_after: Some(after), .. } = &error {
+                    self.not_before = now.saturating_add(*after);
+                }
                 if matches!(error, VaultError::Refused { .. } | VaultError::Denied { .. }) {
                     // Not renewable after all, or not by our policies: it lives as long as it does.
                     self.lifetime.renewable = false;

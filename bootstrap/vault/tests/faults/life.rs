@@ -188,6 +188,25 @@ async fn who_cannot_sign_is_told_and_what_was_signed_is_not() {
 }
 
 #[tokio::test]
+async fn a_renewal_waits_as_long_as_the_server_says_and_no_longer_than_there_is_time() {
+    let server = serve(|path| match path {
+        "auth/approle/login" => login(),
+        "auth/token/renew-self" => json("429 Too Many Requests\r\nRetry-After: 6", r#"{"errors":["quota"]}"#),
+        _ => json("200 OK", r#"{"data":{"password":"p"}}"#),
+    });
+    let node = Node::new();
+    let mut keeper = node.keeper(server);
+    let (stepped, _) = keeper.step_and_place(at(0)).await;
+    assert_eq!(stepped.failures, []);
+    let (stepped, _) = keeper.step_and_place(at(45)).await;
+    assert!(matches!(stepped.failures[..], [VaultError::Throttled { .. }]), "{:?}", stepped.failures);
+    // Not 51: from there on it is for another token.
+    assert_eq!(keeper.next_wake(Duration::from_secs(47)), Duration::from_secs(48));
+    let (stepped, _) = keeper.step_and_place(at(55)).await;
+    assert!(matches!(stepped.happened[..], [Happened::LoggedIn { .. }]), "{:?}", stepped.happened);
+}
+
+#[tokio::test]
 async fn renewals_that_give_less_and_less_end_in_a_login_while_there_is_time() {
     let server = serve(|path| match path {
         "auth/approle/login" => login(),
