@@ -19,6 +19,7 @@ const PURE: &[&str] = &[
     "autoscaler-lab",
     "autoscaler-leader",
     "bootstrap-core",
+    "bootstrap-config",
     "muster-hcl",
 ];
 
@@ -49,9 +50,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("muster-hcl", &["fleet"]),
     ("autoscaler-core", &["fleet"]),
     ("bootstrap-core", &["fleet"]),
+    ("bootstrap-config", &["bootstrap-core", "fleet", "muster-hcl"]),
+    ("bootstrap-agent", &["bootstrap-config", "bootstrap-core", "fleet", "fleet-identity", "fleet-notices"]),
+    ("muster-bootstrap", &["bootstrap-agent", "bootstrap-config", "bootstrap-core", "fleet", "fleet-clock"]),
     ("bootstrap-aws", &["bootstrap-core", "fleet"]),
     ("bootstrap-vault", &["bootstrap-core", "fleet"]),
-    ("muster-bootstrap", &["bootstrap-core", "fleet"]),
     ("autoscaler-policy", &["autoscaler-core", "fleet", "muster-hcl"]),
     ("autoscaler-engine", &["autoscaler-core", "autoscaler-policy", "fleet"]),
     ("autoscaler-lab", &["autoscaler-core", "autoscaler-policy", "fleet", "fleet-sim"]),

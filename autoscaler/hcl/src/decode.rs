@@ -27,8 +27,31 @@ pub fn read<T>(
     value: &mut T,
     problems: &mut Problems,
 ) -> Places {
+    read_file(file, order, table, value, problems, true)
+}
+
+/// Reads a file over what others have said into `value` before: as [`read`], but what a block must give may stand in
+/// any of them, and is the caller's to look for when all are read.
+pub fn read_over<T>(
+    file: &File,
+    order: usize,
+    table: &Table<T>,
+    value: &mut T,
+    problems: &mut Problems,
+) -> Places {
+    read_file(file, order, table, value, problems, false)
+}
+
+fn read_file<T>(
+    file: &File,
+    order: usize,
+    table: &Table<T>,
+    value: &mut T,
+    problems: &mut Problems,
+    whole: bool,
+) -> Places {
     let source = Arc::new(SourceText::new(file, order));
-    let mut reader = Reader { places: Places::of(&source), problems, source };
+    let mut reader = Reader { places: Places::of(&source), problems, source, whole };
     if let Some(parsed) = crate::parse::parse(&reader.source, reader.problems) {
         reader.places.partial = parsed.partial;
         reader.body(&parsed.body, "", table, value);
@@ -153,6 +176,8 @@ pub struct Reader<'p> {
     pub(crate) source: Arc<SourceText>,
     pub(crate) problems: &'p mut Problems,
     places: Places,
+    /// What is required has to be in this file.
+    whole: bool,
 }
 
 impl Reader<'_> {
@@ -169,7 +194,8 @@ impl Reader<'_> {
                 Structure::Block(block) => self.block(block, &prefix, table, value),
             }
         }
-        for field in table.fields.iter().filter(|field| field.required) {
+        let whole = self.whole;
+        for field in table.fields.iter().filter(|field| field.required && whole) {
             let path = format!("{prefix}{}", field.name);
             if !self.places.given(&path) && self.places.is_sound(&path) {
                 let problem = Problem::error(self.places.place(&path), &path, "is missing");

@@ -40,9 +40,9 @@ mod table;
 mod values;
 
 pub use blocks::{Repeated, Section};
-pub use decode::{Label, Nested, Occurrence, Places, Reader, read};
+pub use decode::{Label, Nested, Occurrence, Places, Reader, read, read_over};
 pub use document::{BlockDoc, FieldDoc, Setting, TableDoc};
 pub use problem::{Problem, Problems, Severity};
 pub use source::{File, Place};
 pub use suggest::nearest;
-pub use table::{Field, Table, Wrong, duration_text, share_text};
+pub use table::{Field, Table, Wrong, duration_text, quoted, share_text};

@@ -24,6 +24,7 @@ pub struct Field<T: 'static> {
     pub(crate) why: Option<&'static str>,
     pub(crate) example: Option<&'static str>,
     pub(crate) live: bool,
+    pub(crate) clear: Option<fn(&mut T)>,
     pub(crate) kind: Kind<T>,
 }
 
@@ -118,7 +119,17 @@ pub(crate) enum Kind<T: 'static> {
 
 impl<T> Field<T> {
     const fn of(name: &'static str, docs: &'static str, kind: Kind<T>) -> Self {
-        Self { name, docs, required: false, unset: "", why: None, example: None, live: false, kind }
+        Self {
+            name,
+            docs,
+            required: false,
+            unset: "",
+            why: None,
+            example: None,
+            live: false,
+            clear: None,
+            kind,
+        }
     }
     /// `true` or `false`.
     pub const fn flag(
@@ -251,6 +262,13 @@ impl<T> Field<T> {
         self.live = true;
         self.example(value)
     }
+    /// Empties a list or a map before a file's own is read into it: where several files are read into one value, one
+    /// after the other, the last one that gives it says the whole of it.
+    #[must_use]
+    pub const fn replaces(mut self, clear: fn(&mut T)) -> Self {
+        self.clear = Some(clear);
+        self
+    }
     /// The value as HCL would say it; `None` where nothing is set.
     pub(crate) fn shown(&self, value: &T) -> Option<String> {
         self.kind.shown(value)
@@ -315,7 +333,7 @@ fn map_text(entries: impl Iterator<Item = (String, String)>) -> Option<String> {
 }
 
 /// A text as HCL would write it.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     let mut rest = text.chars().peekable();

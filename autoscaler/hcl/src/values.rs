@@ -14,6 +14,9 @@ impl Reader<'_> {
     /// Reads an attribute's value, or says what is wrong with it.
     pub(crate) fn value<T>(&mut self, field: &Field<T>, expression: &Expression, path: &str, into: &mut T) {
         let literal = Literal::of(expression);
+        if let Some(clear) = field.clear {
+            clear(into);
+        }
         let result = match (&field.kind, &literal) {
             (Kind::Flag { set, .. }, Literal::Bool(flag)) => {
                 set(into, *flag);

@@ -1,3 +1,39 @@
 //! The agent of a node, from its first boot on: what `bootstrap-core` decides is done here.
+//!
+//! * [`drive`]: the loop in which everything that happens becomes an event of the boot.
+//! * [`node`]: this node, what is known of it, and whom its steps ask.
+//! * [`steps`]: how each step is looked at and made so.
+//! * [`host`]: what needs root, asked of the one who has it.
+//! * [`progress`]: what survives a crash.
+//! * [`watch`]: notices, load, Consul's check, and what failed steps mean for the node.
+//! * [`status`], [`metrics`]: what people and Prometheus are told.
 
+pub mod drive;
+pub mod host;
+pub mod http;
+pub mod imds;
+pub mod metrics;
+pub mod node;
 pub mod progress;
+pub mod seal;
+pub mod status;
+pub mod steps;
+pub mod watch;
+
+use std::fmt::Write as _;
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A number that is an instance's own, the same at every start.
+pub(crate) fn seed_of(instance: &str) -> u64 {
+    use sha2::{Digest as _, Sha256};
+    let digest = Sha256::digest(instance.as_bytes());
+    digest.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+}

@@ -1,8 +1,8 @@
 //! Progress on a real disk: half written, full, read-only, copied, damaged.
 
+use bootstrap_agent::progress::{Store, StoreError};
 use bootstrap_core::{Entry, Inputs, Phase, Progress, Step};
 use fleet::{ErrorClass, InstanceId, Timestamp};
-use muster_bootstrap::progress::{Store, StoreError};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 

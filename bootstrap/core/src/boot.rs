@@ -70,6 +70,15 @@ pub enum Event {
         /// Whether it came off.
         outcome: Result<Option<String>, Failure>,
     },
+    /// An application that is under way has something that it must find again if it is cut short.
+    Noted {
+        /// Of this step.
+        step: Step,
+        /// As the [`Effect::Start`] said.
+        attempt: u32,
+        /// For [`Entry::note`]: never a secret.
+        note: String,
+    },
     /// Something that had to be on disk is not.
     Unrecorded {
         /// Of this step.
@@ -236,6 +245,11 @@ impl Boot {
             Event::Applied { step, attempt, outcome } => {
                 if self.answers(step, Work::Apply, attempt) {
                     self.applied(step, outcome, now, &mut effects);
+                }
+            }
+            Event::Noted { step, attempt, note } => {
+                if self.answers(step, Work::Apply, attempt) {
+                    self.record(step, Phase::Intent, Some(note), now, &mut effects);
                 }
             }
             Event::Unrecorded { step, failure } => {

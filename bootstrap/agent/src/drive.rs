@@ -1,0 +1,309 @@
+//! Doing what the boot decides: one loop, in which everything that happens becomes an event.
+
+use crate::progress::{Damaged, Store, StoreError};
+use bootstrap_core::{
+    Boot, Checked, Effect, Entry, Event, Failure, Inputs, Now, OnFailure, Plan, Report, Step, Work,
+};
+use fleet::ports::Clock;
+use fleet::{ErrorClass, InstanceId};
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// What a check answers.
+pub type Looked = Result<(Checked, Inputs), Failure>;
+/// What an application answers: what [`Entry::note`] is to keep.
+pub type Made = Result<Option<String>, Failure>;
+
+/// Whoever does the steps.
+pub trait Works: Send + Sync + 'static {
+    /// Looks at a step, and changes nothing.
+    fn check(&self, step: Step, last: Option<Entry>) -> impl Future<Output = Looked> + Send;
+    /// Makes it so. May be cut off anywhere; the next look finds out how far it came.
+    fn apply(&self, step: Step, last: Option<Entry>, notes: Notes) -> impl Future<Output = Made> + Send;
+    /// Which instance this is, once that stands.
+    fn instance(&self) -> Option<InstanceId>;
+    /// How the steps are repeated, as far as that is known.
+    fn plans(&self) -> BTreeMap<Step, Plan>;
+    /// How often everything that stands is looked at again.
+    fn verify_every(&self) -> Duration;
+    /// A step could not be done: what that means is begun, and not waited for.
+    fn act(&self, step: Step, policy: OnFailure, failure: &Failure);
+    /// A step that had a consequence stands after all.
+    fn recovered(&self, step: Step);
+    /// The disk holds lines that are none, or progress of another instance.
+    fn found_on_disk(&self, damaged: &[Damaged], others: &[InstanceId]);
+    /// How far it is; said after everything that happened.
+    fn report(&self, report: &Report);
+}
+
+/// What is noted of an application while it is under way.
+#[derive(Debug)]
+struct Noted {
+    step: Step,
+    attempt: u32,
+    note: String,
+    kept: oneshot::Sender<()>,
+}
+
+/// Keeps what an application must find again if it is cut short.
+#[derive(Clone, Debug)]
+pub struct Notes {
+    step: Step,
+    attempt: u32,
+    to: mpsc::Sender<Noted>,
+}
+
+impl Notes {
+    /// Writes a note, in place of the one before. It is on disk when this returns.
+    ///
+    /// Fails where the disk does not take it: then the step has failed already, and what was begun goes on by itself.
+    pub async fn keep(&self, note: &str) -> Result<(), Failure> {
+        let (kept, heard) = oneshot::channel();
+        let noted = Noted { step: self.step, attempt: self.attempt, note: note.to_owned(), kept };
+        let lost = || Failure::new(ErrorClass::Unclear, "what it must find again could not be written down");
+        self.to.send(noted).await.map_err(|_| lost())?;
+        heard.await.map_err(|_| lost())
+    }
+}
+
+/// What somebody outside wants of the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Everything is looked at now.
+    Verify,
+    /// It ends: what is under way is cut off.
+    Stop,
+}
+
+/// The loop.
+pub struct Driver<W> {
+    boot: Boot,
+    works: Arc<W>,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    running: JoinSet<Event>,
+    instance: Option<InstanceId>,
+    /// What was to be written before the instance was known.
+    unwritten: Vec<Entry>,
+    next_verify: Duration,
+    notes: mpsc::Sender<Noted>,
+    noted: mpsc::Receiver<Noted>,
+    pulse: Option<Pulse>,
+}
+
+/// Says that the loop is alive, so often.
+struct Pulse {
+    every: Duration,
+    next: Duration,
+    beat: Box<dyn Fn() + Send>,
+}
+
+impl<W: Works> Driver<W> {
+    /// A loop that has not begun. * `seed`: of this node: spreads its pauses among those of the fleet.
+    pub fn new(works: Arc<W>, store: Store, clock: Arc<dyn Clock>, seed: u64) -> Self {
+        let boot = Boot::new(&works.plans(), seed);
+        let next_verify = clock.monotonic() + works.verify_every();
+        // One at a time is under way of each step.
+        let (notes, noted) = mpsc::channel(Step::ALL.len());
+        Self {
+            boot,
+            works,
+            store,
+            clock,
+            running: JoinSet::new(),
+            instance: None,
+            unwritten: Vec::new(),
+            next_verify,
+            notes,
+            noted,
+            pulse: None,
+        }
+    }
+
+    /// Has the loop say that it is alive: from where everything is decided, so that one that hangs is missed.
+    #[must_use]
+    pub fn with_pulse(mut self, every: Duration, beat: impl Fn() + Send + 'static) -> Self {
+        self.pulse = Some(Pulse { every, next: Duration::ZERO, beat: Box::new(beat) });
+        self
+    }
+
+    fn beat(&mut self) {
+        let now = self.clock.monotonic();
+        if let Some(pulse) = self.pulse.as_mut().filter(|pulse| pulse.next <= now) {
+            (pulse.beat)();
+            pulse.next = now + pulse.every;
+        }
+    }
+
+    /// When something has to be done at the latest.
+    fn wake(&self) -> Duration {
+        let pulse = self.pulse.as_ref().map(|pulse| pulse.next);
+        self.boot.next_wake().into_iter().chain(pulse).fold(self.next_verify, Duration::min)
+    }
+
+    /// Runs until it is told to stop. * `commands`: whose end is a stop, too.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        self.tell(Event::Tick);
+        loop {
+            self.beat();
+            let sleep = self.clock.sleep_until(self.wake());
+            tokio::select! {
+                Some(ended) = self.running.join_next(), if !self.running.is_empty() => self.ended(ended),
+                Some(noted) = self.noted.recv() => self.note(noted),
+                () = sleep => {
+                    if self.clock.monotonic() >= self.next_verify {
+                        self.verify();
+                    } else {
+                        self.tell(Event::Tick);
+                    }
+                }
+                command = commands.recv() => match command {
+                    Some(Command::Verify) => self.verify(),
+                    Some(Command::Stop) | None => break,
+                },
+            }
+        }
+        self.running.shutdown().await;
+    }
+
+    fn verify(&mut self) {
+        self.next_verify = self.clock.monotonic() + self.works.verify_every();
+        self.tell(Event::Verify);
+    }
+
+    fn note(&mut self, noted: Noted) {
+        let Noted { step, attempt, note, kept } = noted;
+        let failed = self.tell(Event::Noted { step, attempt, note });
+        if !failed.contains(&step) {
+            // Whoever noted it may have been cut off since.
+            let _ = kept.send(());
+        }
+    }
+
+    fn ended(&mut self, ended: Result<Event, tokio::task::JoinError>) {
+        match ended {
+            Ok(event) => {
+                self.learn(&event);
+                self.tell(event);
+            }
+            // Every piece of work is caught below; what is left is a runtime that ends.
+            Err(error) => tracing::error!(%error, "a piece of work ended without an answer"),
+        }
+    }
+
+    /// The identity says whose progress is on disk; the configuration, how the steps are repeated.
+    fn learn(&mut self, event: &Event) {
+        let Event::Checked { step, found: Ok(_), .. } = event else { return };
+        if *step == Step::Identity
+            && self.instance.is_none()
+            && let Some(instance) = self.works.instance()
+        {
+            match self.take_up(&instance) {
+                Ok(()) => self.instance = Some(instance),
+                Err(error) => tracing::error!(%error, "could not read the progress of this instance"),
+            }
+        }
+        if *step == Step::Configuration {
+            let effects = self.boot.handle(Event::Plans(self.works.plans()), self.now());
+            self.carry(effects);
+        }
+    }
+
+    fn take_up(&mut self, instance: &InstanceId) -> Result<(), StoreError> {
+        let (progress, damaged) = self.store.load(instance)?;
+        let others = self.store.others(instance)?;
+        self.works.found_on_disk(&damaged, &others);
+        self.boot.resume(progress);
+        for entry in std::mem::take(&mut self.unwritten) {
+            self.store.record(instance, &entry)?;
+        }
+        Ok(())
+    }
+
+    /// * returns: the steps whose lines could not be written.
+    fn tell(&mut self, event: Event) -> Vec<Step> {
+        let effects = self.boot.handle(event, self.now());
+        let failed = self.carry(effects);
+        self.works.report(&self.boot.report(self.now()));
+        failed
+    }
+
+    fn carry(&mut self, effects: Vec<Effect>) -> Vec<Step> {
+        let mut failed = Vec::new();
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Record(entry) => {
+                    let step = entry.step;
+                    if let Err(error) = self.record(entry) {
+                        tracing::error!(%step, %error, "could not write progress");
+                        failed.push(step);
+                        effects.retain(|later| step_of(later) != step);
+                        let failure = Failure::new(error.class(), error);
+                        effects.extend(self.boot.handle(Event::Unrecorded { step, failure }, self.now()));
+                    }
+                }
+                Effect::Start { step, work, attempt, within, last } => {
+                    self.start(step, work, attempt, within, last);
+                }
+                Effect::Act { step, policy, failure } => self.works.act(step, policy, &failure),
+                Effect::Recovered { step } => self.works.recovered(step),
+            }
+        }
+        failed
+    }
+
+    fn record(&mut self, entry: Entry) -> Result<(), StoreError> {
+        if let Some(instance) = &self.instance {
+            return self.store.record(instance, &entry);
+        }
+        self.unwritten.push(entry);
+        Ok(())
+    }
+
+    fn start(&mut self, step: Step, work: Work, attempt: u32, within: Duration, last: Option<Entry>) {
+        let works = Arc::clone(&self.works);
+        let clock = Arc::clone(&self.clock);
+        let notes = Notes { step, attempt, to: self.notes.clone() };
+        self.running.spawn(async move {
+            let until = clock.monotonic() + within;
+            let late = || {
+                let within = bootstrap_config::duration_text(within);
+                Failure::new(ErrorClass::Unclear, format_args!("it did not end within {within}"))
+            };
+            match work {
+                Work::Check => {
+                    let looked = caught(works.check(step, last), &*clock, until).await;
+                    Event::Checked { step, attempt, found: looked.unwrap_or_else(|| Err(late())) }
+                }
+                Work::Apply => {
+                    let made = caught(works.apply(step, last, notes), &*clock, until).await;
+                    Event::Applied { step, attempt, outcome: made.unwrap_or_else(|| Err(late())) }
+                }
+            }
+        });
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: self.clock.wall(), monotonic: self.clock.monotonic() }
+    }
+}
+
+/// Work with an end: `None` when its time was over.
+async fn caught<T>(work: impl Future<Output = T>, clock: &dyn Clock, until: Duration) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = clock.sleep_until(until) => None,
+    }
+}
+
+const fn step_of(effect: &Effect) -> Step {
+    match effect {
+        Effect::Record(entry) => entry.step,
+        Effect::Start { step, .. } | Effect::Act { step, .. } | Effect::Recovered { step } => *step,
+    }
+}

@@ -1,0 +1,229 @@
+//! Doing it: as root, and no more than the image's files allow.
+
+use super::{Done, HostError, Request, Verb};
+use bootstrap_config::{DirectoryRule, FileRule, HostSettings, PackageRule};
+use fleet::ErrorClass;
+use nix::unistd::{Gid, Group, Uid, User};
+use sha2::{Digest as _, Sha256};
+use std::fmt::Display;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Who acts upon units and packages: systemd and dpkg, or a test's own.
+pub trait Units: Send + Sync {
+    /// Acts upon a unit, and returns when that has ended. * fails: in words.
+    fn act(&self, verb: Verb, unit: &str) -> Result<(), String>;
+    /// The version of a package that is installed; `None` where it is not.
+    fn installed(&self, file: &Path) -> Result<Option<String>, String>;
+    /// Installs a package's file.
+    fn install(&self, file: &Path) -> Result<(), String>;
+    /// Powers the host off.
+    fn power_off(&self) -> Result<(), String>;
+}
+
+/// systemd and dpkg, by their programs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Systemctl;
+
+impl Units for Systemctl {
+    fn act(&self, verb: Verb, unit: &str) -> Result<(), String> {
+        run(Command::new("systemctl").args([verb.word(), "--", unit])).map(|_| ())
+    }
+    fn installed(&self, file: &Path) -> Result<Option<String>, String> {
+        let name = run(Command::new("dpkg-deb").arg("--field").arg(file).arg("Package"))?;
+        let name = String::from_utf8_lossy(&name.stdout).trim().to_owned();
+        let shown = Command::new("dpkg-query")
+            .args(["--show", "--showformat=${db:Status-Status} ${Version}", "--", &name])
+            .output();
+        let shown = shown.map_err(|error| format!("dpkg-query: {error}"))?;
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        Ok(shown.strip_prefix("installed ").map(str::to_owned))
+    }
+    fn install(&self, file: &Path) -> Result<(), String> {
+        let mut dpkg = Command::new("dpkg");
+        dpkg.env("DEBIAN_FRONTEND", "noninteractive").args(["--install", "--force-confold", "--"]).arg(file);
+        run(&mut dpkg).map(|_| ())
+    }
+    fn power_off(&self) -> Result<(), String> {
+        run(Command::new("systemctl").arg("poweroff")).map(|_| ())
+    }
+}
+
+/// A program that has to succeed; what it said last is the error.
+fn run(command: &mut Command) -> Result<Output, String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last: Vec<&str> = said.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
+    let last: Vec<&str> = last.into_iter().rev().collect();
+    Err(format!("{program} ended with {}: {}", output.status, last.join(" / ")))
+}
+
+/// What may be done, and who does it.
+pub struct Hands<U> {
+    rules: HostSettings,
+    units: U,
+}
+
+impl<U: Units> Hands<U> {
+    /// Hands that do what the rules allow.
+    pub const fn new(rules: HostSettings, units: U) -> Self {
+        Self { rules, units }
+    }
+
+    /// Carries a request out.
+    pub fn carry_out(&self, request: &Request) -> Result<Done, HostError> {
+        let fail = |(class, why): (ErrorClass, String)| HostError::new(request, class, why);
+        match request {
+            Request::Place { file, contents } => {
+                let rule = self.rules.files.iter().find(|rule| rule.name == *file);
+                let rule = rule.ok_or_else(|| refused(request, "no such `file`"))?;
+                place(rule, contents.0.as_bytes()).map_err(fail)
+            }
+            Request::Unit { verb, unit } => {
+                if !self.rules.units.contains(unit) {
+                    return Err(refused(request, "it is none of the `units`"));
+                }
+                self.units.act(*verb, unit).map_err(|why| fail((ErrorClass::Unclear, why)))?;
+                Ok(Done::Changed)
+            }
+            Request::Install { package } => {
+                let rule = self.rules.packages.iter().find(|rule| rule.name == *package);
+                let rule = rule.ok_or_else(|| refused(request, "no such `package`"))?;
+                self.install(rule).map_err(fail)
+            }
+            Request::Empty { directory } => {
+                let rule = self.rules.directories.iter().find(|rule| rule.name == *directory);
+                let rule = rule.ok_or_else(|| refused(request, "no such `directory`"))?;
+                empty(rule).map_err(fail)
+            }
+            Request::PowerOff => {
+                if !self.rules.power_off {
+                    return Err(refused(request, "`power_off` is not `true`"));
+                }
+                self.units.power_off().map_err(|why| fail((ErrorClass::Unclear, why)))?;
+                Ok(Done::Changed)
+            }
+        }
+    }
+
+    fn install(&self, rule: &PackageRule) -> Result<Done, (ErrorClass, String)> {
+        let path = Path::new(&rule.path);
+        let digest = sha256(path).map_err(|error| of_io(path, &error))?;
+        if digest != rule.sha256 {
+            let why = format!("{} has the SHA-256 {digest}, not {}", rule.path, rule.sha256);
+            return Err((ErrorClass::Denied, why));
+        }
+        let unclear = |why| (ErrorClass::Unclear, why);
+        if self.units.installed(path).map_err(unclear)?.as_deref() == Some(&rule.version) {
+            return Ok(Done::Unchanged);
+        }
+        self.units.install(path).map_err(unclear)?;
+        match self.units.installed(path).map_err(unclear)? {
+            Some(version) if version == rule.version => Ok(Done::Changed),
+            other => {
+                let is = other.unwrap_or_else(|| "not there".to_owned());
+                Err((
+                    ErrorClass::Conflict,
+                    format!("after its installation the version is {is}, not {}", rule.version),
+                ))
+            }
+        }
+    }
+}
+
+fn refused(request: &Request, why: impl Display) -> HostError {
+    HostError::new(request, ErrorClass::Denied, format_args!("the `host` block does not allow it: {why}"))
+}
+
+/// The file system's refusals: a full disk may be emptied, one that is read-only is for an operator.
+fn of_io(path: &Path, error: &io::Error) -> (ErrorClass, String) {
+    let class = match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorClass::Denied,
+        io::ErrorKind::NotFound => ErrorClass::NotFound,
+        _ => ErrorClass::Transient,
+    };
+    (class, format!("{}: {error}", path.display()))
+}
+
+/// Writes a file whole, with its owner and mode, unless it is so already.
+fn place(rule: &FileRule, contents: &[u8]) -> Result<Done, (ErrorClass, String)> {
+    let path = Path::new(&rule.path);
+    let owner = user(&rule.owner).ok_or_else(|| (ErrorClass::NotFound, format!("no user {}", rule.owner)))?;
+    let group =
+        group(&rule.group).ok_or_else(|| (ErrorClass::NotFound, format!("no group {}", rule.group)))?;
+    let mode = rule.bits().unwrap_or(0o600);
+    if is_so(path, contents, owner, group, mode) {
+        return Ok(Done::Unchanged);
+    }
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let write = || -> io::Result<()> {
+        fs::create_dir_all(directory)?;
+        let mut file = tempfile::Builder::new().prefix(".muster-").tempfile_in(directory)?;
+        file.write_all(contents)?;
+        fchown(file.as_file(), Some(owner.as_raw()), Some(group.as_raw()))?;
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        File::open(directory)?.sync_all()
+    };
+    write().map_err(|error| of_io(path, &error))?;
+    Ok(Done::Changed)
+}
+
+fn is_so(path: &Path, contents: &[u8], owner: Uid, group: Gid, mode: u32) -> bool {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return false };
+    metadata.is_file()
+        && metadata.uid() == owner.as_raw()
+        && metadata.gid() == group.as_raw()
+        && metadata.mode() & 0o7777 == mode
+        && fs::read(path).is_ok_and(|there| there == contents)
+}
+
+fn user(name: &str) -> Option<Uid> {
+    name.parse().ok().map(Uid::from_raw).or_else(|| Some(User::from_name(name).ok()??.uid))
+}
+fn group(name: &str) -> Option<Gid> {
+    name.parse().ok().map(Gid::from_raw).or_else(|| Some(Group::from_name(name).ok()??.gid))
+}
+
+/// Empties a directory, which itself stays. A symbolic link in its place is refused: it could lead anywhere.
+fn empty(rule: &DirectoryRule) -> Result<Done, (ErrorClass, String)> {
+    let path = Path::new(&rule.path);
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return Err((ErrorClass::Denied, format!("{} is no directory", path.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Done::Unchanged),
+        Err(error) => return Err(of_io(path, &error)),
+    }
+    let mut done = Done::Unchanged;
+    for entry in fs::read_dir(path).map_err(|error| of_io(path, &error))? {
+        let entry = entry.map_err(|error| of_io(path, &error))?;
+        let inside = entry.path();
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let removed = if is_directory { fs::remove_dir_all(&inside) } else { fs::remove_file(&inside) };
+        removed.map_err(|error| of_io(&inside, &error))?;
+        done = Done::Changed;
+    }
+    Ok(done)
+}
+
+/// The SHA-256 of a file, in hexadecimal.
+fn sha256(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        let read = file.read(&mut piece)?;
+        if read == 0 {
+            return Ok(crate::hex(&hasher.finalize()));
+        }
+        hasher.update(&piece[..read]);
+    }
+}

@@ -1,0 +1,278 @@
+//! One way to ask a server: verified TLS, no proxy, no redirects, and bounds on time and size.
+
+use bootstrap_config::Server;
+use bootstrap_core::Failure;
+use fleet::ErrorClass;
+use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Certificate, Client, Method, Request, Url, redirect};
+use std::path::Path;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Who does not even accept by then is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// No answer that a step reads is larger.
+const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+/// A token is a line.
+const MAX_TOKEN_BYTES: u64 = 16 * 1024;
+
+/// Why there is no answer. What the server says in an answer is the caller's to read.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// Nobody took the request: nothing was done.
+    #[error("{service} at {address} cannot be reached: {why}")]
+    Unreachable {
+        /// Consul, AWX, …
+        service: &'static str,
+        /// Where.
+        address: String,
+        /// The transport's words.
+        why: String,
+    },
+    /// The request may have been taken.
+    #[error("{service} at {address} took the request and gave no whole answer: {why}")]
+    Cut {
+        /// Consul, AWX, …
+        service: &'static str,
+        /// Where.
+        address: String,
+        /// The transport's words.
+        why: String,
+    },
+    /// What is needed to ask is not there, or makes no sense.
+    #[error("{service} cannot be asked: {why}")]
+    Unusable {
+        /// Consul, AWX, …
+        service: &'static str,
+        /// What.
+        why: String,
+    },
+}
+
+impl HttpError {
+    /// What to make of it.
+    pub const fn class(&self) -> ErrorClass {
+        match self {
+            Self::Unreachable { .. } => ErrorClass::Transient,
+            Self::Cut { .. } => ErrorClass::Unclear,
+            Self::Unusable { .. } => ErrorClass::Denied,
+        }
+    }
+}
+
+impl From<HttpError> for Failure {
+    fn from(error: HttpError) -> Self {
+        // A token that is missing may be on its way: somebody renders it.
+        Self::new(error.class(), error)
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// `Location`.
+    pub location: Option<String>,
+    /// `Retry-After` in seconds; its other form, a date, is not one of the services'.
+    pub retry_after: Option<Duration>,
+    /// `Date`, as it stands.
+    pub date: Option<String>,
+    /// The body, [`MAX_BODY_BYTES`] at most.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// Whether the status is 2xx.
+    pub const fn is_success(&self) -> bool {
+        self.status >= 200 && self.status < 300
+    }
+    /// The body as JSON.
+    pub fn json<T: serde::de::DeserializeOwned>(&self, service: &str) -> Result<T, Failure> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Failure::new(
+                ErrorClass::Malformed,
+                format_args!("{service} answered what is no such JSON: {error}"),
+            )
+        })
+    }
+    /// The body for people: its first line, cut.
+    pub fn words(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body);
+        let line: String = text.trim().lines().next().unwrap_or_default().chars().take(200).collect();
+        if line.is_empty() { "nothing more".to_owned() } else { line }
+    }
+    /// What an answer means that is none that was asked for.
+    pub fn failure(&self, service: &str, what: &str) -> Failure {
+        let class = match self.status {
+            401 | 403 => ErrorClass::Denied,
+            404 => ErrorClass::NotFound,
+            409 => ErrorClass::Conflict,
+            429 => ErrorClass::Throttled { retry_after: self.retry_after },
+            500.. => ErrorClass::Unclear,
+            _ => ErrorClass::Malformed,
+        };
+        Failure::new(class, format_args!("{service} would not {what}: {} {}", self.status, self.words()))
+    }
+}
+
+/// A server, ready to be asked.
+#[derive(Clone, Debug)]
+pub struct Http {
+    service: &'static str,
+    server: Server,
+    token: Option<(HeaderName, &'static str)>,
+    client: Client,
+}
+
+impl Http {
+    /// A server of the configuration.
+    ///
+    /// * `service`: for messages: "AWX".
+    /// * `token`: the header that its token goes into, and what stands before it (`Bearer `).
+    ///
+    /// Reads the CA's file; the token's is read for every request, because whoever renews it writes it anew.
+    pub fn new(
+        service: &'static str,
+        server: &Server,
+        token: Option<(&'static str, &'static str)>,
+    ) -> Result<Self, HttpError> {
+        let token = token.map(|(header, before)| (HeaderName::from_static(header), before));
+        let client = client(service, server.ca_file.as_deref())?;
+        Ok(Self { service, server: server.clone(), token, client })
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &str {
+        &self.server.address
+    }
+
+    /// `GET`.
+    pub async fn get(&self, path: &str, within: Duration) -> Result<Reply, HttpError> {
+        self.ask(Method::GET, path, None, within).await
+    }
+
+    /// Any request, with a body of JSON where there is one.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+        within: Duration,
+    ) -> Result<Reply, HttpError> {
+        let unusable = |why: String| HttpError::Unusable { service: self.service, why };
+        let url = Url::parse(&format!("{}{path}", self.server.address));
+        let url = url.map_err(|error| unusable(format!("its address {:?}: {error}", self.server.address)))?;
+        let mut request = Request::new(method, url);
+        *request.timeout_mut() = Some(within);
+        if let (Some((header, before)), Some(file)) = (&self.token, self.server.token_file.as_deref()) {
+            let token = secret_of(Path::new(file)).map_err(unusable)?;
+            let line = Zeroizing::new(format!("{before}{}", token.as_str()));
+            let value = HeaderValue::from_str(&line);
+            let mut value =
+                value.map_err(|_| unusable(format!("the token in {file} is not one line of text")))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(header.clone(), value);
+        }
+        if let Some(body) = body {
+            *request.body_mut() = Some(body.to_string().into());
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(reqwest::header::CONTENT_TYPE, json);
+        }
+        send(&self.client, self.service, &self.server.address, request).await
+    }
+}
+
+/// `authorization` with `Bearer `, as AWX and Nomad's newer clients take it.
+pub const BEARER: (&str, &str) = ("authorization", "Bearer ");
+
+/// A client: TLS by rustls and ring, the host's roots or the ones of a file.
+pub fn client(service: &'static str, ca_file: Option<&str>) -> Result<Client, HttpError> {
+    // An error says that there is a provider already, which is what is wanted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let unusable = |why: String| HttpError::Unusable { service, why };
+    let mut builder = Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .pool_max_idle_per_host(1)
+        .user_agent(concat!("muster-bootstrap/", env!("CARGO_PKG_VERSION")));
+    if let Some(path) = ca_file {
+        let pem = std::fs::read(path).map_err(|error| unusable(format!("its CA in {path}: {error}")))?;
+        let certificates = Certificate::from_pem_bundle(&pem);
+        let certificates =
+            certificates.map_err(|error| unusable(format!("its CA in {path}: {}", chain(&error))))?;
+        if certificates.is_empty() {
+            return Err(unusable(format!("its CA in {path}: there is no certificate in it")));
+        }
+        builder = builder.tls_certs_only(certificates);
+    }
+    builder.build().map_err(|error| unusable(chain(&error)))
+}
+
+/// Sends a request, and reads its answer as far as it may be large.
+pub async fn send(
+    client: &Client,
+    service: &'static str,
+    address: &str,
+    request: Request,
+) -> Result<Reply, HttpError> {
+    let cut = |why: String| HttpError::Cut { service, address: address.to_owned(), why };
+    let mut response = client.execute(request).await.map_err(|error| {
+        let nobody = error.is_connect();
+        let why = chain(&error.without_url());
+        if nobody { HttpError::Unreachable { service, address: address.to_owned(), why } } else { cut(why) }
+    })?;
+    let header = |headers: &HeaderMap, name| {
+        headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    };
+    let mut reply = Reply {
+        status: response.status().as_u16(),
+        location: header(response.headers(), LOCATION),
+        retry_after: header(response.headers(), RETRY_AFTER)
+            .and_then(|text| text.parse().ok())
+            .map(Duration::from_secs),
+        date: header(response.headers(), DATE),
+        body: Vec::new(),
+    };
+    while let Some(piece) = response.chunk().await.map_err(|error| cut(chain(&error.without_url())))? {
+        if reply.body.len() + piece.len() > MAX_BODY_BYTES {
+            return Err(cut(format!("it is larger than {MAX_BODY_BYTES} bytes")));
+        }
+        reply.body.extend_from_slice(&piece);
+    }
+    Ok(reply)
+}
+
+/// A secret that a file holds, without the line's end. * fails: in words that name the file.
+pub fn secret_of(path: &Path) -> Result<Zeroizing<String>, String> {
+    use std::io::Read as _;
+    let shown = path.display();
+    let file = std::fs::File::open(path).map_err(|error| format!("{shown}: {error}"))?;
+    let mut text = Zeroizing::new(String::new());
+    let read = file.take(MAX_TOKEN_BYTES + 1).read_to_string(&mut text);
+    read.map_err(|error| format!("{shown}: {error}"))?;
+    let line = Zeroizing::new(text.trim().to_owned());
+    if line.is_empty() {
+        return Err(format!("{shown} is empty"));
+    }
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_TOKEN_BYTES {
+        return Err(format!("{shown} is larger than {MAX_TOKEN_BYTES} bytes"));
+    }
+    Ok(line)
+}
+
+/// An error with its causes, each once.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,370 @@
+//! This node: what is known of it, and whom its steps ask.
+
+use crate::drive::{Looked, Made, Notes, Works};
+use crate::host::Host;
+use crate::imds::Imds;
+use crate::progress::Damaged;
+use crate::status::{Drift, Status, Who};
+use crate::{metrics, steps};
+use bootstrap_config::{Loaded, Settings};
+use bootstrap_core::awx::Callback;
+use bootstrap_core::{Entry, Failure, Inputs, OnFailure, Plan, Report, Step};
+use fleet::ports::Clock;
+use fleet::{InstanceId, Timestamp};
+use fleet_identity::Document;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+/// A parameter of SSM.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// A fragment of configuration.
+    pub text: String,
+}
+
+/// An answer that comes later.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+
+/// What the steps ask of AWS, as the instance's role.
+pub trait Aws: Send + Sync {
+    /// The parameters of a path that are no SecureStrings, in the order of their names.
+    fn parameters<'a>(
+        &'a self,
+        region: &'a str,
+        endpoint: Option<&'a str>,
+        path: &'a str,
+    ) -> Later<'a, Vec<Parameter>>;
+    /// The value of a SecureString.
+    fn secret<'a>(
+        &'a self,
+        region: &'a str,
+        endpoint: Option<&'a str>,
+        name: &'a str,
+    ) -> Later<'a, Zeroizing<String>>;
+    /// Gives the instance a tag.
+    fn tag<'a>(
+        &'a self,
+        region: &'a str,
+        instance: &'a InstanceId,
+        key: &'a str,
+        value: &'a str,
+    ) -> Later<'a, ()>;
+}
+
+/// Where the agent keeps and finds things.
+#[derive(Clone, Debug)]
+pub struct Directories {
+    /// The configuration's file; its `conf.d` stands beside it.
+    pub config: PathBuf,
+    /// What survives a reboot: `/var/lib/muster`.
+    pub state: PathBuf,
+    /// What does not, on tmpfs: `/run/muster`.
+    pub run: PathBuf,
+}
+
+/// An instance that AWS's signature has proved.
+#[derive(Clone, Debug)]
+pub struct Proved {
+    /// What was signed.
+    pub document: Document,
+    /// The same with its signature, to show to others.
+    pub pkcs7: String,
+    /// `spot` or `on-demand`, unsigned.
+    pub life_cycle: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    proved: Option<Arc<Proved>>,
+    loaded: Option<Arc<Loaded>>,
+    /// The steps whose failure keeps work away, and whether that says that the node is unhealthy.
+    withheld: BTreeMap<Step, bool>,
+    alarms: BTreeMap<&'static str, String>,
+    notices: Vec<String>,
+    drift: Option<Drift>,
+    ready: Option<Timestamp>,
+    /// What this process has made of which inputs.
+    applied: BTreeMap<Step, Inputs>,
+    callback: Callback,
+}
+
+/// This node.
+pub struct Node {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The metadata service.
+    pub imds: Imds,
+    /// Who does what needs root.
+    pub host: Arc<dyn Host>,
+    /// AWS.
+    pub aws: Arc<dyn Aws>,
+    /// Files.
+    pub directories: Directories,
+    base: Settings,
+    started: Timestamp,
+    known: Mutex<Known>,
+    reports: watch::Sender<Option<Report>>,
+    /// Consequences of failed steps, for whoever carries them out.
+    consequences: tokio::sync::mpsc::UnboundedSender<Consequence>,
+}
+
+/// Something that the failure of a step, or its end, means for the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Consequence {
+    /// No new work is to land here.
+    Withhold {
+        /// For this step.
+        step: Step,
+        /// Others are to be told that the node is unhealthy.
+        unhealthy: bool,
+        /// Why.
+        why: String,
+    },
+    /// Work may land again, as far as this step is concerned.
+    Restore {
+        /// The step.
+        step: Step,
+    },
+    /// The instance is to end.
+    Terminate {
+        /// For this step.
+        step: Step,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Node {
+    /// A node of which nothing is known but its files.
+    ///
+    /// * `base`: what the image's files say, which holds until the configuration is known.
+    /// * returns: the node; its reports, the last one at any time; what failed steps mean.
+    pub fn new(
+        base: Settings,
+        directories: Directories,
+        clock: Arc<dyn Clock>,
+        imds: Imds,
+        host: Arc<dyn Host>,
+        aws: Arc<dyn Aws>,
+    ) -> (Arc<Self>, watch::Receiver<Option<Report>>, tokio::sync::mpsc::UnboundedReceiver<Consequence>) {
+        let (reports, seen) = watch::channel(None);
+        // Bounded by the boot: each step has one consequence until it stands again.
+        let (consequences, acted) = tokio::sync::mpsc::unbounded_channel();
+        let started = clock.wall();
+        let known = Mutex::default();
+        let node = Self { clock, imds, host, aws, directories, base, started, known, reports, consequences };
+        (Arc::new(node), seen, acted)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Known> {
+        // Nothing in here is left half done by a panic.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the image's files say.
+    pub const fn base(&self) -> &Settings {
+        &self.base
+    }
+    /// What holds: the whole configuration once it is known, the files' until then.
+    pub fn settings(&self) -> Settings {
+        self.locked().loaded.as_ref().map_or_else(|| self.base.clone(), |loaded| loaded.settings.clone())
+    }
+    /// The configuration, once it is known.
+    pub fn loaded(&self) -> Option<Arc<Loaded>> {
+        self.locked().loaded.clone()
+    }
+    pub(crate) fn set_loaded(&self, loaded: Loaded) {
+        self.locked().loaded = Some(Arc::new(loaded));
+    }
+    /// Who this is, once that is proved.
+    pub fn proved(&self) -> Option<Arc<Proved>> {
+        self.locked().proved.clone()
+    }
+    /// Who this is; every step but the first ones comes after that is proved.
+    pub(crate) fn identity(&self) -> Result<Arc<Proved>, Failure> {
+        self.proved().ok_or_else(|| {
+            Failure::new(fleet::ErrorClass::Conflict, "who this instance is is not proved yet")
+        })
+    }
+    pub(crate) fn set_proved(&self, proved: Proved) {
+        self.locked().proved = Some(Arc::new(proved));
+    }
+    /// Whether a failed step keeps work away.
+    pub fn is_withheld(&self) -> bool {
+        !self.locked().withheld.is_empty()
+    }
+    /// Whether a failed step says that the node is unhealthy.
+    pub fn is_unhealthy(&self) -> bool {
+        self.locked().withheld.values().any(|unhealthy| *unhealthy)
+    }
+    /// Says, or takes back (`None`), what an operator has to look at.
+    pub fn alarm(&self, about: &'static str, what: Option<String>) {
+        let mut known = self.locked();
+        match what {
+            Some(what) => known.alarms.insert(about, what),
+            None => known.alarms.remove(about),
+        };
+    }
+    /// The notices that hold, in words.
+    pub fn notices(&self) -> Vec<String> {
+        self.locked().notices.clone()
+    }
+    /// Other notices hold.
+    pub fn set_notices(&self, notices: Vec<String>) {
+        self.locked().notices = notices;
+        self.publish();
+    }
+    /// The last run of AWX's job after the boot.
+    pub fn drift(&self) -> Option<Drift> {
+        self.locked().drift.clone()
+    }
+    pub(crate) fn set_drift(&self, drift: Drift) {
+        self.locked().drift = Some(drift);
+    }
+    /// Whether this process has made a step so, of these inputs.
+    pub(crate) fn is_applied(&self, step: Step, inputs: &Inputs) -> bool {
+        self.locked().applied.get(&step) == Some(inputs)
+    }
+    pub(crate) fn set_applied(&self, step: Step, inputs: Option<Inputs>) {
+        let mut known = self.locked();
+        match inputs {
+            Some(inputs) => known.applied.insert(step, inputs),
+            None => known.applied.remove(&step),
+        };
+    }
+    /// The conversation with AWX's callback, over all attempts.
+    pub(crate) fn callback<T>(&self, with: impl FnOnce(&mut Callback) -> T) -> T {
+        with(&mut self.locked().callback)
+    }
+    /// Whether the instance was told that it goes.
+    pub fn is_going(&self) -> bool {
+        !self.locked().notices.is_empty()
+    }
+    /// A number of this node's own, for what a fleet should not do at once.
+    pub fn seed(&self) -> u64 {
+        let proved = self.proved();
+        let id = proved.as_ref().map_or("", |proved| proved.document.instance.as_str());
+        crate::seed_of(id)
+    }
+    /// Whether it was ready once.
+    pub fn is_ready(&self) -> bool {
+        self.locked().ready.is_some()
+    }
+    pub(crate) fn set_ready(&self) {
+        let now = self.clock.wall();
+        self.locked().ready.get_or_insert(now);
+    }
+
+    /// What `status` shows now; `None` before the first report.
+    pub fn status(&self) -> Option<Status> {
+        let report = self.reports.borrow().clone()?;
+        let known = self.locked();
+        let who = known.proved.as_ref().map(|proved| Who {
+            instance: proved.document.instance.clone(),
+            image: proved.document.image.clone(),
+            instance_type: proved.document.instance_type.clone(),
+            region: proved.document.region.to_string(),
+            life_cycle: proved.life_cycle.clone(),
+            launched: proved.document.pending,
+        });
+        Some(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: self.started,
+            updated: self.clock.wall(),
+            who,
+            ready: known.ready,
+            notices: known.notices.clone(),
+            drift: known.drift.clone(),
+            alarms: known.alarms.values().cloned().collect(),
+            report,
+        })
+    }
+
+    /// Writes status and metrics. What cannot be written is for the log: nothing depends on it.
+    pub fn publish(&self) {
+        let Some(status) = self.status() else { return };
+        if let Err(error) = status.write(&self.directories.run) {
+            tracing::warn!(%error, "could not write the status");
+        }
+        if let Err(error) = metrics::write(&status, &self.directories.run) {
+            tracing::warn!(%error, "could not write the metrics");
+        }
+    }
+
+    fn consequence(&self, consequence: Consequence) {
+        // Whoever carries it out ends with the process.
+        let _ = self.consequences.send(consequence);
+    }
+}
+
+impl Works for Node {
+    async fn check(&self, step: Step, last: Option<Entry>) -> Looked {
+        steps::check(self, step, last).await
+    }
+    async fn apply(&self, step: Step, last: Option<Entry>, notes: Notes) -> Made {
+        steps::apply(self, step, last, notes).await
+    }
+    fn instance(&self) -> Option<InstanceId> {
+        self.proved().map(|proved| proved.document.instance.clone())
+    }
+    fn plans(&self) -> BTreeMap<Step, Plan> {
+        if let Some(loaded) = self.loaded() {
+            return loaded.settings.plans();
+        }
+        // The others wait until it is known whether they are wanted.
+        let first = [Step::Identity, Step::Time, Step::Configuration];
+        self.base.plans().into_iter().filter(|(step, _)| first.contains(step)).collect()
+    }
+    fn verify_every(&self) -> Duration {
+        self.settings().watch.verify
+    }
+    fn act(&self, step: Step, policy: OnFailure, failure: &Failure) {
+        tracing::error!(%step, policy = policy.name(), %failure, "a step could not be done");
+        let why = format!("{step}: {failure}");
+        match policy {
+            OnFailure::Retry | OnFailure::Ignore => {}
+            OnFailure::Quarantine | OnFailure::Unhealthy => {
+                let unhealthy = policy == OnFailure::Unhealthy;
+                self.locked().withheld.insert(step, unhealthy);
+                self.consequence(Consequence::Withhold { step, unhealthy, why });
+            }
+            OnFailure::Terminate => {
+                self.locked().withheld.insert(step, true);
+                self.consequence(Consequence::Terminate { step, why });
+            }
+        }
+    }
+    fn recovered(&self, step: Step) {
+        tracing::info!(%step, "a step that had failed stands");
+        if self.locked().withheld.remove(&step).is_some() {
+            self.consequence(Consequence::Restore { step });
+        }
+    }
+    fn found_on_disk(&self, damaged: &[Damaged], others: &[InstanceId]) {
+        let lines: Vec<String> =
+            damaged.iter().map(|damaged| format!("{}: {}", damaged.path.display(), damaged.why)).collect();
+        for line in &lines {
+            tracing::warn!(file = line, "a line of the progress is damaged");
+        }
+        self.alarm(
+            "progress",
+            (!lines.is_empty()).then(|| format!("damaged progress: {}", lines.join("; "))),
+        );
+        for other in others {
+            tracing::info!(instance = %other, "this disk is a copy of another instance's");
+        }
+    }
+    fn report(&self, report: &Report) {
+        self.reports.send_replace(Some(report.clone()));
+        self.publish();
+    }
+}

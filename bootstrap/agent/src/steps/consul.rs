@@ -1,0 +1,326 @@
+//! The Consul agent of this node: configured, started, joined, and told of this node.
+
+use super::{OWN, inputs_of, is_ours_already, is_own_state, wanted};
+use crate::drive::{Looked, Made, Notes};
+use crate::host::{Contents, Request, Verb};
+use crate::http::Http;
+use crate::node::{Node, Proved};
+use bootstrap_config::{ConsulSettings, Settings, duration_text};
+use bootstrap_core::{Checked, Entry, Failure, Step};
+use fleet::ErrorClass;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+/// How long it may take from its start to having joined.
+const PATIENCE: Duration = Duration::from_secs(90);
+const LOOKS: Duration = Duration::from_millis(250);
+
+/// The agent of this node.
+pub struct Consul {
+    http: Http,
+    settings: ConsulSettings,
+}
+
+/// What a service's check says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It is good.
+    Passing,
+    /// It may be.
+    Warning,
+    /// It is not.
+    Critical,
+}
+
+impl Health {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Passing => "passing",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl Consul {
+    /// The agent of the settings.
+    pub fn new(settings: &ConsulSettings) -> Result<Self, Failure> {
+        let http = Http::new("Consul", &settings.server, Some(("x-consul-token", "")))?;
+        Ok(Self { http, settings: settings.clone() })
+    }
+
+    /// Whether the agent is this instance's and has joined a datacenter that has a leader. * fails: with what it lacks.
+    async fn joined(&self, proved: &Proved) -> Result<(), Failure> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Me {
+            config: Config,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Config {
+            node_name: String,
+        }
+        let reply = self.http.get("/v1/agent/self", ANSWERS_WITHIN).await?;
+        if !reply.is_success() {
+            return Err(reply.failure("Consul", "say who its agent is"));
+        }
+        let me: Me = reply.json("Consul")?;
+        let instance = proved.document.instance.as_str();
+        if me.config.node_name != instance {
+            let what = format!("the agent of Consul is the node {}, not {instance}", me.config.node_name);
+            return Err(Failure::new(ErrorClass::Conflict, what));
+        }
+        let reply = self.http.get("/v1/status/leader", ANSWERS_WITHIN).await?;
+        let leader: String = if reply.is_success() { reply.json("Consul")? } else { String::new() };
+        if leader.is_empty() {
+            return Err(Failure::new(
+                ErrorClass::Unclear,
+                "Consul has no leader, or this node has not joined it yet",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The id of the service that stands for this node.
+    pub fn service_id(&self, proved: &Proved) -> String {
+        format!("{}-{}", self.settings.service, proved.document.instance)
+    }
+
+    /// Whether a service is registered as it should be.
+    async fn is_registered(&self, service: &Value) -> Result<bool, Failure> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct There {
+            service: String,
+            tags: Option<Vec<String>>,
+            meta: Option<Map<String, Value>>,
+            port: u16,
+        }
+        let id = service["ID"].as_str().unwrap_or_default();
+        let reply = self.http.get(&format!("/v1/agent/service/{id}"), ANSWERS_WITHIN).await?;
+        if reply.status == 404 {
+            return Ok(false);
+        }
+        if !reply.is_success() {
+            return Err(reply.failure("Consul", "show a service"));
+        }
+        let there: There = reply.json("Consul")?;
+        let port = json!(there.port) == service["Port"];
+        Ok(json!(there.service) == service["Name"]
+            && json!(there.tags.unwrap_or_default()) == service["Tags"]
+            && json!(there.meta.unwrap_or_default()) == service["Meta"]
+            && port)
+    }
+
+    async fn register(&self, service: &Value) -> Result<(), Failure> {
+        let path = "/v1/agent/service/register?replace-existing-checks=true";
+        let reply = self.http.ask(Method::PUT, path, Some(service), ANSWERS_WITHIN).await?;
+        if reply.is_success() { Ok(()) } else { Err(reply.failure("Consul", "register a service")) }
+    }
+
+    /// Feeds the check of this node's service. * returns: whether Consul knows the check: else it has to be registered again.
+    pub async fn feed(&self, proved: &Proved, health: Health, words: &str) -> Result<bool, Failure> {
+        let path = format!("/v1/agent/check/update/{}:ready", self.service_id(proved));
+        let body = json!({"Status": health.word(), "Output": words});
+        let reply = self.http.ask(Method::PUT, &path, Some(&body), ANSWERS_WITHIN).await?;
+        match reply.status {
+            200 => Ok(true),
+            // Older agents call an unknown check an error of their own.
+            404 => Ok(false),
+            500 if reply.words().to_lowercase().contains("unknown check") => Ok(false),
+            _ => Err(reply.failure("Consul", "take the state of this node")),
+        }
+    }
+
+    /// Takes the node out of every service's answers, or puts it back.
+    pub async fn maintenance(&self, on: bool, reason: &str) -> Result<(), Failure> {
+        let enable = if on { "true" } else { "false" };
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("enable", enable), ("reason", reason)])
+            .finish();
+        let path = format!("/v1/agent/maintenance?{query}");
+        let reply = self.http.ask(Method::PUT, &path, None, ANSWERS_WITHIN).await?;
+        if reply.is_success() { Ok(()) } else { Err(reply.failure("Consul", "set the node's maintenance")) }
+    }
+
+    /// The addresses of a service's healthy instances.
+    pub async fn healthy(&self, service: &str) -> Result<Vec<String>, Failure> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Row {
+            node: At,
+            service: Service,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct At {
+            address: String,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Service {
+            address: String,
+            port: u16,
+            tags: Option<Vec<String>>,
+        }
+        let reply = self.http.get(&format!("/v1/health/service/{service}?passing"), ANSWERS_WITHIN).await?;
+        if !reply.is_success() {
+            return Err(reply.failure("Consul", &format!("find the service {service}")));
+        }
+        let rows: Vec<Row> = reply.json("Consul")?;
+        let address = |row: Row| {
+            let host = if row.service.address.is_empty() { row.node.address } else { row.service.address };
+            let host = if host.contains(':') { format!("[{host}]") } else { host };
+            let plain = row.service.tags.unwrap_or_default().iter().any(|tag| tag == "http");
+            format!("{}://{host}:{}", if plain { "http" } else { "https" }, row.service.port)
+        };
+        Ok(rows.into_iter().map(address).collect())
+    }
+
+    /// A key's value with its index for compare-and-set; `None` where there is none.
+    pub async fn value(&self, key: &str) -> Result<Option<(Vec<u8>, u64)>, Failure> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Row {
+            value: Option<String>,
+            modify_index: u64,
+        }
+        use base64::Engine as _;
+        let reply = self.http.get(&format!("/v1/kv/{key}"), ANSWERS_WITHIN).await?;
+        if reply.status == 404 {
+            return Ok(None);
+        }
+        if !reply.is_success() {
+            return Err(reply.failure("Consul", &format!("show the key {key}")));
+        }
+        let rows: Vec<Row> = reply.json("Consul")?;
+        let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        let value = base64::engine::general_purpose::STANDARD.decode(row.value.unwrap_or_default());
+        let value = value
+            .map_err(|error| Failure::new(ErrorClass::Malformed, format_args!("the key {key}: {error}")))?;
+        Ok(Some((value, row.modify_index)))
+    }
+
+    /// Writes a key if nobody has since it was read. * `index`: 0: if it does not exist. * returns: whether it was written.
+    pub async fn set_value(&self, key: &str, value: &Value, index: u64) -> Result<bool, Failure> {
+        let path = format!("/v1/kv/{key}?cas={index}");
+        let reply = self.http.ask(Method::PUT, &path, Some(value), ANSWERS_WITHIN).await?;
+        if !reply.is_success() {
+            return Err(reply.failure("Consul", &format!("write the key {key}")));
+        }
+        reply.json("Consul")
+    }
+}
+
+pub(super) async fn check(node: &Node, last: Option<Entry>) -> Looked {
+    let settings = node.settings();
+    let consul = wanted(settings.consul.clone(), Step::Consul)?;
+    let proved = node.identity()?;
+    let inputs =
+        inputs_of(&(agent_configuration(&settings, &consul, &proved), services(&settings, &consul, &proved)));
+    if !is_ours_already(node, Step::Consul, &inputs, last.as_ref()) {
+        return Ok((Checked::Needed, inputs));
+    }
+    let agent = Consul::new(&consul)?;
+    if agent.joined(&proved).await.is_err() {
+        return Ok((Checked::Needed, inputs));
+    }
+    // Somebody else may take a registration away: that needs no restart, so it is mended here and now.
+    for service in services(&settings, &consul, &proved) {
+        if !agent.is_registered(&service).await? {
+            tracing::info!(service = %service["ID"], "a registration had vanished from Consul, or was another");
+            agent.register(&service).await?;
+        }
+    }
+    Ok((Checked::Already, inputs))
+}
+
+pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Made {
+    let settings = node.settings();
+    let consul = wanted(settings.consul.clone(), Step::Consul)?;
+    let proved = node.identity()?;
+    let unit = |verb| Request::Unit { verb, unit: consul.unit.clone() };
+    if !is_own_state(last.as_ref()) {
+        // The image may have been made of a node that ran: its id in Consul would be two nodes'.
+        node.host.ask(unit(Verb::Stop)).await?;
+        node.host.ask(Request::Empty { directory: consul.directory.clone() }).await?;
+        notes.keep(OWN).await?;
+    }
+    let configuration = agent_configuration(&settings, &consul, &proved);
+    let contents = Contents(format!("{configuration:#}\n"));
+    node.host.ask(Request::Place { file: consul.file.clone(), contents }).await?;
+    node.host.ask(unit(Verb::Restart)).await?;
+    let agent = Consul::new(&consul)?;
+    let until = node.clock.monotonic() + PATIENCE;
+    while let Err(failure) = agent.joined(&proved).await {
+        if node.clock.monotonic() >= until {
+            return Err(failure);
+        }
+        node.clock.sleep_until(node.clock.monotonic() + LOOKS).await;
+    }
+    let services = services(&settings, &consul, &proved);
+    for service in &services {
+        agent.register(service).await?;
+    }
+    node.set_applied(Step::Consul, Some(inputs_of(&(configuration, services))));
+    Ok(Some(OWN.to_owned()))
+}
+
+/// What the agent is configured with: the operator's extra, and over it what is ours to say.
+fn agent_configuration(settings: &Settings, consul: &ConsulSettings, proved: &Proved) -> Value {
+    let directory = settings.host.directories.iter().find(|rule| rule.name == consul.directory);
+    let mut ours = json!({
+        "datacenter": consul.datacenter,
+        "node_name": proved.document.instance,
+        "data_dir": directory.map(|rule| rule.path.clone()),
+        "server": false,
+        "node_meta": {
+            "instance_id": proved.document.instance,
+            "instance_type": proved.document.instance_type.clone().unwrap_or_default(),
+            "image": proved.document.image.clone().unwrap_or_default(),
+            "life_cycle": proved.life_cycle.clone().unwrap_or_default(),
+        },
+    });
+    if !consul.join.is_empty() {
+        ours["retry_join"] = json!(consul.join);
+    }
+    super::merged(consul.extra.as_deref(), ours)
+}
+
+/// What is registered: this node, and the exporter of its metrics.
+fn services(settings: &Settings, consul: &ConsulSettings, proved: &Proved) -> Vec<Value> {
+    let instance = &proved.document.instance;
+    let meta = json!({
+        "instance_id": instance,
+        "image": proved.document.image.clone().unwrap_or_default(),
+    });
+    let id = format!("{}-{instance}", consul.service);
+    let mut services = vec![json!({
+        "ID": id, "Name": consul.service, "Tags": consul.tags, "Meta": meta, "Port": 0,
+        "Checks": [{
+            "CheckID": format!("{id}:ready"), "Name": "muster-bootstrap", "TTL": duration_text(consul.ttl),
+            "Status": "critical",
+        }],
+    })];
+    if let Some(monitoring) = &settings.monitoring
+        && let Some(port) = port_of(&monitoring.address)
+    {
+        let name = monitoring.unit.trim_end_matches(".service");
+        services.push(json!({
+            "ID": format!("{name}-{instance}"), "Name": name, "Tags": ["metrics"], "Meta": meta, "Port": port,
+            "Checks": [{
+                "CheckID": format!("{name}-{instance}:metrics"), "Name": "metrics", "HTTP": monitoring.address,
+                "Interval": "15s", "Timeout": "5s", "Status": "passing",
+            }],
+        }));
+    }
+    services
+}
+
+fn port_of(address: &str) -> Option<u16> {
+    reqwest::Url::parse(address).ok()?.port_or_known_default()
+}

@@ -1,0 +1,50 @@
+//! Which instance this is, proved by AWS's signature.
+
+use crate::drive::Looked;
+use crate::imds::paths;
+use crate::node::{Node, Proved};
+use bootstrap_core::{Checked, Failure, Inputs};
+use fleet::ErrorClass;
+use fleet_identity::Trust;
+
+/// Looks: the document is fetched, its signature verified. An instance that has another one than before is another
+/// instance: an agent does not survive that, its start does.
+pub(super) async fn check(node: &Node) -> Looked {
+    let pkcs7 = node.imds.need(paths::IDENTITY).await?.text;
+    let trust = trust(node)?;
+    let document = trust.open(&pkcs7).map_err(|why| {
+        Failure::new(ErrorClass::Denied, format_args!("the identity document is not AWS's: {why}"))
+    })?;
+    // Whoever answers at this address has to be one and the same.
+    let id = node.imds.need(paths::INSTANCE_ID).await?.text;
+    if id.trim() != document.instance.as_str() {
+        let what =
+            format!("the metadata service says {}, its signed document {}", id.trim(), document.instance);
+        return Err(Failure::new(ErrorClass::Denied, what));
+    }
+    if let Some(before) = node.proved()
+        && before.document.instance != document.instance
+    {
+        let what =
+            format!("this was {}, and is {} now: start again", before.document.instance, document.instance);
+        return Err(Failure::lasting(ErrorClass::Conflict, what));
+    }
+    let life_cycle = node.imds.get(paths::LIFE_CYCLE).await?.map(|found| found.text.trim().to_owned());
+    let inputs = Inputs::new(document.instance.as_str());
+    node.set_proved(Proved { document, pkcs7, life_cycle });
+    Ok((Checked::Already, inputs))
+}
+
+/// The certificates of the image. Read every time: an operator may add one.
+fn trust(node: &Node) -> Result<Trust, Failure> {
+    let mut trust = Trust::default();
+    for path in &node.base().identity.certificates {
+        let pem = std::fs::read_to_string(path).map_err(|error| {
+            Failure::new(ErrorClass::NotFound, format_args!("the certificates in {path}: {error}"))
+        })?;
+        trust.add_pem(None, &pem).map_err(|error| {
+            Failure::new(ErrorClass::Malformed, format_args!("the certificates in {path}: {error}"))
+        })?;
+    }
+    Ok(trust)
+}

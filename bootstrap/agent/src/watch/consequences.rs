@@ -1,0 +1,147 @@
+//! What a failed step means for the node, carried out.
+
+use super::{AGAIN, health};
+use crate::drive::Command;
+use crate::host::Request;
+use crate::node::{Consequence, Node};
+use crate::steps::{self, Consul};
+use bootstrap_core::{Breaker, Failure, Verdict};
+use fleet::ErrorClass;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// How often somebody else may change the breaker in between.
+const ATTEMPTS: u32 = 5;
+
+/// Carries out until it is dropped; and closes the breaker of the image once the node is ready.
+pub(super) async fn carry_out(
+    node: Arc<Node>,
+    commands: mpsc::Sender<Command>,
+    mut consequences: mpsc::UnboundedReceiver<Consequence>,
+) {
+    let mut closed = false;
+    loop {
+        let pause = node.clock.sleep_until(node.clock.monotonic() + AGAIN * 10);
+        tokio::select! {
+            consequence = consequences.recv() => match consequence {
+                Some(consequence) => one(&node, &commands, consequence).await,
+                None => return,
+            },
+            () = pause => {
+                if !closed && node.is_ready() {
+                    closed = close(&node).await;
+                }
+            }
+        }
+    }
+}
+
+async fn one(node: &Node, commands: &mpsc::Sender<Command>, consequence: Consequence) {
+    match consequence {
+        Consequence::Withhold { step, unhealthy: _, why } => {
+            tracing::error!(%step, why, "no new work is to land on this node");
+            withhold(node).await;
+        }
+        Consequence::Restore { step } => {
+            tracing::info!(%step, "work may land on this node again, as far as this step is concerned");
+            // The steps know how: Nomad's pool and the mark of readiness are looked at.
+            let _ = commands.try_send(Command::Verify);
+        }
+        Consequence::Terminate { step, why } => {
+            withhold(node).await;
+            match may_end(node).await {
+                Ok(()) => {
+                    tracing::error!(%step, why, "this instance ends itself");
+                    if let Err(error) = node.host.ask(Request::PowerOff).await {
+                        node.alarm(
+                            "terminate",
+                            Some(format!("the instance was to end itself, and could not: {error}")),
+                        );
+                    }
+                }
+                Err(failure) => {
+                    let alarm = format!("the instance was to end itself ({why}), and stays: {failure}");
+                    tracing::error!(alarm, "the breaker keeps this instance up");
+                    node.alarm("terminate", Some(alarm));
+                }
+            }
+            node.publish();
+        }
+    }
+}
+
+/// Keeps new work away: everywhere that it could come from.
+async fn withhold(node: &Node) {
+    if let Err(error) = steps::withdraw(&node.directories.run) {
+        tracing::warn!(%error, "could not take the mark of readiness away");
+    }
+    if let Err(failure) = steps::withhold(node).await {
+        tracing::error!(%failure, "could not take the node out of its pool in Nomad");
+    }
+    if let Err(failure) = health::say(node).await {
+        tracing::debug!(%failure, "could not tell Consul of this node");
+    }
+}
+
+/// Where the nodes of an image keep who of them ended itself.
+fn key(node: &Node) -> Option<String> {
+    let image = node.proved()?.document.image.clone()?;
+    Some(format!("muster-bootstrap/breaker/{image}"))
+}
+
+/// Whether this node may end itself: it is written down, where all nodes of its image see it.
+///
+/// Fails where it may not, and where nobody can be asked: a fleet that burns through its instances is worse than one
+/// that stands still.
+async fn may_end(node: &Node) -> Result<(), Failure> {
+    let settings = node.settings();
+    let proved = node.identity()?;
+    let consul = settings.consul.as_ref().zip(key(node)).ok_or_else(|| {
+        Failure::lasting(
+            ErrorClass::Denied,
+            "without Consul nobody knows how many nodes of this image have ended themselves",
+        )
+    });
+    let (consul, key) = consul?;
+    let consul = Consul::new(consul)?;
+    let limit = usize::try_from(settings.watch.breaker).unwrap_or(usize::MAX);
+    for _ in 0..ATTEMPTS {
+        let (mut breaker, index) = read(&consul, &key).await?;
+        if let Verdict::Open { ended } = breaker.ask(&proved.document.instance, limit) {
+            let what = format!("{ended} nodes of this image have ended themselves in a row");
+            return Err(Failure::lasting(ErrorClass::Denied, what));
+        }
+        if consul.set_value(&key, &serde_json::json!(breaker), index).await? {
+            return Ok(());
+        }
+    }
+    Err(Failure::new(ErrorClass::Conflict, "others change the breaker all the time"))
+}
+
+async fn read(consul: &Consul, key: &str) -> Result<(Breaker, u64), Failure> {
+    match consul.value(key).await? {
+        Some((text, index)) => {
+            let breaker = serde_json::from_slice(&text);
+            let breaker = breaker.map_err(|error| {
+                Failure::new(ErrorClass::Malformed, format_args!("the key {key}: {error}"))
+            })?;
+            Ok((breaker, index))
+        }
+        None => Ok((Breaker::default(), 0)),
+    }
+}
+
+/// A node of the image is ready: the image is good. * returns: whether that is known now.
+async fn close(node: &Node) -> bool {
+    let settings = node.settings();
+    let Some((settings, key)) = settings.consul.as_ref().zip(key(node)) else { return true };
+    let closed = async {
+        let consul = Consul::new(settings)?;
+        let (mut breaker, index) = read(&consul, &key).await?;
+        if !breaker.close() {
+            return Ok::<_, Failure>(true);
+        }
+        consul.set_value(&key, &serde_json::json!(breaker), index).await
+    };
+    closed.await.unwrap_or(false)
+}

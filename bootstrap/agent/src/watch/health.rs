@@ -1,0 +1,52 @@
+//! What Consul is told of this node, again and again: a check that nobody feeds is one of a node that is gone.
+
+use super::AGAIN;
+use crate::drive::Command;
+use crate::node::Node;
+use crate::steps::Consul;
+use crate::steps::Health;
+use bootstrap_core::{Condition, Failure};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Feeds until it is dropped.
+pub(super) async fn feed(node: Arc<Node>, commands: mpsc::Sender<Command>) {
+    loop {
+        let settings = node.settings();
+        let pause = settings.consul.as_ref().map_or(AGAIN, |consul| consul.ttl / 3);
+        node.clock.sleep_until(node.clock.monotonic() + pause).await;
+        if !node.is_ready() {
+            continue;
+        }
+        match say(&node).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::info!("Consul does not know this node's check any more");
+                // A loop that is busy looks soon anyway.
+                let _ = commands.try_send(Command::Verify);
+            }
+            Err(failure) => tracing::debug!(%failure, "could not tell Consul of this node"),
+        }
+    }
+}
+
+/// * returns: whether Consul knows the check.
+pub(super) async fn say(node: &Node) -> Result<bool, Failure> {
+    let settings = node.settings();
+    let (Some(consul), Some(proved)) = (settings.consul, node.proved()) else { return Ok(true) };
+    let (health, words) = health(node);
+    Consul::new(&consul)?.feed(&proved, health, &words).await
+}
+
+fn health(node: &Node) -> (Health, String) {
+    let condition = node.status().map(|status| status.report.condition);
+    if node.is_unhealthy() {
+        return (Health::Critical, "a step has failed, and says that the node is unhealthy".to_owned());
+    }
+    match condition {
+        Some(Condition::Done) => (Health::Passing, "everything stands".to_owned()),
+        Some(Condition::Degraded) => (Health::Passing, "degraded: something is left out".to_owned()),
+        Some(Condition::Failed) => (Health::Warning, "a step has failed: no new work lands here".to_owned()),
+        Some(Condition::Running) | None => (Health::Warning, "not ready yet".to_owned()),
+    }
+}

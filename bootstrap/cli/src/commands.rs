@@ -1,0 +1,92 @@
+//! The commands that ask.
+
+mod image;
+mod show;
+
+pub use image::{Image, seal, verify_image};
+pub use show::{Analyze, analyze, plan, status};
+
+use crate::cli::Format;
+use crate::exit::{Exit, Failure, OrExit as _, Outcome};
+use crate::{out, run};
+use bootstrap_agent::host::{Hands, Systemctl, serve};
+use bootstrap_agent::node::Directories;
+use bootstrap_agent::progress::Store;
+use bootstrap_agent::status::Status;
+use bootstrap_config::{File, Layer, load};
+use bootstrap_core::Step;
+use nix::unistd::User;
+use std::path::PathBuf;
+
+/// `check FILE...`.
+pub fn check(files: &[PathBuf], format: Format) -> Outcome {
+    let mut layers = Vec::new();
+    for path in files {
+        let text = std::fs::read_to_string(path);
+        let text = text.or_exit(Exit::Configuration, format_args!("read {}", path.display()))?;
+        layers.push(Layer::Image(File::new(path.display().to_string(), text)));
+    }
+    let (problems, exit) = match load(&layers) {
+        Ok(loaded) => (loaded.warnings, Exit::Done),
+        Err(problems) => (problems, Exit::Configuration),
+    };
+    match format {
+        Format::Json => out::print_json(&problems),
+        Format::Text if problems.is_empty() => out::print("nothing is wrong\n"),
+        Format::Text => out::print(&problems.render(false)),
+    }
+    .or_exit(Exit::Unavailable, "print")?;
+    Ok(exit)
+}
+
+/// `reset STEP`.
+pub fn reset(directories: &Directories, step: &str) -> Outcome {
+    let step = Step::named(step).ok_or_else(|| {
+        let known: Vec<&str> = Step::ALL.into_iter().map(Step::name).collect();
+        Failure::new(
+            Exit::Usage,
+            format_args!("{step:?} is not a step; expected one of {}", known.join(", ")),
+        )
+    })?;
+    let status = Status::read(&directories.run).or_exit(Exit::Unavailable, "read the status")?;
+    let who = status.and_then(|status| status.who).ok_or_else(|| {
+        Failure::new(
+            Exit::Unavailable,
+            "which instance this is is not known yet: the agent has not run since the boot",
+        )
+    })?;
+    let store = Store::open(&directories.state).or_exit(Exit::Denied, "open the progress")?;
+    let was = store.reset(&who.instance, step).or_exit(Exit::Denied, "forget the step")?;
+    let words = if was { "is forgotten" } else { "was not known" };
+    out::say(format_args!("{step} {words}; it is done again by: systemctl restart muster-bootstrap"));
+    Ok(Exit::Done)
+}
+
+/// `host`: as root, for the agent.
+pub fn host(directories: &Directories, user: &str) -> Outcome {
+    let (_, base) = run::files(directories)?;
+    let asker = User::from_name(user).or_exit(Exit::Configuration, "look users up")?;
+    let asker =
+        asker.ok_or_else(|| Failure::new(Exit::Configuration, format_args!("there is no user {user}")))?;
+    let hands = Hands::new(base.host, Systemctl);
+    let answered = serve(&directories.run.join("host"), asker.uid.as_raw(), &hands);
+    let answered = answered.or_exit(Exit::Unavailable, "answer the agent")?;
+    tracing::info!(answered, "answered the agent");
+    Ok(Exit::Done)
+}
+
+/// `completions SHELL`.
+pub fn completions(shell: clap_complete::Shell, command: &mut clap::Command) -> Outcome {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, command, "muster-bootstrap", &mut text);
+    out::print(&String::from_utf8_lossy(&text)).or_exit(Exit::Unavailable, "print")?;
+    Ok(Exit::Done)
+}
+
+/// `manual`.
+pub fn manual(command: clap::Command) -> Outcome {
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command).render(&mut text).or_exit(Exit::Bug, "render the manual page")?;
+    out::print(&String::from_utf8_lossy(&text)).or_exit(Exit::Unavailable, "print")?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,51 @@
+//! `seal` and `verify-image`.
+
+use crate::exit::{Exit, Failure, OrExit as _, Outcome};
+use crate::{out, run};
+use bootstrap_agent::node::Directories;
+use bootstrap_agent::seal;
+use bootstrap_config::HostSettings;
+use std::path::PathBuf;
+
+/// Which image.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Image {
+    /// Where it is: this machine, or the directory that the image is made of.
+    #[arg(long, value_name = "DIRECTORY", default_value = "/")]
+    root: PathBuf,
+}
+
+impl Image {
+    /// What its configuration says of the host: where Consul and Nomad keep their state.
+    fn host(&self, directories: &Directories) -> Result<HostSettings, Failure> {
+        let inside = directories.config.strip_prefix("/").unwrap_or(&directories.config);
+        let config = self.root.join(inside);
+        let (_, base) = run::files(&Directories { config, ..directories.clone() })?;
+        Ok(base.host)
+    }
+}
+
+/// `seal`.
+pub fn seal(directories: &Directories, image: &Image) -> Outcome {
+    let host = image.host(directories)?;
+    let sealed = seal::seal(&image.root, &host).or_exit(Exit::Denied, "seal the image")?;
+    for gone in &sealed {
+        out::print(&format!("{gone}\n")).or_exit(Exit::Unavailable, "print")?;
+    }
+    verify_image(directories, image)
+}
+
+/// `verify-image`.
+pub fn verify_image(directories: &Directories, image: &Image) -> Outcome {
+    let host = image.host(directories)?;
+    let left = seal::leftovers(&image.root, &host).or_exit(Exit::Denied, "look at the image")?;
+    for leftover in &left {
+        out::say(format_args!("still there: {leftover}"));
+    }
+    if left.is_empty() {
+        out::say("the image holds nothing that two instances must not share");
+        Ok(Exit::Done)
+    } else {
+        Ok(Exit::Failed)
+    }
+}

@@ -1,0 +1,361 @@
+//! An instance of a loopback cloud, and the agent that boots it.
+//!
+//! The agent runs as it does in production, but for systemd: the test answers its requests to root, with the same code,
+//! and starts what the units would as processes of its own.
+
+use bootstrap_agent::host::{Hands, Units, Verb, serve};
+use bootstrap_agent::status::Status;
+use bootstrap_config::{File, begin};
+use bootstrap_core::{Condition, State, Step};
+use fleet::InstanceId;
+use fleet::ports::Clock;
+use fleet_clock::SystemClock;
+use fleet_cloud::{CloudConfig, CloudServer};
+use fleet_sim::{Demand, FleetRequest, FleetSpec, World, WorldSpec};
+use muster_test_servers::{request, wait_for};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// An account with a fleet whose instances have run for an hour.
+pub struct Cloud {
+    // Before the runtime, which it ends on.
+    pub server: CloudServer,
+    _runtime: tokio::runtime::Runtime,
+    world: Arc<Mutex<World>>,
+}
+
+impl Cloud {
+    pub fn start() -> Self {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let request = FleetRequest { target: 3, ..FleetRequest::default() };
+        let fleet =
+            FleetSpec { request, initial: Some(3), load: Demand::constant(2.0), ..FleetSpec::default() };
+        let first_address = Ipv4Addr::new(127, 16, 0, 4);
+        let spec = WorldSpec { fleets: vec![fleet], first_address, ..WorldSpec::default() };
+        let mut world = World::new(spec, 5, clock.wall() - Duration::from_secs(3600));
+        world.advance(clock.wall());
+        let world = Arc::new(Mutex::new(world));
+        let config = CloudConfig { speed: Some(1.0), ..CloudConfig::new(Arc::clone(&world), clock) };
+        let server = runtime.block_on(CloudServer::start(config)).expect("the cloud starts");
+        Self { server, _runtime: runtime, world }
+    }
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().expect("whole")
+    }
+    pub fn instance(&self, number: usize) -> InstanceId {
+        let world = self.world();
+        let fleet = world.fleets()[0].id.clone();
+        let ids: Vec<InstanceId> = world.instance_truths(&fleet).into_iter().map(|truth| truth.id).collect();
+        ids[number].clone()
+    }
+    /// The metadata service of an instance.
+    pub fn metadata(&self, instance: &InstanceId) -> String {
+        format!("{}/_imds/{instance}", self.server.endpoint())
+    }
+    fn certificate(&self) -> String {
+        let answer =
+            request(self.server.addr(), "GET", "/_muster/identity-certificate", &[], "").expect("it answers");
+        answer.must_be_success();
+        answer.json()["pem"].as_str().expect("a certificate").to_owned()
+    }
+}
+
+/// What a unit of systemd would run.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    pub path: PathBuf,
+    pub arguments: Vec<String>,
+    pub environment: Vec<(String, String)>,
+}
+
+/// Units as processes of the test, and what was done to them.
+#[derive(Clone, Default)]
+pub struct Processes {
+    shared: Arc<Mutex<Running>>,
+}
+
+#[derive(Default)]
+struct Running {
+    programs: BTreeMap<String, Program>,
+    children: BTreeMap<String, Child>,
+    done: Vec<String>,
+    logs: PathBuf,
+}
+
+impl Processes {
+    fn locked(&self) -> MutexGuard<'_, Running> {
+        self.shared.lock().expect("whole")
+    }
+    pub fn set(&self, unit: &str, program: Program) {
+        self.locked().programs.insert(unit.to_owned(), program);
+    }
+    /// What was done, in order: `restart consul.service`, `power off`.
+    pub fn done(&self) -> Vec<String> {
+        self.locked().done.clone()
+    }
+    pub fn kill(&self, unit: &str) {
+        if let Some(mut child) = self.locked().children.remove(unit) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Units for Processes {
+    fn act(&self, verb: Verb, unit: &str) -> Result<(), String> {
+        let mut running = self.locked();
+        running.done.push(format!("{} {unit}", verb.word()));
+        if let Some(mut child) = running.children.remove(unit) {
+            if verb == Verb::Start {
+                running.children.insert(unit.to_owned(), child);
+                return Ok(());
+            }
+            // As systemd does: asked first.
+            let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+            for _ in 0..400 {
+                if child.try_wait().is_ok_and(|ended| ended.is_some()) {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(25));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if verb == Verb::Stop {
+            return Ok(());
+        }
+        let program = running.programs.get(unit).cloned().ok_or_else(|| format!("Unit {unit} not found."))?;
+        let log = running.logs.join(format!("{unit}.log"));
+        let log =
+            fs::File::options().create(true).append(true).open(log).map_err(|error| error.to_string())?;
+        let child = Command::new(&program.path)
+            .args(&program.arguments)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs(program.environment)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().map_err(|error| error.to_string())?)
+            .stderr(log)
+            .spawn()
+            .map_err(|error| format!("{}: {error}", program.path.display()))?;
+        running.children.insert(unit.to_owned(), child);
+        Ok(())
+    }
+    fn installed(&self, file: &Path) -> Result<Option<String>, String> {
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let installed = self.locked().done.contains(&format!("install {name}"));
+        Ok(installed.then(|| "1.0".to_owned()))
+    }
+    fn install(&self, file: &Path) -> Result<(), String> {
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        self.locked().done.push(format!("install {name}"));
+        Ok(())
+    }
+    fn power_off(&self) -> Result<(), String> {
+        self.locked().done.push("power off".to_owned());
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for child in self.children.values_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Answers the agent's requests until it is dropped.
+struct Root {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Root {
+    fn start(spool: PathBuf, config: PathBuf, units: Processes) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let asker = nix::unistd::getuid().as_raw();
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let text = fs::read_to_string(&config).unwrap_or_default();
+                let rules =
+                    begin(&[File::new("bootstrap.hcl", text)]).map(|base| base.host).unwrap_or_default();
+                if spool.join("requests").is_dir() {
+                    // The directory may just be made.
+                    let _ = serve(&spool, asker, &Hands::new(rules, units.clone()));
+                }
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// An instance with the agent in it.
+pub struct Node {
+    pub instance: InstanceId,
+    agent: Option<Child>,
+    _root: Root,
+    pub units: Processes,
+    place: TempDir,
+}
+
+impl Node {
+    /// An instance whose agent has not run.
+    ///
+    /// * `configuration`: beside `identity`; `$PLACE` stands for the node's own directory.
+    pub fn new(cloud: &Cloud, number: usize, configuration: &str) -> Self {
+        let place = tempfile::Builder::new().prefix("muster-node-").tempdir().expect("a directory");
+        let instance = cloud.instance(number);
+        fs::write(place.path().join("aws.pem"), cloud.certificate()).expect("written");
+        let units = Processes::default();
+        units.locked().logs = place.path().to_owned();
+        let config = place.path().join("bootstrap.hcl");
+        let root = Root::start(place.path().join("run/host"), config, units.clone());
+        let node = Self { instance, agent: None, _root: root, units, place };
+        node.configure(&cloud.metadata(&node.instance), configuration);
+        node
+    }
+
+    /// Writes the configuration.
+    pub fn configure(&self, metadata: &str, more: &str) {
+        let place = self.path().display().to_string();
+        let text = format!(
+            "identity {{\n  endpoints = [\"{metadata}\"]\n  certificates = [\"$PLACE/aws.pem\"]\n}}\n{more}"
+        );
+        fs::write(self.path().join("bootstrap.hcl"), text.replace("$PLACE", &place)).expect("written");
+    }
+
+    pub fn path(&self) -> &Path {
+        self.place.path()
+    }
+
+    /// A command of the agent's program.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_muster-bootstrap"));
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").args(arguments);
+        command.arg("--config").arg(self.path().join("bootstrap.hcl"));
+        command.arg("--state-directory").arg(self.path().join("state"));
+        command.arg("--run-directory").arg(self.path().join("run"));
+        command
+    }
+
+    /// Starts the agent.
+    pub fn start(&mut self) {
+        assert!(self.agent.is_none(), "it runs");
+        let log =
+            fs::File::options().create(true).append(true).open(self.path().join("agent.log")).expect("a log");
+        let child = self
+            .command(&["run", "--log", "debug,hyper=info,reqwest=info,hyper_util=info"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
+            .spawn()
+            .expect("the agent starts");
+        self.agent = Some(child);
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.agent.as_ref().expect("it runs").id()
+    }
+
+    /// Kills the agent, as a power cut does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.agent.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks the agent to end. * returns: its exit code.
+    pub fn stop(&mut self) -> i32 {
+        let mut child = self.agent.take().expect("it runs");
+        let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        child.wait().expect("it ends").code().unwrap_or(-1)
+    }
+
+    /// Has everything looked at.
+    pub fn verify(&self) {
+        let _ = Command::new("kill").args(["-HUP", &self.pid().to_string()]).status();
+    }
+
+    /// A reboot: what is on tmpfs is gone.
+    pub fn reboot(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(self.path().join("run"));
+    }
+
+    pub fn status(&self) -> Option<Status> {
+        Status::read(&self.path().join("run")).expect("it can be read")
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path().join("agent.log")).unwrap_or_default()
+    }
+
+    /// Waits until the status is as it should be.
+    pub fn wait_until(&self, what: &str, is: impl Fn(&Status) -> bool) -> Status {
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait_for(what, || self.status().filter(|status| is(status)))
+        }));
+        found.unwrap_or_else(|_| {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            panic!("waited for {what}; status {:#?}\n{}", self.status(), tail.join("\n"))
+        })
+    }
+
+    /// Waits until this process of the agent says that everything stands.
+    pub fn wait_done(&self) -> Status {
+        let pid = self.pid();
+        self.wait_until("a boot that is done", |status| {
+            status.pid == pid && status.report.condition == Condition::Done
+        })
+    }
+
+    pub fn wait_state(&self, step: Step, state: State) -> Status {
+        self.wait_until(&format!("{step} to be {state}"), |status| state_of(status, step) == state)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub fn state_of(status: &Status, step: Step) -> State {
+    status
+        .report
+        .steps
+        .iter()
+        .find(|report| report.step == step)
+        .map_or(State::Waiting, |report| report.state)
+}
+
+/// The failure of a step, in words.
+pub fn failure_of(status: &Status, step: Step) -> String {
+    let step = status.report.steps.iter().find(|report| report.step == step);
+    step.and_then(|step| step.failure.as_ref()).map_or_else(String::new, ToString::to_string)
+}

@@ -1,0 +1,6 @@
+//! The agent as a process, against a loopback cloud and real servers; what needs root is done by the test.
+
+mod awx;
+mod awx_server;
+mod boot;
+mod ground;
