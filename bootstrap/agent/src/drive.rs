@@ -24,6 +24,8 @@ pub trait Works: Send + Sync + 'static {
     fn check(&self, step: Step, last: Option<Entry>) -> impl Future<Output = Looked> + Send;
     /// Makes it so. May be cut off anywhere; the next look finds out how far it came.
     fn apply(&self, step: Step, last: Option<Entry>, notes: Notes) -> impl Future<Output = Made> + Send;
+    /// What a step that is under way waits for, in words.
+    fn waits_for(&self, step: Step) -> Option<String>;
     /// Which instance this is, once that stands.
     fn instance(&self) -> Option<InstanceId>;
     /// How the steps are repeated, as far as that is known.
@@ -271,18 +273,19 @@ impl<W: Works> Driver<W> {
         let notes = Notes { step, attempt, to: self.notes.clone() };
         self.running.spawn(async move {
             let until = clock.monotonic() + within;
-            let late = || {
+            let late = |works: &W| {
                 let within = bootstrap_config::duration_text(within);
-                Failure::new(ErrorClass::Unclear, format_args!("it did not end within {within}"))
+                let waits = works.waits_for(step).map_or_else(String::new, |what| format!(": {what}"));
+                Failure::new(ErrorClass::Unclear, format_args!("it did not end within {within}{waits}"))
             };
             match work {
                 Work::Check => {
                     let looked = caught(works.check(step, last), &*clock, until).await;
-                    Event::Checked { step, attempt, found: looked.unwrap_or_else(|| Err(late())) }
+                    Event::Checked { step, attempt, found: looked.unwrap_or_else(|| Err(late(&works))) }
                 }
                 Work::Apply => {
                     let made = caught(works.apply(step, last, notes), &*clock, until).await;
-                    Event::Applied { step, attempt, outcome: made.unwrap_or_else(|| Err(late())) }
+                    Event::Applied { step, attempt, outcome: made.unwrap_or_else(|| Err(late(&works))) }
                 }
             }
         });

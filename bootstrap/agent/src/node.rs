@@ -94,6 +94,7 @@ struct Known {
     /// What this process has made of which inputs.
     applied: BTreeMap<Step, Inputs>,
     callback: Callback,
+    waits: BTreeMap<Step, String>,
 }
 
 /// This node.
@@ -240,6 +241,11 @@ impl Node {
             None => known.applied.remove(&step),
         };
     }
+    /// Says what a step waits for, and waits for a moment.
+    pub(crate) async fn wait(&self, step: Step, what: impl ToString, pause: Duration) {
+        self.locked().waits.insert(step, what.to_string());
+        self.clock.sleep_until(self.clock.monotonic() + pause).await;
+    }
     /// The conversation with AWX's callback, over all attempts.
     pub(crate) fn callback<T>(&self, with: impl FnOnce(&mut Callback) -> T) -> T {
         with(&mut self.locked().callback)
@@ -312,6 +318,9 @@ impl Works for Node {
     }
     async fn apply(&self, step: Step, last: Option<Entry>, notes: Notes) -> Made {
         steps::apply(self, step, last, notes).await
+    }
+    fn waits_for(&self, step: Step) -> Option<String> {
+        self.locked().waits.remove(&step)
     }
     fn instance(&self) -> Option<InstanceId> {
         self.proved().map(|proved| proved.document.instance.clone())

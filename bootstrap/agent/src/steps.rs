@@ -37,7 +37,7 @@ pub(crate) async fn check(node: &Node, step: Step, last: Option<Entry>) -> Looke
         Step::Monitoring => monitoring::check(node, last).await,
         Step::Consul => consul::check(node, last).await,
         Step::Nomad => nomad::check(node, last).await,
-        Step::Ready => ready::check(node).await,
+        Step::Ready => ready::check(node),
     }
 }
 

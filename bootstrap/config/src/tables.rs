@@ -125,8 +125,8 @@ pub(crate) static FILE: Table<Settings> = Table {
         &Section {
             name: "ready",
             label: None,
-            docs: "How everybody learns that the node is good, beside `/run/muster/ready`, systemd, Nomad's \
-                   metadata and Consul's check.",
+            docs: "How everybody learns that the node is good, beside `/run/muster/ready`, systemd, Nomad's pool \
+                   and metadata, and Consul's check.",
             table: &READY,
             get: |s: &Settings| Some(&s.ready),
             open: |s| &mut s.ready,

@@ -98,6 +98,10 @@ impl Consul {
     pub fn address(&self) -> String {
         format!("http://{}", self.http)
     }
+    /// Where others of its datacenter join it.
+    pub const fn gossip(&self) -> SocketAddr {
+        self.gossip
+    }
     /// The token that may do everything; `None` without access control.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()

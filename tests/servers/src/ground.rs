@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 /// The directory of the programs, found or built on the first call.
 ///
 /// Panics with how to get it where one cannot be had.
-pub(crate) fn program(name: &str) -> PathBuf {
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
     static DIRECTORIES: OnceLock<std::sync::Mutex<std::collections::BTreeMap<String, PathBuf>>> =
         OnceLock::new();
     let mut known = DIRECTORIES.get_or_init(Default::default).lock().expect("no other test panicked in here");
@@ -37,7 +38,8 @@ pub fn address() -> Ipv4Addr {
 }
 
 /// A port on [`address`] that was not given out before. Below those that the kernel hands to callers.
-pub(crate) fn port() -> SocketAddr {
+#[must_use]
+pub fn port() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(10_000);
     SocketAddr::from((address(), NEXT.fetch_add(1, Ordering::Relaxed)))
 }

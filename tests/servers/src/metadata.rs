@@ -5,6 +5,16 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+/// Serves the metadata of one instance until the process ends: for Nomad, which finds no service beneath a path.
+///
+/// * returns: where: `http://…`.
+#[must_use]
+pub fn metadata(instance: &str) -> String {
+    let at = crate::port();
+    serve(at, instance);
+    format!("http://{at}")
+}
+
 /// Serves the metadata of one instance at an address until the process ends.
 pub(crate) fn serve(at: SocketAddr, instance: &str) {
     let listener = TcpListener::bind(at).unwrap_or_else(|error| panic!("{at}: {error}"));

@@ -116,6 +116,10 @@ impl Nomad {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.http)
     }
+    /// Where clients find the server.
+    pub const fn rpc(&self) -> SocketAddr {
+        self.rpc
+    }
     /// The token that may do everything; `None` without access control.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()

@@ -243,7 +243,11 @@ impl Talk<'_> {
             } else if let Some(ended) = self.completed(known, since)? {
                 return ended.map(Some);
             }
-            self.node.clock.sleep_until(self.node.clock.monotonic() + LOOKS).await;
+            let job = known.map_or_else(
+                || "its job, whose number is not known".to_owned(),
+                |job| format!("its job {job}"),
+            );
+            self.node.wait(Step::Awx, format_args!("AWX has not ended {job}"), LOOKS).await;
         }
     }
 

@@ -12,7 +12,6 @@ use crate::node::{Node, Proved};
 use bootstrap_config::{NomadSettings, Settings};
 use bootstrap_core::{Checked, Entry, Failure, Step};
 use fleet::ErrorClass;
-use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -123,28 +122,6 @@ impl NomadClient {
         Ok(())
     }
 
-    /// What the client says of itself to jobs, set without a restart. * `value`: `None` takes it away.
-    pub async fn set_meta(&self, key: &str, value: Option<&str>) -> Result<(), Failure> {
-        let body = json!({"Meta": {key: value}});
-        let reply = self.http.ask(Method::POST, "/v1/client/metadata", Some(&body), ANSWERS_WITHIN).await?;
-        if reply.is_success() { Ok(()) } else { Err(reply.failure("Nomad", "set the node's metadata")) }
-    }
-
-    /// The same, as the client has it.
-    pub async fn meta(&self, key: &str) -> Result<Option<String>, Failure> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Found {
-            meta: BTreeMap<String, String>,
-        }
-        let reply = self.http.get("/v1/client/metadata", ANSWERS_WITHIN).await?;
-        if !reply.is_success() {
-            return Err(reply.failure("Nomad", "show the node's metadata"));
-        }
-        let Found { mut meta } = reply.json("Nomad")?;
-        Ok(meta.remove(key))
-    }
-
     /// Whether anybody answers at all.
     pub async fn is_there(&self) -> bool {
         self.http.get("/v1/agent/health?type=client", ANSWERS_WITHIN).await.is_ok()
@@ -232,7 +209,7 @@ impl Start<'_> {
             if clock.monotonic() >= until {
                 return Err(failure);
             }
-            clock.sleep_until(clock.monotonic() + LOOKS).await;
+            self.node.wait(Step::Nomad, failure, LOOKS).await;
         }
         Ok(())
     }
@@ -269,6 +246,9 @@ pub fn configuration(settings: &Settings, nomad: &NomadSettings, proved: &Proved
     meta.insert("muster_image".to_owned(), proved.document.image.clone().unwrap_or_default());
     meta.insert("muster_lifecycle".to_owned(), proved.life_cycle.clone().unwrap_or_default());
     meta.insert("muster_pool".to_owned(), nomad.node_pool.clone());
+    // What jobs may ask for. Set without a restart it would need node:write, which is a right over every node.
+    let is_proved = if pool == nomad.node_pool { "true" } else { "false" };
+    meta.insert("muster_ready".to_owned(), is_proved.to_owned());
     let mut client = json!({
         "enabled": true,
         "node_pool": pool,

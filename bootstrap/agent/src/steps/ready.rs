@@ -4,8 +4,8 @@ use super::inputs_of;
 use crate::drive::{Looked, Made};
 use crate::node::Node;
 use crate::status::replace;
+use crate::steps::Consul;
 use crate::steps::consul::Health;
-use crate::steps::{Consul, NomadClient};
 use bootstrap_core::{Checked, Failure};
 use fleet::ErrorClass;
 use std::fs;
@@ -14,8 +14,6 @@ use std::path::Path;
 
 /// The file in the run directory that says that the node is ready: it holds the instance's id.
 pub const READY: &str = "ready";
-/// What jobs may ask for: `constraint { attribute = "${meta.muster_ready}" value = "true" }`.
-const META: &str = "muster_ready";
 /// The value of the instance's tag.
 const TAG_VALUE: &str = "ready";
 
@@ -32,14 +30,11 @@ pub(crate) fn withdraw(run: &Path) -> io::Result<()> {
     }
 }
 
-pub(super) async fn check(node: &Node) -> Looked {
+pub(super) fn check(node: &Node) -> Looked {
     let settings = node.settings();
     let proved = node.identity()?;
-    let inputs = inputs_of(&(&settings.ready.tag, settings.nomad.is_some(), settings.consul.is_some()));
-    let mut stands = is_ready(&node.directories.run, proved.document.instance.as_str());
-    if stands && let Some(nomad) = &settings.nomad {
-        stands = NomadClient::new(nomad)?.meta(META).await?.as_deref() == Some("true");
-    }
+    let inputs = inputs_of(&(&settings.ready.tag, settings.consul.is_some()));
+    let stands = is_ready(&node.directories.run, proved.document.instance.as_str());
     if stands {
         node.set_ready();
     }
@@ -50,9 +45,6 @@ pub(super) async fn apply(node: &Node) -> Made {
     let settings = node.settings();
     let proved = node.identity()?;
     let instance = &proved.document.instance;
-    if let Some(nomad) = &settings.nomad {
-        NomadClient::new(nomad)?.set_meta(META, Some("true")).await?;
-    }
     if let Some(consul) = &settings.consul
         && !Consul::new(consul)?.feed(&proved, Health::Passing, "ready").await?
     {

@@ -51,6 +51,6 @@ pub(super) async fn apply(node: &Node) -> Made {
             let what = format!("the clock is {skew} {way} the metadata service's; {help}");
             return Err(Failure::new(ErrorClass::Conflict, what));
         }
-        node.clock.sleep_until(now + LOOKS).await;
+        node.wait(Step::Time, format_args!("the clock is off by {}", duration_text(skew)), LOOKS).await;
     }
 }

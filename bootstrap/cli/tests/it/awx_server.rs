@@ -84,7 +84,7 @@ impl Awx {
         let mut state = self.state();
         let job = state.jobs.last_mut().expect("a job");
         job.status = status;
-        job.output = output.to_owned();
+        output.clone_into(&mut job.output);
     }
 }
 

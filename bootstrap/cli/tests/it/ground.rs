@@ -229,7 +229,7 @@ impl Node {
         let instance = cloud.instance(number);
         fs::write(place.path().join("aws.pem"), cloud.certificate()).expect("written");
         let units = Processes::default();
-        units.locked().logs = place.path().to_owned();
+        place.path().clone_into(&mut units.locked().logs);
         let config = place.path().join("bootstrap.hcl");
         let root = Root::start(place.path().join("run/host"), config, units.clone());
         let node = Self { instance, agent: None, _root: root, units, place };

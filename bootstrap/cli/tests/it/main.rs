@@ -4,3 +4,4 @@ mod awx;
 mod awx_server;
 mod boot;
 mod ground;
+mod services;

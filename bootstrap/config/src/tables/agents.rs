@@ -292,7 +292,7 @@ static NOMAD_TABLE: Table<NomadSettings> = Table {
         maybe!(
             NomadSettings,
             "token_file",
-            "A file with the token: agent:write and node:read.",
+            "A file with the token: agent:read and node:read.",
             PATH,
             path,
             server.token_file
@@ -360,7 +360,8 @@ static NOMAD_TABLE: Table<NomadSettings> = Table {
         map!(
             NomadSettings,
             "meta",
-            "Its metadata, beside `muster_image`, `muster_lifecycle` and `muster_pool`.",
+            "Its metadata, beside `muster_image`, `muster_lifecycle`, `muster_pool` and `muster_ready`, which is `true` \
+             once it is proved.",
             "names to values",
             meta
         )

@@ -1,0 +1,380 @@
+//! The whole boot against real Consul, Nomad and node_exporter, with access control and the rights that the docs ask for.
+
+use crate::ground::{Cloud, Node, Program, failure_of, state_of};
+use bootstrap_core::{Condition, State, Step};
+use muster_test_servers::{
+    Consul, ConsulOptions, Nomad, NomadOptions, address, metadata, port, program, request, wait_for,
+};
+use serde_json::{Value, json};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Servers, and a node that is to join them.
+struct Site {
+    // In this order they end.
+    node: Node,
+    nomad: Nomad,
+    consul: Consul,
+    /// The node's own agents.
+    consul_http: SocketAddr,
+    nomad_http: SocketAddr,
+    exporter: SocketAddr,
+    cloud: Cloud,
+}
+
+/// What the agent of a node may do in Consul.
+const CONSUL_RULES: &str = include_str!("../../../policies/consul.hcl");
+/// What it may do in Nomad.
+const NOMAD_RULES: &str = include_str!("../../../policies/nomad.hcl");
+
+fn on_path(name: &str, package: &str) -> PathBuf {
+    let found = ["/usr/bin", "/usr/sbin", "/usr/local/bin"].iter().map(|place| Path::new(place).join(name));
+    found
+        .into_iter()
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("{name} is missing: apt-get install {package}"))
+}
+
+impl Site {
+    /// Servers that run, and a node whose agent has not.
+    ///
+    /// * `drivers`: what Nomad's client must be able to.
+    /// * `more`: more of the agent's configuration.
+    fn new(drivers: &str, more: &str) -> Self {
+        let cloud = Cloud::start();
+        let consul = Consul::start(&ConsulOptions { acl: true, ..ConsulOptions::default() });
+        let nomad = Nomad::start(NomadOptions { acl: true, ..NomadOptions::default() });
+        let (consul_http, nomad_http, exporter) = (port(), port(), port());
+        let node = Node::new(&cloud, 0, "");
+        let site = Self { node, nomad, consul, consul_http, nomad_http, exporter, cloud };
+        site.prepare();
+        site.configure(drivers, more);
+        site
+    }
+
+    fn configure(&self, drivers: &str, more: &str) {
+        let Self { consul_http, nomad_http, exporter, .. } = self;
+        let (join, servers) = (self.consul.gossip(), self.nomad.rpc());
+        let escaped = |value: Value| json!(value.to_string()).to_string();
+        let (consul_extra, nomad_extra) = (escaped(self.consul_extra()), escaped(self.nomad_extra()));
+        let text = format!(
+            r#"
+host {{
+  units = ["consul.service", "nomad.service", "prometheus-node-exporter.service"]
+  power_off = true
+  file "consul" {{
+    path = "$PLACE/consul.json"
+  }}
+  file "nomad" {{
+    path = "$PLACE/nomad.json"
+  }}
+  file "node_exporter" {{
+    path = "$PLACE/node_exporter.env"
+    mode = "0644"
+  }}
+  directory "consul" {{
+    path = "$PLACE/consul"
+  }}
+  directory "nomad" {{
+    path = "$PLACE/nomad"
+  }}
+}}
+monitoring {{
+  address = "http://{exporter}/metrics"
+  arguments = ["--web.listen-address={exporter}"]
+}}
+consul {{
+  address = "http://{consul_http}"
+  token_file = "$PLACE/consul-token"
+  join = ["{join}"]
+  extra = {consul_extra}
+  ttl = "10s"
+}}
+nomad {{
+  address = "http://{nomad_http}"
+  token_file = "$PLACE/nomad-token"
+  servers = ["{servers}"]
+  drivers = [{drivers}]
+  extra = {nomad_extra}
+}}
+{more}
+"#
+        );
+        self.node.configure(&self.cloud.metadata(&self.node.instance), &text);
+    }
+
+    fn consul_extra(&self) -> Value {
+        json!({
+            "bind_addr": address().to_string(), "client_addr": address().to_string(), "retry_interval": "1s",
+            "disable_update_check": true, "leave_on_terminate": false,
+            "ports": {
+                "http": self.consul_http.port(), "server": port().port(), "serf_lan": port().port(),
+                "serf_wan": port().port(), "dns": -1, "grpc": -1, "grpc_tls": -1,
+            },
+            "acl": {
+                "enabled": true, "default_policy": "deny", "tokens": {"agent": self.consul.token()},
+            },
+        })
+    }
+
+    fn nomad_extra(&self) -> Value {
+        let at = address().to_string();
+        json!({
+            "bind_addr": at, "disable_update_check": true,
+            "ports": {"http": self.nomad_http.port(), "rpc": port().port(), "serf": port().port()},
+            "advertise": {"http": at, "rpc": at, "serf": at},
+            "acl": {"enabled": true},
+            "consul": {"auto_advertise": false, "client_auto_join": false, "server_auto_join": false},
+            "client": {
+                "network_interface": "lo", "cpu_total_compute": 2000, "memory_total_mb": 1024,
+                "options": {
+                    "driver.allowlist": "raw_exec",
+                    "fingerprint.denylist": "consul,vault,env_gce,env_azure,env_digitalocean,bridge,cni",
+                },
+            },
+            "plugin": {"raw_exec": {"config": {"enabled": true}}},
+        })
+    }
+
+    /// Tokens, and what the units run.
+    fn prepare(&self) {
+        let place = self.node.path().to_owned();
+        let instance = self.node.instance.as_str();
+        let token = self.consul.new_token(&CONSUL_RULES.replace("INSTANCE", instance));
+        fs::write(place.join("consul-token"), token).expect("written");
+        fs::write(place.join("nomad-token"), self.nomad.new_token(NOMAD_RULES)).expect("written");
+        let metadata = metadata(instance);
+        let agent = |name: &str, argument: &str| Program {
+            path: program(name),
+            arguments: vec![
+                "agent".to_owned(),
+                format!("{argument}={}", place.join(format!("{name}.json")).display()),
+            ],
+            environment: vec![
+                ("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), metadata.clone()),
+                ("NO_PROXY".to_owned(), "*".to_owned()),
+            ],
+        };
+        self.node.units.set("consul.service", agent("consul", "-config-file"));
+        self.node.units.set("nomad.service", agent("nomad", "-config"));
+        let exporter = on_path("prometheus-node-exporter", "prometheus-node-exporter");
+        let (file, exporter) = (place.join("node_exporter.env"), exporter.display().to_string());
+        let script = format!(". {}; exec {exporter} $ARGS", file.display());
+        let shell = Program {
+            path: "/bin/sh".into(),
+            arguments: vec!["-c".to_owned(), script],
+            environment: Vec::new(),
+        };
+        self.node.units.set("prometheus-node-exporter.service", shell);
+    }
+
+    fn ask_consul(&self, path: &str) -> Value {
+        self.consul.call("GET", path, &Value::Null)
+    }
+    /// The node as Nomad's servers have it.
+    fn nomad_node(&self) -> Option<Value> {
+        let nodes = self.nomad.call("GET", "/v1/nodes", &Value::Null);
+        nodes.as_array()?.iter().find(|node| node["Name"] == self.node.instance.as_str()).cloned()
+    }
+    fn allocations(&self, job: &str) -> usize {
+        let allocations = self.nomad.call("GET", &format!("/v1/job/{job}/allocations"), &Value::Null);
+        allocations.as_array().map_or(0, Vec::len)
+    }
+    fn check_of_node(&self) -> Option<String> {
+        let checks = self.ask_consul("/v1/health/checks/muster-node");
+        checks.as_array()?.first()?["Status"].as_str().map(str::to_owned)
+    }
+}
+
+/// A job that goes wherever it may.
+fn eager(name: &str) -> Value {
+    json!({
+        "ID": name, "Name": name, "Type": "service", "Datacenters": ["dc1"], "NodePool": "default",
+        "TaskGroups": [{
+            "Name": "work", "Count": 1,
+            "Tasks": [{
+                "Name": "sleep", "Driver": "raw_exec", "Config": {"command": "/bin/sleep", "args": ["3600"]},
+                "Resources": {"CPU": 50, "MemoryMB": 16},
+            }],
+        }],
+    })
+}
+
+#[test]
+fn a_node_is_watched_joined_proved_and_only_then_given_work() {
+    let mut site = Site::new("\"raw_exec\", \"docker\"", "");
+    site.nomad.register(&eager("eager"));
+    site.node.start();
+    // A driver is missing: it is never proved, and the job that waits for a node does not land.
+    let seen = wait_for("the node in the pool where no job is placed", || {
+        site.nomad_node().filter(|node| node["Status"] == "ready")
+    });
+    assert_eq!(
+        (seen["NodePool"].as_str(), seen["SchedulingEligibility"].as_str()),
+        (Some("muster-proving"), Some("eligible"))
+    );
+    let status = site.node.wait_state(Step::Nomad, State::Running);
+    assert_eq!(state_of(&status, Step::Consul), State::Done);
+    assert_eq!(state_of(&status, Step::Monitoring), State::Done);
+    assert_eq!(
+        site.check_of_node().as_deref(),
+        Some("critical"),
+        "Consul has the node, and does not call it good"
+    );
+    site.nomad.call("POST", "/v1/job/eager/evaluate", &json!({"JobID": "eager"}));
+    assert_eq!(site.allocations("eager"), 0, "nothing lands on a node that is not proved");
+    // It needs no such driver after all.
+    site.configure("\"raw_exec\"", "");
+    site.node.kill();
+    site.node.start();
+    let status = site.node.wait_done();
+    assert_eq!(site.allocations("eager"), 1, "work lands once it is proved");
+    let node = site.nomad_node().expect("it is there");
+    assert_eq!(node["NodePool"], "default");
+    let whole =
+        site.nomad.call("GET", &format!("/v1/node/{}", node["ID"].as_str().expect("an id")), &Value::Null);
+    assert_eq!(whole["Meta"]["muster_ready"], "true");
+    wait_for("Consul to call it good", || site.check_of_node().filter(|check| check == "passing"));
+    let exporters = site.ask_consul("/v1/catalog/service/prometheus-node-exporter");
+    assert_eq!(exporters[0]["ServicePort"], site.exporter.port());
+    assert_eq!(exporters[0]["ServiceMeta"]["instance_id"], site.node.instance.as_str());
+    assert!(status.ready.is_some());
+    // What the agent tells of itself is among what the exporter shows.
+    let shown = wait_for("the agent's own metrics", || {
+        let shown = request(site.exporter, "GET", "/metrics", &[], "").ok()?.body;
+        shown.contains("muster_bootstrap_ready 1").then_some(shown)
+    });
+    assert!(shown.contains("muster_bootstrap_step_state{state=\"done\",step=\"nomad\"} 1"), "{shown}");
+    // The same agent again finds everything as it is.
+    let before = site.node.units.done().len();
+    site.node.kill();
+    site.node.start();
+    site.node.wait_done();
+    assert_eq!(site.node.units.done().len(), before, "nothing was done again: {:?}", site.node.units.done());
+}
+
+#[test]
+fn what_decays_is_mended_and_what_runs_runs_on() {
+    let mut site = Site::new("\"raw_exec\"", "");
+    site.node.start();
+    site.node.wait_done();
+    site.nomad.register(&eager("steady"));
+    let allocation = wait_for("work that runs", || {
+        let rows = site.nomad.call("GET", "/v1/job/steady/allocations", &Value::Null);
+        let row = rows.as_array()?.iter().find(|row| row["ClientStatus"] == "running")?;
+        row["ID"].as_str().map(str::to_owned)
+    });
+    // A registration that somebody takes away comes back by itself, without a restart.
+    let before = site.node.units.done().len();
+    let id = format!("muster-node-{}", site.node.instance);
+    let token = site.consul.token().expect("a token").to_owned();
+    let path = format!("/v1/agent/service/deregister/{id}");
+    let gone =
+        request(site.consul_http, "PUT", &path, &[("X-Consul-Token", &token)], "").expect("it answers");
+    gone.must_be_success();
+    wait_for("the registration", || site.check_of_node().filter(|check| check == "passing"));
+    assert_eq!(site.node.units.done().len(), before);
+    // An exporter that died is started.
+    site.node.units.kill("prometheus-node-exporter.service");
+    site.node.verify();
+    wait_for("the exporter", || request(site.exporter, "GET", "/metrics", &[], "").ok());
+    // A client of Nomad that died is started in the pool that it works in, and its work was not touched.
+    site.node.units.kill("nomad.service");
+    site.node.verify();
+    wait_for("Nomad's client", || request(site.nomad_http, "GET", "/v1/agent/health", &[], "").ok());
+    site.node.wait_until("everything to stand", |status| status.report.condition == Condition::Done);
+    let rows = site.nomad.call("GET", "/v1/job/steady/allocations", &Value::Null);
+    assert_eq!(rows.as_array().map(Vec::len), Some(1), "{rows}");
+    assert_eq!(rows[0]["ID"], allocation.as_str());
+    assert_eq!(site.nomad_node().expect("it is there")["NodePool"], "default");
+}
+
+#[test]
+fn an_image_that_was_made_of_a_node_that_ran_does_not_pose_as_it() {
+    let mut site = Site::new("\"raw_exec\"", "");
+    site.node.start();
+    site.node.wait_done();
+    let first = site.nomad_node().expect("it is there");
+    let place = site.node.path().to_owned();
+    site.node.kill();
+    site.node.units.kill("nomad.service");
+    site.node.units.kill("consul.service");
+    // The disk is that of the first instance, the instance is another one.
+    let second = site.cloud.instance(1);
+    let text = fs::read_to_string(place.join("bootstrap.hcl")).expect("it is there");
+    let text = text.replace(site.node.instance.as_str(), second.as_str());
+    fs::write(place.join("bootstrap.hcl"), text).expect("written");
+    site.node.instance = second.clone();
+    site.prepare();
+    fs::remove_dir_all(place.join("run")).expect("a new boot");
+    site.node.start();
+    site.node.wait_done();
+    let node = site.nomad_node().expect("it is there");
+    assert_ne!(node["ID"], first["ID"], "it has an id of its own");
+    let members = site.ask_consul("/v1/catalog/nodes");
+    let find =
+        |name: &str| members.as_array().expect("a list").iter().find(|node| node["Node"] == name).cloned();
+    let (old, new) = (first["Name"].as_str().expect("a name"), second.as_str());
+    let ids = (find(old).map(|node| node["ID"].clone()), find(new).map(|node| node["ID"].clone()));
+    assert!(ids.1.is_some() && ids.0 != ids.1, "{ids:?}");
+}
+
+#[test]
+fn a_step_that_fails_after_the_boot_keeps_new_work_away_and_gives_it_back() {
+    let quick = "step \"consul\" {\n  attempt = \"4s\"\n  pause = \"1s\"\n  most_pause = \"1s\"\n  deadline = \"5s\"\n}\n";
+    let mut site = Site::new("\"raw_exec\"", quick);
+    site.node.start();
+    site.node.wait_done();
+    // Consul's agent cannot be started any more.
+    let broken = Program { path: "/bin/false".into(), ..Program::default() };
+    site.node.units.set("consul.service", broken);
+    site.node.units.kill("consul.service");
+    site.node.verify();
+    site.node.wait_state(Step::Consul, State::Failed);
+    wait_for("the node in the pool where no job is placed", || {
+        site.nomad_node().filter(|node| node["NodePool"] == "muster-proving" && node["Status"] == "ready")
+    });
+    assert!(!site.node.path().join("run/ready").exists());
+    // Somebody mends it.
+    site.prepare();
+    site.node.wait_until("everything to stand", |status| status.report.condition == Condition::Done);
+    wait_for("the node in its pool", || {
+        site.nomad_node().filter(|node| node["NodePool"] == "default" && node["Status"] == "ready")
+    });
+    wait_for("the mark of readiness", || site.node.path().join("run/ready").exists().then_some(()));
+}
+
+#[test]
+fn nodes_of_an_image_may_end_themselves_until_the_breaker_is_open() {
+    let more = "step \"nomad\" {\n  attempt = \"3s\"\n  pause = \"1s\"\n  most_pause = \"1s\"\n  deadline = \"4s\"\n  \
+                on_failure = \"terminate\"\n}\nwatch {\n  breaker = 1\n}\n";
+    let mut site = Site::new("\"docker\"", more);
+    site.node.start();
+    wait_for("the instance to end itself", || {
+        site.node.units.done().contains(&"power off".to_owned()).then_some(())
+    });
+    let key = format!("/v1/kv/muster-bootstrap/breaker/{}?raw", image_of(&site));
+    let held = site.ask_consul(&key);
+    assert_eq!(held, json!({"ended": [site.node.instance.as_str()]}));
+    // Another one of the image has come before.
+    site.node.kill();
+    let other = json!({"ended": ["i-0123456789abcdef0"]});
+    site.consul.call("PUT", &key.replace("?raw", ""), &other);
+    site.node.start();
+    let pid = site.node.pid();
+    let status = site
+        .node
+        .wait_until("a breaker that is open", |status| status.pid == pid && !status.alarms.is_empty());
+    assert!(
+        status.alarms[0].contains("1 nodes of this image have ended themselves in a row"),
+        "{:?}",
+        status.alarms
+    );
+    assert!(failure_of(&status, Step::Nomad).contains("has no driver docker"), "{status:?}");
+    assert_eq!(site.node.units.done().iter().filter(|done| *done == "power off").count(), 1, "it stays up");
+}
+
+fn image_of(site: &Site) -> String {
+    site.node.status().and_then(|status| status.who).and_then(|who| who.image).expect("an image")
+}
