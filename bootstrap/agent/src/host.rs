@@ -26,7 +26,7 @@ pub enum Verb {
     Start,
     /// `systemctl restart`.
     Restart,
-    /// `systemctl reload-or-restart`.
+    /// `systemctl try-reload-or-restart`: nothing, where it does not run.
     Reload,
     /// `systemctl stop`.
     Stop,
@@ -38,7 +38,7 @@ impl Verb {
         match self {
             Self::Start => "start",
             Self::Restart => "restart",
-            Self::Reload => "reload-or-restart",
+            Self::Reload => "try-reload-or-restart",
             Self::Stop => "stop",
         }
     }

@@ -1,7 +1,7 @@
 //! One way to ask a server: verified TLS, no proxy, no redirects, and bounds on time and size.
 
 use bootstrap_config::Server;
-use bootstrap_core::Failure;
+use bootstrap_core::{Failure, Secret};
 use fleet::ErrorClass;
 use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Certificate, Client, Method, Request, Url, redirect};
@@ -167,7 +167,7 @@ impl Http {
         *request.timeout_mut() = Some(within);
         if let (Some((header, before)), Some(file)) = (&self.token, self.server.token_file.as_deref()) {
             let token = secret_of(Path::new(file)).map_err(unusable)?;
-            let line = Zeroizing::new(format!("{before}{}", token.as_str()));
+            let line = Zeroizing::new(format!("{before}{}", token.expose()));
             let value = HeaderValue::from_str(&line);
             let mut value =
                 value.map_err(|_| unusable(format!("the token in {file} is not one line of text")))?;
@@ -245,14 +245,14 @@ pub async fn send(
 }
 
 /// A secret that a file holds, without the line's end. * fails: in words that name the file.
-pub fn secret_of(path: &Path) -> Result<Zeroizing<String>, String> {
+pub fn secret_of(path: &Path) -> Result<Secret, String> {
     use std::io::Read as _;
     let shown = path.display();
     let file = std::fs::File::open(path).map_err(|error| format!("{shown}: {error}"))?;
     let mut text = Zeroizing::new(String::new());
     let read = file.take(MAX_TOKEN_BYTES + 1).read_to_string(&mut text);
     read.map_err(|error| format!("{shown}: {error}"))?;
-    let line = Zeroizing::new(text.trim().to_owned());
+    let line = Secret::new(text.trim());
     if line.is_empty() {
         return Err(format!("{shown} is empty"));
     }

@@ -6,9 +6,10 @@ use crate::imds::Imds;
 use crate::progress::Damaged;
 use crate::status::{Drift, Status, Who};
 use crate::{metrics, steps};
-use bootstrap_config::{Loaded, Settings};
+use bootstrap_config::{Loaded, Settings, VaultAws};
 use bootstrap_core::awx::Callback;
-use bootstrap_core::{Entry, Failure, Inputs, OnFailure, Plan, Report, Step};
+use bootstrap_core::{Entry, Failure, Inputs, OnFailure, Plan, Report, Secret, Step};
+use bootstrap_vault::LoginRequest;
 use fleet::ports::Clock;
 use fleet::{InstanceId, Timestamp};
 use fleet_identity::Document;
@@ -19,7 +20,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-use zeroize::Zeroizing;
 
 /// A parameter of SSM.
 #[derive(Clone, Debug)]
@@ -43,19 +43,22 @@ pub trait Aws: Send + Sync {
         path: &'a str,
     ) -> Later<'a, Vec<Parameter>>;
     /// The value of a SecureString.
-    fn secret<'a>(
+    fn secret<'a>(&'a self, region: &'a str, endpoint: Option<&'a str>, name: &'a str) -> Later<'a, Secret>;
+    /// Signs a login of Vault's: STS's GetCallerIdentity. * `at`: wall time.
+    fn sign_login<'a>(
         &'a self,
         region: &'a str,
-        endpoint: Option<&'a str>,
-        name: &'a str,
-    ) -> Later<'a, Zeroizing<String>>;
-    /// Gives the instance a tag.
+        whom: &'a VaultAws,
+        at: Timestamp,
+    ) -> Later<'a, LoginRequest>;
+    /// Gives the instance a tag. * `at`: wall time.
     fn tag<'a>(
         &'a self,
         region: &'a str,
         instance: &'a InstanceId,
         key: &'a str,
         value: &'a str,
+        at: Timestamp,
     ) -> Later<'a, ()>;
 }
 
@@ -112,6 +115,7 @@ pub struct Node {
     base: Settings,
     started: Timestamp,
     known: Mutex<Known>,
+    pub(crate) vault: tokio::sync::Mutex<Option<steps::Held>>,
     reports: watch::Sender<Option<Report>>,
     /// Consequences of failed steps, for whoever carries them out.
     consequences: tokio::sync::mpsc::UnboundedSender<Consequence>,
@@ -160,8 +164,9 @@ impl Node {
         // Bounded by the boot: each step has one consequence until it stands again.
         let (consequences, acted) = tokio::sync::mpsc::unbounded_channel();
         let started = clock.wall();
-        let known = Mutex::default();
-        let node = Self { clock, imds, host, aws, directories, base, started, known, reports, consequences };
+        let (known, vault) = (Mutex::default(), tokio::sync::Mutex::default());
+        let node =
+            Self { clock, imds, host, aws, directories, base, started, known, vault, reports, consequences };
         (Arc::new(node), seen, acted)
     }
 
@@ -242,9 +247,14 @@ impl Node {
         };
     }
     /// Says what a step waits for, and waits for a moment.
-    pub(crate) async fn wait(&self, step: Step, what: impl ToString, pause: Duration) {
-        self.locked().waits.insert(step, what.to_string());
-        self.clock.sleep_until(self.clock.monotonic() + pause).await;
+    pub(crate) fn wait(
+        &self,
+        step: Step,
+        what: String,
+        pause: Duration,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        self.locked().waits.insert(step, what);
+        self.clock.sleep_until(self.clock.monotonic() + pause)
     }
     /// The conversation with AWX's callback, over all attempts.
     pub(crate) fn callback<T>(&self, with: impl FnOnce(&mut Callback) -> T) -> T {

@@ -9,6 +9,7 @@ mod nomad;
 mod ready;
 mod registry;
 mod time;
+mod vault;
 
 pub use awx::COMPLETIONS;
 pub use configuration::read_files;
@@ -17,10 +18,12 @@ pub(crate) use nomad::withhold;
 pub use nomad::{NomadClient, configuration as nomad_configuration};
 pub(crate) use ready::withdraw;
 pub use ready::{READY, is_ready};
+pub use vault::stop as stop_vault;
+pub(crate) use vault::{Held, keep as keep_secrets};
 
 use crate::drive::{Looked, Made, Notes};
 use crate::node::Node;
-use bootstrap_core::{Checked, Entry, Failure, Inputs, Phase, Step};
+use bootstrap_core::{Entry, Failure, Inputs, Phase, Step};
 use fleet::ErrorClass;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -32,7 +35,7 @@ pub(crate) async fn check(node: &Node, step: Step, last: Option<Entry>) -> Looke
         Step::Identity => identity::check(node).await,
         Step::Time => time::check(node).await,
         Step::Configuration => configuration::check(node).await,
-        Step::Vault => Ok((Checked::Already, Inputs::none())),
+        Step::Vault => vault::check(node).await,
         Step::Awx => awx::check(node, last.as_ref()),
         Step::Monitoring => monitoring::check(node, last).await,
         Step::Consul => consul::check(node, last).await,
@@ -44,8 +47,9 @@ pub(crate) async fn check(node: &Node, step: Step, last: Option<Entry>) -> Looke
 /// Makes a step so.
 pub(crate) async fn apply(node: &Node, step: Step, last: Option<Entry>, notes: Notes) -> Made {
     match step {
-        Step::Identity | Step::Configuration | Step::Vault => Err(nothing_to_apply(step)),
+        Step::Identity | Step::Configuration => Err(nothing_to_apply(step)),
         Step::Time => time::apply(node).await,
+        Step::Vault => vault::apply(node).await,
         Step::Awx => awx::apply(node, last, notes).await,
         Step::Monitoring => monitoring::apply(node).await,
         Step::Consul => consul::apply(node, last, notes).await,

@@ -5,6 +5,7 @@ mod consequences;
 mod health;
 mod load;
 mod notices;
+mod vault;
 
 pub use autoscaler::Autoscaler;
 
@@ -34,6 +35,7 @@ pub async fn watch(
     }
     // Notices come whenever they come: also in the middle of the boot.
     tasks.spawn(notices::watch(Arc::clone(&node)));
+    tasks.spawn(vault::keep(Arc::clone(&node)));
     tasks.spawn(load::sample(Arc::clone(&node)));
     tasks.spawn(health::feed(Arc::clone(&node), commands));
     while let Some(ended) = tasks.join_next().await {

@@ -18,6 +18,11 @@ pub enum Operation {
         /// `/muster/web/`.
         path: String,
     },
+    /// Parameter Store, for one.
+    Parameter {
+        /// `/muster/web/awx-key`.
+        name: String,
+    },
     /// EC2, for a tag.
     Tag {
         /// Of which instance.
@@ -31,6 +36,7 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Parameters { path } => write!(f, "read the parameters beneath {path}"),
+            Self::Parameter { name } => write!(f, "read the parameter {name}"),
             Self::Tag { instance, key } => write!(f, "set the tag {key} of {instance}"),
         }
     }

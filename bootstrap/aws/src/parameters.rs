@@ -2,8 +2,8 @@
 
 use crate::error::{bounded, chain};
 use crate::{Aws, AwsError, Operation};
-use aws_sdk_ssm::error::{ProvideErrorMetadata as _, SdkError};
-use aws_sdk_ssm::operation::get_parameters_by_path::GetParametersByPathError;
+use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ssm::types::ParameterType;
 use bootstrap_core::Secret;
 
 /// The most parameters beneath a path, and the most bytes of them: a node's configuration has dozens.
@@ -19,6 +19,8 @@ pub struct Parameter {
     pub name: String,
     /// Its value. All are taken for secrets: SSM's types say what is encrypted in the store, not what is secret.
     pub value: Secret,
+    /// Whether it is a SecureString.
+    pub secure: bool,
     /// Counts its changes, from 1 on.
     pub version: i64,
 }
@@ -42,7 +44,8 @@ impl Aws {
             for parameter in page.parameters.unwrap_or_default() {
                 let (Some(name), Some(value)) = (parameter.name, parameter.value) else { continue };
                 bytes += name.len() + value.len();
-                found.push(Parameter { name, value: Secret::new(value), version: parameter.version });
+                let secure = parameter.r#type == Some(ParameterType::SecureString);
+                found.push(Parameter { name, value: Secret::new(value), secure, version: parameter.version });
             }
             if found.len() > MOST_PARAMETERS {
                 return Err(too_much(format!("{MOST_PARAMETERS} parameters")));
@@ -64,9 +67,28 @@ impl Aws {
             token = next;
         }
     }
+
+    /// A parameter by its name, decrypted.
+    ///
+    /// Needs `ssm:GetParameter` on it, and `kms:Decrypt` on its key where that is one of one's own.
+    pub async fn parameter(&self, name: &str) -> Result<Parameter, AwsError> {
+        let operation = || Operation::Parameter { name: name.to_owned() };
+        let answer = self.ssm.get_parameter().name(name).with_decryption(true).send().await;
+        let parameter = answer.map_err(|error| refusal(operation(), &error))?.parameter;
+        let found = parameter.and_then(|parameter| {
+            let secure = parameter.r#type == Some(ParameterType::SecureString);
+            let value = Secret::new(parameter.value?);
+            Some(Parameter { name: name.to_owned(), value, secure, version: parameter.version })
+        });
+        let why = || "the answer holds no parameter".to_owned();
+        found.ok_or_else(|| AwsError::Unanswered { operation: operation(), why: why() })
+    }
 }
 
-fn refusal(operation: Operation, error: &SdkError<GetParametersByPathError>) -> AwsError {
+fn refusal<E>(operation: Operation, error: &SdkError<E>) -> AwsError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
     match error {
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();

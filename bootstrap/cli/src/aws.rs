@@ -1,25 +1,81 @@
-//! AWS, as the instance's role.
+//! AWS, as the instance's role: what the steps ask of it, by the crate that knows it.
 
 use bootstrap_agent::node::{Aws, Later, Parameter};
-use bootstrap_core::Failure;
-use fleet::{ErrorClass, InstanceId};
-use zeroize::Zeroizing;
+use bootstrap_aws::{AwsError, AwsOptions, CallerIdentity, Credentials, Endpoints};
+use bootstrap_config::VaultAws;
+use bootstrap_core::Secret;
+use bootstrap_vault::LoginRequest;
+use fleet::{InstanceId, Timestamp};
 
-/// A build without AWS.
-pub struct NoAws;
-
-fn none<T>() -> Result<T, Failure> {
-    Err(Failure::lasting(ErrorClass::Denied, "this build does not speak to AWS"))
+/// AWS.
+pub struct Role {
+    /// Where the role's keys are had.
+    metadata: String,
+    /// Where EC2 is, if not where AWS has it.
+    ec2: Option<String>,
 }
 
-impl Aws for NoAws {
-    fn parameters<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: &'a str) -> Later<'a, Vec<Parameter>> {
-        Box::pin(async { none() })
+impl Role {
+    /// The role of the instance with this metadata service.
+    pub const fn new(metadata: String, ec2: Option<String>) -> Self {
+        Self { metadata, ec2 }
     }
-    fn secret<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: &'a str) -> Later<'a, Zeroizing<String>> {
-        Box::pin(async { none() })
+
+    fn client(&self, region: &str, ssm: Option<&str>) -> Result<bootstrap_aws::Aws, AwsError> {
+        let endpoints =
+            Endpoints { ssm: ssm.map(str::to_owned), ec2: self.ec2.clone(), ..Endpoints::default() };
+        let credentials = Credentials::Role { metadata: self.metadata.clone() };
+        bootstrap_aws::Aws::new(AwsOptions { endpoints, credentials, ..AwsOptions::new(region) })
     }
-    fn tag<'a>(&'a self, _: &'a str, _: &'a InstanceId, _: &'a str, _: &'a str) -> Later<'a, ()> {
-        Box::pin(async { none() })
+}
+
+impl Aws for Role {
+    fn parameters<'a>(
+        &'a self,
+        region: &'a str,
+        endpoint: Option<&'a str>,
+        path: &'a str,
+    ) -> Later<'a, Vec<Parameter>> {
+        Box::pin(async move {
+            let found = self.client(region, endpoint)?.parameters(path).await?;
+            let open = found.into_iter().filter(|parameter| !parameter.secure);
+            let mut open: Vec<Parameter> = open
+                .map(|found| Parameter { name: found.name, text: found.value.expose().to_owned() })
+                .collect();
+            open.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(open)
+        })
+    }
+    fn secret<'a>(&'a self, region: &'a str, endpoint: Option<&'a str>, name: &'a str) -> Later<'a, Secret> {
+        Box::pin(async move { Ok(self.client(region, endpoint)?.parameter(name).await?.value) })
+    }
+    fn sign_login<'a>(
+        &'a self,
+        region: &'a str,
+        whom: &'a VaultAws,
+        at: Timestamp,
+    ) -> Later<'a, LoginRequest> {
+        Box::pin(async move {
+            let identity = CallerIdentity {
+                region: whom.region.clone(),
+                endpoint: whom.sts_endpoint.clone(),
+                server_id: whom.server_id.clone(),
+            };
+            let signed = self.client(region, None)?.sign_caller_identity(&identity, at).await?;
+            let method = signed.method.to_owned();
+            Ok(LoginRequest { method, url: signed.url, body: signed.body, headers: signed.headers })
+        })
+    }
+    fn tag<'a>(
+        &'a self,
+        region: &'a str,
+        instance: &'a InstanceId,
+        key: &'a str,
+        value: &'a str,
+        at: Timestamp,
+    ) -> Later<'a, ()> {
+        Box::pin(
+            async move { Ok(self.client(region, None)?.tag_self(instance.as_str(), key, value, at).await?) },
+        )
     }
 }

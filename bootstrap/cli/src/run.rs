@@ -1,6 +1,6 @@
 //! `run`: the boot, and the watch after it.
 
-use crate::aws::NoAws;
+use crate::aws::Role;
 use crate::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::{out, service};
 use bootstrap_agent::drive::{Command, Driver};
@@ -8,9 +8,9 @@ use bootstrap_agent::host::Spool;
 use bootstrap_agent::imds::Imds;
 use bootstrap_agent::node::{Directories, Node};
 use bootstrap_agent::progress::Store;
-use bootstrap_agent::steps::read_files;
+use bootstrap_agent::steps::{read_files, stop_vault};
 use bootstrap_agent::watch::watch;
-use bootstrap_config::{File, Layer, Settings, begin};
+use bootstrap_config::{File, Layer, Revoke, Settings, begin};
 use fleet::ports::Clock;
 use fleet_clock::SystemClock;
 use std::sync::Arc;
@@ -20,6 +20,9 @@ use tokio::sync::mpsc;
 
 /// How often systemd hears that a boot goes on, where it asked for no watchdog.
 const PULSE: Duration = Duration::from_secs(30);
+
+/// How long the revocation of Vault's token may take.
+const REVOKED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How it runs.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -61,8 +64,10 @@ pub fn run(directories: Directories, options: Options) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.or_exit(Exit::Bug, "start the runtime")?;
     runtime.block_on(async {
+        let metadata = base.identity.endpoints.first().cloned().unwrap_or_default();
+        let aws = Arc::new(Role::new(metadata, base.ready.ec2_endpoint.clone()));
         let (node, reports, consequences) =
-            Node::new(base, directories, Arc::clone(&clock), imds, Arc::new(host), Arc::new(NoAws));
+            Node::new(base, directories, Arc::clone(&clock), imds, Arc::new(host), aws);
         let (commands, orders) = mpsc::channel(4);
         // Until the instance is known the process is all that tells its pauses from others'.
         let driver = Driver::new(Arc::clone(&node), store, Arc::clone(&clock), u64::from(std::process::id()));
@@ -80,6 +85,10 @@ pub fn run(directories: Directories, options: Options) -> Outcome {
         watchman.abort();
         told.abort();
         listening.abort();
+        if revokes(&node) {
+            // Nobody waits for long for an instance that shuts down.
+            let _ = tokio::time::timeout(REVOKED_WITHIN, stop_vault(&node)).await;
+        }
         tracing::info!("stopped");
         let condition = node.status().map(|status| status.report.condition);
         Ok(match condition.filter(|_| options.once).map(bootstrap_core::Condition::exit_code) {
@@ -88,6 +97,15 @@ pub fn run(directories: Directories, options: Options) -> Outcome {
             _ => Exit::Done,
         })
     })
+}
+
+/// Whether the end of the agent is the end of Vault's token.
+fn revokes(node: &Node) -> bool {
+    match node.settings().vault.map(|vault| vault.revoke) {
+        None | Some(Revoke::Never) => false,
+        Some(Revoke::Stop) => true,
+        Some(Revoke::Shutdown) => service::shuts_down(),
+    }
 }
 
 /// Tells systemd how far it is, after everything that happened.

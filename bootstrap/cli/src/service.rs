@@ -48,6 +48,12 @@ pub fn stopping() {
     say(&[(STATE_STOPPING, "1".to_owned()), (STATE_STATUS, "stopping".to_owned())]);
 }
 
+/// Whether the instance shuts down, as systemd says.
+pub fn shuts_down() -> bool {
+    let said = std::process::Command::new("systemctl").arg("is-system-running").output();
+    said.is_ok_and(|said| said.stdout.trim_ascii() == b"stopping")
+}
+
 /// One line about all of it.
 pub fn in_words(status: &Status) -> String {
     let of = |state: State| {

@@ -20,7 +20,8 @@ pub use load::{Layer, Loaded, Origin, Value, begin, load};
 pub use model::{
     AutoscalerSettings, AwxSettings, ConsulSettings, DirectoryRule, FileRule, HostSettings, IdentitySettings,
     KeySource, MonitoringSettings, NomadSettings, PackageRule, ParametersSettings, ReadySettings,
-    RegistrySettings, Server, Settings, StepSettings, TimeSettings, WatchSettings,
+    RegistrySettings, Revoke, Server, Settings, StepSettings, TemplateSettings, TimeSettings, VaultAppRole,
+    VaultAws, VaultJwt, VaultSettings, WatchSettings,
 };
 pub use muster_hcl::{File, Problem, Problems, Severity, duration_text};
 pub use reference::{example_file, reference_markdown};

@@ -182,5 +182,7 @@ fn values(settings: &Settings, layers: &[Places]) -> Vec<Value> {
 
 /// Whether a block replaces another of its label as a whole.
 fn is_whole(path: &str) -> bool {
-    ["step.", "host.file.", "host.package.", "host.directory."].iter().any(|prefix| path.starts_with(prefix))
+    ["step.", "vault.template.", "host.file.", "host.package.", "host.directory."]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
 }

@@ -10,8 +10,8 @@ const INTRODUCTION: &str = "\
 
 What `/etc/muster/bootstrap.hcl`, the files of `/etc/muster/conf.d/*.hcl` (in the order of their names), the
 parameters of SSM and the instance's tags may say. What is said later stands: tags over parameters over `conf.d` over
-the file. A list or a map is said as a whole; a `step`, `file`, `package` or `directory` block replaces the earlier one
-of its label.
+the file. A list or a map is said as a whole; a `step`, `template`, `file`, `package` or `directory` block replaces
+the earlier one of its label.
 
 `muster-bootstrap check FILE...` finds everything that is wrong with files at once, `muster-bootstrap plan` shows every
 value that holds and where it comes from. `bootstrap/config/examples/full.hcl` says every default.

@@ -15,6 +15,7 @@ impl Rules<'_> {
     /// Checks every rule. Where a value has a problem already, the rules about it say nothing.
     pub(crate) fn check(&mut self) {
         self.identity();
+        self.vault();
         self.awx();
         self.agents();
         self.watch();
@@ -72,6 +73,58 @@ impl Rules<'_> {
         self.need("identity.endpoints", there, "at least one address such as \"http://169.254.169.254\"");
         if let Some(unit) = self.settings.time.unit.as_deref() {
             self.unit("time.unit", unit);
+        }
+    }
+
+    fn vault(&mut self) {
+        let settings = self.settings;
+        let Some(vault) = &settings.vault else { return };
+        self.need(
+            "vault.address",
+            !vault.server.address.is_empty(),
+            "an address such as \"https://vault.example.com:8200\"",
+        );
+        let methods = [vault.aws.is_some(), vault.approle.is_some(), vault.jwt.is_some()];
+        match methods.iter().filter(|wanted| **wanted).count() {
+            0 => {
+                self.error("vault", "does not say how the node logs in", "a block `aws`, `approle` or `jwt`")
+            }
+            1 => {}
+            _ => self.error(
+                "vault",
+                "says in more than one way how the node logs in",
+                "one of `aws`, `approle` and `jwt`",
+            ),
+        }
+        if let Some(aws) = &vault.aws {
+            self.need("vault.aws.role", !aws.role.is_empty(), "a role in Vault");
+        }
+        if let Some(approle) = &vault.approle {
+            self.need("vault.approle.role_id_file", !approle.role_id_file.is_empty(), "an absolute path");
+            self.need("vault.approle.secret_id_file", !approle.secret_id_file.is_empty(), "an absolute path");
+        }
+        if let Some(jwt) = &vault.jwt {
+            self.need("vault.jwt.role", !jwt.role.is_empty(), "a role in Vault");
+            self.need("vault.jwt.file", !jwt.file.is_empty(), "an absolute path");
+        }
+        if vault.cert_file.is_some() != vault.key_file.is_some() {
+            let given = if vault.cert_file.is_some() { "vault.cert_file" } else { "vault.key_file" };
+            self.error(given, "stands alone", "`cert_file` and `key_file`, or neither");
+        }
+        for template in &vault.templates {
+            let at = |name: &str| format!("vault.template.{}.{name}", template.name);
+            self.need(&at("source"), !template.source.is_empty(), "an absolute path");
+            match (&template.path, &template.file) {
+                (None, None) => self.need(&at("path"), false, "`path` or `file`"),
+                (Some(_), Some(_)) => {
+                    self.error(&at("file"), "stands beside `path`", "one place to render it to")
+                }
+                (None, Some(file)) => self.file(&at("file"), file),
+                (Some(_), None) => {}
+            }
+            for unit in &template.reload {
+                self.unit(&at("reload"), unit);
+            }
         }
     }
 
@@ -210,6 +263,9 @@ impl Rules<'_> {
     /// A secret that leaves the host as it is.
     fn plain_text(&mut self) {
         let mut servers = Vec::new();
+        if let Some(vault) = &self.settings.vault {
+            servers.push(("vault.address", vault.server.address.clone()));
+        }
         if let Some(awx) = &self.settings.awx {
             servers.push(("awx.address", awx.server.address.clone()));
         }

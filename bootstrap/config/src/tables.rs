@@ -5,6 +5,7 @@
 mod agents;
 mod host;
 mod steps;
+mod vault;
 
 use crate::model::{
     AutoscalerSettings, IdentitySettings, ParametersSettings, ReadySettings, Settings, TimeSettings,
@@ -15,6 +16,7 @@ use host::HOST;
 use muster_hcl::{Field, Section, Table, Wrong};
 use std::time::Duration;
 use steps::STEP;
+use vault::VAULT;
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -118,6 +120,7 @@ pub(crate) static FILE: Table<Settings> = Table {
             open: |s| &mut s.parameters,
             default: ParametersSettings::default,
         },
+        &VAULT,
         &AWX,
         &MONITORING,
         &CONSUL,
@@ -227,6 +230,9 @@ static READY: Table<ReadySettings> = Table {
         )
         .unset("none is given")
         .example("\"muster:state\""),
+        maybe!(ReadySettings, "ec2_endpoint", "Where EC2 is. From files alone.", URL, url, ec2_endpoint)
+            .unset("where AWS has it in this region")
+            .example("\"https://ec2.eu-west-1.amazonaws.com\""),
     ],
     blocks: &[],
 };

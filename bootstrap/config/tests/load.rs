@@ -198,6 +198,26 @@ fn rules_between_values_name_the_one_that_is_at_fault() {
             "host.file.x.mode",
             "everybody write",
         ),
+        (
+            "vault {\n  address = \"https://v\"\n}\n",
+            "vault",
+            "how the node logs in; expected a block `aws`, `approle` or `jwt`",
+        ),
+        (
+            "vault {\n  address = \"https://v\"\n  jwt {\n    role = \"n\"\n    file = \"/f\"\n  }\n  aws {\n    role = \"n\"\n  }\n}\n",
+            "vault",
+            "in more than one way",
+        ),
+        (
+            "vault {\n  address = \"https://v\"\n  aws {\n    role = \"n\"\n    mount = \"auth/aws\"\n  }\n}\n",
+            "vault.aws.mount",
+            "is not such a path",
+        ),
+        (
+            "vault {\n  address = \"https://v\"\n  aws {\n    role = \"n\"\n  }\n  template \"x\" {\n    source = \"/s\"\n  }\n}\n",
+            "vault.template.x.path",
+            "is missing; expected `path` or `file`",
+        ),
         ("consul {\n  extra = \"[]\"\n}\n", "consul.extra", "is not a JSON object"),
         ("monitoring {\n  arguments = [\"--a $x\"]\n}\n", "monitoring.arguments", "is not such an argument"),
         ("awx {\n  address = \"https://u:p@awx\"\n}\n", "awx.address", "is no address of a server"),

@@ -10,14 +10,13 @@ use crate::node::Node;
 use crate::status::Drift;
 use bootstrap_config::{AwxSettings, KeySource};
 use bootstrap_core::awx::{Answer, Callback, Ended, Job, Next};
-use bootstrap_core::{Checked, Entry, Failure, Inputs, Phase, Step, spread};
+use bootstrap_core::{Checked, Entry, Failure, Inputs, Phase, Secret, Step, spread};
 use fleet::{ErrorClass, Timestamp};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use zeroize::Zeroizing;
 
 /// Where the playbook's last task says that it is done, below the state directory: it survives a reboot.
 pub const COMPLETIONS: &str = "awx";
@@ -190,7 +189,7 @@ impl Talk<'_> {
         let mut variables: serde_json::Map<String, serde_json::Value> =
             self.awx.extra_vars.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         variables.insert("instance_id".to_owned(), json!(instance));
-        let body = json!({"host_config_key": key.as_str(), "extra_vars": variables});
+        let body = json!({"host_config_key": key.expose(), "extra_vars": variables});
         let path = format!("/api/v2/job_templates/{}/callback/", self.awx.template);
         // The callback is nobody's: a token there is refused by some of AWX's versions, and never needed.
         let server = bootstrap_config::Server { token_file: None, ..self.awx.server.clone() };
@@ -205,7 +204,7 @@ impl Talk<'_> {
         }
     }
 
-    async fn key(&self) -> Result<Zeroizing<String>, Failure> {
+    async fn key(&self) -> Result<Secret, Failure> {
         match self.awx.key() {
             Some(KeySource::File(path)) => secret_of(Path::new(&path)).map_err(|why| {
                 Failure::new(ErrorClass::NotFound, format_args!("the host config key: {why}"))
@@ -247,7 +246,7 @@ impl Talk<'_> {
                 || "its job, whose number is not known".to_owned(),
                 |job| format!("its job {job}"),
             );
-            self.node.wait(Step::Awx, format_args!("AWX has not ended {job}"), LOOKS).await;
+            self.node.wait(Step::Awx, format!("AWX has not ended {job}"), LOOKS).await;
         }
     }
 
@@ -346,7 +345,8 @@ impl Talk<'_> {
         let Some(path) = path.filter(|path| path.exists()) else { return Ok(None) };
         let text = secret_of(&path).map_err(|why| Failure::new(ErrorClass::Transient, why))?;
         // The task may be writing it: it is whole a moment later.
-        let Ok(Completion { job, instance: of, status, message }) = serde_json::from_str(&text) else {
+        let Ok(Completion { job, instance: of, status, message }) = serde_json::from_str(text.expose())
+        else {
             return Ok(None);
         };
         if of != instance {

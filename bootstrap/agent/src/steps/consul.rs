@@ -260,7 +260,7 @@ pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Mad
         if node.clock.monotonic() >= until {
             return Err(failure);
         }
-        node.wait(Step::Consul, failure, LOOKS).await;
+        node.wait(Step::Consul, failure.to_string(), LOOKS).await;
     }
     let services = services(&settings, &consul, &proved);
     for service in &services {

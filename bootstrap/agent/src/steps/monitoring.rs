@@ -40,7 +40,7 @@ pub(super) async fn apply(node: &Node) -> Made {
         match verify(&monitoring).await {
             Ok(()) => break,
             Err(failure) if node.clock.monotonic() >= until => return Err(failure),
-            Err(failure) => node.wait(Step::Monitoring, failure, LOOKS).await,
+            Err(failure) => node.wait(Step::Monitoring, failure.to_string(), LOOKS).await,
         }
     }
     node.set_applied(Step::Monitoring, Some(inputs_of(&arguments)));

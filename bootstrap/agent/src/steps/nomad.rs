@@ -209,7 +209,7 @@ impl Start<'_> {
             if clock.monotonic() >= until {
                 return Err(failure);
             }
-            self.node.wait(Step::Nomad, failure, LOOKS).await;
+            self.node.wait(Step::Nomad, failure.to_string(), LOOKS).await;
         }
         Ok(())
     }

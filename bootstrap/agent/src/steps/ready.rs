@@ -52,7 +52,7 @@ pub(super) async fn apply(node: &Node) -> Made {
     }
     if let Some(tag) = &settings.ready.tag {
         let region = proved.document.region.to_string();
-        node.aws.tag(&region, instance, tag, TAG_VALUE).await?;
+        node.aws.tag(&region, instance, tag, TAG_VALUE, node.clock.wall()).await?;
     }
     // Last: whoever sees the file may rely on all of it.
     let path = node.directories.run.join(READY);

@@ -92,7 +92,7 @@ fn credentials(settings: &RegistrySettings, registry: &str) -> Result<Zeroizing<
         Failure::new(ErrorClass::NotFound, format_args!("the registry's credentials: {why}"))
     })?;
     // An error of this reader could show a piece of the text.
-    let config: DockerConfig = serde_json::from_str(&text).map_err(|error| {
+    let config: DockerConfig = serde_json::from_str(text.expose()).map_err(|error| {
         Failure::new(
             ErrorClass::Malformed,
             format_args!("{file}:{}:{}: it is no config.json of Docker's", error.line(), error.column()),

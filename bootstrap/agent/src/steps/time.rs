@@ -5,7 +5,7 @@ use crate::host::{Request, Verb};
 use crate::imds::paths;
 use crate::node::Node;
 use bootstrap_config::duration_text;
-use bootstrap_core::{Checked, Failure, Inputs};
+use bootstrap_core::{Checked, Failure, Inputs, Step};
 use fleet::ErrorClass;
 use std::time::Duration;
 
@@ -51,6 +51,6 @@ pub(super) async fn apply(node: &Node) -> Made {
             let what = format!("the clock is {skew} {way} the metadata service's; {help}");
             return Err(Failure::new(ErrorClass::Conflict, what));
         }
-        node.wait(Step::Time, format_args!("the clock is off by {}", duration_text(skew)), LOOKS).await;
+        node.wait(Step::Time, format!("the clock is off by {}", duration_text(skew)), LOOKS).await;
     }
 }

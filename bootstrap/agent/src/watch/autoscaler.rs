@@ -4,7 +4,7 @@ use crate::http::{BEARER, Reply, client, secret_of, send};
 use crate::node::Node;
 use crate::steps::Consul;
 use bootstrap_config::AutoscalerSettings;
-use bootstrap_core::Failure;
+use bootstrap_core::{Failure, Secret};
 use fleet::wire::{Identified, Identify, VERSION};
 use fleet::{ErrorClass, Timestamp};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
@@ -22,7 +22,7 @@ const EARLY: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 struct Process {
     address: String,
-    token: Option<(Zeroizing<String>, Timestamp)>,
+    token: Option<(Secret, Timestamp)>,
 }
 
 /// The autoscaler's processes, and the one that is spoken to.
@@ -122,7 +122,7 @@ impl Autoscaler {
         Ok(())
     }
 
-    async fn token(&mut self, node: &Node, within: Duration) -> Result<Zeroizing<String>, Failure> {
+    async fn token(&mut self, node: &Node, within: Duration) -> Result<Secret, Failure> {
         if let Some(file) = &self.settings.token_file {
             let token = secret_of(Path::new(file));
             return token.map_err(|why| Failure::new(ErrorClass::NotFound, format_args!("its token: {why}")));
@@ -140,7 +140,7 @@ impl Autoscaler {
             return Err(reply.failure(SERVICE, "take this node for what it is"));
         }
         let Identified { token, expires } = reply.json(SERVICE)?;
-        let token = Zeroizing::new(token);
+        let token = Secret::new(token);
         self.processes[self.next].token = Some((token.clone(), expires));
         Ok(token)
     }
@@ -149,7 +149,7 @@ impl Autoscaler {
         &self,
         path: &str,
         body: &Value,
-        token: Option<&Zeroizing<String>>,
+        token: Option<&Secret>,
         within: Duration,
     ) -> Result<Reply, Failure> {
         let address = &self.processes[self.next].address;
@@ -161,7 +161,7 @@ impl Autoscaler {
         *request.timeout_mut() = Some(within);
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(token) = token {
-            let line = Zeroizing::new(format!("{}{}", BEARER.1, token.as_str()));
+            let line = Zeroizing::new(format!("{}{}", BEARER.1, token.expose()));
             let mut value =
                 HeaderValue::from_str(&line).map_err(|_| malformed(&"its token is no line of text"))?;
             value.set_sensitive(true);

@@ -1,0 +1,240 @@
+//! A token of Vault, and files that are made of its secrets.
+
+use super::{inputs_of, wanted};
+use crate::drive::{Looked, Made};
+use crate::host::{Contents, Done, Host, Request, Verb};
+use crate::node::{Aws, Node};
+use bootstrap_config::{Settings, TemplateSettings, VaultSettings};
+use bootstrap_core::{Checked, Failure, Inputs, Now, Step};
+use bootstrap_vault::place::{self, Placed};
+use bootstrap_vault::{
+    Destination, Keeper, Method, Rendered, SecretId, Server, SignLogin, Signing, Template, VaultError,
+    VaultOptions,
+};
+use fleet::ErrorClass;
+use fleet::ports::Clock;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// While nothing is held, so often it is looked whether something is.
+const LOOKS: Duration = Duration::from_secs(1);
+
+/// What is held, and what it was made of.
+pub(crate) struct Held {
+    made_of: Inputs,
+    templates: Vec<TemplateSettings>,
+    keeper: Keeper,
+}
+
+fn inputs(settings: &Settings, vault: &VaultSettings) -> Inputs {
+    // Where its files go is part of it.
+    inputs_of(&format!("{vault:?} {:?}", settings.host.files))
+}
+
+pub(super) async fn check(node: &Node) -> Looked {
+    let settings = node.settings();
+    let vault = wanted(settings.vault.clone(), Step::Vault)?;
+    let inputs = inputs(&settings, &vault);
+    let mut held = node.vault.lock().await;
+    let Some(held) = held.as_mut().filter(|held| held.made_of == inputs) else {
+        return Ok((Checked::Needed, inputs));
+    };
+    // What Vault cannot say just now does not make a token bad.
+    let stands = match held.keeper.verify().await {
+        Ok(()) => held.keeper.is_whole(node.clock.monotonic()),
+        Err(error) => error.class() != ErrorClass::Denied && held.keeper.is_whole(node.clock.monotonic()),
+    };
+    Ok((if stands { Checked::Already } else { Checked::Needed }, inputs))
+}
+
+pub(super) async fn apply(node: &Node) -> Made {
+    let settings = node.settings();
+    let vault = wanted(settings.vault.clone(), Step::Vault)?;
+    let inputs = inputs(&settings, &vault);
+    let mut slot = node.vault.lock().await;
+    if slot.as_ref().is_none_or(|held| held.made_of != inputs) {
+        let signer = vault.aws.is_some().then(|| signer(node)).transpose()?;
+        let keeper = Keeper::new(options(&settings, &vault)?, signer, node.seed()).map_err(Failure::from)?;
+        *slot = Some(Held { made_of: inputs, templates: vault.templates.clone(), keeper });
+    }
+    let Some(held) = slot.as_mut() else { unreachable!("it was made above") };
+    match do_what_is_due(node, held).await {
+        Some(failure) => Err(failure),
+        None if held.keeper.is_whole(node.clock.monotonic()) => Ok(None),
+        None => Err(Failure::new(ErrorClass::Transient, "not all of what Vault has is in its place yet")),
+    }
+}
+
+/// Does what is due of what is held. * returns: in what time something is due again.
+pub(crate) async fn keep(node: &Node) -> Duration {
+    let mut slot = node.vault.lock().await;
+    let Some(held) = slot.as_mut() else { return LOOKS };
+    let now = node.clock.monotonic();
+    if held.keeper.next_wake(now) <= now {
+        let failure = do_what_is_due(node, held).await;
+        node.alarm("vault", failure.map(|failure| format!("vault: {failure}")));
+    }
+    let now = node.clock.monotonic();
+    held.keeper.next_wake(now).saturating_sub(now).clamp(Duration::from_millis(100), Duration::from_secs(60))
+}
+
+/// Ends what is held: the token is revoked, and files that are worthless without it are removed.
+pub async fn stop(node: &Node) {
+    let Some(mut held) = node.vault.lock().await.take() else { return };
+    let (files, revoked) = held.keeper.stop().await;
+    match revoked {
+        Ok(()) => tracing::info!("revoked the token of Vault"),
+        Err(error) => tracing::warn!(%error, "could not revoke the token of Vault"),
+    }
+    if let Err(error) = place::remove(files.iter().map(PathBuf::as_path)) {
+        tracing::warn!(%error, "could not remove what Vault's secrets were rendered to");
+    }
+}
+
+/// A step of the keeper: its files are placed, the units that use them reloaded. * returns: the first failure.
+async fn do_what_is_due(node: &Node, held: &mut Held) -> Option<Failure> {
+    let now = Now { wall: node.clock.wall(), monotonic: node.clock.monotonic() };
+    let stepped = held.keeper.step(now).await;
+    for happened in &stepped.happened {
+        tracing::info!(?happened, "kept the secrets of Vault");
+    }
+    let mut failures: Vec<Failure> = stepped.failures.into_iter().map(Failure::from).collect();
+    let mut reload = BTreeSet::new();
+    for rendered in stepped.rendered {
+        match place_one(&*node.host, node, held, &rendered).await {
+            Ok(changed) => {
+                held.keeper.placed(&rendered);
+                if changed {
+                    reload.extend(rendered.reload.iter().cloned());
+                }
+            }
+            Err((failure, error)) => {
+                if let Some(error) = error {
+                    held.keeper.not_placed(&rendered, &error, now.monotonic);
+                }
+                failures.push(failure);
+            }
+        }
+    }
+    for unit in reload {
+        // One that does not run yet finds the new file when it starts.
+        if let Err(error) = node.host.ask(Request::Unit { verb: Verb::Reload, unit }).await {
+            failures.push(error.into());
+        }
+    }
+    for failure in &failures {
+        tracing::warn!(%failure, "could not keep the secrets of Vault");
+    }
+    failures.into_iter().next()
+}
+
+/// * returns: whether its contents are new.
+async fn place_one(
+    host: &dyn Host,
+    node: &Node,
+    held: &Held,
+    rendered: &Rendered,
+) -> Result<bool, (Failure, Option<VaultError>)> {
+    let settings = node.settings();
+    let by_host = held.templates.iter().filter_map(|template| template.file.as_ref()).find(|file| {
+        let rule = settings.host.files.iter().find(|rule| rule.name == **file);
+        rule.is_some_and(|rule| PathBuf::from(&rule.path) == rendered.destination.path)
+    });
+    match by_host {
+        Some(file) => {
+            let contents = Contents(rendered.contents.expose().to_owned());
+            let done = host.ask(Request::Place { file: file.clone(), contents }).await;
+            done.map(|done| done == Done::Changed).map_err(|error| (error.into(), None))
+        }
+        None => place::place(rendered).map(|placed| placed == Placed::Contents).map_err(|error| {
+            let error = VaultError::from(error);
+            (Failure::from(error.clone()), Some(error))
+        }),
+    }
+}
+
+fn options(settings: &Settings, vault: &VaultSettings) -> Result<VaultOptions, Failure> {
+    let path = |text: &Option<String>| text.as_ref().map(PathBuf::from);
+    let server = Server {
+        namespace: vault.namespace.clone(),
+        ca_file: path(&vault.server.ca_file),
+        cert_file: path(&vault.cert_file),
+        key_file: path(&vault.key_file),
+        ..Server::new(vault.server.address.clone())
+    };
+    let options = VaultOptions::new(server, method(vault)?);
+    let templates = vault.templates.iter().map(|template| {
+        let rule = template
+            .file
+            .as_ref()
+            .and_then(|file| settings.host.files.iter().find(|rule| rule.name == *file));
+        let destination = match (rule, &template.path) {
+            (Some(rule), _) => Destination {
+                mode: rule.bits().unwrap_or(0o600),
+                owner: Some(rule.owner.clone()),
+                group: Some(rule.group.clone()),
+                require_tmpfs: false,
+                ..Destination::private(&rule.path)
+            },
+            (None, Some(path)) => Destination {
+                mode: template.bits().unwrap_or(0o600),
+                require_tmpfs: !template.on_disk,
+                ..Destination::private(path)
+            },
+            (None, None) => {
+                let what = format!("the template {} is rendered to nowhere", template.name);
+                return Err(Failure::lasting(ErrorClass::Malformed, what));
+            }
+        };
+        Ok(Template {
+            source: PathBuf::from(&template.source),
+            destination,
+            reload: template.reload.clone(),
+            remove_at_stop: template.remove_at_stop,
+        })
+    });
+    Ok(VaultOptions {
+        token_file: vault.token_file.as_ref().map(Destination::private),
+        templates: templates.collect::<Result<_, Failure>>()?,
+        refresh: vault.refresh,
+        ..options
+    })
+}
+
+fn method(vault: &VaultSettings) -> Result<Method, Failure> {
+    if let Some(aws) = &vault.aws {
+        return Ok(Method::Aws { mount: aws.mount.clone(), role: aws.role.clone() });
+    }
+    if let Some(approle) = &vault.approle {
+        let file = PathBuf::from(&approle.secret_id_file);
+        let secret_id = match &approle.creation_path {
+            Some(creation_path) => SecretId::Wrapped {
+                file,
+                creation_path: creation_path.clone(),
+                keep: approle.keep_file.as_ref().map(PathBuf::from),
+            },
+            None => SecretId::Plain { file },
+        };
+        let role_id = PathBuf::from(&approle.role_id_file);
+        return Ok(Method::AppRole { mount: approle.mount.clone(), role_id, secret_id });
+    }
+    let jwt = vault.jwt.as_ref();
+    let jwt = jwt.ok_or_else(|| {
+        Failure::lasting(ErrorClass::Malformed, "nothing says how the node logs in to Vault")
+    })?;
+    Ok(Method::Jwt { mount: jwt.mount.clone(), role: jwt.role.clone(), file: PathBuf::from(&jwt.file) })
+}
+
+/// Signs for the login by AWS IAM, as the instance's role.
+fn signer(node: &Node) -> Result<Arc<dyn SignLogin>, Failure> {
+    let region = node.identity()?.document.region.to_string();
+    let aws: Arc<dyn Aws> = Arc::clone(&node.aws);
+    let clock: Arc<dyn Clock> = Arc::clone(&node.clock);
+    let whom = node.settings().vault.and_then(|vault| vault.aws).unwrap_or_default();
+    Ok(Arc::new(move || -> Signing {
+        let (aws, clock, region, whom) = (Arc::clone(&aws), Arc::clone(&clock), region.clone(), whom.clone());
+        Box::pin(async move { aws.sign_login(&region, &whom, clock.wall()).await })
+    }))
+}
