@@ -30,16 +30,19 @@ pub enum Verb {
     Reload,
     /// `systemctl stop`.
     Stop,
+    /// `systemctl kill --signal=SIGTERM`: what Nomad's client leaves upon, after it has drained its node; nobody waits for that.
+    Terminate,
 }
 
 impl Verb {
-    /// `systemctl`'s word.
+    /// A word for it: `systemctl`'s own, where there is one.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Start => "start",
             Self::Restart => "restart",
             Self::Reload => "try-reload-or-restart",
             Self::Stop => "stop",
+            Self::Terminate => "terminate",
         }
     }
 }

@@ -98,6 +98,7 @@ struct Known {
     applied: BTreeMap<Step, Inputs>,
     callback: Callback,
     waits: BTreeMap<Step, String>,
+    left: bool,
 }
 
 /// This node.
@@ -269,6 +270,13 @@ impl Node {
         let proved = self.proved();
         let id = proved.as_ref().map_or("", |proved| proved.document.instance.as_str());
         crate::seed_of(id)
+    }
+    /// Whether the client of Nomad was told to leave: nobody starts it again.
+    pub fn has_left(&self) -> bool {
+        self.locked().left
+    }
+    pub(crate) fn set_left(&self) {
+        self.locked().left = true;
     }
     /// Whether it was ready once.
     pub fn is_ready(&self) -> bool {

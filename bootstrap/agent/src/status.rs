@@ -99,7 +99,11 @@ impl Status {
 pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     use std::io::Write as _;
     let directory = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(directory)?;
+    if !directory.is_dir() {
+        fs::create_dir_all(directory)?;
+        // Others look into it, whatever the agent's own mask is.
+        fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+    }
     let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
     file.write_all(contents)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;

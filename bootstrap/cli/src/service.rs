@@ -2,6 +2,7 @@
 
 use bootstrap_agent::status::Status;
 use bootstrap_core::{Condition, State};
+use std::path::Path;
 use std::time::Duration;
 use systemd::daemon::{
     STATE_EXTEND_TIMEOUT_USEC, STATE_READY, STATE_STATUS, STATE_STOPPING, STATE_WATCHDOG, notify,
@@ -48,10 +49,12 @@ pub fn stopping() {
     say(&[(STATE_STOPPING, "1".to_owned()), (STATE_STATUS, "stopping".to_owned())]);
 }
 
-/// Whether the instance shuts down, as systemd says.
-pub fn shuts_down() -> bool {
-    let said = std::process::Command::new("systemctl").arg("is-system-running").output();
-    said.is_ok_and(|said| said.stdout.trim_ascii() == b"stopping")
+/// The file in the run directory by which the unit says that the instance shuts down, before it stops the agent.
+const SHUTDOWN: &str = "shutdown";
+
+/// Whether the instance shuts down, as the unit says.
+pub fn shuts_down(run: &Path) -> bool {
+    run.join(SHUTDOWN).exists()
 }
 
 /// One line about all of it.

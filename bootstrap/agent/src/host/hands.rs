@@ -30,7 +30,14 @@ pub struct Systemctl;
 
 impl Units for Systemctl {
     fn act(&self, verb: Verb, unit: &str) -> Result<(), String> {
-        run(Command::new("systemctl").args([verb.word(), "--", unit])).map(|_| ())
+        let mut systemctl = Command::new("systemctl");
+        match verb {
+            Verb::Terminate => systemctl.args(["kill", "--kill-whom=main", "--signal=SIGTERM", "--", unit]),
+            Verb::Start | Verb::Restart | Verb::Reload | Verb::Stop => {
+                systemctl.args([verb.word(), "--", unit])
+            }
+        };
+        run(&mut systemctl).map(|_| ())
     }
     fn installed(&self, file: &Path) -> Result<Option<String>, String> {
         let name = run(Command::new("dpkg-deb").arg("--field").arg(file).arg("Package"))?;

@@ -87,7 +87,9 @@ impl Host for Spool {
 /// Answers of earlier starts of the agent are removed.
 pub fn serve<U: Units>(root: &Path, asker: u32, hands: &Hands<U>) -> io::Result<usize> {
     let (requests, answers) = (root.join("requests"), root.join("answers"));
-    DirBuilder::new().recursive(true).mode(0o711).create(&answers)?;
+    DirBuilder::new().recursive(true).create(&answers)?;
+    // The agent finds its answers by their names, whatever the mask is here.
+    fs::set_permissions(&answers, fs::Permissions::from_mode(0o711))?;
     let mut answered = 0;
     loop {
         let mut names = Vec::new();

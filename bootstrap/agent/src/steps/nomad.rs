@@ -159,6 +159,9 @@ pub(super) async fn check(node: &Node, last: Option<Entry>) -> Looked {
     let proved = node.identity()?;
     let pool = pool(node, &nomad);
     let inputs = inputs_of(&configuration(&settings, &nomad, &proved, pool));
+    if node.has_left() {
+        return Ok((Checked::Already, inputs));
+    }
     if !is_ours_already(node, Step::Nomad, &inputs, last.as_ref()) {
         return Ok((Checked::Needed, inputs));
     }
@@ -267,6 +270,9 @@ pub fn configuration(settings: &Settings, nomad: &NomadSettings, proved: &Proved
         "name": proved.document.instance,
         "data_dir": directory.map(|rule| rule.path.clone()),
         "client": client,
+        // A restart (SIGINT) leaves work alone; what the watchman sends when nobody hears of a notice (SIGTERM) drains it.
+        "leave_on_interrupt": false,
+        "leave_on_terminate": true,
     });
     merged(nomad.extra.as_deref(), ours)
 }

@@ -161,14 +161,15 @@ impl Watchman {
         let Some(nomad) = self.node.settings().nomad else { return };
         tracing::error!(
             ?deadline,
-            "nobody confirmed the interruption: stopping the client of Nomad, which drains this node"
+            "nobody confirmed the interruption: the client of Nomad leaves, and drains this node"
         );
-        let request = Request::Unit { verb: Verb::Stop, unit: nomad.unit };
+        let request = Request::Unit { verb: Verb::Terminate, unit: nomad.unit };
+        self.node.set_left();
         let node = Arc::clone(&self.node);
         // Draining takes its time; the looks go on.
         tokio::spawn(async move {
             if let Err(error) = node.host.ask(request).await {
-                tracing::error!(%error, "could not stop the client of Nomad");
+                tracing::error!(%error, "could not have the client of Nomad leave");
             }
         });
     }

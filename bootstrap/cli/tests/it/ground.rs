@@ -51,6 +51,28 @@ impl Cloud {
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().expect("whole")
     }
+    /// Marks an instance for interruption: it has two minutes.
+    pub fn interrupt(&self, instance: &InstanceId) {
+        assert!(self.world().interrupt(instance), "it runs");
+        self.server.world_moved();
+    }
+    /// Puts a parameter into the store, as an operator would.
+    pub fn put_parameter(&self, name: &str, kind: &str, value: &str) {
+        let body = serde_json::json!({"Name": name, "Type": kind, "Value": value}).to_string();
+        let put = Command::new("curl")
+            .args(["--silent", "--show-error", "--noproxy", "*", "--fail-with-body", "--aws-sigv4"])
+            .args(["aws:amz:eu-west-1:ssm", "--user", "muster:muster-secret", "--data", &body])
+            .args(["--header", "Content-Type: application/x-amz-json-1.1"])
+            .args(["--header", "X-Amz-Target: AmazonSSM.PutParameter", &self.server.endpoint()])
+            .output()
+            .expect("curl is missing: apt-get install curl");
+        assert!(
+            put.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&put.stdout),
+            String::from_utf8_lossy(&put.stderr)
+        );
+    }
     pub fn instance(&self, number: usize) -> InstanceId {
         let world = self.world();
         let fleet = world.fleets()[0].id.clone();
@@ -114,6 +136,14 @@ impl Units for Processes {
     fn act(&self, verb: Verb, unit: &str) -> Result<(), String> {
         let mut running = self.locked();
         running.done.push(format!("{} {unit}", verb.word()));
+        if verb == Verb::Terminate {
+            let child = running.children.get(unit).ok_or_else(|| format!("Unit {unit} does not run."))?;
+            let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+            return Ok(());
+        }
+        if verb == Verb::Reload && !running.children.contains_key(unit) {
+            return Ok(());
+        }
         if let Some(mut child) = running.children.remove(unit) {
             if verb == Verb::Start {
                 running.children.insert(unit.to_owned(), child);

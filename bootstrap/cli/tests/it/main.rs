@@ -4,4 +4,5 @@ mod awx;
 mod awx_server;
 mod boot;
 mod ground;
+mod secrets;
 mod services;

@@ -375,6 +375,44 @@ fn nodes_of_an_image_may_end_themselves_until_the_breaker_is_open() {
     assert_eq!(site.node.units.done().iter().filter(|done| *done == "power off").count(), 1, "it stays up");
 }
 
+#[test]
+fn a_node_whose_interruption_nobody_hears_of_leaves_by_itself_and_drains_its_work() {
+    let more =
+        "watch {\n  autoscaler {\n    fleet = \"web\"\n    addresses = [\"http://127.0.0.1:9\"]\n  }\n}\n";
+    let mut site = Site::new("\"raw_exec\"", more);
+    site.node.start();
+    site.node.wait_done();
+    site.nomad.register(&eager("work"));
+    wait_for("work that runs", || {
+        let rows = site.nomad.call("GET", "/v1/job/work/allocations", &Value::Null);
+        (rows[0]["ClientStatus"] == "running").then_some(())
+    });
+    site.cloud.interrupt(&site.node.instance);
+    let status = site.node.wait_until("the notice", |status| !status.notices.is_empty());
+    assert!(status.notices[0].starts_with("interruption at "), "{status:?}");
+    let left = "terminate nomad.service".to_owned();
+    wait_for("the client to leave", || site.node.units.done().contains(&left).then_some(()));
+    wait_for("its work to end in order", || {
+        let rows = site.nomad.call("GET", "/v1/job/work/allocations", &Value::Null);
+        let row = rows.as_array()?.iter().find(|row| row["NodeName"] == site.node.instance.as_str())?.clone();
+        (row["ClientStatus"] == "complete").then_some(())
+    });
+    wait_for("the node to be ineligible", || {
+        site.nomad_node().filter(|node| node["SchedulingEligibility"] == "ineligible")
+    });
+    wait_for("Consul's maintenance", || {
+        let checks = site.ask_consul(&format!("/v1/health/node/{}", site.node.instance));
+        checks.as_array()?.iter().any(|check| check["CheckID"] == "_node_maintenance").then_some(())
+    });
+    // Nobody starts it again, however often it is looked at.
+    site.node.verify();
+    let before = site.node.status().expect("a status").updated;
+    site.node.wait_until("another look", |status| {
+        status.updated > before && status.report.condition == Condition::Done
+    });
+    assert_eq!(site.node.units.done().last(), Some(&left), "{:?}", site.node.units.done());
+}
+
 fn image_of(site: &Site) -> String {
     site.node.status().and_then(|status| status.who).and_then(|who| who.image).expect("an image")
 }

@@ -1,0 +1,194 @@
+//! Vault, by the role of the instance; Parameter Store; and where secrets must not be.
+
+use crate::awx_server::{Awx, KEY};
+use crate::ground::{Cloud, Node, failure_of};
+use bootstrap_core::{State, Step};
+use muster_test_servers::{Vault, VaultOptions, wait_for};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+const SERVER_ID: &str = "vault.example.com";
+
+/// A Vault that asks the cloud's STS, takes the instances' role for the role `node`, and has a secret.
+fn vault(cloud: &Cloud) -> Vault {
+    let vault = Vault::start(&VaultOptions::default());
+    vault.call(
+        "PUT",
+        "sys/policies/acl/node",
+        &json!({"policy": "path \"kv/data/*\" { capabilities = [\"read\"] }"}),
+    );
+    vault.call("POST", "sys/auth/aws", &json!({"type": "aws"}));
+    let config = json!({
+        "sts_endpoint": cloud.server.endpoint(), "sts_region": "us-east-1", "iam_server_id_header_value": SERVER_ID,
+    });
+    vault.call("POST", "auth/aws/config/client", &config);
+    let account = cloud.world().spec().account.clone();
+    let role = json!({
+        "auth_type": "iam", "bound_iam_principal_arn": [format!("arn:aws:iam::{account}:role/muster-node")],
+        "resolve_aws_unique_ids": false, "token_policies": ["node"], "token_ttl": "60s",
+    });
+    vault.call("POST", "auth/aws/role/node", &role);
+    vault.call("POST", "sys/mounts/kv", &json!({"type": "kv", "options": {"version": "2"}}));
+    let body = json!({"data": {"key": KEY, "token": "planted-token-5b1d"}}).to_string();
+    wait_for("KV to be upgraded", || {
+        let answer = vault.try_call_as(vault.root(), "POST", "kv/data/awx", &body).ok()?;
+        (answer.status == 200).then_some(())
+    });
+    vault
+}
+
+/// Secrets come into memory: a directory on tmpfs.
+fn memory() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("muster-secrets-").tempdir_in("/dev/shm").expect("tmpfs")
+}
+
+fn configuration(vault: &Vault, secrets: &Path, more: &str) -> String {
+    let (address, secrets) = (vault.address(), secrets.display());
+    format!(
+        r#"
+host {{
+  file "other" {{
+    path = "{secrets}/for-others"
+    mode = "0640"
+  }}
+}}
+vault {{
+  address = "{address}"
+  token_file = "{secrets}/token"
+  refresh = "5s"
+  revoke = "stop"
+  aws {{
+    role = "node"
+    server_id = "{SERVER_ID}"
+  }}
+  template "awx" {{
+    source = "$PLACE/awx.tmpl"
+    path = "{secrets}/awx-key"
+    remove_at_stop = true
+  }}
+  template "other" {{
+    source = "$PLACE/other.tmpl"
+    file = "other"
+  }}
+}}
+step "vault" {{
+  attempt = "10s"
+  pause = "1s"
+  most_pause = "1s"
+  deadline = "60s"
+}}
+{more}
+"#
+    )
+}
+
+fn templates(node: &Node) {
+    fs::write(node.path().join("awx.tmpl"), "{{ secret('kv/data/awx').key }}\n").expect("written");
+    fs::write(node.path().join("other.tmpl"), "token={{ secret('kv/data/awx').token }}\n").expect("written");
+}
+
+#[test]
+fn the_role_of_the_instance_gets_the_secrets_that_awx_is_asked_with_and_the_end_revokes_them() {
+    let (cloud, awx, secrets) = (Cloud::start(), Awx::start(), memory());
+    let vault = vault(&cloud);
+    awx.state().ends_as = "successful";
+    let more = format!(
+        "awx {{\n  address = \"{}\"\n  template = 7\n  key_file = \"{}/awx-key\"\n  token_file = \"$PLACE/api\"\n  jitter = \"0s\"\n}}\n",
+        awx.address(),
+        secrets.path().display()
+    );
+    let mut node = Node::new(&cloud, 0, &configuration(&vault, secrets.path(), &more));
+    templates(&node);
+    fs::write(node.path().join("api"), crate::awx_server::TOKEN).expect("written");
+    node.start();
+    node.wait_done();
+    let read = |name: &str| fs::read_to_string(secrets.path().join(name)).expect("it is there");
+    assert_eq!(read("awx-key").trim(), KEY);
+    assert_eq!(read("for-others"), "token=planted-token-5b1d\n");
+    let token = read("token");
+    assert!(vault.knows(&token));
+    // What changes in Vault changes on the node.
+    vault.call("POST", "kv/data/awx", &json!({"data": {"key": KEY, "token": "planted-token-77aa"}}));
+    wait_for("the new secret", || (read("for-others") == "token=planted-token-77aa\n").then_some(()));
+    // A token that somebody revokes is had anew.
+    let revoked =
+        vault.try_call_as(vault.root(), "POST", "auth/token/revoke", &json!({"token": token}).to_string());
+    revoked.expect("it answers").must_be_success();
+    node.verify();
+    let token = wait_for("another token", || {
+        Some(read("token")).filter(|other| *other != token && vault.knows(other))
+    });
+    // Nothing of it can be seen from outside.
+    let seen: Vec<String> = ["cmdline", "environ"]
+        .map(|what| {
+            String::from_utf8_lossy(&fs::read(format!("/proc/{}/{what}", node.pid())).expect("Linux tells"))
+                .into_owned()
+        })
+        .to_vec();
+    let status = fs::read_to_string(node.path().join("run/status.json")).expect("a status");
+    let metrics = fs::read_to_string(node.path().join("run/metrics/muster_bootstrap.prom")).expect("metrics");
+    assert_eq!(node.stop(), 0);
+    let progress: String = fs::read_dir(node.path().join("state").join(node.instance.as_str()))
+        .expect("progress")
+        .map(|entry| fs::read_to_string(entry.expect("an entry").path()).expect("a line"))
+        .collect();
+    for text in seen.iter().chain([&status, &metrics, &node.log(), &progress]) {
+        for secret in [KEY, &token, "planted-token", crate::awx_server::TOKEN] {
+            assert!(!text.contains(secret), "a secret is shown");
+        }
+    }
+    assert!(!vault.knows(&token), "it is revoked");
+    assert!(!secrets.path().join("token").exists() && !secrets.path().join("awx-key").exists());
+    assert!(secrets.path().join("for-others").exists(), "others may go on with it");
+}
+
+#[test]
+fn a_vault_that_is_sealed_is_waited_for_and_one_that_refuses_is_told() {
+    let (cloud, secrets) = (Cloud::start(), memory());
+    let mut vault = vault(&cloud);
+    vault.seal();
+    let mut node = Node::new(&cloud, 0, &configuration(&vault, secrets.path(), ""));
+    templates(&node);
+    node.start();
+    let status = node.wait_state(Step::Vault, State::Retrying);
+    assert!(failure_of(&status, Step::Vault).to_lowercase().contains("sealed"), "{status:?}");
+    vault.unseal();
+    node.wait_done();
+    node.stop();
+    vault.call("DELETE", "auth/aws/role/node", &Value::Null);
+    node.start();
+    let status = node.wait_until("a refusal", |status| failure_of(status, Step::Vault).contains("node"));
+    assert!(failure_of(&status, Step::Vault).contains("not found"), "{status:?}");
+}
+
+#[test]
+fn parameters_say_what_files_do_not_and_hold_the_key_of_awx() {
+    let (cloud, awx) = (Cloud::start(), Awx::start());
+    awx.state().ends_as = "successful";
+    let endpoint = cloud.server.endpoint();
+    let fragment = format!(
+        "awx {{\n  address = \"{}\"\n  template = 7\n  key_parameter = \"/muster/web/awx-key\"\n  jitter = \"0s\"\n}}\n",
+        awx.address()
+    );
+    cloud.put_parameter("/muster/web/awx", "String", &fragment);
+    cloud.put_parameter("/muster/web/awx-key", "SecureString", KEY);
+    let files = format!("parameters {{\n  path = \"/muster/web\"\n  endpoint = \"{endpoint}\"\n}}\n");
+    let mut node = Node::new(&cloud, 0, &files);
+    node.start();
+    wait_for("a job", || (awx.state().jobs.len() == 1).then_some(()));
+    let directory = node.path().join("state/awx");
+    fs::create_dir_all(&directory).expect("made");
+    let completion = json!({"job": 1, "instance": node.instance, "status": "successful"});
+    fs::write(directory.join("1.json"), completion.to_string()).expect("written");
+    node.wait_done();
+    assert!(!node.log().contains(KEY));
+    // A fragment that is wrong is told with its name and line, and what held before goes on.
+    cloud.put_parameter("/muster/web/watch", "String", "watch {\n  samples = 7\n}\n");
+    node.verify();
+    let status =
+        node.wait_until("what is wrong", |status| !failure_of(status, Step::Configuration).is_empty());
+    let failure = failure_of(&status, Step::Configuration);
+    assert!(failure.contains("ssm:/muster/web/watch:2:13: watch.samples: 7 is a number"), "{failure}");
+    assert!(node.path().join("run/ready").exists(), "it works on");
+}
