@@ -87,7 +87,7 @@ impl Rules<'_> {
         let methods = [vault.aws.is_some(), vault.approle.is_some(), vault.jwt.is_some()];
         match methods.iter().filter(|wanted| **wanted).count() {
             0 => {
-                self.error("vault", "does not say how the node logs in", "a block `aws`, `approle` or `jwt`")
+                self.error("vault", "does not say how the node logs in", "a block `aws`, `approle` or `jwt`");
             }
             1 => {}
             _ => self.error(
@@ -117,7 +117,7 @@ impl Rules<'_> {
             match (&template.path, &template.file) {
                 (None, None) => self.need(&at("path"), false, "`path` or `file`"),
                 (Some(_), Some(_)) => {
-                    self.error(&at("file"), "stands beside `path`", "one place to render it to")
+                    self.error(&at("file"), "stands beside `path`", "one place to render it to");
                 }
                 (None, Some(file)) => self.file(&at("file"), file),
                 (Some(_), None) => {}

@@ -16,8 +16,26 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// An instance has fifty tags at most.
 const MAX_TAGS: usize = 64;
 
-/// Looks: everything is read anew, and holds if it makes sense; else what held before goes on.
+/// Looks: everything is read anew, and holds if it makes sense.
+///
+/// Once something holds, what is wrong or cannot be read is an alarm and no failure: one wrong parameter must not take
+/// the work of a whole fleet.
 pub(super) async fn check(node: &Node) -> Looked {
+    let read = read(node).await;
+    let wrong = read.as_ref().err().map(|failure| format!("what held before goes on: {failure}"));
+    let Some(before) = node.loaded().filter(|_| wrong.is_some()) else {
+        node.alarm("configuration", None);
+        let loaded = read?;
+        let inputs = inputs_of(&digest(&loaded));
+        node.set_loaded(loaded);
+        return Ok((Checked::Already, inputs));
+    };
+    node.alarm("configuration", wrong);
+    Ok((Checked::Already, inputs_of(&digest(&before))))
+}
+
+/// Everything that is said, over what was said before it.
+async fn read(node: &Node) -> Result<Loaded, Failure> {
     let mut layers = read_files(&node.directories.config).map_err(|(path, error)| {
         Failure::new(ErrorClass::NotFound, format_args!("{}: {error}", path.display()))
     })?;
@@ -42,9 +60,7 @@ pub(super) async fn check(node: &Node) -> Looked {
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "the configuration has a likely slip");
     }
-    let inputs = inputs_of(&digest(&loaded));
-    node.set_loaded(loaded);
-    Ok((Checked::Already, inputs))
+    Ok(loaded)
 }
 
 /// Everything that is said, as text.

@@ -14,10 +14,12 @@ use bootstrap_vault::{
 use fleet::ErrorClass;
 use fleet::ports::Clock;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What is held, below the run directory, for an agent that is started again.
+const STATE: &str = "vault.state";
 /// While nothing is held, so often it is looked whether something is.
 const LOOKS: Duration = Duration::from_secs(1);
 
@@ -56,7 +58,8 @@ pub(super) async fn apply(node: &Node) -> Made {
     let mut slot = node.vault.lock().await;
     if slot.as_ref().is_none_or(|held| held.made_of != inputs) {
         let signer = vault.aws.is_some().then(|| signer(node)).transpose()?;
-        let keeper = Keeper::new(options(&settings, &vault)?, signer, node.seed()).map_err(Failure::from)?;
+        let keeper =
+            Keeper::new(options(node, &settings, &vault)?, signer, node.seed()).map_err(Failure::from)?;
         *slot = Some(Held { made_of: inputs, templates: vault.templates.clone(), keeper });
     }
     let Some(held) = slot.as_mut() else { unreachable!("it was made above") };
@@ -118,11 +121,18 @@ async fn do_what_is_due(node: &Node, held: &mut Held) -> Option<Failure> {
             }
         }
     }
+    let mut reloaded = BTreeSet::new();
     for unit in reload {
         // One that does not run yet finds the new file when it starts.
-        if let Err(error) = node.host.ask(Request::Unit { verb: Verb::Reload, unit }).await {
-            failures.push(error.into());
+        match node.host.ask(Request::Unit { verb: Verb::Reload, unit: unit.clone() }).await {
+            Ok(_) => {
+                reloaded.insert(unit);
+            }
+            Err(error) => failures.push(error.into()),
         }
+    }
+    if let Err(error) = held.keeper.reloaded(&reloaded) {
+        failures.push(error.into());
     }
     for failure in &failures {
         tracing::warn!(%failure, "could not keep the secrets of Vault");
@@ -140,7 +150,7 @@ async fn place_one(
     let settings = node.settings();
     let by_host = held.templates.iter().filter_map(|template| template.file.as_ref()).find(|file| {
         let rule = settings.host.files.iter().find(|rule| rule.name == **file);
-        rule.is_some_and(|rule| PathBuf::from(&rule.path) == rendered.destination.path)
+        rule.is_some_and(|rule| Path::new(&rule.path) == rendered.destination.path)
     });
     match by_host {
         Some(file) => {
@@ -155,7 +165,7 @@ async fn place_one(
     }
 }
 
-fn options(settings: &Settings, vault: &VaultSettings) -> Result<VaultOptions, Failure> {
+fn options(node: &Node, settings: &Settings, vault: &VaultSettings) -> Result<VaultOptions, Failure> {
     let path = |text: &Option<String>| text.as_ref().map(PathBuf::from);
     let server = Server {
         namespace: vault.namespace.clone(),
@@ -196,6 +206,7 @@ fn options(settings: &Settings, vault: &VaultSettings) -> Result<VaultOptions, F
         })
     });
     Ok(VaultOptions {
+        state_file: Some(node.directories.run.join(STATE)),
         token_file: vault.token_file.as_ref().map(Destination::private),
         templates: templates.collect::<Result<_, Failure>>()?,
         refresh: vault.refresh,

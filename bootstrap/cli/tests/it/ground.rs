@@ -58,7 +58,8 @@ impl Cloud {
     }
     /// Puts a parameter into the store, as an operator would.
     pub fn put_parameter(&self, name: &str, kind: &str, value: &str) {
-        let body = serde_json::json!({"Name": name, "Type": kind, "Value": value}).to_string();
+        let body =
+            serde_json::json!({"Name": name, "Type": kind, "Value": value, "Overwrite": true}).to_string();
         let put = Command::new("curl")
             .args(["--silent", "--show-error", "--noproxy", "*", "--fail-with-body", "--aws-sigv4"])
             .args(["aws:amz:eu-west-1:ssm", "--user", "muster:muster-secret", "--data", &body])
@@ -248,6 +249,8 @@ pub struct Node {
     _root: Root,
     pub units: Processes,
     place: TempDir,
+    /// What is on tmpfs; `run` in the place leads here.
+    run: TempDir,
 }
 
 impl Node {
@@ -256,13 +259,15 @@ impl Node {
     /// * `configuration`: beside `identity`; `$PLACE` stands for the node's own directory.
     pub fn new(cloud: &Cloud, number: usize, configuration: &str) -> Self {
         let place = tempfile::Builder::new().prefix("muster-node-").tempdir().expect("a directory");
+        let run = tempfile::Builder::new().prefix("muster-run-").tempdir_in("/dev/shm").expect("tmpfs");
+        std::os::unix::fs::symlink(run.path(), place.path().join("run")).expect("linked");
         let instance = cloud.instance(number);
         fs::write(place.path().join("aws.pem"), cloud.certificate()).expect("written");
         let units = Processes::default();
         place.path().clone_into(&mut units.locked().logs);
         let config = place.path().join("bootstrap.hcl");
         let root = Root::start(place.path().join("run/host"), config, units.clone());
-        let node = Self { instance, agent: None, _root: root, units, place };
+        let node = Self { instance, agent: None, _root: root, units, place, run };
         node.configure(&cloud.metadata(&node.instance), configuration);
         node
     }
@@ -332,7 +337,10 @@ impl Node {
     /// A reboot: what is on tmpfs is gone.
     pub fn reboot(&mut self) {
         self.kill();
-        let _ = fs::remove_dir_all(self.path().join("run"));
+        for entry in fs::read_dir(self.run.path()).expect("tmpfs").flatten() {
+            let path = entry.path();
+            let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        }
     }
 
     pub fn status(&self) -> Option<Status> {

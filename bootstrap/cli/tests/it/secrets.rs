@@ -2,7 +2,7 @@
 
 use crate::awx_server::{Awx, KEY};
 use crate::ground::{Cloud, Node, failure_of};
-use bootstrap_core::{State, Step};
+use bootstrap_core::{Condition, State, Step};
 use muster_test_servers::{Vault, VaultOptions, wait_for};
 use serde_json::{Value, json};
 use std::fs;
@@ -186,9 +186,12 @@ fn parameters_say_what_files_do_not_and_hold_the_key_of_awx() {
     // A fragment that is wrong is told with its name and line, and what held before goes on.
     cloud.put_parameter("/muster/web/watch", "String", "watch {\n  samples = 7\n}\n");
     node.verify();
-    let status =
-        node.wait_until("what is wrong", |status| !failure_of(status, Step::Configuration).is_empty());
-    let failure = failure_of(&status, Step::Configuration);
-    assert!(failure.contains("ssm:/muster/web/watch:2:13: watch.samples: 7 is a number"), "{failure}");
+    let status = node.wait_until("what is wrong", |status| !status.alarms.is_empty());
+    let alarm = &status.alarms[0];
+    assert!(alarm.contains("ssm:/muster/web/watch:2:13: watch.samples: 7 is a number"), "{alarm}");
+    assert_eq!(status.report.condition, Condition::Done, "what held before goes on");
     assert!(node.path().join("run/ready").exists(), "it works on");
+    cloud.put_parameter("/muster/web/watch", "String", "watch {\n  samples = \"7s\"\n}\n");
+    node.verify();
+    node.wait_until("an end of the alarm", |status| status.alarms.is_empty());
 }

@@ -307,7 +307,7 @@ fn an_image_that_was_made_of_a_node_that_ran_does_not_pose_as_it() {
     fs::write(place.join("bootstrap.hcl"), text).expect("written");
     site.node.instance = second.clone();
     site.prepare();
-    fs::remove_dir_all(place.join("run")).expect("a new boot");
+    site.node.reboot();
     site.node.start();
     site.node.wait_done();
     let node = site.nomad_node().expect("it is there");
