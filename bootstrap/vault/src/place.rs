@@ -102,7 +102,9 @@ pub fn place(rendered: &Rendered) -> Result<Placed, PlaceError> {
 
 /// That the units of a file were reloaded after it was placed.
 pub fn reloaded(path: &Path) -> Result<(), PlaceError> {
-    beside(path, ".due").map_or(Ok(()), |mark| delete(&mark))
+    // Where another places the file there is none, and its directory may be none that we may write to.
+    let mark = beside(path, ".due").filter(|mark| fs::symlink_metadata(mark).is_ok());
+    mark.map_or(Ok(()), |mark| delete(&mark))
 }
 
 /// Removes files; those that are gone already are no error. Tries all, and tells of the first that would not go.
@@ -151,7 +153,10 @@ fn put(to: &Destination, contents: &Secret, mark: Option<&Path>) -> Result<Place
         let file = rustix::fs::open(&beside, flags, Mode::RUSR | Mode::WUSR);
         let mut file = File::from(file.map_err(|error| failed("write")(error.into()))?);
         file.write_all(contents.expose().as_bytes()).map_err(failed("write"))?;
-        fchown(&file, uid.map(Uid::as_raw), gid.map(Gid::as_raw)).map_err(failed("give away"))?;
+        // Whoever has no right to give files away may be refused even to ask for nothing.
+        if uid.is_some() || gid.is_some() {
+            fchown(&file, uid.map(Uid::as_raw), gid.map(Gid::as_raw)).map_err(failed("give away"))?;
+        }
         file.set_permissions(Permissions::from_mode(to.mode & 0o777)).map_err(failed("set the mode of"))?;
         if !in_memory {
             file.sync_all().map_err(failed("write"))?;

@@ -14,6 +14,8 @@ use bootstrap_vault::{
 use fleet::ErrorClass;
 use fleet::ports::Clock;
 use std::collections::BTreeSet;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,16 +154,24 @@ async fn place_one(
         let rule = settings.host.files.iter().find(|rule| rule.name == **file);
         rule.is_some_and(|rule| Path::new(&rule.path) == rendered.destination.path)
     });
-    match by_host {
-        Some(file) => {
-            let contents = Contents(rendered.contents.expose().to_owned());
-            let done = host.ask(Request::Place { file: file.clone(), contents }).await;
-            done.map(|done| done == Done::Changed).map_err(|error| (error.into(), None))
-        }
-        None => place::place(rendered).map(|placed| placed == Placed::Contents).map_err(|error| {
-            let error = VaultError::from(error);
-            (Failure::from(error.clone()), Some(error))
-        }),
+    if let Some(file) = by_host {
+        let contents = Contents(rendered.contents.expose().to_owned());
+        let done = host.ask(Request::Place { file: file.clone(), contents }).await;
+        return done.map(|done| done == Done::Changed).map_err(|error| (error.into(), None));
+    }
+    make_room(&node.directories.run, &rendered.destination.path);
+    place::place(rendered).map(|placed| placed == Placed::Contents).map_err(|error| {
+        let error = VaultError::from(error);
+        (Failure::from(error.clone()), Some(error))
+    })
+}
+
+/// Makes the directory of a file in the agent's own run directory, which nobody else could: it is new with every boot.
+fn make_room(run: &Path, path: &Path) {
+    let Some(directory) = path.parent().filter(|directory| directory.starts_with(run)) else { return };
+    if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(directory) {
+        // Writing the file says it again, as a failure of the step.
+        tracing::debug!(%error, directory = %directory.display(), "could not make a directory");
     }
 }
 

@@ -84,7 +84,7 @@ impl Cloud {
     pub fn metadata(&self, instance: &InstanceId) -> String {
         format!("{}/_imds/{instance}", self.server.endpoint())
     }
-    fn certificate(&self) -> String {
+    pub fn certificate(&self) -> String {
         let answer =
             request(self.server.addr(), "GET", "/_muster/identity-certificate", &[], "").expect("it answers");
         answer.must_be_success();

@@ -4,5 +4,7 @@ mod awx;
 mod awx_server;
 mod boot;
 mod ground;
+mod machine;
 mod secrets;
 mod services;
+mod unit;
