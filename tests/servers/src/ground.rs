@@ -80,13 +80,15 @@ rm -rf "$1"
 
 /// A directory under which everything ends with this value.
 #[derive(Debug)]
-pub(crate) struct Ground {
+pub struct Ground {
     directory: PathBuf,
     watcher: Child,
 }
 
 impl Ground {
-    pub(crate) fn new() -> Self {
+    /// A new one.
+    #[must_use]
+    pub fn new() -> Self {
         let directory =
             tempfile::Builder::new().prefix("muster-servers-").tempdir().expect("a directory").keep();
         let directory = directory.canonicalize().expect("it is there");
@@ -101,7 +103,9 @@ impl Ground {
             .expect("a shell");
         Self { directory, watcher }
     }
-    pub(crate) fn path(&self) -> &Path {
+    /// The directory: of what is started, the working directory has to be beneath it.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.directory
     }
 }

@@ -18,7 +18,7 @@ mod vault;
 pub use agent::wait_for;
 pub use consul::{Consul, ConsulAgent, ConsulOptions, ConsulTls};
 pub use docker::Docker;
-pub use ground::{address, port, program};
+pub use ground::{Ground, address, port, program};
 pub use http::{Answer, request};
 pub use metadata::metadata;
 pub use nomad::{Nomad, NomadClient, NomadOptions, NomadTls};

@@ -9,7 +9,30 @@ use fleet_identity::Trust;
 
 /// Looks: the document is fetched, its signature verified. An instance that has another one than before is another
 /// instance: an agent does not survive that, its start does.
+///
+/// Once it is proved, a metadata service that does not answer is an alarm and no failure: it says nothing against the
+/// instance.
 pub(super) async fn check(node: &Node) -> Looked {
+    let looked = look(node).await;
+    let silent = looked.as_ref().err().filter(|failure| is_silence(failure)).cloned();
+    match (node.proved(), silent) {
+        (Some(before), Some(silence)) => {
+            node.alarm("identity", Some(format!("identity: {silence}")));
+            Ok((Checked::Already, Inputs::new(before.document.instance.as_str())))
+        }
+        _ => {
+            node.alarm("identity", None);
+            looked
+        }
+    }
+}
+
+/// Whether a failure is of a service that does not answer, or not just now.
+pub(super) const fn is_silence(failure: &Failure) -> bool {
+    matches!(failure.class, ErrorClass::Transient | ErrorClass::Unclear | ErrorClass::Throttled { .. })
+}
+
+async fn look(node: &Node) -> Looked {
     let pkcs7 = node.imds.need(paths::IDENTITY).await?.text;
     let trust = trust(node)?;
     let document = trust.open(&pkcs7).map_err(|why| {

@@ -86,3 +86,21 @@ fn tags_say_what_they_may_and_the_plan_says_who_said_what() {
     assert!(text.contains("watch.verify") && text.contains("= \"1m\"  # "), "{text}");
     assert!(text.lines().any(|line| line.starts_with("nomad") && line.ends_with("not wanted")), "{text}");
 }
+
+#[test]
+fn a_metadata_service_that_falls_silent_is_an_alarm_and_takes_no_work_away() {
+    let cloud = Cloud::start();
+    let quick = "step \"identity\" {\n  attempt = \"3s\"\n  pause = \"1s\"\n  most_pause = \"1s\"\n  deadline = \"3s\"\n}\n\
+                 step \"time\" {\n  attempt = \"3s\"\n  pause = \"1s\"\n  most_pause = \"1s\"\n  deadline = \"3s\"\n}\n";
+    let mut node = Node::new(&cloud, 0, quick);
+    node.start();
+    node.wait_done();
+    drop(cloud);
+    node.verify();
+    let status = node.wait_until("an alarm", |status| !status.alarms.is_empty());
+    assert!(status.alarms.iter().any(|alarm| alarm.contains("the metadata service")), "{:?}", status.alarms);
+    node.verify();
+    let status = node.wait_until("another look", |later| later.updated > status.updated);
+    assert_eq!(status.report.condition, Condition::Done);
+    assert!(node.path().join("run/ready").exists());
+}

@@ -12,7 +12,7 @@ use fleet::ports::Clock;
 use fleet_clock::SystemClock;
 use fleet_cloud::{CloudConfig, CloudServer};
 use fleet_sim::{Demand, FleetRequest, FleetSpec, World, WorldSpec};
-use muster_test_servers::{request, wait_for};
+use muster_test_servers::{Ground, request, wait_for};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
@@ -170,6 +170,7 @@ impl Units for Processes {
             fs::File::options().create(true).append(true).open(log).map_err(|error| error.to_string())?;
         let child = Command::new(&program.path)
             .args(&program.arguments)
+            .current_dir(&running.logs)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .envs(program.environment)
@@ -248,7 +249,7 @@ pub struct Node {
     agent: Option<Child>,
     _root: Root,
     pub units: Processes,
-    place: TempDir,
+    place: Ground,
     /// What is on tmpfs; `run` in the place leads here.
     run: TempDir,
 }
@@ -258,7 +259,7 @@ impl Node {
     ///
     /// * `configuration`: beside `identity`; `$PLACE` stands for the node's own directory.
     pub fn new(cloud: &Cloud, number: usize, configuration: &str) -> Self {
-        let place = tempfile::Builder::new().prefix("muster-node-").tempdir().expect("a directory");
+        let place = Ground::new();
         let run = tempfile::Builder::new().prefix("muster-run-").tempdir_in("/dev/shm").expect("tmpfs");
         std::os::unix::fs::symlink(run.path(), place.path().join("run")).expect("linked");
         let instance = cloud.instance(number);
@@ -288,7 +289,11 @@ impl Node {
     /// A command of the agent's program.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_muster-bootstrap"));
-        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").args(arguments);
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .args(arguments)
+            .current_dir(self.path());
         command.arg("--config").arg(self.path().join("bootstrap.hcl"));
         command.arg("--state-directory").arg(self.path().join("state"));
         command.arg("--run-directory").arg(self.path().join("run"));
