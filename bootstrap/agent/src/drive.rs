@@ -11,7 +11,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
 /// What a check answers.
 pub type Looked = Result<(Checked, Inputs), Failure>;
@@ -88,6 +88,8 @@ pub struct Driver<W> {
     store: Store,
     clock: Arc<dyn Clock>,
     running: JoinSet<Event>,
+    /// What each task is at.
+    under_way: BTreeMap<Id, (Step, Work, u32)>,
     instance: Option<InstanceId>,
     /// What was to be written before the instance was known.
     unwritten: Vec<Entry>,
@@ -117,6 +119,7 @@ impl<W: Works> Driver<W> {
             store,
             clock,
             running: JoinSet::new(),
+            under_way: BTreeMap::new(),
             instance: None,
             unwritten: Vec::new(),
             next_verify,
@@ -154,7 +157,7 @@ impl<W: Works> Driver<W> {
             self.beat();
             let sleep = self.clock.sleep_until(self.wake());
             tokio::select! {
-                Some(ended) = self.running.join_next(), if !self.running.is_empty() => self.ended(ended),
+                Some(ended) = self.running.join_next_with_id(), if !self.running.is_empty() => self.ended(ended),
                 Some(noted) = self.noted.recv() => self.note(noted),
                 () = sleep => {
                     if self.clock.monotonic() >= self.next_verify {
@@ -186,15 +189,24 @@ impl<W: Works> Driver<W> {
         }
     }
 
-    fn ended(&mut self, ended: Result<Event, tokio::task::JoinError>) {
-        match ended {
-            Ok(event) => {
+    fn ended(&mut self, ended: Result<(Id, Event), JoinError>) {
+        let event = match ended {
+            Ok((id, event)) => {
+                self.under_way.remove(&id);
                 self.learn(&event);
-                self.tell(event);
+                event
             }
-            // Every piece of work is caught below; what is left is a runtime that ends.
-            Err(error) => tracing::error!(%error, "a piece of work ended without an answer"),
-        }
+            Err(error) => {
+                let Some((step, work, attempt)) = self.under_way.remove(&error.id()) else { return };
+                tracing::error!(%step, %error, "a step ended in a panic");
+                let failure = || Failure::new(ErrorClass::Unclear, "it ended in a panic, which is a bug");
+                match work {
+                    Work::Check => Event::Checked { step, attempt, found: Err(failure()) },
+                    Work::Apply => Event::Applied { step, attempt, outcome: Err(failure()) },
+                }
+            }
+        };
+        self.tell(event);
     }
 
     /// The identity says whose progress is on disk; the configuration, how the steps are repeated.
@@ -271,7 +283,7 @@ impl<W: Works> Driver<W> {
         let works = Arc::clone(&self.works);
         let clock = Arc::clone(&self.clock);
         let notes = Notes { step, attempt, to: self.notes.clone() };
-        self.running.spawn(async move {
+        let task = self.running.spawn(async move {
             let until = clock.monotonic() + within;
             let late = |works: &W| {
                 let within = bootstrap_config::duration_text(within);
@@ -289,6 +301,7 @@ impl<W: Works> Driver<W> {
                 }
             }
         });
+        self.under_way.insert(task.id(), (step, work, attempt));
     }
 
     fn now(&self) -> Now {

@@ -243,6 +243,12 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_has_the_list() {
+        let page = include_str!("../../../docs/bootstrap.md");
+        assert!(page.contains(&list()), "docs/bootstrap.md, \"Sealing an image\", has to hold\n{}", list());
+    }
+
+    #[test]
     fn a_name_is_as_its_pattern_says() {
         for (name, pattern, fits) in [
             ("ssh_host_rsa_key", "ssh_host_*", true),

@@ -1,7 +1,7 @@
 //! The log: the journal with fields where systemd started this, else lines on standard error.
 
 use crate::exit::{Exit, Failure, OrExit as _};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -20,7 +20,8 @@ pub struct Log {
 impl Log {
     /// Begins to log, for the rest of the process.
     pub fn start(&self) -> Result<(), Failure> {
-        let filter = EnvFilter::try_new(&self.log);
+        // Targets and levels, without the expressions that would make the program larger than they are worth.
+        let filter: Result<Targets, _> = self.log.parse();
         let filter = filter.or_exit(Exit::Usage, format_args!("understand --log {}", self.log))?;
         let registry = tracing_subscriber::registry().with(filter);
         let journal = self.journal_stream.as_ref().and_then(|_| tracing_journald::layer().ok());

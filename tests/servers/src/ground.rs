@@ -110,6 +110,12 @@ impl Ground {
     }
 }
 
+impl Default for Ground {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Drop for Ground {
     fn drop(&mut self) {
         drop(self.watcher.stdin.take());

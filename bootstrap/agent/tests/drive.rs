@@ -1,0 +1,169 @@
+//! The loop, with steps that a test scripts, on time that a test moves.
+
+use bootstrap_agent::drive::{Command, Driver, Looked, Made, Notes, Works};
+use bootstrap_agent::progress::{Damaged, Store};
+use bootstrap_config::Settings;
+use bootstrap_core::{Checked, Condition, Entry, Failure, Inputs, OnFailure, Phase, Plan, Report, Step};
+use fleet::{InstanceId, Timestamp};
+use fleet_clock::SteppedClock;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// What the test's `time` step does when it is applied; everything else is so already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Script {
+    Works,
+    PanicsOnce,
+    Hangs,
+    NotesAndHangs,
+}
+
+struct Node {
+    script: Script,
+    reports: Mutex<Option<Report>>,
+    applied: Mutex<u32>,
+    acts: Mutex<Vec<(Step, OnFailure)>>,
+}
+
+impl Works for Node {
+    async fn check(&self, step: Step, _: Option<Entry>) -> Looked {
+        let stands = step != Step::Time || *self.applied.lock().expect("whole") > 0;
+        Ok((if stands { Checked::Already } else { Checked::Needed }, Inputs::none()))
+    }
+    async fn apply(&self, _: Step, _: Option<Entry>, notes: Notes) -> Made {
+        match self.script {
+            Script::PanicsOnce if *self.applied.lock().expect("whole") == 0 => {
+                *self.applied.lock().expect("whole") += 1;
+                panic!("a bug in a step");
+            }
+            Script::Hangs => std::future::pending().await,
+            Script::NotesAndHangs => {
+                notes.keep("job 17").await?;
+                std::future::pending().await
+            }
+            Script::Works | Script::PanicsOnce => {
+                *self.applied.lock().expect("whole") += 1;
+                Ok(Some("it is so".to_owned()))
+            }
+        }
+    }
+    fn waits_for(&self, _: Step) -> Option<String> {
+        Some("the other end".to_owned())
+    }
+    fn instance(&self) -> Option<InstanceId> {
+        Some(InstanceId::new("i-0123456789abcdef0"))
+    }
+    fn plans(&self) -> BTreeMap<Step, Plan> {
+        Settings::default().plans()
+    }
+    fn verify_every(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+    fn act(&self, step: Step, policy: OnFailure, _: &Failure) {
+        self.acts.lock().expect("whole").push((step, policy));
+    }
+    fn recovered(&self, _: Step) {}
+    fn found_on_disk(&self, _: &[Damaged], _: &[InstanceId]) {}
+    fn report(&self, report: &Report) {
+        *self.reports.lock().expect("whole") = Some(report.clone());
+    }
+}
+
+struct Bench {
+    node: Arc<Node>,
+    clock: SteppedClock,
+    commands: mpsc::Sender<Command>,
+    running: tokio::task::JoinHandle<()>,
+    place: tempfile::TempDir,
+}
+
+impl Bench {
+    fn start(script: Script) -> Self {
+        let place = tempfile::tempdir().expect("a directory");
+        let node = Arc::new(Node {
+            script,
+            reports: Mutex::default(),
+            applied: Mutex::default(),
+            acts: Mutex::default(),
+        });
+        let clock = SteppedClock::new(Timestamp::from_secs(1_000_000));
+        let store = Store::open(place.path()).expect("a store");
+        let (commands, orders) = mpsc::channel(1);
+        let driver = Driver::new(Arc::clone(&node), store, Arc::new(clock.clone()), 7);
+        let running = tokio::spawn(driver.run(orders));
+        Self { node, clock, commands, running, place }
+    }
+
+    /// Moves time on whenever nothing else happens, until the report is as it should be.
+    async fn until(&self, what: &str, is: impl Fn(&Report) -> bool) -> Report {
+        for _ in 0..100_000 {
+            tokio::task::yield_now().await;
+            if let Some(report) = self.node.reports.lock().expect("whole").clone().filter(|report| is(report))
+            {
+                return report;
+            }
+            if let Some(wake) = self.clock.next_wake() {
+                self.clock.advance_to(wake);
+            }
+        }
+        panic!("waited for {what}: {:#?}", self.node.reports.lock().expect("whole"))
+    }
+
+    fn line(&self, step: Step) -> Option<Entry> {
+        let store = Store::open(self.place.path()).expect("a store");
+        let (progress, _) = store.load(&InstanceId::new("i-0123456789abcdef0")).expect("read");
+        progress.get(step).cloned()
+    }
+
+    async fn stop(self) {
+        let _ = self.commands.send(Command::Stop).await;
+        self.running.await.expect("it ends");
+    }
+}
+
+fn failure_of(report: &Report, step: Step) -> Option<String> {
+    let step = report.steps.iter().find(|report| report.step == step)?;
+    step.failure.as_ref().map(|failure| failure.what.clone())
+}
+
+#[tokio::test]
+async fn a_step_is_applied_written_down_and_looked_at_again() {
+    let bench = Bench::start(Script::Works);
+    bench.until("the end", |report| report.condition == Condition::Done).await;
+    let line = bench.line(Step::Time).expect("a line");
+    assert_eq!((line.phase, line.note.as_deref()), (Phase::Done, Some("it is so")));
+    assert_eq!(*bench.node.applied.lock().expect("whole"), 1);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_step_that_panics_has_failed_and_is_tried_again() {
+    let bench = Bench::start(Script::PanicsOnce);
+    let report = bench.until("the failure", |report| failure_of(report, Step::Time).is_some()).await;
+    assert_eq!(failure_of(&report, Step::Time).as_deref(), Some("it ended in a panic, which is a bug"));
+    bench.until("the end", |report| report.condition == Condition::Done).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_step_that_hangs_is_cut_off_says_what_it_waited_for_and_has_its_consequence_at_the_deadline() {
+    let bench = Bench::start(Script::Hangs);
+    let report = bench.until("the failure", |report| failure_of(report, Step::Time).is_some()).await;
+    let what = failure_of(&report, Step::Time);
+    assert_eq!(what.as_deref(), Some("it did not end within 30s: the other end"));
+    bench.until("the consequence", |report| report.condition == Condition::Failed).await;
+    assert_eq!(*bench.node.acts.lock().expect("whole"), [(Step::Time, OnFailure::Quarantine)]);
+    assert_eq!(bench.line(Step::Time).expect("a line").phase, Phase::Intent);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_step_notes_is_on_disk_before_it_goes_on() {
+    let bench = Bench::start(Script::NotesAndHangs);
+    bench.until("the failure", |report| failure_of(report, Step::Time).is_some()).await;
+    let line = bench.line(Step::Time).expect("a line");
+    assert_eq!((line.phase, line.note.as_deref()), (Phase::Intent, Some("job 17")));
+    bench.stop().await;
+}
