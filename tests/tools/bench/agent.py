@@ -25,7 +25,7 @@ class Instance:
     """The metadata service of an instance, and a directory for its agent."""
 
     def __init__(self, place):
-        example = build("-p", "muster-bootstrap", "--example", "instance") / "examples/instance"
+        example = build("-p", "fleet-cloud", "--example", "instance") / "examples/instance"
         self.place = place
         self.process = subprocess.Popen([example, place / "aws.pem"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.metadata = self.process.stdout.readline().strip()

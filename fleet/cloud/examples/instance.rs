@@ -7,14 +7,14 @@ use fleet::ports::Clock;
 use fleet_clock::SystemClock;
 use fleet_cloud::{CloudConfig, CloudServer};
 use fleet_sim::{Demand, FleetRequest, FleetSpec, World, WorldSpec};
-use muster_test_servers::request;
+use std::error::Error;
 use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-fn main() -> anyhow::Result<()> {
-    let file =
-        std::env::args_os().nth(1).ok_or_else(|| anyhow::anyhow!("a file for the certificate is missing"))?;
+fn main() -> Result<(), Box<dyn Error>> {
+    let file = std::env::args_os().nth(1).ok_or("a file for the certificate is missing")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let request_of = FleetRequest { target: 1, ..FleetRequest::default() };
     let fleet = FleetSpec {
@@ -31,8 +31,13 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let config = CloudConfig { speed: Some(1.0), ..CloudConfig::new(world, clock) };
     let server = runtime.block_on(CloudServer::start(config))?;
-    let answer = request(server.addr(), "GET", "/_muster/identity-certificate", &[], "")?;
-    std::fs::write(file, answer.json()["pem"].as_str().unwrap_or_default())?;
+    let mut stream = TcpStream::connect(server.addr())?;
+    write!(stream, "GET /_muster/identity-certificate HTTP/1.1\r\nHost: cloud\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (_, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
+    let body: serde_json::Value = serde_json::from_str(body)?;
+    std::fs::write(file, body["pem"].as_str().ok_or("no certificate")?)?;
     let mut out = std::io::stdout();
     writeln!(out, "{}/_imds/{instance}", server.endpoint())?;
     out.flush()?;
