@@ -15,16 +15,12 @@ use fleet_identity::Trust;
 pub(super) async fn check(node: &Node) -> Looked {
     let looked = look(node).await;
     let silent = looked.as_ref().err().filter(|failure| is_silence(failure)).cloned();
-    match (node.proved(), silent) {
-        (Some(before), Some(silence)) => {
-            node.alarm("identity", Some(format!("identity: {silence}")));
-            Ok((Checked::Already, Inputs::new(before.document.instance.as_str())))
-        }
-        _ => {
-            node.alarm("identity", None);
-            looked
-        }
+    if let (Some(before), Some(silence)) = (node.proved(), silent) {
+        node.alarm("identity", Some(format!("identity: {silence}")));
+        return Ok((Checked::Already, Inputs::new(before.document.instance.as_str())));
     }
+    node.alarm("identity", None);
+    looked
 }
 
 /// Whether a failure is of a service that does not answer, or not just now.
