@@ -13,6 +13,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 
+/// What has just been made may still be overtaken by what was under way before, such as the last word of a client that was
+/// restarted: everything is looked at again so soon after the boot.
+const FIRST_VERIFY: Duration = Duration::from_secs(20);
+
 /// What a check answers.
 pub type Looked = Result<(Checked, Inputs), Failure>;
 /// What an application answers: what [`Entry::note`] is to keep.
@@ -94,6 +98,7 @@ pub struct Driver<W> {
     /// What was to be written before the instance was known.
     unwritten: Vec<Entry>,
     next_verify: Duration,
+    is_booted: bool,
     notes: mpsc::Sender<Noted>,
     noted: mpsc::Receiver<Noted>,
     pulse: Option<Pulse>,
@@ -123,6 +128,7 @@ impl<W: Works> Driver<W> {
             instance: None,
             unwritten: Vec::new(),
             next_verify,
+            is_booted: false,
             notes,
             noted,
             pulse: None,
@@ -242,6 +248,10 @@ impl<W: Works> Driver<W> {
     fn tell(&mut self, event: Event) -> Vec<Step> {
         let effects = self.boot.handle(event, self.now());
         let failed = self.carry(effects);
+        if !self.is_booted && self.boot.stands(Step::Ready) {
+            self.is_booted = true;
+            self.next_verify = self.next_verify.min(self.clock.monotonic() + FIRST_VERIFY);
+        }
         self.works.report(&self.boot.report(self.now()));
         failed
     }

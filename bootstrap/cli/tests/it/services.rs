@@ -230,8 +230,9 @@ fn a_node_is_watched_joined_proved_and_only_then_given_work() {
     site.node.start();
     let status = site.node.wait_done();
     assert_eq!(site.allocations("eager"), 1, "work lands once it is proved");
-    let node = site.nomad_node().expect("it is there");
-    assert_eq!(node["NodePool"], "default");
+    // The last word of the client that was in the other pool may come late; then that is mended.
+    let node =
+        wait_for("the node in its pool", || site.nomad_node().filter(|node| node["NodePool"] == "default"));
     let whole =
         site.nomad.call("GET", &format!("/v1/node/{}", node["ID"].as_str().expect("an id")), &Value::Null);
     assert_eq!(whole["Meta"]["muster_ready"], "true");
