@@ -5,13 +5,19 @@ use crate::metrics::Metrics;
 use crate::named::Named;
 use crate::notices::{DeadLetters, Delivery, Reader, ReaderConfig};
 use crate::queue::{Envelope, Happened};
+use autoscaler_policy::{FleetPolicy, SourcePolicy};
 use fleet::ports::{Clock, Queue};
 use fleet::{MessageId, Region};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc::{self, Receiver, UnboundedSender};
 
 /// Deliveries between a reader and the engine; beyond them the reader waits.
 const DELIVERIES: usize = 256;
+
+/// An interruption that EC2 tells of when it is asked is heard of in time if it is asked so often: half of the two minutes
+/// are left.
+const IN_TIME: Duration = Duration::from_secs(60);
 
 /// A queue that EventBridge fills.
 #[derive(Clone)]
@@ -22,6 +28,12 @@ pub struct QueueSource {
     pub region: Region,
     /// It.
     pub queue: Arc<dyn Queue>,
+}
+
+/// Whether interruptions of a fleet are heard of late, where no queue is read.
+fn hears_late(fleet: &FleetPolicy) -> bool {
+    let interruption = fleet.base.interruption;
+    interruption.replace && interruption.poll > IN_TIME && !fleet.sources.contains(&SourcePolicy::Push)
 }
 
 /// The queues, and their readers while they are read.
@@ -37,6 +49,20 @@ pub(crate) struct Queues {
 }
 
 impl Queues {
+    /// Says of which fleets interruptions will mostly be heard of by the loss: no queue is read, no agent pushes, and EC2
+    /// is asked seldom. To ask it often is the operator's to choose: it is most of what a steady fleet may call.
+    pub(crate) fn note_the_deaf(&self, fleets: &[FleetPolicy]) {
+        for fleet in fleets.iter().filter(|fleet| self.sources.is_empty() && hears_late(fleet)) {
+            let every = fleet.base.interruption.poll.as_secs();
+            tracing::warn!(
+                fleet = %fleet.name,
+                poll_seconds = every,
+                "found nobody who would tell of interruptions in time: read a queue, let agents push, or set \
+                 interruption.poll to 30s"
+            );
+        }
+    }
+
     /// Reads from now on, or not: what another leader reads is not ours to take.
     pub(crate) fn read_if(&mut self, leads: bool, tasks: &mut Named) {
         if !leads {
@@ -86,5 +112,24 @@ async fn hand_on(
         if happened.send(Envelope { what, busy: activity.begin() }).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_told_by_nobody_and_asks_seldom_hears_late() {
+        let mut fleet = FleetPolicy::of("web".into(), "sfr-1".into());
+        fleet.sources = vec![SourcePolicy::Push];
+        assert!(!hears_late(&fleet), "its agents tell");
+        fleet.sources.clear();
+        assert!(hears_late(&fleet));
+        fleet.base.interruption.poll = IN_TIME;
+        assert!(!hears_late(&fleet), "it asks");
+        fleet.base.interruption =
+            autoscaler_core::Interruption { replace: false, poll: IN_TIME * 15, ..fleet.base.interruption };
+        assert!(!hears_late(&fleet), "it would do nothing");
     }
 }

@@ -171,7 +171,10 @@ impl Runtime {
                     waiting.answer(result);
                 }
             }
-            Event::PoliciesLoaded(fleets) => self.hooks.set(fleets),
+            Event::PoliciesLoaded(fleets) => {
+                self.queues.note_the_deaf(fleets);
+                self.hooks.set(fleets);
+            }
             Event::Stop => {
                 tracing::info!("began to stop");
                 self.stopping.send_replace(true);
