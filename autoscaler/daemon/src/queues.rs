@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn who_is_told_by_nobody_and_asks_seldom_hears_late() {
-        let mut fleet = FleetPolicy::of("web".into(), "sfr-1".into());
+        let mut fleet = FleetPolicy::of("web", "sfr-1");
         fleet.sources = vec![SourcePolicy::Push];
         assert!(!hears_late(&fleet), "its agents tell");
         fleet.sources.clear();

@@ -14,7 +14,9 @@ use crate::scores::{ScoreBook, Scores};
 use crate::spec::FleetRequest;
 use crate::world::World;
 use fleet::wire::AgentSample;
-use fleet::{Backend, FleetId, FleetRef, FleetView, Health, Instance, InstanceId, Pool, Timestamp};
+use fleet::{
+    Backend, FleetId, FleetRef, FleetState, FleetView, Health, Instance, InstanceId, Pool, Timestamp,
+};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -102,6 +104,14 @@ impl World {
             }
         }
         Some(truth)
+    }
+    /// What each fleet's target is, in the order in which they were made.
+    pub fn targets(&self) -> impl Iterator<Item = (&FleetId, u32)> {
+        self.fleets.iter().map(|data| (&data.id, data.target))
+    }
+    /// A fleet's state as it is: describes may lag.
+    pub fn state_of(&self, fleet: &FleetId) -> Option<FleetState> {
+        Some(self.fleets[self.place_of(fleet)?].state)
     }
     /// Its instances as they are, gone ones too for as long as they are shown, in the order of their requests.
     pub fn instance_truths(&self, fleet: &FleetId) -> Vec<InstanceTruth> {

@@ -149,6 +149,13 @@ impl Seat {
     }
 
     fn watch_on(&mut self, consul: &mut Consul, way: Way, now: Timestamp) {
+        let waits = |(_, after, until): &(CallId, u64, Timestamp)| {
+            let told = way == Way::Open && (consul.is_newer(*after) || *until <= now);
+            !told && *until + ANSWER_WITHIN > now
+        };
+        if self.watches.iter().all(waits) {
+            return;
+        }
         for (call, after, until) in std::mem::take(&mut self.watches) {
             let watch = Request::Watch { after, wait: Duration::ZERO };
             if way == Way::Open && (consul.is_newer(after) || until <= now) {
