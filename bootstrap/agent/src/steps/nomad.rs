@@ -265,7 +265,7 @@ pub fn configuration(settings: &Settings, nomad: &NomadSettings, proved: &Proved
     if !nomad.servers.is_empty() {
         client["servers"] = json!(nomad.servers);
     }
-    let ours = json!({
+    let mut ours = json!({
         "datacenter": nomad.datacenter,
         "name": proved.document.instance,
         "data_dir": directory.map(|rule| rule.path.clone()),
@@ -274,12 +274,51 @@ pub fn configuration(settings: &Settings, nomad: &NomadSettings, proved: &Proved
         "leave_on_interrupt": false,
         "leave_on_terminate": true,
     });
+    if let Some(registry) = &nomad.registry {
+        // What was tried is what the driver pulls with.
+        ours["plugin"] = json!({"docker": {"config": {"auth": {"config": registry.auth_file}}}});
+    }
     merged(nomad.extra.as_deref(), ours)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_registrys_credentials_are_those_of_the_driver_and_the_pool_says_whether_it_is_proved() {
+        let document = fleet_identity::Document {
+            instance: fleet::InstanceId::new("i-0123456789abcdef0"),
+            account: "123456789012".to_owned(),
+            region: fleet::Region::new("eu-west-1"),
+            image: Some("ami-1".to_owned()),
+            instance_type: None,
+            pending: fleet::Timestamp::EPOCH,
+            private_ip: None,
+        };
+        let proved = Proved { document, pkcs7: String::new(), life_cycle: Some("spot".to_owned()) };
+        let registry = bootstrap_config::RegistrySettings {
+            auth_file: "/run/muster/secrets/docker.json".to_owned(),
+            ..bootstrap_config::RegistrySettings::default()
+        };
+        let extra = r#"{"plugin": {"docker": {"config": {"gc": {"image": false}}}}}"#.to_owned();
+        let nomad =
+            NomadSettings { registry: Some(registry), extra: Some(extra), ..NomadSettings::default() };
+        let made = |pool: &str| configuration(&Settings::default(), &nomad, &proved, pool);
+        let whole = made("default");
+        let docker = json!({"auth": {"config": "/run/muster/secrets/docker.json"}, "gc": {"image": false}});
+        assert_eq!(whole["plugin"]["docker"]["config"], docker);
+        assert_eq!(
+            (&whole["client"]["meta"]["muster_ready"], &whole["name"]),
+            (&json!("true"), &json!("i-0123456789abcdef0"))
+        );
+        let proving = made("muster-proving");
+        assert_eq!(proving["client"]["meta"]["muster_ready"], "false");
+        assert_eq!(
+            (&proving["leave_on_terminate"], &proving["leave_on_interrupt"]),
+            (&json!(true), &json!(false))
+        );
+    }
 
     #[test]
     fn nomads_times_are_read() {

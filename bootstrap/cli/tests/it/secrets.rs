@@ -173,7 +173,10 @@ fn parameters_say_what_files_do_not_and_hold_the_key_of_awx() {
     );
     cloud.put_parameter("/muster/web/awx", "String", &fragment);
     cloud.put_parameter("/muster/web/awx-key", "SecureString", KEY);
-    let files = format!("parameters {{\n  path = \"/muster/web\"\n  endpoint = \"{endpoint}\"\n}}\n");
+    let files = format!(
+        "parameters {{\n  path = \"/muster/web\"\n  endpoint = \"{endpoint}\"\n}}\n\
+         ready {{\n  tag = \"muster:state\"\n  ec2_endpoint = \"{endpoint}\"\n}}\n"
+    );
     let mut node = Node::new(&cloud, 0, &files);
     node.start();
     wait_for("a job", || (awx.state().jobs.len() == 1).then_some(()));
@@ -183,6 +186,14 @@ fn parameters_say_what_files_do_not_and_hold_the_key_of_awx() {
     fs::write(directory.join("1.json"), completion.to_string()).expect("written");
     node.wait_done();
     assert!(!node.log().contains(KEY));
+    let tags = cloud
+        .world()
+        .shown_instances()
+        .into_iter()
+        .find(|shown| shown.id == node.instance)
+        .expect("it is there")
+        .tags;
+    assert_eq!(tags.get("muster:state").map(String::as_str), Some("ready"));
     // A fragment that is wrong is told with its name and line, and what held before goes on.
     cloud.put_parameter("/muster/web/watch", "String", "watch {\n  samples = 7\n}\n");
     node.verify();
