@@ -79,6 +79,7 @@ impl Store {
     /// * returns: its progress, and the files that cannot be read as a line of it.
     pub fn load(&self, instance: &InstanceId) -> Result<(Progress, Vec<Damaged>), StoreError> {
         let directory = self.directory(instance)?;
+        sweep(&directory, UNFINISHED).map_err(StoreError::io("sweep", &directory))?;
         let (mut entries, mut damaged) = (Vec::new(), Vec::new());
         for step in Step::ALL {
             let path = file_of(&directory, step);
@@ -98,7 +99,7 @@ impl Store {
         make(&directory)?;
         let path = file_of(&directory, entry.step);
         let mut file = tempfile::Builder::new()
-            .prefix(".new-")
+            .prefix(UNFINISHED)
             .tempfile_in(&directory)
             .map_err(StoreError::io("create a file in", &directory))?;
         let written = serde_json::to_writer(file.as_file_mut(), entry).map_err(io::Error::from);
@@ -168,6 +169,25 @@ fn make(directory: &Path) -> Result<(), StoreError> {
 
 fn sync(directory: &Path) -> Result<(), StoreError> {
     File::open(directory).and_then(|file| file.sync_all()).map_err(StoreError::io("synchronise", directory))
+}
+
+/// What a file is called until it is whole.
+pub(crate) const UNFINISHED: &str = ".new-";
+
+/// Removes what was never finished: who was cut off in the middle of a write left it. Nobody else writes there.
+pub(crate) fn sweep(directory: &Path, prefix: &str) -> io::Result<()> {
+    let listed = match fs::read_dir(directory) {
+        Ok(listed) => listed,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in listed {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// A step's line; `None` where there is none.

@@ -1,5 +1,6 @@
 //! What `status` shows: a file in the run directory, written anew after everything that happened.
 
+use crate::progress::{UNFINISHED, sweep};
 use bootstrap_core::Report;
 use fleet::{InstanceId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -94,6 +95,12 @@ impl Status {
     }
 }
 
+/// Removes what an agent that was killed has left half written in the run directory.
+pub fn tidy(run: &Path) -> io::Result<()> {
+    sweep(run, UNFINISHED)?;
+    sweep(&crate::metrics::directory(run), UNFINISHED)
+}
+
 /// Puts a file in the place of another: whoever reads sees the one or the other, never a part. Not synchronised: what
 /// is in the run directory is gone with a power cut anyway.
 pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
@@ -104,7 +111,7 @@ pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
         // Others look into it, whatever the agent's own mask is.
         fs::set_permissions(directory, Permissions::from_mode(0o755))?;
     }
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
     file.write_all(contents)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.persist(path).map_err(|error| error.error)?;

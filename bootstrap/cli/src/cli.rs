@@ -3,6 +3,7 @@
 use crate::commands;
 use crate::exit::Outcome;
 use crate::log::Log;
+use crate::memory;
 use crate::run;
 use bootstrap_agent::node::Directories;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
@@ -143,6 +144,7 @@ impl Cli {
         match self.command {
             Command::Run(options) => {
                 self.log.start()?;
+                memory::keep();
                 run::run(directories, options)
             }
             Command::Plan { format } => commands::plan(&directories, format),
@@ -156,6 +158,7 @@ impl Cli {
             Command::VerifyImage(image) => commands::verify_image(&directories, &image),
             Command::Host { user } => {
                 self.log.start()?;
+                memory::keep();
                 commands::host(&directories, &user)
             }
             Command::Completions { shell } => commands::completions(shell, &mut Self::command()),

@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod exit;
 mod log;
+mod memory;
 mod out;
 mod run;
 mod service;

@@ -8,6 +8,7 @@ use bootstrap_agent::host::Spool;
 use bootstrap_agent::imds::Imds;
 use bootstrap_agent::node::{Directories, Node};
 use bootstrap_agent::progress::Store;
+use bootstrap_agent::status::tidy;
 use bootstrap_agent::steps::{read_files, stop_vault};
 use bootstrap_agent::watch::watch;
 use bootstrap_config::{File, Layer, Revoke, Settings, begin};
@@ -56,6 +57,7 @@ pub fn run(directories: Directories, options: Options) -> Outcome {
     let (_, base) = files(&directories)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let store = Store::open(&directories.state).or_exit(Exit::TryAgain, "keep progress")?;
+    tidy(&directories.run).or_exit(Exit::TryAgain, "tidy the run directory")?;
     let host = Spool::open(&directories.run.join("host"), Arc::clone(&clock))
         .or_exit(Exit::TryAgain, "ask the host")?;
     let imds = Imds::new(&base.identity, Arc::clone(&clock))

@@ -7,6 +7,9 @@ use fleet::{ErrorClass, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// The longest that a server's own wish is minded before it is asked again: whoever answers may be no such server.
+const MOST_ASKED: Duration = Duration::from_secs(900);
+
 /// The time, in both kinds: what is waited for is monotonic, what people read is wall time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
@@ -249,7 +252,7 @@ impl Boot {
             }
             Event::Noted { step, attempt, note } => {
                 if self.answers(step, Work::Apply, attempt) {
-                    self.record(step, Phase::Intent, Some(note), now, &mut effects);
+                    self.intend(step, Some(note), now, &mut effects);
                 }
             }
             Event::Unrecorded { step, failure } => {
@@ -326,7 +329,7 @@ impl Boot {
             }
             (Checked::Needed, None) => {
                 let note = self.progress.get(step).and_then(|entry| entry.note.clone());
-                self.record(step, Phase::Intent, note, now, effects);
+                self.intend(step, note, now, effects);
                 self.start(step, Work::Apply, effects);
             }
             (Checked::Needed, Some(_)) => {
@@ -382,7 +385,7 @@ impl Boot {
         walk.failures += 1;
         walk.applied = None;
         let asked = match failure.class {
-            ErrorClass::Throttled { retry_after } => retry_after.unwrap_or_default(),
+            ErrorClass::Throttled { retry_after } => retry_after.unwrap_or_default().min(MOST_ASKED),
             _ => Duration::ZERO,
         };
         // What cannot be mended from here is looked at again all the same: somebody may mend it.
@@ -465,6 +468,14 @@ impl Boot {
         walk.attempt += 1;
         walk.stage = Stage::Works(work);
         effects.push(Effect::Start { step, work, attempt: walk.attempt, within: plan.retry.attempt, last });
+    }
+
+    /// Writes down that it is about to be applied. An intent that was not seen through keeps the time of its beginning: what
+    /// came of it is looked for since then.
+    fn intend(&mut self, step: Step, note: Option<String>, now: Now, effects: &mut Vec<Effect>) {
+        let last = self.progress.get(step);
+        let since = last.filter(|entry| entry.phase == Phase::Intent).map_or(now.wall, |entry| entry.at);
+        self.record(step, Phase::Intent, note, Now { wall: since.min(now.wall), ..now }, effects);
     }
 
     fn record(

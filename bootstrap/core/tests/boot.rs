@@ -404,3 +404,50 @@ proptest! {
         prop_assert_eq!(once.len(), node.applied.len(), "what is so is not applied again");
     }
 }
+
+/// A boot in which AWX's step was just told to be applied, and that line.
+fn applying(progress: Progress, seconds: u64) -> (Boot, u32, Entry) {
+    let only = |step: Step| matches!(step, Step::Awx);
+    let plans: BTreeMap<Step, Plan> =
+        plans(&[]).into_iter().map(|(step, plan)| (step, Plan { wanted: only(step), ..plan })).collect();
+    let mut boot = Boot::new(&plans, 1);
+    boot.resume(progress);
+    let begun = boot.handle(Event::Tick, at(seconds));
+    let Some(Effect::Start { step: Step::Awx, work: Work::Check, attempt, .. }) = begun.last() else {
+        panic!("{begun:?}")
+    };
+    let found = Ok((Checked::Needed, Inputs::new("1")));
+    let effects = boot.handle(Event::Checked { step: Step::Awx, attempt: *attempt, found }, at(seconds));
+    let [Effect::Record(entry), Effect::Start { attempt, .. }] = &effects[..] else { panic!("{effects:?}") };
+    let (attempt, entry) = (*attempt, entry.clone());
+    (boot, attempt, entry)
+}
+
+#[test]
+fn an_intent_that_was_not_seen_through_keeps_the_time_of_its_beginning() {
+    let (_, _, first) = applying(Progress::default(), 0);
+    assert_eq!(first.at, at(0).wall);
+    // What came of it is looked for since then, however long the power was off.
+    let (mut boot, attempt, second) = applying(Progress::of(vec![first]), 500);
+    assert_eq!(second.at, at(0).wall);
+    let noted = Event::Noted { step: Step::Awx, attempt, note: "job ?".to_owned() };
+    let effects = boot.handle(noted, at(501));
+    let [Effect::Record(noted)] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!((noted.at, noted.note.as_deref()), (at(0).wall, Some("job ?")));
+    let done = Entry { phase: Phase::Done, at: at(600).wall, ..noted.clone() };
+    let (_, _, again) = applying(Progress::of(vec![done]), 700);
+    assert_eq!(again.at, at(700).wall, "another run is another beginning");
+}
+
+#[test]
+fn a_servers_wish_to_be_left_alone_is_minded_within_reason() {
+    for (asked, waits) in [(30, 30), (u64::MAX, 900)] {
+        let (mut boot, attempt, _) = applying(Progress::default(), 0);
+        let class = ErrorClass::Throttled { retry_after: Some(Duration::from_secs(asked)) };
+        let outcome = Err(Failure::new(class, "429"));
+        boot.handle(Event::Applied { step: Step::Awx, attempt, outcome }, at(1));
+        let begun = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Start { .. }));
+        assert!(!begun(&boot.handle(Event::Tick, at(waits))));
+        assert!(begun(&boot.handle(Event::Tick, at(waits + 1))), "{asked}");
+    }
+}

@@ -1,6 +1,7 @@
 //! Doing it: as root, and no more than the image's files allow.
 
 use super::{Done, HostError, Request, Verb};
+use crate::progress::sweep;
 use bootstrap_config::{DirectoryRule, FileRule, HostSettings, PackageRule};
 use fleet::ErrorClass;
 use nix::unistd::{Gid, Group, Uid, User};
@@ -159,6 +160,9 @@ fn of_io(path: &Path, error: &io::Error) -> (ErrorClass, String) {
     (class, format!("{}: {error}", path.display()))
 }
 
+/// What a file is called until it is whole: no two of this process run at once.
+const UNFINISHED: &str = ".muster-";
+
 /// Writes a file whole, with its owner and mode, unless it is so already.
 fn place(rule: &FileRule, contents: &[u8]) -> Result<Done, (ErrorClass, String)> {
     let path = Path::new(&rule.path);
@@ -172,7 +176,8 @@ fn place(rule: &FileRule, contents: &[u8]) -> Result<Done, (ErrorClass, String)>
     let directory = path.parent().unwrap_or(Path::new("/"));
     let write = || -> io::Result<()> {
         fs::create_dir_all(directory)?;
-        let mut file = tempfile::Builder::new().prefix(".muster-").tempfile_in(directory)?;
+        sweep(directory, UNFINISHED)?;
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
         file.write_all(contents)?;
         fchown(file.as_file(), Some(owner.as_raw()), Some(group.as_raw()))?;
         file.as_file().set_permissions(Permissions::from_mode(mode))?;

@@ -4,6 +4,7 @@
 //! agent's user, answers to root.
 
 use super::{Answering, Done, Hands, Host, HostError, Request, Units};
+use crate::progress::{UNFINISHED, sweep};
 use fleet::ErrorClass;
 use fleet::ports::Clock;
 use rustix::fs::{Mode, OFlags};
@@ -37,6 +38,8 @@ impl Spool {
     pub fn open(root: &Path, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let requests = root.join("requests");
         DirBuilder::new().recursive(true).mode(0o700).create(&requests)?;
+        // What was never asked may hold secrets; what was, and not done, nobody waits for any more.
+        sweep(&requests, UNFINISHED)?;
         let start = clock.wall().millis();
         Ok(Self { requests, answers: root.join("answers"), clock, start, count: AtomicU64::new(0) })
     }
@@ -47,7 +50,8 @@ impl Spool {
             |error: io::Error| HostError::new(&request, ErrorClass::Transient, format_args!("{error}"));
         let text = serde_json::to_vec(&request).map_err(|error| there(error.into()))?;
         let text = zeroize::Zeroizing::new(text);
-        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.requests).map_err(there)?;
+        let mut file =
+            tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.requests).map_err(there)?;
         file.write_all(&text).map_err(there)?;
         file.persist(self.requests.join(&name)).map_err(|error| there(error.error))?;
         let answer = self.answers.join(&name);
@@ -148,7 +152,7 @@ fn take(path: &Path, asker: u32) -> Result<Request, String> {
 }
 
 fn answer(answers: &Path, name: &str, outcome: &Result<Done, HostError>) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(answers)?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(answers)?;
     serde_json::to_writer(file.as_file_mut(), outcome)?;
     // It holds no secret, and the agent is another user.
     file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;

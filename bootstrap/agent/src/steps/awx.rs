@@ -48,16 +48,26 @@ struct Completion {
 enum Noted {
     Nothing,
     Runs { job: Option<u64> },
-    Failed,
-    Ended,
+    Failed { job: Option<u64> },
+    Ended { job: Option<u64> },
+}
+
+impl Noted {
+    /// A job that is over: what is looked for is newer.
+    const fn over(self) -> Option<u64> {
+        match self {
+            Self::Failed { job } | Self::Ended { job } => job,
+            Self::Nothing | Self::Runs { .. } => None,
+        }
+    }
 }
 
 fn noted(last: Option<&Entry>) -> Noted {
     let note = last.and_then(|entry| entry.note.as_deref()).unwrap_or_default();
     match note.split_once(' ') {
         Some(("job", number)) => Noted::Runs { job: number.parse().ok() },
-        Some(("failed", _)) => Noted::Failed,
-        Some(("ended", _)) => Noted::Ended,
+        Some(("failed", number)) => Noted::Failed { job: number.parse().ok() },
+        Some(("ended", number)) => Noted::Ended { job: number.parse().ok() },
         _ => Noted::Nothing,
     }
 }
@@ -70,7 +80,8 @@ pub(super) fn check(node: &Node, last: Option<&Entry>) -> Looked {
     let awx = wanted(node.settings().awx, Step::Awx)?;
     let inputs = inputs(&awx);
     let applied = node.is_applied(Step::Awx, &inputs);
-    let done = last.filter(|entry| entry.inputs == inputs && noted(Some(*entry)) == Noted::Ended);
+    let done =
+        last.filter(|entry| entry.inputs == inputs && matches!(noted(Some(*entry)), Noted::Ended { .. }));
     let checked = match done {
         // An intent that bears another run's end is one that was not begun.
         Some(entry) if entry.phase == Phase::Done || applied => {
@@ -110,7 +121,7 @@ pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Mad
     let before = noted(last.as_ref());
     let job = match before {
         Noted::Runs { job } => job,
-        Noted::Nothing | Noted::Failed | Noted::Ended => {
+        Noted::Nothing | Noted::Failed { .. } | Noted::Ended { .. } => {
             if before == Noted::Nothing {
                 let pause = spread(awx.jitter, node.seed(), 0);
                 node.clock.sleep_until(node.clock.monotonic() + pause).await;
@@ -127,7 +138,7 @@ pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Mad
             (job, Some(*failure))
         }
     };
-    if before == Noted::Ended {
+    if matches!(before, Noted::Ended { .. }) {
         talk.drifted(failure)?;
     } else if let Some(failure) = failure {
         return Err(failure);
@@ -162,10 +173,10 @@ struct Talk<'a> {
 impl Talk<'_> {
     /// Asks for the job. * returns: its number, where it was told; it is on disk then.
     async fn begin(&self, last: Option<&Entry>) -> Result<Option<u64>, Failure> {
-        // An intent without a note: the callback may have been sent by who was cut off.
-        if let Some(last) = last.filter(|last| noted(Some(last)) == Noted::Nothing)
+        // An intent whose note does not know of a job that runs: the callback may have been sent by who was cut off.
+        if let Some(last) = last
             && self.can_watch()
-            && let Some(job) = self.find(last.at).await?
+            && let Some(job) = self.find(last.at, noted(Some(last)).over()).await?
         {
             self.notes.keep(&note("job", Some(job))).await?;
             return Ok(Some(job));
@@ -225,11 +236,12 @@ impl Talk<'_> {
     /// Waits for the job's end. The step's attempt is what ends the wait.
     async fn end_of(&self, job: Option<u64>, last: Option<&Entry>) -> Result<Option<u64>, Stop> {
         let since = last.map_or(Timestamp::EPOCH, |last| last.at);
+        let over = noted(last).over();
         let mut known = job;
         loop {
             if self.can_watch() {
                 if known.is_none() {
-                    known = self.find(since).await?;
+                    known = self.find(since, over).await?;
                     if known.is_some() {
                         self.notes.keep(&note("job", known)).await?;
                     }
@@ -254,7 +266,9 @@ impl Talk<'_> {
     ///
     /// Known by the variable `instance_id`, which the template has to prompt for: AWX's own name of this host is not known
     /// here.
-    async fn find(&self, since: Timestamp) -> Result<Option<u64>, Failure> {
+    ///
+    /// * `over`: a job that is over, where one is known: only newer ones are looked for.
+    async fn find(&self, since: Timestamp, over: Option<u64>) -> Result<Option<u64>, Failure> {
         #[derive(Deserialize)]
         struct Listed {
             results: Vec<Row>,
@@ -282,6 +296,7 @@ impl Talk<'_> {
         let ours = |row: &&Row| {
             let variables: serde_json::Value = serde_json::from_str(&row.extra_vars).unwrap_or_default();
             let new = Timestamp::parse(&row.created).is_ok_and(|created| created >= since);
+            let new = new && over.is_none_or(|over| row.id > over);
             new && variables["instance_id"] == json!(instance)
         };
         Ok(results.iter().find(ours).map(|row| row.id))
@@ -415,8 +430,8 @@ mod tests {
         };
         assert_eq!(of(Some(&note("job", Some(17)))), Noted::Runs { job: Some(17) });
         assert_eq!(of(Some(&note("job", None))), Noted::Runs { job: None });
-        assert_eq!(of(Some(&note("ended", Some(17)))), Noted::Ended);
-        assert_eq!(of(Some(&note("failed", None))), Noted::Failed);
+        assert_eq!(of(Some(&note("ended", Some(17)))), Noted::Ended { job: Some(17) });
+        assert_eq!(of(Some(&note("failed", None))), Noted::Failed { job: None });
         assert_eq!(of(None), Noted::Nothing);
         assert_eq!(noted(None), Noted::Nothing);
     }

@@ -34,11 +34,19 @@ pub struct Cloud {
 
 impl Cloud {
     pub fn start() -> Self {
+        Self::of(3)
+    }
+    /// With so many instances.
+    pub fn of(count: u32) -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let request = FleetRequest { target: 3, ..FleetRequest::default() };
-        let fleet =
-            FleetSpec { request, initial: Some(3), load: Demand::constant(2.0), ..FleetSpec::default() };
+        let request = FleetRequest { target: count, ..FleetRequest::default() };
+        let fleet = FleetSpec {
+            request,
+            initial: Some(count),
+            load: Demand::constant(f64::from(count) - 1.0),
+            ..FleetSpec::default()
+        };
         let first_address = Ipv4Addr::new(127, 16, 0, 4);
         let spec = WorldSpec { fleets: vec![fleet], first_address, ..WorldSpec::default() };
         let mut world = World::new(spec, 5, clock.wall() - Duration::from_secs(3600));

@@ -3,6 +3,7 @@
 mod awx;
 mod awx_server;
 mod boot;
+mod crashes;
 mod ground;
 mod machine;
 mod secrets;

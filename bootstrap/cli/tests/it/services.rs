@@ -28,7 +28,7 @@ const CONSUL_RULES: &str = include_str!("../../../policies/consul.hcl");
 /// What it may do in Nomad.
 const NOMAD_RULES: &str = include_str!("../../../policies/nomad.hcl");
 
-fn on_path(name: &str, package: &str) -> PathBuf {
+pub fn on_path(name: &str, package: &str) -> PathBuf {
     let found = ["/usr/bin", "/usr/sbin", "/usr/local/bin"].iter().map(|place| Path::new(place).join(name));
     found
         .into_iter()
