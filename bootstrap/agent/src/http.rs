@@ -3,7 +3,7 @@
 use bootstrap_config::Server;
 use bootstrap_core::{Failure, Secret};
 use fleet::ErrorClass;
-use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Certificate, Client, Method, Request, Url, redirect};
 use std::path::Path;
 use std::time::Duration;
@@ -76,6 +76,8 @@ pub struct Reply {
     pub location: Option<String>,
     /// `Retry-After` in seconds; its other form, a date, is not one of the services'.
     pub retry_after: Option<Duration>,
+    /// `WWW-Authenticate`, as it stands.
+    pub challenge: Option<String>,
     /// `Date`, as it stands.
     pub date: Option<String>,
     /// The body, [`MAX_BODY_BYTES`] at most.
@@ -232,6 +234,7 @@ pub async fn send(
         retry_after: header(response.headers(), RETRY_AFTER)
             .and_then(|text| text.parse().ok())
             .map(Duration::from_secs),
+        challenge: header(response.headers(), WWW_AUTHENTICATE),
         date: header(response.headers(), DATE),
         body: Vec::new(),
     };

@@ -18,6 +18,7 @@ pub(crate) use nomad::withhold;
 pub use nomad::{NomadClient, configuration as nomad_configuration};
 pub(crate) use ready::withdraw;
 pub use ready::{READY, is_ready};
+pub use registry::try_manifest;
 pub use vault::stop as stop_vault;
 pub(crate) use vault::{Held, keep as keep_secrets};
 

@@ -33,7 +33,7 @@ struct Auth {
 }
 
 /// Fetches the manifest of the settings' image with the credentials that the work will be pulled with.
-pub(super) async fn try_manifest(settings: &RegistrySettings) -> Result<(), Failure> {
+pub async fn try_manifest(settings: &RegistrySettings) -> Result<(), Failure> {
     let (registry, name, tag) = parts(&settings.image).ok_or_else(|| {
         Failure::lasting(ErrorClass::Malformed, format_args!("{} is no image", settings.image))
     })?;
@@ -44,7 +44,14 @@ pub(super) async fn try_manifest(settings: &RegistrySettings) -> Result<(), Fail
     let client = client(SERVICE, ca)?;
     let url = format!("{address}/v2/{name}/manifests/{tag}");
     let basic = Zeroizing::new(format!("Basic {}", auth.as_str()));
-    let reply = fetch(&client, &address, &url, &basic).await?;
+    let mut reply = fetch(&client, &address, &url, &basic).await?;
+    if reply.status == 401
+        && let Some(challenge) = reply.challenge.as_deref().and_then(challenge)
+    {
+        let token = token(&client, settings, registry, &challenge, &basic).await?;
+        let bearer = Zeroizing::new(format!("Bearer {}", token.as_str()));
+        reply = fetch(&client, &address, &url, &bearer).await?;
+    }
     match reply.status {
         200 => Ok(()),
         401 | 403 => Err(Failure::new(
@@ -76,6 +83,90 @@ async fn fetch(client: &Client, address: &str, url: &str, auth: &str) -> Result<
     request.headers_mut().insert(AUTHORIZATION, value);
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static(MANIFESTS));
     Ok(send(client, SERVICE, address, request).await?)
+}
+
+/// Where a token is had, as the registry says: `WWW-Authenticate: Bearer realm="…",service="…",scope="…"`.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Challenge {
+    realm: String,
+    service: Option<String>,
+    scope: Option<String>,
+}
+
+/// Reads a challenge; `None` where it is not one for a token.
+fn challenge(header: &str) -> Option<Challenge> {
+    let (scheme, mut rest) = header.trim().split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let mut challenge = Challenge::default();
+    while let Some((name, after)) = rest.split_once('=') {
+        let after = after.trim_start();
+        // A value that is quoted may hold commas: a scope does.
+        let (value, left) = match after.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => after.split_once(',').unwrap_or((after, "")),
+        };
+        match name.trim().to_ascii_lowercase().as_str() {
+            "realm" => value.clone_into(&mut challenge.realm),
+            "service" => challenge.service = Some(value.to_owned()),
+            "scope" => challenge.scope = Some(value.to_owned()),
+            _ => {}
+        }
+        rest = left.trim_start_matches([',', ' ']);
+    }
+    (!challenge.realm.is_empty()).then_some(challenge)
+}
+
+/// Fetches the token that a registry asks for, with the credentials.
+///
+/// They go nowhere without TLS that the settings do not allow it for, whatever the registry says.
+async fn token(
+    client: &Client,
+    settings: &RegistrySettings,
+    registry: &str,
+    challenge: &Challenge,
+    basic: &str,
+) -> Result<Zeroizing<String>, Failure> {
+    #[derive(Deserialize)]
+    struct Given {
+        token: Option<Zeroizing<String>>,
+        access_token: Option<Zeroizing<String>>,
+    }
+    let shown: String = challenge.realm.chars().filter(|c| !c.is_control()).take(200).collect();
+    let wrong = |why: &str| {
+        Failure::lasting(
+            ErrorClass::Malformed,
+            format_args!("the registry {registry} sends for a token to {shown:?}, {why}"),
+        )
+    };
+    let mut url = Url::parse(&challenge.realm).map_err(|_| wrong("which is no address"))?;
+    if url.scheme() != "https" && !(settings.insecure && url.scheme() == "http") {
+        return Err(wrong("which is not https"));
+    }
+    for (name, value) in [("service", &challenge.service), ("scope", &challenge.scope)] {
+        if let Some(value) = value {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+    }
+    let reply = fetch(client, &shown, url.as_str(), basic).await?;
+    match reply.status {
+        200 => {}
+        401 | 403 => {
+            let what = format_args!(
+                "{shown}, which gives the tokens of the registry {registry}, does not take the credentials of {}",
+                settings.auth_file
+            );
+            return Err(Failure::new(ErrorClass::Denied, what));
+        }
+        _ => return Err(reply.failure(SERVICE, &format!("give a token at {shown}"))),
+    }
+    // An error of this reader could show a piece of the token.
+    let given: Option<Given> = serde_json::from_slice(&reply.body).ok();
+    let token = given.and_then(|given| given.token.or(given.access_token));
+    token.ok_or_else(|| {
+        Failure::new(ErrorClass::Malformed, format_args!("{shown} answered without a token of the registry"))
+    })
 }
 
 /// Registry, name and tag of an image.
@@ -123,6 +214,33 @@ fn credentials(settings: &RegistrySettings, registry: &str) -> Result<Zeroizing<
 mod tests {
     use super::*;
     use std::io::Write as _;
+
+    #[test]
+    fn a_challenge_says_where_the_token_is_had() {
+        let header = r#"Bearer realm="https://a.example/t",service="r", scope="repository:a/b:pull,push""#;
+        let expected = Challenge {
+            realm: "https://a.example/t".to_owned(),
+            service: Some("r".to_owned()),
+            scope: Some("repository:a/b:pull,push".to_owned()),
+        };
+        assert_eq!(challenge(header), Some(expected));
+        for none in ["Basic realm=\"x\"", "Bearer", "Bearer realm=\"x", "Bearer service=\"x\"", ""] {
+            assert_eq!(challenge(none), None, "{none}");
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_go_over_tls_alone_unless_the_registry_itself_need_not() {
+        let secure = RegistrySettings::default();
+        let realm = "http://127.0.0.1:1/token".to_owned();
+        let challenge = Challenge { realm, ..Challenge::default() };
+        let client = client(SERVICE, None).expect("a client");
+        let refused = token(&client, &secure, "r", &challenge, "Basic x").await.expect_err("it is refused");
+        assert!(refused.lasting && refused.what.contains("which is not https"), "{refused}");
+        let insecure = RegistrySettings { insecure: true, ..secure };
+        let asked = token(&client, &insecure, "r", &challenge, "Basic x").await.expect_err("nobody is there");
+        assert!(asked.what.contains("cannot be reached"), "{asked}");
+    }
 
     #[test]
     fn credentials_are_found_by_their_registry_and_never_shown() {

@@ -310,11 +310,18 @@ impl Node {
 
     /// Starts the agent.
     pub fn start(&mut self) {
+        let place = self.path().to_owned();
+        self.start_in(&place);
+    }
+
+    /// Starts the agent in a directory.
+    pub fn start_in(&mut self, directory: &Path) {
         assert!(self.agent.is_none(), "it runs");
         let log =
             fs::File::options().create(true).append(true).open(self.path().join("agent.log")).expect("a log");
         let child = self
             .command(&["run", "--log", "debug,hyper=info,reqwest=info,hyper_util=info"])
+            .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
@@ -325,6 +332,11 @@ impl Node {
 
     pub fn pid(&self) -> u32 {
         self.agent.as_ref().expect("it runs").id()
+    }
+
+    /// The agent's process, whose end is the caller's to wait for.
+    pub fn take(&mut self) -> Child {
+        self.agent.take().expect("it runs")
     }
 
     /// Kills the agent, as a power cut does.

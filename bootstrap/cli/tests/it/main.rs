@@ -4,6 +4,7 @@ mod awx;
 mod awx_server;
 mod boot;
 mod crashes;
+mod dumps;
 mod ground;
 mod machine;
 mod secrets;

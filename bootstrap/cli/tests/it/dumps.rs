@@ -1,0 +1,42 @@
+//! An agent that dies leaves no image of its memory, and so none of its secrets.
+
+use crate::ground::{Cloud, Node};
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command};
+
+/// Whether the kernel wrote its memory when it died of a signal.
+fn dumps_at(mut child: Child, signal: &str) -> bool {
+    let _ = Command::new("kill").args([signal, &child.id().to_string()]).status();
+    child.wait().expect("it ends").core_dumped()
+}
+
+#[test]
+fn an_agent_that_dies_leaves_no_memory_behind() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut other = Command::new("sh");
+    let other = other.args(["-c", "ulimit -c unlimited; exec sleep 60"]).current_dir(place.path()).spawn();
+    let other = other.expect("it starts");
+    muster_test_servers::wait_for("the limit to be off", || {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", other.id())).ok()?;
+        limits
+            .lines()
+            .any(|line| line.starts_with("Max core file size") && line.contains("unlimited"))
+            .then_some(())
+    });
+    assert!(dumps_at(other, "-SEGV"), "this host dumps nobody: sysctl kernel.core_pattern=core");
+    let cloud = Cloud::start();
+    for signal in ["-ABRT", "-QUIT"] {
+        let place = tempfile::tempdir().expect("a directory");
+        let mut node = Node::new(&cloud, 0, "");
+        node.start_in(place.path());
+        node.wait_done();
+        let limits = fs::read_to_string(format!("/proc/{}/limits", node.pid())).expect("Linux tells");
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit");
+        assert_eq!(core.split_whitespace().filter(|word| *word == "0").count(), 2, "{core}");
+        // Root still may look: the journal's tools and the other tests do.
+        assert!(!fs::read(format!("/proc/{}/environ", node.pid())).expect("root may").is_empty());
+        assert!(!dumps_at(node.take(), signal), "{signal}");
+        assert_eq!(fs::read_dir(place.path()).expect("a directory").count(), 0);
+    }
+}
