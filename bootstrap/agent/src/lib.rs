@@ -20,6 +20,19 @@ pub mod status;
 pub mod steps;
 pub mod watch;
 
+/// Readers of outside bytes, for whoever gives them anything.
+#[doc(hidden)]
+pub mod readers {
+    /// What Nomad's agent and servers say of this node, and its words for times.
+    pub fn nomad(body: &[u8]) {
+        crate::steps::reads_nomad(body);
+    }
+    /// Docker's `config.json`, and a registry's challenge.
+    pub fn registry(text: &str) {
+        crate::steps::reads_registry(text);
+    }
+}
+
 use std::fmt::Write as _;
 
 /// Bytes in hexadecimal.

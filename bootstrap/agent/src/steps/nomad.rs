@@ -128,6 +128,13 @@ impl NomadClient {
     }
 }
 
+/// Reads what Nomad may have said; for those who give it anything.
+pub(crate) fn reads(body: &[u8]) {
+    let _ = serde_json::from_slice::<Me>(body);
+    let _ = serde_json::from_slice::<Seen>(body);
+    let _ = seconds(&String::from_utf8_lossy(body));
+}
+
 /// Nomad's word for a time, such as `1.234s` or `450ms`.
 fn seconds(text: &str) -> Option<f64> {
     let at = text.find(|c: char| c.is_ascii_alphabetic() || c == 'µ')?;
