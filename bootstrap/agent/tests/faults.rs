@@ -39,7 +39,7 @@ fn serve(fault: Fault, mut stream: &TcpStream) -> std::io::Result<()> {
         Fault::TooLarge => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")?;
             loop {
-                stream.write_all(&[b'x'; 65_536])?;
+                stream.write_all(&[b'x'; 8192])?;
             }
         }
         Fault::Trickle => {
