@@ -1,7 +1,7 @@
-//! How soon the real process acts on notices, with real Nomad: from the queue, and from an agent.
+//! How soon the real process acts on notices, with real Nomad: from the queue, by a push, and from real agents.
 //!
-//! `cargo run --release -p tests --example notices -- [--nodes 6] [--rounds 10]`; needs `muster-autoscaler` beside it, built
-//! in the same profile, and what `tests/run setup` gets.
+//! `cargo run --release -p tests --example notices -- [--nodes 6] [--rounds 10] [--agents 1]`; needs `muster-autoscaler`
+//! beside it, with agents `muster-bootstrap`, too, built in the same profile, and what `tests/run setup` gets.
 //!
 //! A fleet of as many instances as there are nodes, each a real Nomad client. In a round each is interrupted, one after
 //! the other, the fleet at rest in between. Then the nodes are made eligible again, and the next round has a new account,
@@ -11,6 +11,9 @@
 //! Half of the rounds (`queue`) the process hears of it by SQS alone, from the moment that the message is in the queue;
 //! half (`push`) by the agent's `POST /v1/notices` alone, from the moment before the connection is opened. EC2 itself,
 //! which tells it as well, is asked far less often.
+//!
+//! With `--agents 1` a `muster-bootstrap` watches each instance in place of both (`agent`): from the moment that the notice
+//! stands in its metadata service, which it reads once a second, by its own proof of who it is.
 //!
 //! Prints JSON: for each way how many there were, and, in seconds, the median and the 99th percentile (by the nearest
 //! rank: of fewer than a hundred that is the worst) of the time until Nomad had made the node ineligible, and until EC2 had
@@ -24,6 +27,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
+use tests::agent::{self, Agent};
 use tests::ground::{Cloud, Daemon, Site, request_from};
 
 /// An agent's token for all, and where it stands.
@@ -38,6 +42,7 @@ const LOOK: Duration = Duration::from_millis(1);
 enum Way {
     Queue,
     Push,
+    Agent,
 }
 
 impl Way {
@@ -45,7 +50,7 @@ impl Way {
     const fn source(self) -> &'static str {
         match self {
             Self::Queue => "event_bridge",
-            Self::Push => "agent",
+            Self::Push | Self::Agent => "agent",
         }
     }
 }
@@ -57,9 +62,9 @@ struct Taken {
     requested: Duration,
 }
 
-/// What was asked for: how many nodes, how many rounds of each way.
-fn options() -> (u32, u32) {
-    let (mut nodes, mut rounds) = (6, 10);
+/// What was asked for: how many nodes, how many rounds of each way, whether by agents.
+fn options() -> (u32, u32, bool) {
+    let (mut nodes, mut rounds, mut agents) = (6, 10, 0);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next().and_then(|value| value.parse().ok());
@@ -67,20 +72,21 @@ fn options() -> (u32, u32) {
         match word.as_str() {
             "--nodes" => nodes = value,
             "--rounds" => rounds = value,
+            "--agents" => agents = value,
             _ => panic!("no option {word}"),
         }
     }
-    (nodes, rounds)
+    (nodes, rounds, agents > 0)
 }
 
 fn main() {
-    let (nodes, rounds) = options();
+    let (nodes, rounds, by_agents) = options();
+    let ways: &[Way] = if by_agents { &[Way::Agent] } else { &[Way::Queue, Way::Push] };
     let mut site = Site::start(nodes, nodes, NomadOptions::default(), None);
     site.write(TOKEN.0, TOKEN.1);
     let ids = site.cloud.living();
     let mut taken = Vec::new();
-    for round in 0..2 * rounds {
-        let way = if round % 2 == 0 { Way::Queue } else { Way::Push };
+    for (round, way) in (0..rounds).flat_map(|_| ways.iter().copied()).enumerate() {
         if round > 0 {
             site.cloud = Cloud::start(nodes, LOAD);
             assert_eq!(site.cloud.living(), ids, "a new account has the same ids, or the nodes are nobody's");
@@ -93,7 +99,11 @@ fn main() {
         std::fs::remove_dir_all(site.directory().join("state")).expect("its state is there");
     }
     let of = |way| taken.iter().filter(|(of, _)| *of == way).map(|(_, one)| *one).collect::<Vec<_>>();
-    println!("{}", json!({ "queue": figures(&of(Way::Queue)), "push": figures(&of(Way::Push)) }));
+    if by_agents {
+        println!("{}", json!({ "agent": figures(&of(Way::Agent)) }));
+    } else {
+        println!("{}", json!({ "queue": figures(&of(Way::Queue)), "push": figures(&of(Way::Push)) }));
+    }
 }
 
 /// The site's policy, with room for a replacement of each.
@@ -117,7 +127,10 @@ fn interrupt_all(site: &Site, way: Way) -> Vec<Taken> {
     let mut daemon = match way {
         Way::Queue => site.daemon("state", &[]),
         Way::Push => site.daemon_without_queue("state", &["--samples-token-file", TOKEN.0]),
+        Way::Agent => agent::daemon(site, "state"),
     };
+    let watched = if way == Way::Agent { instances.as_slice() } else { &[] };
+    let agents: Vec<Agent> = watched.iter().map(|instance| Agent::start(site, instance, &daemon)).collect();
     wait_for("a first decision", || daemon.get("/v1/ready"));
     let taken = instances.iter().map(|victim| {
         wait_for("the fleet to be at rest", || rests(site, &daemon).then_some(()));
@@ -130,6 +143,7 @@ fn interrupt_all(site: &Site, way: Way) -> Vec<Taken> {
     let told = metrics.lines().find_map(|line| line.strip_prefix(&source)).unwrap_or("0");
     assert_eq!(told.parse(), Ok(f64::from(count)), "each was first told this way: {metrics}");
     assert_eq!(daemon.said("\"ERROR\""), 0);
+    drop(agents);
     daemon.stop();
     taken
 }

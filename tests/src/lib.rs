@@ -1,6 +1,7 @@
 //! What holds across crates: boundaries, wire, system, fault and golden tests. The tests are in `tests/tests/`;
 //! what they share is here.
 
+pub mod agent;
 pub mod ground;
 pub mod job;
 pub mod programs;

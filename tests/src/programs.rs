@@ -21,12 +21,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// Panics with how to build it where it is missing.
 pub fn autoscaler() -> Command {
+    ours("muster-autoscaler")
+}
+
+/// The node's agent as it was built with this test, in surroundings that say nothing.
+///
+/// Panics with how to build it where it is missing.
+pub fn bootstrap() -> Command {
+    ours("muster-bootstrap")
+}
+
+fn ours(name: &str) -> Command {
     let mut path = std::env::current_exe().expect("a test knows where it is");
     // .../debug/deps/test-hash
     path.pop();
     path.pop();
-    let program = path.join("muster-autoscaler");
-    assert!(program.is_file(), "{} is missing: cargo build -p muster-autoscaler", program.display());
+    let program = path.join(name);
+    assert!(program.is_file(), "{} is missing: cargo build -p {name}", program.display());
     let mut command = Command::new(program);
     command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/nonexistent").env("NO_PROXY", "*");
     command.env("AWS_EC2_METADATA_DISABLED", "true").env("USER", "jo");

@@ -74,6 +74,15 @@ def leaders():
 
 
 @row
+def agent():
+    """Sixty interruptions that a real agent on each instance reads from the metadata service, one at a time, six to a process: real Nomad."""
+    found = json.loads(run([programs() / "examples/notices", "--agents", "1"]))["agent"]
+    times = found["ineligible"]
+    return [figure(f"notice visible in the metadata service until confirmed and the node ineligible in real Nomad, {found['count']} of them",
+                   "p99 <= 1.5 s", f"p50 {times['p50'] * 1000:.0f} ms, p99 {times['p99'] * 1000:.0f} ms", times["p99"] <= 1.5)], {}
+
+
+@row
 def notices():
     """Sixty interruptions over the queue and sixty by `POST /v1/notices`, one at a time, six to a process (its writes in a minute): real Nomad."""
     found, figures = json.loads(run([programs() / "examples/notices"])), []

@@ -83,8 +83,8 @@ def build(*what):
 
 def programs():
     """The directory of the program and of the example that the rows run: built together, so that they share."""
-    packages = ("-p", "muster-autoscaler", "-p", "tests")
-    return build(*packages, "--bin", "muster-autoscaler", "--example", "stepped", "--example", "queue", "--example", "notices")
+    packages = ("-p", "muster-autoscaler", "-p", "muster-bootstrap", "-p", "tests")
+    return build(*packages, "--bin", "muster-autoscaler", "--bin", "muster-bootstrap", "--example", "stepped", "--example", "queue", "--example", "notices")
 
 
 def muster(*arguments):
