@@ -74,7 +74,7 @@ def leaders():
 
 
 @row
-def agent():
+def seen():
     """Sixty interruptions that a real agent on each instance reads from the metadata service, one at a time, six to a process: real Nomad."""
     found = json.loads(run([programs() / "examples/notices", "--agents", "1"]))["agent"]
     times = found["ineligible"]
