@@ -1,5 +1,6 @@
 //! What Consul's refusals mean. They are plain text, and the same status stands for many things.
 
+pub(crate) use fleet::chain;
 use fleet::{ApiError, ErrorClass};
 use reqwest::StatusCode;
 use std::time::Duration;
@@ -64,18 +65,6 @@ pub(crate) fn transport(operation: &str, effect: Effect, error: reqwest::Error) 
 
 pub(crate) fn malformed(operation: &str, why: &str) -> ApiError {
     ApiError::new(ErrorClass::Malformed, SERVICE, operation, None, why)
-}
-
-/// An error with its causes: reqwest's own words end before the reason.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Reads only, so nothing here is ever unclear: a call that failed did not happen. There are no retries of its
 //! own, because the next cycle asks again.
 
+use fleet::chain;
 use fleet::ports::Series;
 use fleet::{ApiError, ErrorClass, Timestamp, Utilization};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, RETRY_AFTER};
@@ -156,18 +157,6 @@ fn malformed(message: &str) -> ApiError {
 fn transport(error: reqwest::Error) -> ApiError {
     // Without the address: it may carry a password.
     ApiError::new(ErrorClass::Transient, SERVICE, OPERATION, None, &chain(&error.without_url()))
-}
-
-/// An error with its causes: reqwest's own words end before the reason.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
 }
 
 /// Milliseconds as the decimal seconds that Prometheus reads, exactly.

@@ -6,6 +6,7 @@ use autoscaler_engine::{BatchId, Entry};
 use autoscaler_journal::codec::{Encoded, decode};
 use autoscaler_journal::{Journal, JournalError, Limits, Opened, SetAside, StateDir};
 use fleet::Timestamp;
+pub(crate) use fleet::chain;
 use fleet::ports::Clock;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -139,18 +140,6 @@ fn report(set_aside: Option<&SetAside>) {
     if let Some(SetAside { path, why }) = set_aside {
         tracing::error!(path = %path.display(), %why, "set a damaged journal aside and began a fresh one");
     }
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
 }
 
 /// What lives on the thread.

@@ -1,5 +1,6 @@
 //! What can go wrong with a call to Nomad.
 
+pub(crate) use fleet::chain;
 use fleet::{ApiError, ErrorClass, InstanceId, NodeId};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -213,16 +214,4 @@ fn class_of(write: bool, status: u16, message: &str, retry_after: Option<Duratio
         408 | 500..=599 => ErrorClass::Transient,
         _ => ErrorClass::Malformed,
     }
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
 }

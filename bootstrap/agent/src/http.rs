@@ -3,6 +3,7 @@
 use bootstrap_config::Server;
 use bootstrap_core::{Failure, Secret};
 use fleet::ErrorClass;
+use fleet::chain;
 use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Certificate, Client, Method, Request, Url, redirect};
 use std::path::Path;
@@ -263,19 +264,4 @@ pub fn secret_of(path: &Path) -> Result<Secret, String> {
         return Err(format!("{shown} is larger than {MAX_TOKEN_BYTES} bytes"));
     }
     Ok(line)
-}
-
-/// An error with its causes, each once.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -3,7 +3,7 @@
 use aws_credential_types::provider::error::CredentialsError;
 use bootstrap_core::Failure;
 use fleet::ErrorClass;
-use std::error::Error;
+pub(crate) use fleet::chain;
 use std::fmt;
 use std::time::Duration;
 
@@ -185,18 +185,6 @@ fn class_of(status: u16, code: &str, retry_after: Option<Duration>) -> ErrorClas
 pub(crate) fn bounded(text: &str) -> String {
     let end = (0..=MOST_WORDS.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     text[..end].to_owned()
-}
-
-/// An error with its causes: the SDK's own words end before the reason.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::wiped::Wiped;
 use crate::{Server, VaultError};
 use bootstrap_core::Secret;
 use bytes::Bytes;
+pub(crate) use fleet::chain;
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
 use std::error::Error;
@@ -293,11 +294,6 @@ fn is_about_trust(error: &(dyn Error + 'static)) -> bool {
                 | rustls::Error::AlertReceived(_)
         )
     )
-}
-
-/// An error with its causes: reqwest's own words end before the reason.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

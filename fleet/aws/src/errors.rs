@@ -6,6 +6,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
+use fleet::chain;
 use fleet::{ApiError, ErrorClass};
 use std::error::Error;
 use std::time::Duration;
@@ -252,18 +253,6 @@ fn links<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 /// The first error of this type in the chain.
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     links(error).find_map(|link| link.downcast_ref::<T>())
-}
-
-/// The chain of errors in one line, without what a link repeats of the one before.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    for link in links(error).skip(1) {
-        let words = link.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-    }
-    text
 }
 
 /// EC2 repeats the request's id in the body of its errors; what stands between us and EC2 may drop the header.

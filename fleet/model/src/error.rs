@@ -1,6 +1,7 @@
 //! What can go wrong with a call, as a class that decides what is done about it.
 
 use serde::{Deserialize, Serialize};
+use std::error::Error;
 use std::time::Duration;
 
 /// What to make of a failed call. Retries, metric labels and the cooling-off of pools read only this.
@@ -42,6 +43,23 @@ impl ErrorClass {
             Self::Malformed => "malformed",
         }
     }
+}
+
+/// An error with its causes in one line, without what a cause repeats: an adapter's own words often end before the reason.
+///
+/// Linear in the length of the words and the number of causes.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = next.source();
+    }
+    text
 }
 
 /// A failed call of a service: fits after "failed to describe fleets: ".

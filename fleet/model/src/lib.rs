@@ -17,7 +17,7 @@ mod units;
 mod view;
 pub mod wire;
 
-pub use error::{ApiError, ErrorClass};
+pub use error::{ApiError, ErrorClass, chain};
 pub use ids::{FleetId, FleetName, InstanceId, InstanceType, MessageId, NodeId, Region, Zone};
 pub use instance::{Health, Instance, InstanceState};
 pub use node::{NodeView, Resources, Work, WorkKind};

@@ -1,0 +1,210 @@
+//! What is done as root on the agent's behalf, and above all what is not.
+
+use bootstrap_agent::host::{Contents, Done, Hands, Host as _, Request, Spool, Units, Verb, serve};
+use bootstrap_config::{DirectoryRule, FileRule, HostSettings, PackageRule};
+use fleet::ErrorClass;
+use fleet_clock::SystemClock;
+use nix::unistd::getuid;
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+
+/// Units on paper: what was asked, in order; packages by their file's name.
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<Vec<String>>>);
+
+impl Paper {
+    fn done(&self) -> Vec<String> {
+        self.0.lock().expect("whole").clone()
+    }
+    fn note(&self, what: String) -> Result<(), String> {
+        self.0.lock().expect("whole").push(what);
+        Ok(())
+    }
+}
+
+impl Units for Paper {
+    fn act(&self, verb: Verb, unit: &str) -> Result<(), String> {
+        self.note(format!("{} {unit}", verb.word()))
+    }
+    fn installed(&self, _: &Path) -> Result<Option<String>, String> {
+        Ok(self.done().iter().any(|done| done == "install").then(|| "1.5.0-1".to_owned()))
+    }
+    fn install(&self, _: &Path) -> Result<(), String> {
+        self.note("install".to_owned())
+    }
+    fn power_off(&self) -> Result<(), String> {
+        self.note("power off".to_owned())
+    }
+}
+
+struct Bench {
+    place: TempDir,
+    units: Paper,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { place: tempfile::tempdir().expect("a directory"), units: Paper::default() }
+    }
+    fn path(&self, name: &str) -> String {
+        self.place.path().join(name).display().to_string()
+    }
+    fn rules(&self) -> HostSettings {
+        let id = getuid().to_string();
+        let file = FileRule {
+            path: self.path("etc/consul.json"),
+            owner: id.clone(),
+            group: id,
+            mode: "0640".to_owned(),
+            ..FileRule::named("consul")
+        };
+        HostSettings {
+            units: vec!["consul.service".to_owned()],
+            files: vec![file],
+            packages: vec![PackageRule {
+                name: "exporter".to_owned(),
+                path: self.path("exporter.deb"),
+                version: "1.5.0-1".to_owned(),
+                sha256: Sha256::digest(b"a package").iter().map(|byte| format!("{byte:02x}")).collect(),
+            }],
+            directories: vec![DirectoryRule { name: "consul".to_owned(), path: self.path("state") }],
+            ..HostSettings::default()
+        }
+    }
+    fn hands(&self) -> Hands<Paper> {
+        Hands::new(self.rules(), self.units.clone())
+    }
+}
+
+fn place(file: &str, contents: &str) -> Request {
+    Request::Place { file: file.to_owned(), contents: Contents(contents.to_owned()) }
+}
+fn act(unit: &str) -> Request {
+    Request::Unit { verb: Verb::Restart, unit: unit.to_owned() }
+}
+
+#[test]
+fn a_file_is_written_whole_with_its_mode_and_only_where_it_differs() {
+    let bench = Bench::new();
+    let hands = bench.hands();
+    let path = bench.path("etc/consul.json");
+    assert_eq!(hands.carry_out(&place("consul", "{}")), Ok(Done::Changed));
+    assert_eq!(hands.carry_out(&place("consul", "{}")), Ok(Done::Unchanged));
+    let mode = |path: &str| fs::metadata(path).expect("it is there").permissions().mode() & 0o7777;
+    assert_eq!((fs::read_to_string(&path).expect("read").as_str(), mode(&path)), ("{}", 0o640));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("set");
+    assert_eq!(hands.carry_out(&place("consul", "{}")), Ok(Done::Changed), "its mode is part of it");
+    assert_eq!(mode(&path), 0o640);
+    // A link in its place is replaced, and what it led to is left alone.
+    let other = bench.path("precious");
+    fs::write(&other, "precious").expect("written");
+    fs::remove_file(&path).expect("removed");
+    symlink(&other, &path).expect("linked");
+    assert_eq!(hands.carry_out(&place("consul", "{\"a\": 1}")), Ok(Done::Changed));
+    assert_eq!(fs::read_to_string(&other).expect("read"), "precious");
+    assert!(fs::symlink_metadata(&path).expect("it is there").is_file());
+    let left = fs::read_dir(bench.path("etc")).expect("listed").count();
+    assert_eq!(left, 1, "nothing half written is left");
+}
+
+#[test]
+fn what_the_image_does_not_name_is_refused_and_not_done() {
+    let bench = Bench::new();
+    let hands = bench.hands();
+    for request in [
+        place("sudoers", "x"),
+        place("../consul", "x"),
+        act("ssh.service"),
+        Request::Install { package: "another".to_owned() },
+        Request::Empty { directory: "etc".to_owned() },
+        Request::PowerOff,
+    ] {
+        let refused = hands.carry_out(&request).expect_err("it is not allowed");
+        assert_eq!(refused.class, ErrorClass::Denied, "{refused}");
+    }
+    assert_eq!(bench.units.done(), [""; 0]);
+    assert_eq!(hands.carry_out(&act("consul.service")), Ok(Done::Changed));
+    assert_eq!(bench.units.done(), ["restart consul.service"]);
+}
+
+#[test]
+fn a_package_is_installed_once_and_only_if_it_is_the_one_that_was_pinned() {
+    let bench = Bench::new();
+    let hands = bench.hands();
+    let install = Request::Install { package: "exporter".to_owned() };
+    fs::write(bench.path("exporter.deb"), b"another package").expect("written");
+    let refused = hands.carry_out(&install).expect_err("another digest");
+    assert!(refused.class == ErrorClass::Denied && refused.why.contains("SHA-256"), "{refused}");
+    assert_eq!(bench.units.done(), [""; 0]);
+    fs::write(bench.path("exporter.deb"), b"a package").expect("written");
+    assert_eq!(hands.carry_out(&install), Ok(Done::Changed));
+    assert_eq!(hands.carry_out(&install), Ok(Done::Unchanged));
+    assert_eq!(bench.units.done(), ["install"]);
+}
+
+#[test]
+fn a_directory_is_emptied_itself_stays_and_a_link_in_its_place_is_refused() {
+    let bench = Bench::new();
+    let hands = bench.hands();
+    let empty = Request::Empty { directory: "consul".to_owned() };
+    assert_eq!(hands.carry_out(&empty), Ok(Done::Unchanged), "where there is none");
+    fs::create_dir_all(bench.path("state/raft")).expect("made");
+    fs::write(bench.path("state/node-id"), "x").expect("written");
+    fs::create_dir(bench.path("elsewhere")).expect("made");
+    fs::write(bench.path("elsewhere/precious"), "x").expect("written");
+    symlink(bench.path("elsewhere"), bench.path("state/link")).expect("linked");
+    assert_eq!(hands.carry_out(&empty), Ok(Done::Changed));
+    assert_eq!(fs::read_dir(bench.path("state")).expect("it stays").count(), 0);
+    fs::remove_dir(bench.path("state")).expect("removed");
+    symlink(bench.path("elsewhere"), bench.path("state")).expect("linked");
+    assert_eq!(hands.carry_out(&empty).expect_err("a link").class, ErrorClass::Denied);
+    assert!(Path::new(&bench.path("elsewhere/precious")).exists());
+}
+
+/// Answers once. * returns: how many requests.
+fn served(bench: &Bench, asker: u32) -> usize {
+    serve(&bench.place.path().join("host"), asker, &bench.hands()).expect("it answers")
+}
+
+#[tokio::test]
+async fn a_request_is_answered_removed_and_not_seen_by_others() {
+    let bench = Bench::new();
+    let spool = Spool::open(&bench.place.path().join("host"), Arc::new(SystemClock::new())).expect("a spool");
+    let answer = tokio::spawn(async move { spool.ask(act("consul.service")).await });
+    let requests = bench.place.path().join("host/requests");
+    let mode = fs::metadata(&requests).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode & 0o077, 0, "a request may hold secrets");
+    while served(&bench, getuid().as_raw()) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(answer.await.expect("it ends"), Ok(Done::Changed));
+    assert_eq!(fs::read_dir(&requests).expect("listed").count(), 0);
+}
+
+#[test]
+fn what_another_user_or_a_link_asks_is_refused() {
+    let bench = Bench::new();
+    let requests = bench.place.path().join("host/requests");
+    fs::create_dir_all(&requests).expect("made");
+    let text = serde_json::to_string(&act("consul.service")).expect("JSON");
+    let someone_else = getuid().as_raw() + 1;
+    fs::write(requests.join("1-000000.json"), &text).expect("written");
+    assert_eq!(served(&bench, someone_else), 1);
+    let elsewhere = bench.path("request");
+    fs::write(&elsewhere, &text).expect("written");
+    symlink(&elsewhere, requests.join("1-000001.json")).expect("linked");
+    fs::write(requests.join("1-000002.json"), "{\"unit\": {\"verb\": \"restart\"}}").expect("written");
+    fs::write(requests.join("1-000003.json"), vec![b' '; 1_100_000]).expect("written");
+    fs::write(requests.join("notes.txt"), &text).expect("written");
+    assert_eq!(served(&bench, getuid().as_raw()), 3);
+    assert_eq!(bench.units.done(), [""; 0], "nothing of it was done");
+    for name in ["1-000000", "1-000001", "1-000002", "1-000003"] {
+        let answer = fs::read_to_string(bench.place.path().join(format!("host/answers/{name}.json")));
+        assert!(answer.expect("an answer").contains("malformed"), "{name}");
+    }
+    assert!(Path::new(&elsewhere).exists(), "what a link led to is left alone");
+}
