@@ -198,7 +198,7 @@ fn what_another_user_or_a_link_asks_is_refused() {
     fs::write(&elsewhere, &text).expect("written");
     symlink(&elsewhere, requests.join("1-000001.json")).expect("linked");
     fs::write(requests.join("1-000002.json"), "{\"unit\": {\"verb\": \"restart\"}}").expect("written");
-    fs::write(requests.join("1-000003.json"), vec![b' '; 1_100_000]).expect("written");
+    fs::write(requests.join("1-000003.json"), format!("{text}{}", " ".repeat(1_100_000))).expect("written");
     fs::write(requests.join("notes.txt"), &text).expect("written");
     assert_eq!(served(&bench, getuid().as_raw()), 3);
     assert_eq!(bench.units.done(), [""; 0], "nothing of it was done");

@@ -15,6 +15,46 @@ const FILE: &str = "the name of a `file` block of `host`";
 const DIRECTORY: &str = "the name of a `directory` block of `host`";
 const UNIT: &str = "a unit such as \"consul.service\"";
 
+/// What is said of the agents of Consul and Nomad alike.
+macro_rules! alike {
+    ($of:ty, ca_file) => {
+        maybe!($of, "ca_file", CA, PATH, path, server.ca_file)
+            .unset(TRUSTED)
+            .example("\"/etc/muster/ca.pem\"")
+    };
+    ($of:ty, unit) => {
+        text!($of, "unit", "The unit that runs it.", UNIT, unit, unit)
+    };
+    ($of:ty, file) => {
+        text!($of, "file", "The file that its configuration is written to.", FILE, name, file)
+    };
+    ($of:ty, directory) => {
+        text!(
+            $of,
+            "directory",
+            "Where it keeps its state: emptied where that is another instance's.",
+            DIRECTORY,
+            name,
+            directory
+        )
+    };
+    ($of:ty, datacenter) => {
+        text!($of, "datacenter", "The datacenter.", "a datacenter such as \"dc1\"", name, datacenter)
+    };
+    ($of:ty, extra, $example:literal) => {
+        maybe!(
+            $of,
+            "extra",
+            "More of its configuration. What is said above stands over it.",
+            "a JSON object as a text",
+            json_object,
+            extra
+        )
+        .unset("nothing")
+        .example($example)
+    };
+}
+
 pub(super) static AWX: Section<Settings, AwxSettings> = Section {
     name: "awx",
     label: None,
@@ -64,9 +104,7 @@ static AWX_TABLE: Table<AwxSettings> = Table {
         )
         .unset("the playbook says when it is done")
         .example("\"/run/muster/secrets/awx-token\""),
-        maybe!(AwxSettings, "ca_file", CA, PATH, path, server.ca_file)
-            .unset(TRUSTED)
-            .example("\"/etc/muster/ca.pem\""),
+        alike!(AwxSettings, ca_file),
         map!(
             AwxSettings,
             "extra_vars",
@@ -220,27 +258,11 @@ static CONSUL_TABLE: Table<ConsulSettings> = Table {
         )
         .unset("the anonymous token")
         .example("\"/run/muster/secrets/consul-token\""),
-        maybe!(ConsulSettings, "ca_file", CA, PATH, path, server.ca_file)
-            .unset(TRUSTED)
-            .example("\"/etc/muster/ca.pem\""),
-        text!(ConsulSettings, "unit", "The unit that runs it.", UNIT, unit, unit),
-        text!(ConsulSettings, "file", "The file that its configuration is written to.", FILE, name, file),
-        text!(
-            ConsulSettings,
-            "directory",
-            "Where it keeps its state: emptied where that is another instance's.",
-            DIRECTORY,
-            name,
-            directory
-        ),
-        text!(
-            ConsulSettings,
-            "datacenter",
-            "The datacenter.",
-            "a datacenter such as \"dc1\"",
-            name,
-            datacenter
-        ),
+        alike!(ConsulSettings, ca_file),
+        alike!(ConsulSettings, unit),
+        alike!(ConsulSettings, file),
+        alike!(ConsulSettings, directory),
+        alike!(ConsulSettings, datacenter),
         list!(
             ConsulSettings,
             "join",
@@ -251,16 +273,7 @@ static CONSUL_TABLE: Table<ConsulSettings> = Table {
         )
         .unset("as the image has it")
         .example("[\"provider=aws tag_key=consul tag_value=server\"]"),
-        maybe!(
-            ConsulSettings,
-            "extra",
-            "More of its configuration. What is said above stands over it.",
-            "a JSON object as a text",
-            json_object,
-            extra
-        )
-        .unset("nothing")
-        .example("\"{\\\"leave_on_terminate\\\": true}\""),
+        alike!(ConsulSettings, extra, "\"{\\\"leave_on_terminate\\\": true}\""),
         text!(
             ConsulSettings,
             "service",
@@ -299,27 +312,11 @@ static NOMAD_TABLE: Table<NomadSettings> = Table {
         )
         .unset("the anonymous token")
         .example("\"/run/muster/secrets/nomad-token\""),
-        maybe!(NomadSettings, "ca_file", CA, PATH, path, server.ca_file)
-            .unset(TRUSTED)
-            .example("\"/etc/muster/ca.pem\""),
-        text!(NomadSettings, "unit", "The unit that runs it.", UNIT, unit, unit),
-        text!(NomadSettings, "file", "The file that its configuration is written to.", FILE, name, file),
-        text!(
-            NomadSettings,
-            "directory",
-            "Where it keeps its state: emptied where that is another instance's.",
-            DIRECTORY,
-            name,
-            directory
-        ),
-        text!(
-            NomadSettings,
-            "datacenter",
-            "The datacenter.",
-            "a datacenter such as \"dc1\"",
-            name,
-            datacenter
-        ),
+        alike!(NomadSettings, ca_file),
+        alike!(NomadSettings, unit),
+        alike!(NomadSettings, file),
+        alike!(NomadSettings, directory),
+        alike!(NomadSettings, datacenter),
         list!(
             NomadSettings,
             "servers",
@@ -367,16 +364,7 @@ static NOMAD_TABLE: Table<NomadSettings> = Table {
         )
         .unset("none")
         .example("{ \"rack\" = \"a\" }"),
-        maybe!(
-            NomadSettings,
-            "extra",
-            "More of its configuration. What is said above stands over it.",
-            "a JSON object as a text",
-            json_object,
-            extra
-        )
-        .unset("nothing")
-        .example("\"{\\\"plugin\\\": {}}\""),
+        alike!(NomadSettings, extra, "\"{\\\"plugin\\\": {}}\""),
     ],
     blocks: &[&Section {
         name: "registry",
