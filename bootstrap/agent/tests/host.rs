@@ -5,12 +5,14 @@ use bootstrap_config::{DirectoryRule, FileRule, HostSettings, PackageRule};
 use fleet::ErrorClass;
 use fleet_clock::SystemClock;
 use nix::unistd::getuid;
-use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
+
+/// The SHA-256 of "a package".
+const PACKAGE: &str = "c0cd5ccfdb563a59366e33e73001b78fdb8cca5a6c48e2f90fffcde44b81f1f6";
 
 /// Units on paper: what was asked, in order; packages by their file's name.
 #[derive(Clone, Default)]
@@ -20,24 +22,26 @@ impl Paper {
     fn done(&self) -> Vec<String> {
         self.0.lock().expect("whole").clone()
     }
-    fn note(&self, what: String) -> Result<(), String> {
+    fn note(&self, what: String) {
         self.0.lock().expect("whole").push(what);
-        Ok(())
     }
 }
 
 impl Units for Paper {
     fn act(&self, verb: Verb, unit: &str) -> Result<(), String> {
-        self.note(format!("{} {unit}", verb.word()))
+        self.note(format!("{} {unit}", verb.word()));
+        Ok(())
     }
     fn installed(&self, _: &Path) -> Result<Option<String>, String> {
         Ok(self.done().iter().any(|done| done == "install").then(|| "1.5.0-1".to_owned()))
     }
     fn install(&self, _: &Path) -> Result<(), String> {
-        self.note("install".to_owned())
+        self.note("install".to_owned());
+        Ok(())
     }
     fn power_off(&self) -> Result<(), String> {
-        self.note("power off".to_owned())
+        self.note("power off".to_owned());
+        Ok(())
     }
 }
 
@@ -69,7 +73,7 @@ impl Bench {
                 name: "exporter".to_owned(),
                 path: self.path("exporter.deb"),
                 version: "1.5.0-1".to_owned(),
-                sha256: Sha256::digest(b"a package").iter().map(|byte| format!("{byte:02x}")).collect(),
+                sha256: PACKAGE.to_owned(),
             }],
             directories: vec![DirectoryRule { name: "consul".to_owned(), path: self.path("state") }],
             ..HostSettings::default()
