@@ -21,6 +21,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// How long it may take from its start to being proved: drivers are looked for one after the other.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOKS: Duration = Duration::from_millis(250);
+/// The note of a client whose state is this instance's own, and which is not proved yet.
+const EMPTIED: &str = "emptied";
 /// The attribute by which Nomad's own look at the metadata service names the instance.
 const INSTANCE: &str = "unique.platform.aws.instance-id";
 
@@ -185,9 +187,13 @@ pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Mad
     let proved = node.identity()?;
     let start = Start { node, settings: &settings, nomad: &nomad, proved: &proved };
     if !is_own_state(last.as_ref()) {
-        // The image may have been made of a node that ran: its id in Nomad would be two nodes'.
-        node.host.ask(Request::Unit { verb: Verb::Stop, unit: nomad.unit.clone() }).await?;
-        node.host.ask(Request::Empty { directory: nomad.directory.clone() }).await?;
+        if last.as_ref().and_then(|last| last.note.as_deref()) != Some(EMPTIED) {
+            // The image may have been made of a node that ran: its id in Nomad would be two nodes'.
+            node.host.ask(Request::Unit { verb: Verb::Stop, unit: nomad.unit.clone() }).await?;
+            node.host.ask(Request::Empty { directory: nomad.directory.clone() }).await?;
+            // Emptied again after a crash, it would be one more node, and the first one's ghost be down in every list.
+            notes.keep(EMPTIED).await?;
+        }
         start.in_pool(&nomad.proving_pool).await?;
         if let Some(registry) = &nomad.registry {
             registry::try_manifest(registry).await?;
