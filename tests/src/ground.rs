@@ -9,7 +9,7 @@ use crate::programs::{Running, autoscaler};
 use fleet::ports::Clock;
 use fleet::{FleetId, InstanceId, Timestamp};
 use fleet_clock::SystemClock;
-use fleet_cloud::{CloudConfig, CloudServer};
+use fleet_cloud::{CloudConfig, CloudServer, OidcProvider};
 use fleet_sim::{
     Action, Delay, Demand, FleetRequest, FleetSpec, InstancePhase, TimingSpec, World, WorldSpec,
 };
@@ -92,6 +92,15 @@ impl Cloud {
         assert!(world.interrupt(instance), "it runs");
         self.server.world_moved();
         world.now()
+    }
+    /// Has the account's roles trust the identities that Nomad gives this job for AWS, as an OpenID Connect provider does.
+    pub fn trust(&self, nomad: &Nomad, job: &str) {
+        let keys = nomad.call("GET", "/.well-known/jwks.json", &Value::Null);
+        self.server.trust(OidcProvider {
+            keys: serde_json::from_value(keys).expect("keys"),
+            audience: "sts.amazonaws.com".to_owned(),
+            subject: format!("global:default:{job}:*"),
+        });
     }
     /// Makes the fleet serve so much from now on.
     pub fn set_load(&self, load: f64) {

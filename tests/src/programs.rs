@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -29,6 +29,21 @@ pub fn autoscaler() -> Command {
 /// Panics with how to build it where it is missing.
 pub fn bootstrap() -> Command {
     ours("muster-bootstrap")
+}
+
+/// Copies the autoscaler without its symbols, which are most of it.
+pub fn stripped(to: &Path) {
+    let strip = on_path("strip", "apt-get install binutils");
+    let status = Command::new(strip).arg("-o").arg(to).arg(autoscaler().get_program()).status();
+    assert!(status.expect("it runs").success());
+}
+
+/// The libraries that the autoscaler is linked with, and its loader.
+pub fn libraries() -> Vec<PathBuf> {
+    let ldd = on_path("ldd", "apt-get install libc-bin");
+    let output = Command::new(ldd).arg(autoscaler().get_program()).output().expect("it runs");
+    let text = String::from_utf8(output.stdout).expect("paths in UTF-8");
+    text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
 }
 
 fn ours(name: &str) -> Command {

@@ -4,11 +4,9 @@
 use muster_test_servers::{Consul, ConsulOptions, Docker, NomadClient, NomadOptions, wait_for};
 use serde_json::json;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use tests::ground::Site;
 use tests::job::{NAME, deployed, leader, let_consul_trust, let_nomad_allow, register};
-use tests::programs::{autoscaler, on_path};
+use tests::programs::{libraries, stripped};
 
 const IMAGE: &str = "muster-autoscaler:test";
 /// The nodes that are not scaled. Their names are short: the path of a task's API socket may have 107 bytes.
@@ -20,16 +18,12 @@ const SMALLEST: u32 = 2;
 fn image(docker: &Docker) {
     let root = tempfile::tempdir().expect("a directory");
     let place = |path: &str| root.path().join(path.trim_start_matches('/'));
-    let program = autoscaler().get_program().to_owned();
-    // Its symbols are most of it, and each container has a copy.
-    let strip = on_path("strip", "apt-get install binutils");
-    let stripped = Command::new(strip).arg("-o").arg(place(NAME)).arg(&program).status();
-    assert!(stripped.expect("it runs").success());
-    let libraries = Command::new(on_path("ldd", "apt-get install libc-bin")).arg(&program).output();
-    let libraries = String::from_utf8(libraries.expect("it runs").stdout).expect("paths in UTF-8");
-    for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
-        fs::create_dir_all(place(library).parent().expect("it is in a directory")).expect("a directory");
-        fs::copy(Path::new(library), place(library)).expect("a library");
+    // Each container has a copy.
+    stripped(&place(NAME));
+    for library in libraries() {
+        let copy = place(library.to_str().expect("a path in UTF-8"));
+        fs::create_dir_all(copy.parent().expect("it is in a directory")).expect("a directory");
+        fs::copy(library, copy).expect("a library");
     }
     fs::create_dir_all(place(".aws")).expect("a directory");
     let key = "[default]\naws_access_key_id = muster\naws_secret_access_key = muster-secret\n";

@@ -3,6 +3,7 @@
 use crate::config::CloudConfig;
 use crate::faults::HttpFault;
 use crate::gate::{self, Outcome};
+use crate::oidc::OidcProvider;
 use crate::request::{MAX_BODY, Request};
 use crate::shared::{Shared, locked};
 use crate::wire::Answer;
@@ -101,6 +102,11 @@ impl CloudServer {
     /// Puts other faults in force; none: everything goes well again.
     pub fn set_faults(&self, faults: Vec<HttpFault>) {
         self.shared.faults.set(faults);
+    }
+
+    /// Has the account trust a provider of identities, beside those that it trusts already.
+    pub fn trust(&self, provider: OidcProvider) {
+        locked(&self.shared.providers).push(provider);
     }
 
     /// Says that somebody else has advanced the world, so that long polls look for what has come.

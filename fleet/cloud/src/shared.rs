@@ -7,6 +7,7 @@ use crate::faults::Faults;
 use crate::identity::{DocumentSigner, SignerError};
 use crate::imds::Tokens;
 use crate::keys::{Keys, Principal};
+use crate::oidc::OidcProvider;
 use crate::sqs::Queues;
 use crate::ssm::Parameters;
 use crate::wire::AwsError;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     /// Told when the world has moved or a message has come: long polls look again.
     pub moved: Notify,
     pub web_identity_tokens: Vec<Secret>,
+    pub providers: Mutex<Vec<OidcProvider>>,
     pub instance_role: String,
     signer: OnceLock<Result<DocumentSigner, SignerError>>,
     requests: AtomicU64,
@@ -61,6 +63,7 @@ impl Shared {
             tokens: Mutex::new(Tokens::new(config.seed)),
             moved: Notify::new(),
             web_identity_tokens: config.web_identity_tokens.clone(),
+            providers: Mutex::default(),
             instance_role: config.instance_role.clone(),
             signer: OnceLock::new(),
             requests: AtomicU64::new(0),

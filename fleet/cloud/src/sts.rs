@@ -22,7 +22,8 @@ fn get_caller_identity(context: &Context<'_>, _: &Data) -> Result<Data, Failure>
     ]))
 }
 
-/// Gives a key for a token of the configuration: what `AWS_WEB_IDENTITY_TOKEN_FILE` is for.
+/// Gives a key for a token of the configuration, or of a provider that the account trusts: what
+/// `AWS_WEB_IDENTITY_TOKEN_FILE` is for.
 fn assume_role_with_web_identity(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
     let missing = |name: &str| {
         AwsError::new(
@@ -43,15 +44,17 @@ fn assume_role_with_web_identity(context: &Context<'_>, input: &Data) -> Result<
         .and_then(|path| path.rsplit('/').next())
         .filter(|role| !role.is_empty())
         .ok_or_else(|| AwsError::new("ValidationError", "Request ARN is invalid"))?;
-    let known = context
-        .shared
-        .web_identity_tokens
-        .iter()
-        .any(|secret| bool::from(secret.reveal().trim().as_bytes().ct_eq(token.trim().as_bytes())));
-    if !known {
+    let given = context.shared.web_identity_tokens.iter();
+    let mut given =
+        given.map(|secret| bool::from(secret.reveal().trim().as_bytes().ct_eq(token.trim().as_bytes())));
+    let now = context.shared.host.wall();
+    let signed =
+        || locked(&context.shared.providers).iter().find_map(|one| one.subject_of(token.trim(), now));
+    let subject = if given.any(|same| same) { Some(session.to_owned()) } else { signed() };
+    let Some(subject) = subject else {
         let message = "No OpenIDConnect provider found in your account for this token";
         return Err(AwsError::new("InvalidIdentityToken", message).into());
-    }
+    };
     let seconds = match input.get("DurationSeconds") {
         Data::Null => 3600,
         given => given
@@ -62,9 +65,9 @@ fn assume_role_with_web_identity(context: &Context<'_>, input: &Data) -> Result<
     let principal = Principal::Role { role: role.to_owned(), session: session.to_owned() };
     let (arn, id) = (principal.arn(&account), principal.user_id());
     let lasting = Duration::from_secs(seconds.into());
-    let (key, issued) = locked(&context.shared.keys).issue(principal, context.shared.host.wall(), lasting);
+    let (key, issued) = locked(&context.shared.keys).issue(principal, now, lasting);
     Ok(map([
-        ("SubjectFromWebIdentityToken", session.into()),
+        ("SubjectFromWebIdentityToken", subject.into()),
         ("AssumedRoleUser", map([("Arn", arn.into()), ("AssumedRoleId", id.into())])),
         (
             "Credentials",

@@ -25,6 +25,8 @@ pub struct NomadOptions {
     pub leaderless: bool,
     /// Servers beside the first one: two of them make three, and the first alone has no leader. Without TLS.
     pub peers: u8,
+    /// Its region; `global` if `None`. Without TLS.
+    pub region: Option<String>,
     /// The server's Consul agent, if any. Where that has access control, workloads get their Consul tokens for their
     /// Nomad identities, by the auth method `nomad-workloads`.
     pub consul: Option<ConsulAgent>,
@@ -43,6 +45,9 @@ pub struct NomadClient {
     pub pool: Option<String>,
     /// The socket of the Docker daemon that its driver uses, if any; beside `raw_exec`.
     pub docker: Option<PathBuf>,
+    /// What tasks of its driver `exec` see of the host, as paths; `None`: it has no such driver. Beside `raw_exec`. Root alone
+    /// has one, and cgroups.
+    pub exec: Option<Vec<PathBuf>>,
     /// Its own Consul agent, if any: several clients on one would take each other's services away.
     pub consul: Option<ConsulAgent>,
 }
@@ -69,6 +74,7 @@ pub struct Nomad {
     clients: Vec<Agent>,
     http: SocketAddr,
     rpc: SocketAddr,
+    serf: SocketAddr,
     options: NomadOptions,
     token: Option<String>,
     tls: Option<NomadTls>,
@@ -90,7 +96,7 @@ impl Nomad {
         let peers = (0..options.peers).map(|peer| start(&format!("peer-{peer}"), [port(), port(), port()]));
         let peers = peers.collect();
         let clients = Vec::new();
-        let mut nomad = Self { server, peers, clients, http, rpc, options, token: None, tls, ground };
+        let mut nomad = Self { server, peers, clients, http, rpc, serf, options, token: None, tls, ground };
         nomad.wait_for_leader();
         if nomad.options.acl {
             let token = uuid();
@@ -181,6 +187,19 @@ impl Nomad {
         self.ready(name).unwrap_or_else(|| panic!("no ready node {name}"))
     }
 
+    /// Federates it with a cluster of another region, and waits until both know of each other.
+    pub fn federate(&self, other: &Self) {
+        let path = format!("/v1/agent/join?address={}", other.serf);
+        let joined = self.call("PUT", &path, &Value::Null);
+        assert_eq!(joined["num_joined"], 1, "{joined}");
+        for cluster in [self, other] {
+            wait_for("both regions", || {
+                let regions = cluster.call("GET", "/v1/regions", &Value::Null);
+                (regions.as_array()?.len() == 2).then_some(())
+            });
+        }
+    }
+
     /// Kills the server.
     pub fn kill_server(&mut self) {
         self.server.kill();
@@ -245,7 +264,7 @@ impl Nomad {
             metadata::serve(at, instance);
             environment = vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), format!("http://{at}"))];
         }
-        let configuration = client_configuration(&directory, self.rpc, client, self.options.acl);
+        let configuration = client_configuration(&directory, self.rpc, client, &self.options);
         agent(&directory, &configuration, environment)
     }
 
@@ -292,15 +311,18 @@ fn common(
     directory: &Path,
     [http, rpc, serf]: [SocketAddr; 3],
     acl: bool,
+    region: Option<&str>,
     consul: Option<&ConsulAgent>,
 ) -> String {
     let address = address();
     let data = directory.join("data").display().to_string();
     let [http, rpc, serf] = [http, rpc, serf].map(|at| at.port());
     let consul = consul.map(consul_agent).unwrap_or_default();
+    let region = region.unwrap_or("global");
     format!(
         r#"
 name = "{name}"
+region = "{region}"
 data_dir = "{data}"
 plugin_dir = "{data}"
 bind_addr = "{address}"
@@ -355,7 +377,8 @@ fn server_configuration(
     options: &NomadOptions,
     tls: Option<&NomadTls>,
 ) -> String {
-    let mut text = common(name, directory, ports, options.acl, options.consul.as_ref());
+    let mut text =
+        common(name, directory, ports, options.acl, options.region.as_deref(), options.consul.as_ref());
     let expect = if options.leaderless { 2 } else { 1 + options.peers };
     // The first one has nobody to join, and waits for the others.
     let join = if ports[2] == join { String::new() } else { format!("\"{join}\"") };
@@ -393,13 +416,20 @@ tls {{
     text
 }
 
-fn client_configuration(directory: &Path, server: SocketAddr, client: &NomadClient, acl: bool) -> String {
+fn client_configuration(
+    directory: &Path,
+    server: SocketAddr,
+    client: &NomadClient,
+    options: &NomadOptions,
+) -> String {
     static PARTS: AtomicU16 = AtomicU16::new(0);
     let consul = client.consul.as_ref();
-    let mut text = common(&client.name, directory, [port(), port(), port()], acl, consul);
+    let (ports, region) = ([port(), port(), port()], options.region.as_deref());
+    let mut text = common(&client.name, directory, ports, options.acl, region, consul);
     let consul = if consul.is_some() { "" } else { "consul," };
     let class = client.class.as_deref().unwrap_or_default();
     let (driver, plugin) = client.docker.as_deref().map(docker_plugin).unwrap_or_default();
+    let (isolated, chroot) = client.exec.as_deref().map(chroot).unwrap_or_default();
     let pool = client.pool.as_deref().unwrap_or("default");
     // All clients are on one address: each has its own part of the ports that tasks are given.
     // Below those that the kernel hands to callers.
@@ -419,10 +449,10 @@ client {{
   min_dynamic_port = {first}
   max_dynamic_port = {last}
   options {{
-    "driver.allowlist" = "raw_exec{driver}"
+    "driver.allowlist" = "raw_exec{driver}{isolated}"
     "fingerprint.denylist" = "{consul}vault,env_gce,env_azure,env_digitalocean,bridge,cni"
   }}
-}}
+{chroot}}}
 plugin "raw_exec" {{
   config {{
     enabled = true
@@ -432,6 +462,13 @@ plugin "raw_exec" {{
     )
     .expect("text");
     text
+}
+
+/// The name of the driver `exec`, to be added to others, and what its tasks see of the host.
+fn chroot(paths: &[PathBuf]) -> (&'static str, String) {
+    let line = |path: &PathBuf| format!("    \"{0}\" = \"{0}\"\n", path.display());
+    let lines: String = paths.iter().map(line).collect();
+    (",exec", format!("  chroot_env {{\n{lines}  }}\n"))
 }
 
 /// The driver's name, to be added to others, and its configuration. Clients that share a daemon leave each other's

@@ -6,4 +6,5 @@ mod denied;
 mod drains;
 mod leaderless;
 mod load;
+mod regions;
 mod secured;
