@@ -1,0 +1,133 @@
+/**
+ * # complete
+ *
+ * The whole: two fleets of either kind, the queue, the roles, what Nomad, Consul and Vault have to know, the agents'
+ * configuration and the alarms. `modules` that belong to AWS alone can be applied without the rest.
+ */
+
+locals {
+  fleets   = { web = "spot_fleet", batch = "ec2_fleet" }
+  jwks_url = "${var.nomad_address}/.well-known/jwks.json"
+}
+
+# Nodes answer each other and their neighbours; what they may be asked is your network's to say.
+resource "aws_security_group" "nodes" {
+  # checkov:skip=CKV2_AWS_5:It is handed to the fleets' launch templates.
+  name        = "muster-nodes"
+  description = "Nodes of the fleets"
+  vpc_id      = var.vpc_id
+}
+
+resource "aws_vpc_security_group_egress_rule" "https" {
+  security_group_id = aws_security_group.nodes.id
+  description       = "AWS, the registry, Vault"
+  cidr_ipv4         = "0.0.0.0/0"
+  from_port         = 443
+  to_port           = 443
+  ip_protocol       = "tcp"
+}
+
+resource "aws_vpc_security_group_egress_rule" "inside" {
+  security_group_id = aws_security_group.nodes.id
+  description       = "Consul, Nomad, AWX and each other"
+  cidr_ipv4         = var.vpc_cidr
+  ip_protocol       = "-1"
+}
+
+module "notices" {
+  source = "../../modules/notices"
+}
+
+module "iam" {
+  source = "../../modules/iam"
+
+  fleets          = keys(local.fleets)
+  parameter_paths = [for name in keys(local.fleets) : "/muster/${name}"]
+  queue_arns      = [module.notices.queue_arn]
+  ready_tag       = "muster:state"
+  nomad_oidc      = { issuer = var.nomad_oidc_issuer }
+}
+
+module "fleet" {
+  source   = "../../modules/fleet"
+  for_each = local.fleets
+
+  name                 = each.key
+  backend              = each.value
+  instance_types       = { "m6i.large" = 1, "m6a.large" = 1, "c6i.large" = 1, "c6a.xlarge" = 2 }
+  subnet_ids           = var.subnet_ids
+  security_group_ids   = [aws_security_group.nodes.id]
+  image_id             = var.image_id
+  instance_profile_arn = module.iam.node_instance_profile_arn
+  fleet_role_arn       = each.value == "spot_fleet" ? module.iam.fleet_role_arn : null
+  capacity             = { min = 1, max = 20 }
+  target_cpu           = 75
+
+  policy_blocks = <<-HCL
+    workload {
+      kind = "spreads"
+    }
+  HCL
+}
+
+module "parameters" {
+  source   = "../../modules/parameters"
+  for_each = local.fleets
+
+  fleet    = each.key
+  path     = module.fleet[each.key].configuration_path
+  policies = { (each.key) = module.fleet[each.key].policy }
+
+  awx_key         = var.awx_key
+  awx_key_version = 1
+
+  fragments = {
+    "20-nomad" = <<-HCL
+      nomad {
+        node_pool  = "${each.key}"
+        node_class = "spot"
+      }
+    HCL
+    "30-ready" = <<-HCL
+      ready {
+        tag = "muster:state"
+      }
+    HCL
+  }
+}
+
+module "nomad" {
+  source = "../../modules/nomad"
+
+  fleet_pools = keys(local.fleets)
+}
+
+module "consul" {
+  source = "../../modules/consul"
+
+  auth_method = { jwks_url = local.jwks_url }
+}
+
+module "vault" {
+  source = "../../modules/vault"
+
+  aws_login = {
+    node_role_arns = [module.iam.node_role_arn]
+    server_id      = var.vault_server_id
+  }
+  nomad_login         = { jwks_url = local.jwks_url }
+  secrets             = ["kv/data/node/*"]
+  consul_secrets      = { policy = module.consul.node_policy }
+  nomad_secrets       = { policy = module.nomad.node_policy }
+  autoscaler_pki_role = "pki/issue/muster"
+}
+
+module "alarms" {
+  source = "../../modules/alarms"
+
+  alarm_actions          = var.alarm_actions
+  queue_name             = module.notices.queue_name
+  dead_letter_queue_name = module.notices.dead_letter_queue_name
+  rule_names             = module.notices.rule_names
+  spot_fleets            = { web = { id = module.fleet["web"].id, max = 20 } }
+}

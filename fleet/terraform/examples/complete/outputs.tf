@@ -1,0 +1,15 @@
+output "policies" {
+  description = "The policies by fleet, as text for the job: `terraform output -json policies | jq -r '.[]' > policies.hcl`."
+  value       = { for name, fleet in module.fleet : name => fleet.policy }
+}
+
+output "job" {
+  description = "Variables of the autoscaler's job."
+  value = {
+    region    = var.region
+    node_pool = module.nomad.core_pool
+    queue_url = module.notices.queue_url
+    role_arn  = module.iam.autoscaler_role_arn
+    tls_role  = "pki/issue/muster"
+  }
+}

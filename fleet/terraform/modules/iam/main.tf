@@ -1,0 +1,196 @@
+/**
+ * # iam
+ *
+ * The roles of a fleet, each with what it needs and no more: the nodes' (an instance profile), the one that a Spot Fleet
+ * launches with, and muster-autoscaler's. Every action is in `actions.json` with its scope and its reason; a test holds
+ * that list against the calls that the programs make.
+ *
+ * * The autoscaler ends instances of the named fleets alone: those that carry `muster:fleet`, which modules/fleet gives
+ *   them. EC2 knows no resources for the calls that describe, nor for Spot Fleets.
+ * * Who may be the autoscaler: Nomad's workload identity of the job, where Nomad's issuer is an OpenID Connect provider
+ *   of the account (`nomad_oidc`), or roles of yours (`autoscaler_trusted_role_arns`).
+ * * Accounts' service-linked roles for spot (`AWSServiceRoleForEC2Spot`, `AWSServiceRoleForEC2SpotFleet`) are AWS's own, one
+ *   of each an account: `aws iam create-service-linked-role --aws-service-name spot.amazonaws.com` and
+ *   `spotfleet.amazonaws.com`, where they are missing.
+ */
+
+locals {
+  actions = jsondecode(file("${path.module}/actions.json"))
+
+  account    = data.aws_caller_identity.current.account_id
+  partition  = data.aws_partition.current.partition
+  region     = data.aws_region.current.region
+  dns_suffix = data.aws_partition.current.dns_suffix
+  arn        = "arn:${local.partition}"
+  ec2        = "${local.arn}:ec2:${local.region}:${local.account}"
+
+  parameters = "${local.arn}:ssm:${local.region}:${local.account}:parameter"
+
+  of_fleets = { StringEquals = { "aws:ResourceTag/muster:fleet" = var.fleets } }
+
+  # What a scope of actions.json means: resources, and under which condition. A scope without resources is left out.
+  scopes = {
+    Any        = { resources = ["*"], condition = {} }
+    SpotFleets = { resources = ["*"], condition = { StringEquals = { "aws:RequestedRegion" = local.region } } }
+    Fleets     = { resources = ["${local.ec2}:fleet/*"], condition = local.of_fleets }
+    FleetInstances = {
+      resources = ["${local.ec2}:instance/*"]
+      condition = local.of_fleets
+    }
+    # Images, snapshots, templates, subnets, interfaces, volumes: RunInstances names them all.
+    Launch = { resources = ["*"], condition = { StringEquals = { "aws:RequestedRegion" = local.region } } }
+    NodeRole = {
+      resources = [aws_iam_role.node.arn]
+      condition = { StringEquals = { "iam:PassedToService" = "ec2.${local.dns_suffix}" } }
+    }
+    OwnTag = {
+      resources = var.ready_tag == null ? [] : ["${local.ec2}:instance/*"]
+      condition = {
+        StringEquals                = local.of_fleets.StringEquals
+        "ForAllValues:StringEquals" = { "aws:TagKeys" = [var.ready_tag] }
+      }
+    }
+    Parameters = {
+      resources = flatten([for path in var.parameter_paths : ["${local.parameters}${path}", "${local.parameters}${path}/*"]])
+      condition = {}
+    }
+    ParameterKeys = { resources = var.parameter_key_arns, condition = { StringEquals = { "kms:ViaService" = "ssm.${local.region}.${local.dns_suffix}" } } }
+    Queues        = { resources = var.queue_arns, condition = {} }
+    QueueKeys     = { resources = var.queue_key_arns, condition = { StringEquals = { "kms:ViaService" = "sqs.${local.region}.${local.dns_suffix}" } } }
+  }
+
+  granted = {
+    node       = concat(local.actions.node, var.consul_auto_join ? local.actions.node_join : [])
+    fleet      = local.actions.fleet
+    autoscaler = concat(local.actions.autoscaler, var.rollout ? local.actions.autoscaler_rollout : [])
+  }
+
+  # A statement for each scope of a role.
+  policies = {
+    for role, grants in local.granted : role => jsonencode({
+      Version = "2012-10-17"
+      Statement = [
+        for scope in sort(distinct(grants[*].scope)) : merge(
+          {
+            Sid      = scope
+            Effect   = "Allow"
+            Action   = sort([for grant in grants : grant.action if grant.scope == scope])
+            Resource = local.scopes[scope].resources
+          },
+          # A statement without a condition has no empty one.
+          { for name, condition in { Condition = local.scopes[scope].condition } : name => condition if length(condition) > 0 },
+        ) if length(local.scopes[scope].resources) > 0
+      ]
+    })
+  }
+
+  nomad_issuer = var.nomad_oidc == null ? null : trimprefix(var.nomad_oidc.issuer, "https://")
+
+  autoscaler_trust = concat(
+    var.nomad_oidc == null ? [] : [{
+      Sid       = "NomadJob"
+      Effect    = "Allow"
+      Action    = "sts:AssumeRoleWithWebIdentity"
+      Principal = { Federated = local.oidc_provider_arn }
+      Condition = {
+        StringEquals = { "${local.nomad_issuer}:aud" = "sts.amazonaws.com" }
+        StringLike   = { "${local.nomad_issuer}:sub" = var.nomad_oidc.subject }
+      }
+    }],
+    length(var.autoscaler_trusted_role_arns) == 0 ? [] : [{
+      Sid       = "Roles"
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { AWS = var.autoscaler_trusted_role_arns }
+    }],
+  )
+
+  oidc_provider_arn = try(coalesce(var.nomad_oidc.provider_arn, one(aws_iam_openid_connect_provider.nomad[*].arn)), null)
+}
+
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
+data "aws_region" "current" {}
+
+resource "aws_iam_role" "node" {
+  name        = "${var.name}-node"
+  description = "Nodes of the fleets ${join(", ", var.fleets)}"
+  tags        = var.tags
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "ec2.${local.dns_suffix}" }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "node" {
+  name   = "muster"
+  role   = aws_iam_role.node.name
+  policy = local.policies.node
+}
+
+resource "aws_iam_instance_profile" "node" {
+  name = "${var.name}-node"
+  role = aws_iam_role.node.name
+  tags = var.tags
+}
+
+resource "aws_iam_role" "fleet" {
+  name        = "${var.name}-fleet"
+  description = "What EC2 launches the Spot Fleets ${join(", ", var.fleets)} with"
+  tags        = var.tags
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "spotfleet.${local.dns_suffix}" }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "fleet" {
+  # checkov:skip=CKV_AWS_290:RunInstances and RequestSpotInstances name images, subnets, interfaces and volumes that do not exist yet; only EC2's own service may be this role.
+  # checkov:skip=CKV_AWS_355:The same.
+  name   = "muster"
+  role   = aws_iam_role.fleet.name
+  policy = local.policies.fleet
+}
+
+resource "aws_iam_openid_connect_provider" "nomad" {
+  count = try(var.nomad_oidc.provider_arn, "") == null ? 1 : 0
+
+  url            = var.nomad_oidc.issuer
+  client_id_list = ["sts.amazonaws.com"]
+  tags           = var.tags
+}
+
+resource "aws_iam_role" "autoscaler" {
+  count = length(local.autoscaler_trust) > 0 ? 1 : 0
+
+  name        = "${var.name}-autoscaler"
+  description = "muster-autoscaler of the fleets ${join(", ", var.fleets)}"
+  tags        = var.tags
+
+  assume_role_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = local.autoscaler_trust
+  })
+}
+
+resource "aws_iam_role_policy" "autoscaler" {
+  # checkov:skip=CKV_AWS_290:EC2 knows no resources for Spot Fleets; what can be narrowed to the fleets is.
+  # checkov:skip=CKV_AWS_355:The same, and for all calls that describe.
+  count = length(aws_iam_role.autoscaler)
+
+  name   = "muster"
+  role   = aws_iam_role.autoscaler[count.index].name
+  policy = local.policies.autoscaler
+}
