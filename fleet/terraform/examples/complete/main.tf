@@ -12,7 +12,6 @@ locals {
 
 # Nodes answer each other and their neighbours; what they may be asked is your network's to say.
 resource "aws_security_group" "nodes" {
-  # checkov:skip=CKV2_AWS_5:It is handed to the fleets' launch templates.
   name        = "muster-nodes"
   description = "Nodes of the fleets"
   vpc_id      = var.vpc_id

@@ -57,7 +57,6 @@ data "aws_subnet" "this" {
 }
 
 resource "aws_launch_template" "this" {
-  # checkov:skip=CKV_AWS_341:The hop limit is a variable that is 1 unless somebody sets 2, for containers that need the metadata service; more is refused.
   name        = var.name
   description = "Nodes of the fleet ${var.name}"
   image_id    = var.image_id

@@ -157,8 +157,6 @@ resource "aws_iam_role" "fleet" {
 }
 
 resource "aws_iam_role_policy" "fleet" {
-  # checkov:skip=CKV_AWS_290:RunInstances and RequestSpotInstances name images, subnets, interfaces and volumes that do not exist yet; only EC2's own service may be this role.
-  # checkov:skip=CKV_AWS_355:The same.
   name   = "muster"
   role   = aws_iam_role.fleet.name
   policy = local.policies.fleet
@@ -186,8 +184,6 @@ resource "aws_iam_role" "autoscaler" {
 }
 
 resource "aws_iam_role_policy" "autoscaler" {
-  # checkov:skip=CKV_AWS_290:EC2 knows no resources for Spot Fleets; what can be narrowed to the fleets is.
-  # checkov:skip=CKV_AWS_355:The same, and for all calls that describe.
   count = length(aws_iam_role.autoscaler)
 
   name   = "muster"

@@ -27,7 +27,6 @@ locals {
 
 resource "aws_ssm_parameter" "fragment" {
   # checkov:skip=CKV2_AWS_34:Configuration, not a secret; the agent leaves SecureStrings out.
-  # checkov:skip=CKV_AWS_337:The same.
   for_each = local.fragments
 
   name        = "${var.path}/${each.key}"
@@ -39,7 +38,6 @@ resource "aws_ssm_parameter" "fragment" {
 }
 
 resource "aws_ssm_parameter" "awx_key" {
-  # checkov:skip=CKV_AWS_337:The key is a variable; without one it is the account's own for Parameter Store.
   count = var.awx_key_version > 0 ? 1 : 0
 
   name             = "${var.path}/awx-key"
@@ -53,7 +51,6 @@ resource "aws_ssm_parameter" "awx_key" {
 
 resource "aws_ssm_parameter" "policy" {
   # checkov:skip=CKV2_AWS_34:A policy is no secret: it is in the repository, and on the autoscaler's own pages.
-  # checkov:skip=CKV_AWS_337:The same.
   for_each = var.policies
 
   name        = "${var.policy_path}/${each.key}"

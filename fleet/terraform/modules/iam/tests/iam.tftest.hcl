@@ -1,0 +1,188 @@
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws", dns_suffix = "amazonaws.com" }
+  }
+
+  mock_data "aws_region" {
+    defaults = { region = "eu-west-1" }
+  }
+}
+
+override_resource {
+  target = aws_iam_role.node
+  values = { arn = "arn:aws:iam::123456789012:role/muster-node" }
+}
+
+variables {
+  fleets          = ["web", "batch"]
+  parameter_paths = ["/muster/web"]
+  queue_arns      = ["arn:aws:sqs:eu-west-1:123456789012:muster-notices"]
+  ready_tag       = "muster:state"
+  nomad_oidc      = { issuer = "https://nomad.example.com" }
+}
+
+run "the_documents_have_exactly_the_actions_that_are_listed" {
+  variables {
+    parameter_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/1"]
+    queue_key_arns     = ["arn:aws:kms:eu-west-1:123456789012:key/2"]
+    consul_auto_join   = true
+  }
+
+  assert {
+    condition = { for role, policy in output.policies : role => sort(flatten(jsondecode(policy).Statement[*].Action)) } == {
+      node       = sort(concat(local.actions.node, local.actions.node_join)[*].action)
+      fleet      = sort(local.actions.fleet[*].action)
+      autoscaler = sort(concat(local.actions.autoscaler, local.actions.autoscaler_rollout)[*].action)
+    }
+    error_message = "Each action of actions.json, once."
+  }
+
+  assert {
+    condition     = alltrue(flatten([for grants in values(local.actions) : [for grant in grants : length(grant.why) > 10 && can(local.scopes[grant.scope]) && !strcontains(grant.action, "*")]]))
+    error_message = "Each has its reason and its scope, and none stands for several."
+  }
+
+  assert {
+    condition     = aws_iam_role_policy.node.policy == output.policies.node && aws_iam_role_policy.fleet.policy == output.policies.fleet && aws_iam_role_policy.autoscaler[0].policy == output.policies.autoscaler
+    error_message = "These are the roles' policies."
+  }
+}
+
+run "what_is_not_asked_for_is_not_granted" {
+  variables {
+    queue_arns = []
+    ready_tag  = null
+    rollout    = false
+  }
+
+  assert {
+    condition     = sort(flatten(jsondecode(output.policies.node).Statement[*].Action)) == sort(["ssm:GetParameter", "ssm:GetParametersByPath"])
+    error_message = "Without a tag, keys and Consul's search there are the parameters."
+  }
+
+  assert {
+    condition     = length([for action in flatten(jsondecode(output.policies.autoscaler).Statement[*].Action) : action if startswith(action, "sqs:") || startswith(action, "kms:") || startswith(action, "iam:") || action == "ec2:RunInstances"]) == 0
+    error_message = "Without a queue, keys and roll-outs there is none of theirs."
+  }
+}
+
+run "instances_of_the_fleets_alone_are_ended" {
+  assert {
+    condition = [for statement in jsondecode(output.policies.autoscaler).Statement : statement if statement.Sid == "FleetInstances"] == [{
+      Sid       = "FleetInstances"
+      Effect    = "Allow"
+      Action    = ["ec2:TerminateInstances"]
+      Resource  = ["arn:aws:ec2:eu-west-1:123456789012:instance/*"]
+      Condition = { StringEquals = { "aws:ResourceTag/muster:fleet" = ["web", "batch"] } }
+    }]
+    error_message = "By their tag."
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(output.policies.autoscaler).Statement : statement.Resource if statement.Sid == "Queues"] == [["arn:aws:sqs:eu-west-1:123456789012:muster-notices"]]
+    error_message = "One queue."
+  }
+
+  assert {
+    condition     = alltrue([for policy in values(output.policies) : alltrue([for statement in jsondecode(policy).Statement : statement.Effect == "Allow" && (contains(["Any", "SpotFleets", "Launch"], statement.Sid) || !contains(statement.Resource, "*"))])])
+    error_message = "Any resource stands only where EC2 knows none."
+  }
+
+  assert {
+    condition     = alltrue([for policy in values(output.policies) : alltrue([for statement in jsondecode(policy).Statement : alltrue([for action in statement.Action : can(regex(":(Describe|Get)", action))]) if statement.Sid == "Any"])])
+    error_message = "What is allowed without any condition only looks."
+  }
+}
+
+run "a_node_reads_its_own_parameters_and_gives_one_tag" {
+  assert {
+    condition     = [for statement in jsondecode(output.policies.node).Statement : statement.Resource if statement.Sid == "Parameters"] == [["arn:aws:ssm:eu-west-1:123456789012:parameter/muster/web", "arn:aws:ssm:eu-west-1:123456789012:parameter/muster/web/*"]]
+    error_message = "Its path, and what is beneath."
+  }
+
+  assert {
+    condition = [for statement in jsondecode(output.policies.node).Statement : statement.Condition if statement.Sid == "OwnTag"] == [{
+      StringEquals                = { "aws:ResourceTag/muster:fleet" = ["web", "batch"] }
+      "ForAllValues:StringEquals" = { "aws:TagKeys" = ["muster:state"] }
+    }]
+    error_message = "That tag, on instances of the fleets."
+  }
+}
+
+run "one_job_may_be_the_autoscaler" {
+  assert {
+    condition     = jsondecode(aws_iam_role.autoscaler[0].assume_role_policy).Statement[0].Condition == { StringEquals = { "nomad.example.com:aud" = "sts.amazonaws.com" }, StringLike = { "nomad.example.com:sub" = "global:default:muster-autoscaler:*" } }
+    error_message = "By Nomad's word for the job's identity."
+  }
+
+  assert {
+    condition     = aws_iam_openid_connect_provider.nomad[0].url == "https://nomad.example.com" && length(jsondecode(aws_iam_role.autoscaler[0].assume_role_policy).Statement) == 1
+    error_message = "Nomad's issuer is made known, and nobody else is trusted."
+  }
+}
+
+run "a_provider_that_is_there_is_used" {
+  variables {
+    nomad_oidc = { issuer = "https://nomad.example.com", provider_arn = "arn:aws:iam::123456789012:oidc-provider/nomad.example.com" }
+  }
+
+  assert {
+    condition     = length(aws_iam_openid_connect_provider.nomad) == 0 && jsondecode(aws_iam_role.autoscaler[0].assume_role_policy).Statement[0].Principal.Federated == "arn:aws:iam::123456789012:oidc-provider/nomad.example.com"
+    error_message = "It is not made again."
+  }
+}
+
+run "without_anybody_to_trust_there_is_no_role" {
+  variables {
+    nomad_oidc = null
+  }
+
+  assert {
+    condition     = length(aws_iam_role.autoscaler) == 0 && output.autoscaler_role_arn == null
+    error_message = "No role that nobody may have."
+  }
+}
+
+run "any_job_is_refused" {
+  command = plan
+
+  variables {
+    nomad_oidc = { issuer = "https://nomad.example.com", subject = "global:default:*" }
+  }
+
+  expect_failures = [var.nomad_oidc]
+}
+
+run "any_queue_is_refused" {
+  command = plan
+
+  variables {
+    queue_arns = ["arn:aws:sqs:eu-west-1:123456789012:*"]
+  }
+
+  expect_failures = [var.queue_arns]
+}
+
+run "the_tag_of_the_fleet_is_not_a_nodes_to_give" {
+  command = plan
+
+  variables {
+    ready_tag = "muster:fleet"
+  }
+
+  expect_failures = [var.ready_tag]
+}
+
+run "no_fleet_is_refused" {
+  command = plan
+
+  variables {
+    fleets = []
+  }
+
+  expect_failures = [var.fleets]
+}

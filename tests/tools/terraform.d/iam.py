@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Holds what the roles of fleet/terraform/modules/iam may do against what the programs call: none too few, none too many.
+
+    iam.py AUTOSCALER
+
+AUTOSCALER is the program. Three things are compared:
+
+* the autoscaler's actions with the table in fleet/aws/README.md, which a test of that crate proves to be the one table
+  that all its calls go through;
+* the nodes' actions with the calls that bootstrap/aws sends, read from its source;
+* the autoscaler's actions with the calls that the loopback cloud saw, after both kinds of fleets were held in it for a
+  while. What is called only in some situations is not among these; what is called without being granted would be.
+
+KMS, and what EC2 asks for on behalf of others (PassRole, RunInstances, CreateTags), no program calls by itself.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+ACTIONS = json.loads((ROOT / "fleet/terraform/modules/iam/actions.json").read_text())
+# On EC2's or KMS's behalf.
+ASIDE = {"kms:Decrypt"}
+# What is certain to be called within seconds by whoever holds a Spot Fleet and an EC2 Fleet, and reads a queue.
+SOON = {
+    "application-autoscaling:DescribeScalableTargets",
+    "cloudwatch:GetMetricData",
+    "ec2:DescribeFleets",
+    "ec2:DescribeInstances",
+    "ec2:DescribeSpotFleetRequests",
+    "ec2:ModifySpotFleetRequest",
+    "sqs:ReceiveMessage",
+}
+# Nobody needs a right for it.
+FREE = {"sts:GetCallerIdentity"}
+PATIENCE_SECONDS = 90
+
+WORLD = """
+pool "m5.large/eu-west-1a" { price = "0.041" }
+pool "c5.large/eu-west-1b" { price = "0.039" }
+fleet "web" {
+  id = "sfr-73fbd2ce-aa30-494c-8788-1cee4b2ad1f5"
+  target = 4
+  load { demand = 6 }
+}
+fleet "batch" {
+  id = "fleet-73fbd2ce-aa30-494c-8788-1cee4b2ad1f5"
+  backend = "ec2_fleet"
+  target = 4
+  load { demand = 6 }
+}
+"""
+POLICY = """
+fleet "web" {
+  id = "sfr-73fbd2ce-aa30-494c-8788-1cee4b2ad1f5"
+  interruption { poll = "10s" }
+}
+fleet "batch" {
+  id = "fleet-73fbd2ce-aa30-494c-8788-1cee4b2ad1f5"
+  interruption { poll = "10s" }
+}
+"""
+
+
+def granted(*groups):
+    """What groups of actions.json allow: action -> why."""
+    return {one["action"]: one["why"] for group in groups for one in ACTIONS[group]}
+
+
+def differ(what, have, want):
+    """What is wrong, in words; nothing where the two are alike."""
+    words = [f"{what}: {action} is granted, and nothing calls it" for action in sorted(have - want)]
+    return words + [f"{what}: {action} is called, and not granted" for action in sorted(want - have)]
+
+
+def declared_by_the_autoscaler():
+    table = (ROOT / "fleet/aws/README.md").read_text().split("| Permission | Used by | What for |")[1]
+    return dict(re.findall(r"^\| `([\w:-]+)` \| `\w+` \| (.+) \|$", table, re.M))
+
+
+def called_by_the_agent():
+    calls = set()
+    for file in (ROOT / "bootstrap/aws/src").rglob("*.rs"):
+        text = file.read_text().split("#[cfg(test)]")[0]
+        # Where nothing is sent, a client is only made.
+        for method in re.findall(r"\bself\s*\.ssm\s*\.(\w+)\(\)", text if ".send()" in text else ""):
+            calls.add("ssm:" + "".join(word.capitalize() for word in method.split("_")))
+        for action in re.findall(r'"Action", "(\w+)"', text):
+            calls.add(f"ec2:{action}")
+        for action in re.findall(r"Action=(\w+)", text):
+            calls.add(f"sts:{action}")
+    return calls - FREE
+
+
+def seen_by_the_loopback_cloud(autoscaler):
+    """The autoscaler's calls, once those of SOON are among them."""
+    services = {name.split(":")[1]: name for name in declared_by_the_autoscaler()}
+    services["DeleteMessageBatch"] = "sqs:DeleteMessage"
+    with tempfile.TemporaryDirectory() as directory:
+        place = Path(directory)
+        (place / "world.hcl").write_text(expanded(WORLD))
+        (place / "policy.hcl").write_text(expanded(POLICY))
+        running = []
+        try:
+            cloud = [autoscaler, "cloud", "--port", "0", "--world", place / "world.hcl", "--history", "1h"]
+            running.append(subprocess.Popen(cloud, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
+            environment = dict(re.findall(r"(\w+)=(\S+)", running[0].stdout.readline()))
+            url = environment["AWS_ENDPOINT_URL"]
+            hold = [autoscaler, "run", "--policy", place / "policy.hcl", "--state", place / "state", "--listen", "127.0.0.1:0",
+                    "--region", environment["AWS_REGION"], "--own-instance", "i-0",
+                    "--queue-url", f"{url}/123456789012/muster-events"]
+            environment["AWS_EC2_METADATA_DISABLED"] = "true"
+            running.append(subprocess.Popen(hold, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            seen = set()
+            while not SOON <= seen:
+                if running[1].poll() is not None:
+                    raise SystemExit(f"the autoscaler ended: {running[1].stderr.read()}")
+                if time.monotonic() > deadline:
+                    raise SystemExit(f"within {PATIENCE_SECONDS} s nobody called {sorted(SOON - seen)}")
+                time.sleep(0.5)
+                with urllib.request.urlopen(f"{url}/_muster/calls", timeout=10) as answer:
+                    callers = json.load(answer)
+                # Whoever the loopback cloud does not know the action of is told by its bare name.
+                seen = {services.get(name, name) for calls in callers.values() for name in calls}
+            return seen
+        finally:
+            for process in reversed(running):
+                process.kill()
+                process.wait()
+
+
+def expanded(text):
+    """One attribute a line, as these files are written: `a { b = 1 }` is three."""
+    return re.sub(r"\{ (\w+ = [^}]+?) \}", r"{\n    \1\n  }", text)
+
+
+def main(autoscaler):
+    wrong = []
+    declared = declared_by_the_autoscaler()
+    own = granted("autoscaler")
+    wrong += differ("the autoscaler", set(own) - ASIDE, set(declared))
+    wrong += [f"the autoscaler: the reason of {action} is not that of fleet/aws" for action in sorted(set(own) & set(declared))
+              if own[action] != declared[action]]
+    agent = called_by_the_agent()
+    wrong += differ("the nodes", set(granted("node")) - ASIDE, agent)
+    seen = seen_by_the_loopback_cloud(autoscaler)
+    wrong += [f"the autoscaler: the loopback cloud saw {action}, which is not granted" for action in sorted(seen - set(own))]
+    if wrong:
+        raise SystemExit("\n".join(wrong))
+    print(f"IAM: the autoscaler has the {len(declared)} actions of its table, {len(seen)} of them were seen by the loopback "
+          f"cloud; nodes have the {len(agent)} that the agent sends; none is granted that nothing calls")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
