@@ -23,8 +23,8 @@ pub use memory::{
 pub use plan::{Action, DrainCause, Plan, Planned};
 pub use planner::{RESPITE, TargetStep, Way, cost_of, plan, step_target};
 pub use policy::{
-    Capacity, Diversification, Drain, DrainBy, Interruption, Objective, OnDemand, Policy, Rebalance, ScaleIn,
-    ScaleOut, ScaledGroup, Workload,
+    Capacity, Diversification, Drain, DrainBy, FleetBuys, Interruption, Objective, OnDemand, Policy,
+    Rebalance, ScaleIn, ScaleOut, ScaledGroup, Workload,
 };
 pub use report::{Bound, Candidate, Choice, Decision, Hold, Opinion, Remark, Report, Unholdable};
 pub use sizing::Learned;

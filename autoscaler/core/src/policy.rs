@@ -159,6 +159,18 @@ pub enum Rebalance {
     Replace,
 }
 
+/// When the fleet itself buys in the place of an instance that is marked for interruption: AWS does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FleetBuys {
+    /// Seen of the first interruption, which may be replaced twice.
+    Unknown,
+    /// At the marking: from then on the instance does not count.
+    AtMarking,
+    /// When it is gone.
+    AtDeath,
+}
+
 /// What is done about interruptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interruption {
@@ -168,6 +180,8 @@ pub struct Interruption {
     pub rebalance: Rebalance,
     /// How long a pool that interrupted or had nothing to give is avoided: the half-life of that memory.
     pub avoid_pool: Duration,
+    /// When the fleet itself buys in its place, before that was seen; what was seen goes before it.
+    pub fleet_buys: FleetBuys,
     /// How often EC2 itself is asked which instances are marked or have maintenance ahead: what nobody else told.
     pub poll: Duration,
 }
@@ -212,6 +226,7 @@ impl Default for Policy {
                 replace: true,
                 rebalance: Rebalance::Cordon,
                 avoid_pool: Duration::from_secs(1800),
+                fleet_buys: FleetBuys::Unknown,
                 poll: Duration::from_secs(900),
             },
             on_demand: OnDemand {

@@ -225,7 +225,7 @@ job "muster-autoscaler" {
           "--nomad-address", "unix://${NOMAD_SECRETS_DIR}/api.sock",
           "--nomad-token-file", "${NOMAD_SECRETS_DIR}/nomad_token",
           "--consul-address", var.consul_address,
-          "--consul-token-file", "${NOMAD_SECRETS_DIR}/consul_token",
+          "--consul-token-file", var.driver == "exec" ? "${NOMAD_SECRETS_DIR}/consul.token" : "${NOMAD_SECRETS_DIR}/consul_token",
           ],
           var.queue_url == "" ? [] : ["--queue-url", var.queue_url],
           var.tls_role == "" ? [] : [
@@ -261,6 +261,19 @@ job "muster-autoscaler" {
 
       # For Consul: the lock, the ledger and the service.
       consul {}
+
+      # Nomad writes that token for root alone, and `exec` runs its task as nobody.
+      dynamic "template" {
+        for_each = var.driver == "exec" ? ["consul.token"] : []
+        content {
+          data        = "{{ env \"CONSUL_TOKEN\" }}"
+          destination = "secrets/${template.value}"
+          perms       = "0400"
+          uid         = 65534
+          gid         = 65534
+          change_mode = "noop"
+        }
+      }
 
       dynamic "vault" {
         for_each = var.tls_role == "" ? [] : ["muster-autoscaler"]

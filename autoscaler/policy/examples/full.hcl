@@ -238,6 +238,11 @@ fleet "web" {
     # `replace` a replacement before the notice comes. Takes "ignore", "cordon" or "replace".
     rebalance = "cordon"
 
+    # When the fleet itself buys in the place of an instance that is marked for interruption: AWS
+    # does not say. `unknown`: the first interruption shows it, and may be replaced twice. What was
+    # seen goes before what is said. Takes "unknown", "at_marking" or "at_death".
+    fleet_buys = "unknown"
+
     # How long a pool that interrupted, or had nothing to give, is avoided: what is held against it
     # halves in this time. Takes a duration from "0s" to "1d".
     avoid_pool = "30m"

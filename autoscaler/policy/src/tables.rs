@@ -8,8 +8,8 @@ mod sources;
 use crate::draft::{Draft, FileDraft, HookDraft, TagDraft, WorkloadDraft};
 use crate::texts;
 use autoscaler_core::{
-    Capacity, Diversification, Drain, DrainBy, Interruption, Objective, OnDemand, Policy, Rebalance, ScaleIn,
-    ScaleOut,
+    Capacity, Diversification, Drain, DrainBy, FleetBuys, Interruption, Objective, OnDemand, Policy,
+    Rebalance, ScaleIn, ScaleOut,
 };
 use fleet::{Backend, Power, Utilization};
 use muster_hcl::{Field, Repeated, Section, Table};
@@ -604,6 +604,26 @@ static INTERRUPTION: Table<Interruption> = Table {
                     "ignore" => Rebalance::Ignore,
                     "cordon" => Rebalance::Cordon,
                     _ => Rebalance::Replace,
+                };
+            },
+        ),
+        Field::choice(
+            "fleet_buys",
+            "When the fleet itself buys in the place of an instance that is marked for interruption: AWS does not say. \
+             `unknown`: the first interruption shows it, and may be replaced twice. What was seen goes before what is said.",
+            &["unknown", "at_marking", "at_death"],
+            |i: &Interruption| {
+                Some(match i.fleet_buys {
+                    FleetBuys::Unknown => "unknown",
+                    FleetBuys::AtMarking => "at_marking",
+                    FleetBuys::AtDeath => "at_death",
+                })
+            },
+            |i, word| {
+                i.fleet_buys = match word {
+                    "unknown" => FleetBuys::Unknown,
+                    "at_marking" => FleetBuys::AtMarking,
+                    _ => FleetBuys::AtDeath,
                 };
             },
         ),

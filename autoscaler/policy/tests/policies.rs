@@ -1,8 +1,8 @@
 //! What policies mean, what they cost to load, and that documentation and code say the same.
 
 use autoscaler_core::{
-    Capacity, Diversification, Drain, DrainBy, Interruption, Objective, OnDemand, Policy, Rebalance, ScaleIn,
-    ScaleOut, ScaledGroup, Workload,
+    Capacity, Diversification, Drain, DrainBy, FleetBuys, Interruption, Objective, OnDemand, Policy,
+    Rebalance, ScaleIn, ScaleOut, ScaledGroup, Workload,
 };
 use autoscaler_policy::{
     CloudwatchMetric, CloudwatchPolicy, DrainHook, Explained, File, FleetPolicy, Origin, PolicySet,
@@ -181,6 +181,7 @@ fleet "web" {
     replace    = false
     rebalance  = "replace"
     avoid_pool = "1h"
+    fleet_buys = "at_marking"
     poll       = "30s"
   }
   on_demand {
@@ -208,7 +209,7 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
         boot,
         workload,
         drain: Drain { by, deadline, margin, ignore_system_jobs, interrupt_batch },
-        interruption: Interruption { replace, rebalance, avoid_pool, poll },
+        interruption: Interruption { replace, rebalance, avoid_pool, fleet_buys, poll },
         on_demand: OnDemand { fallback, after, keep },
     } = fleet.base.clone();
     let seconds = Duration::from_secs;
@@ -225,7 +226,7 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
     assert_eq!((fallback, after, keep), (3, seconds(600), seconds(3600)));
     let (url, token_file) = ("https://drain.example/v1/empty".into(), Some("/run/drain".into()));
     assert_eq!(fleet.drain_hook, Some(DrainHook::Webhook { url, token_file }));
-    assert_eq!(rebalance, Rebalance::Replace);
+    assert_eq!((rebalance, fleet_buys), (Rebalance::Replace, FleetBuys::AtMarking));
 
     assert_eq!(fleet.region, Some("eu-west-1".into()));
     assert_eq!(fleet.backend, Backend::Ec2Fleet);

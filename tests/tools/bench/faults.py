@@ -35,6 +35,8 @@ def interruptions():
     for one in figures_of("interruptions"):
         lost, bought, count = one["allocations_lost"], one["bought"], one["interrupted"]
         where = "at the marking" if one["replaced"] == "AtMarking" else "at the death"
+        if one["replaced"] == "AtMarking":
+            where += ", as the policy says" if one["said"] == "AtMarking" else ", of which nothing is known at first"
         figures.append(figure(
             f"{count:,} interruptions, fleets that buy {where}: drained in time; bought", f"{count:,}; {count:,}",
             f"{count if lost == 0 else f'{lost} allocations lost'}; {bought:,}", lost == 0 and bought == count))

@@ -1,7 +1,7 @@
 //! Figures about notices and faults, counted in virtual time: `figures interruptions|dip|throttling`, one JSON
 //! document each.
 
-use autoscaler_core::Policy;
+use autoscaler_core::{FleetBuys, Policy};
 use fleet::InstanceId;
 use fleet_sim::{Delay, Demand, Effect, Fault, InstancePhase, Replaced, WorldSpec};
 use muster_worlds::cluster::Cluster;
@@ -29,13 +29,14 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A fleet of so many that stays so large, with two autoscalers.
-fn steady(size: u32, surge: u32, replaced: Replaced) -> Cluster {
+/// A fleet of so many that stays so large, with two autoscalers, and what their policy says of when it buys.
+fn steady(size: u32, surge: u32, replaced: Replaced, said: FleetBuys) -> Cluster {
     let mut spec = world(vec![fleet(size, Demand::constant(f64::from(size) * 0.65))]);
     spec.interruptions.replaced = replaced;
     spec.timing.boot = Delay::Constant(secs(90));
     let pin = |policy: &mut Policy| {
         (policy.capacity.min, policy.capacity.max, policy.capacity.surge) = (size, size, surge);
+        policy.interruption.fleet_buys = said;
     };
     let mut cluster = Cluster::new(spec, 5, 2).policy(pin);
     cluster.run_until(SETTLES);
@@ -51,8 +52,12 @@ fn serving(cluster: &Cluster) -> Vec<InstanceId> {
 /// middle of every fifth burst.
 fn interruptions() -> String {
     let mut found = Vec::new();
-    for replaced in [Replaced::AtMarking, Replaced::AtDeath] {
-        let mut cluster = steady(20, 2, replaced);
+    for (replaced, said) in [
+        (Replaced::AtMarking, FleetBuys::AtMarking),
+        (Replaced::AtMarking, FleetBuys::Unknown),
+        (Replaced::AtDeath, FleetBuys::Unknown),
+    ] {
+        let mut cluster = steady(20, 2, replaced, said);
         cluster.duplicates = 2;
         let (mut interrupted, mut lost_before, mut late) = (0, 0, 0);
         let mut seen: BTreeSet<InstanceId> = BTreeSet::new();
@@ -84,7 +89,7 @@ fn interruptions() -> String {
         let truth = cluster.truth_of(0);
         let complaints = cluster.all_complaints().len();
         found.push(format!(
-            r#"{{"replaced":"{replaced:?}","interrupted":{interrupted},"allocations_lost":{},"bursts_with_loss":{late},"bought":{bought},"serving_at_the_end":{},"target_at_the_end":{},"crashes":{},"complaints":{complaints}}}"#,
+            r#"{{"replaced":"{replaced:?}","said":"{said:?}","interrupted":{interrupted},"allocations_lost":{},"bursts_with_loss":{late},"bought":{bought},"serving_at_the_end":{},"target_at_the_end":{},"crashes":{},"complaints":{complaints}}}"#,
             cluster.nomad.lost, truth.in_service, truth.target, cluster.crashes,
         ));
     }
@@ -105,7 +110,7 @@ fn is_sound(cluster: &Cluster, id: &InstanceId) -> bool {
 fn dips() -> String {
     let mut found = Vec::new();
     for replaced in [Replaced::AtMarking, Replaced::AtDeath] {
-        let mut cluster = steady(6, 2, replaced);
+        let mut cluster = steady(6, 2, replaced, FleetBuys::Unknown);
         let mut below = 0;
         for _ in 0..20 {
             let from = cluster.elapsed();

@@ -5,7 +5,9 @@ use super::ground::Ground;
 use super::herd::{ByMarket, Herd, LEEWAY, units};
 use super::parts::{self, Parts};
 use super::{ledger, notices, pools};
-use crate::{DrainCause, Hold, Member, Removal, RemovalStep, Replacement, ReplacementCause, ReplacementStep};
+use crate::{
+    DrainCause, FleetBuys, Hold, Member, Removal, RemovalStep, Replacement, ReplacementCause, ReplacementStep,
+};
 use fleet::{InstanceId, NoticeKind, Timestamp};
 use std::time::Duration;
 
@@ -72,6 +74,8 @@ fn looked_since(draft: &Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, since: T
 /// by itself then. What was seen of the last ones is supposed of the next, for describes may lag behind the purchase.
 fn see_purchases(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>) {
     let mut uncounted = uncounted(draft, ground, herd);
+    let said = draft.policy.interruption.fleet_buys == FleetBuys::AtMarking;
+    let bought_at_marking = draft.memory.counts_marked.map_or(said, |counts| !counts);
     for (id, replacement) in in_order(draft) {
         let open = matches!(replacement.step, ReplacementStep::Waiting | ReplacementStep::LeftToFleet);
         let announced = matches!(replacement.cause, ReplacementCause::Notice(_));
@@ -79,7 +83,7 @@ fn see_purchases(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>) {
         let weight = replacement.weight.get();
         let fits = weight > 0.0 && weight <= uncounted + LEEWAY;
         let shows = fits && looked_since(draft, ground, herd, replacement.since);
-        let supposed = marked && draft.memory.counts_marked == Some(false);
+        let supposed = marked && bought_at_marking;
         if open && announced && (shows || supposed) {
             uncounted -= weight;
             set_step(draft, &id, ReplacementStep::BoughtByFleet);

@@ -3,8 +3,8 @@
 use crate::support::ec2::{Ec2, Fate, Replaces};
 use crate::support::scene::{NOON, Scene, seconds};
 use autoscaler_core::{
-    Action, Decision, DrainBy, DrainCause, Hold, Memory, Pause, PoolTrouble, Rebalance, Remark, RemovalStep,
-    ReplacementCause, ReplacementStep, TroubleKind,
+    Action, Decision, DrainBy, DrainCause, FleetBuys, Hold, Memory, Pause, PoolTrouble, Rebalance, Remark,
+    RemovalStep, ReplacementCause, ReplacementStep, TroubleKind,
 };
 use fleet::{ExcessCapacity, InstanceId, NoticeKind};
 use std::collections::BTreeSet;
@@ -92,6 +92,33 @@ fn what_was_seen_of_the_last_interruption_is_supposed_of_the_next() {
             assert_eq!(ec2.highest.max(8), highest, "{what}");
         }
     }
+}
+
+#[test]
+fn what_the_policy_says_of_the_fleet_is_supposed_of_the_first_and_what_is_seen_goes_before_it() {
+    // Said rightly, the first one is not bought twice.
+    for lag in [10, 20, 30] {
+        let mut ec2 = fleet_of_eight(DrainBy::Nomad);
+        (ec2.replaces, ec2.lag, ec2.modifying_for, ec2.learning) = (Replaces::AtMarking, lag, 5, false);
+        ec2.scene.policy.interruption.fleet_buys = FleetBuys::AtMarking;
+        ec2.ticks(5);
+        let victim = ec2.ids()[2].clone();
+        ec2.interrupt(&victim);
+        ec2.ticks(150);
+        ends_with_exactly(&ec2, 8, "said rightly");
+        assert_eq!((ec2.launched, ec2.highest), (9, 8), "one for one, and none was asked for: lag {lag}");
+    }
+    // Said wrongly, it is asked for once describes have shown that.
+    let mut ec2 = fleet_of_eight(DrainBy::Nomad);
+    (ec2.replaces, ec2.modifying_for, ec2.learning) = (Replaces::AtDeath, 5, false);
+    ec2.scene.policy.interruption.fleet_buys = FleetBuys::AtMarking;
+    ec2.ticks(5);
+    let victim = ec2.ids()[2].clone();
+    ec2.interrupt(&victim);
+    ec2.ticks(90);
+    ends_with_exactly(&ec2, 8, "said wrongly");
+    assert_eq!(ec2.scene.memory.counts_marked, Some(true));
+    assert_eq!((ec2.launched, ec2.highest, ec2.undrained.len()), (9, 9, 0), "asked for, if late");
 }
 
 #[test]
