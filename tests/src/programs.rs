@@ -38,13 +38,12 @@ pub fn stripped(to: &Path) {
     assert!(status.expect("it runs").success());
 }
 
-/// The libraries that the autoscaler is linked with, and its loader: as they are called, and what they are links to.
+/// The libraries that the autoscaler is linked with, and its loader.
 pub fn libraries() -> Vec<PathBuf> {
     let ldd = on_path("ldd", "apt-get install libc-bin");
     let output = Command::new(ldd).arg(autoscaler().get_program()).output().expect("it runs");
     let text = String::from_utf8(output.stdout).expect("paths in UTF-8");
-    let called = text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from);
-    called.flat_map(|path| [path.canonicalize().expect("it is there"), path]).collect()
+    text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
 }
 
 fn ours(name: &str) -> Command {

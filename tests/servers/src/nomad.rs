@@ -466,7 +466,11 @@ plugin "raw_exec" {{
 
 /// The name of the driver `exec`, to be added to others, and what its tasks see of the host.
 fn chroot(paths: &[PathBuf]) -> (&'static str, String) {
-    let line = |path: &PathBuf| format!("    \"{0}\" = \"{0}\"\n", path.display());
+    // Links are copied as links, and what they lead to is not there.
+    let line = |path: &PathBuf| {
+        let is = path.canonicalize().expect("it is there");
+        format!("    \"{}\" = \"{}\"\n", is.display(), path.display())
+    };
     let lines: String = paths.iter().map(line).collect();
     (",exec", format!("  chroot_env {{\n{lines}  }}\n"))
 }
