@@ -26,6 +26,8 @@ pub enum Verb {
     Start,
     /// `systemctl restart`.
     Restart,
+    /// `systemctl try-restart`: nothing, where it does not run.
+    TryRestart,
     /// `systemctl try-reload-or-restart`: nothing, where it does not run.
     Reload,
     /// `systemctl stop`.
@@ -40,6 +42,7 @@ impl Verb {
         match self {
             Self::Start => "start",
             Self::Restart => "restart",
+            Self::TryRestart => "try-restart",
             Self::Reload => "try-reload-or-restart",
             Self::Stop => "stop",
             Self::Terminate => "terminate",

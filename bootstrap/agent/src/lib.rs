@@ -12,6 +12,7 @@ pub mod drive;
 pub mod host;
 pub mod http;
 pub mod imds;
+mod left;
 pub mod metrics;
 pub mod node;
 pub mod progress;

@@ -5,7 +5,7 @@ use crate::host::Host;
 use crate::imds::Imds;
 use crate::progress::Damaged;
 use crate::status::{Drift, Status, Who};
-use crate::{metrics, steps};
+use crate::{left, metrics, steps};
 use bootstrap_config::{Loaded, Settings, VaultAws};
 use bootstrap_core::awx::Callback;
 use bootstrap_core::{Entry, Failure, Inputs, OnFailure, Plan, Report, Secret, Step};
@@ -84,6 +84,15 @@ pub struct Proved {
     pub life_cycle: Option<String>,
 }
 
+/// What Nomad's servers said of work on this node when they were last asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Whether new work may land on it.
+    pub eligible: bool,
+    /// Whether its work is drained, or was.
+    pub drains: bool,
+}
+
 #[derive(Debug, Default)]
 struct Known {
     proved: Option<Arc<Proved>>,
@@ -98,7 +107,11 @@ struct Known {
     applied: BTreeMap<Step, Inputs>,
     callback: Callback,
     waits: BTreeMap<Step, String>,
-    left: bool,
+    /// The instance is interrupted.
+    interrupted: bool,
+    work: Option<Work>,
+    /// Until when the client of Nomad, which was told to leave, is not started again at least.
+    left: Option<Timestamp>,
 }
 
 /// This node.
@@ -165,7 +178,8 @@ impl Node {
         // Bounded by the boot: each step has one consequence until it stands again.
         let (consequences, acted) = tokio::sync::mpsc::unbounded_channel();
         let started = clock.wall();
-        let (known, vault) = (Mutex::default(), tokio::sync::Mutex::default());
+        let known = Known { left: left::until(&directories.run), ..Known::default() };
+        let (known, vault) = (Mutex::new(known), tokio::sync::Mutex::default());
         let node =
             Self { clock, imds, host, aws, directories, base, started, known, vault, reports, consequences };
         (Arc::new(node), seen, acted)
@@ -261,9 +275,24 @@ impl Node {
     pub(crate) fn callback<T>(&self, with: impl FnOnce(&mut Callback) -> T) -> T {
         with(&mut self.locked().callback)
     }
-    /// Whether the instance was told that it goes.
+    /// Whether the instance is interrupted.
+    pub(crate) fn set_interrupted(&self, interrupted: bool) {
+        self.locked().interrupted = interrupted;
+    }
+    pub(crate) fn set_work(&self, work: Work) {
+        if self.locked().work.replace(work) != Some(work) {
+            let Work { eligible, drains } = work;
+            tracing::info!(eligible, drains, "Nomad's servers say of work on this node");
+        }
+    }
+    /// Whether its work goes elsewhere: the instance is interrupted, or Nomad drains it, whoever asked for that.
+    pub fn is_leaving(&self) -> bool {
+        let known = self.locked();
+        known.interrupted || known.left.is_some() || known.work.is_some_and(|work| work.drains)
+    }
+    /// Whether nothing is to be begun on it any more: it is leaving, or no new work may land here.
     pub fn is_going(&self) -> bool {
-        !self.locked().notices.is_empty()
+        self.is_leaving() || self.locked().work.is_some_and(|work| !work.eligible)
     }
     /// A number of this node's own, for what a fleet should not do at once.
     pub fn seed(&self) -> u64 {
@@ -273,10 +302,32 @@ impl Node {
     }
     /// Whether the client of Nomad was told to leave: nobody starts it again.
     pub fn has_left(&self) -> bool {
+        self.locked().left.is_some()
+    }
+    /// Until when that holds at least; `None`: it was not told to.
+    pub(crate) fn left_until(&self) -> Option<Timestamp> {
         self.locked().left
     }
-    pub(crate) fn set_left(&self) {
-        self.locked().left = true;
+    /// It is told to leave.
+    pub(crate) fn set_left(&self, until: Timestamp) {
+        self.locked().left = Some(until);
+    }
+    /// It was: the next process of the agent knows, too.
+    pub(crate) fn keep_left(&self, until: Timestamp) {
+        left::write(&self.directories, until);
+    }
+    /// The instance stays after all: the client may be started again.
+    pub(crate) fn stays(&self) {
+        self.locked().left = None;
+        left::forget(&self.directories.run);
+    }
+    /// Whether the client has drained itself as it left: Nomad's servers keep a node that did ineligible.
+    pub(crate) fn is_drained_for_good(&self) -> bool {
+        left::until(&self.directories.state).is_some()
+    }
+    /// What Nomad has of this node is another one from now on.
+    pub(crate) fn is_new_in_nomad(&self) {
+        left::forget(&self.directories.state);
     }
     /// Whether it was ready once.
     pub fn is_ready(&self) -> bool {

@@ -13,6 +13,7 @@ mod vault;
 
 pub use awx::COMPLETIONS;
 pub use configuration::read_files;
+pub(crate) use consul::register_again;
 pub use consul::{Consul, Health};
 pub(crate) use nomad::reads as reads_nomad;
 pub(crate) use nomad::withhold;

@@ -2,8 +2,9 @@
 
 mod autoscaler;
 mod consequences;
-mod health;
+pub(crate) mod health;
 mod load;
+mod maintenance;
 mod notices;
 mod vault;
 
@@ -35,6 +36,7 @@ pub async fn watch(
     }
     // Notices come whenever they come: also in the middle of the boot.
     tasks.spawn(notices::watch(Arc::clone(&node)));
+    tasks.spawn(maintenance::keep(Arc::clone(&node)));
     tasks.spawn(vault::keep(Arc::clone(&node)));
     tasks.spawn(load::sample(Arc::clone(&node)));
     tasks.spawn(health::feed(Arc::clone(&node), commands));

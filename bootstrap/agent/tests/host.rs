@@ -8,6 +8,7 @@ use nix::unistd::getuid;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
@@ -161,7 +162,15 @@ fn a_directory_is_emptied_itself_stays_and_a_link_in_its_place_is_refused() {
     fs::create_dir(bench.path("elsewhere")).expect("made");
     fs::write(bench.path("elsewhere/precious"), "x").expect("written");
     symlink(bench.path("elsewhere"), bench.path("state/link")).expect("linked");
+    // As Nomad leaves its tasks' secrets, and the host's volumes.
+    fs::create_dir_all(bench.path("state/alloc/task one/secrets")).expect("made");
+    let mount = Command::new("mount")
+        .args(["--bind", &bench.path("elsewhere"), &bench.path("state/alloc/task one/secrets")])
+        .status()
+        .expect("mount is in every Debian");
+    assert!(mount.success(), "it needs root");
     assert_eq!(hands.carry_out(&empty), Ok(Done::Changed));
+    assert!(fs::exists(bench.path("elsewhere/precious")).expect("seen"), "what was mounted is as it was");
     assert_eq!(fs::read_dir(bench.path("state")).expect("it stays").count(), 0);
     fs::remove_dir(bench.path("state")).expect("removed");
     symlink(bench.path("elsewhere"), bench.path("state")).expect("linked");

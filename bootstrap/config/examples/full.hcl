@@ -197,8 +197,10 @@ parameters {
 # The exporter of this node's metrics: installed where it is missing, given its arguments, started,
 # and believed when what it answers is about this node. Unset: none.
 # monitoring {
-#   # Where it answers. Takes an address such as "http://127.0.0.1:9100/metrics".
-#   address = "http://127.0.0.1:9100/metrics"
+#   # Where it answers. Consul tells others of it, so that it should be where they reach it. Unset:
+#   # the instance's private address, port 9100, `/metrics`. Takes an address such as
+#   # "http://10.0.0.7:9100/metrics".
+#   # address = "http://10.0.0.7:9100/metrics"
 #
 #   # The unit that runs it. Takes a unit such as "consul.service".
 #   unit = "prometheus-node-exporter.service"
@@ -213,9 +215,10 @@ parameters {
 #   # The variable of that file. Takes a name of capital letters and `_`.
 #   arguments_variable = "ARGS"
 #
-#   # Its arguments. The directory of the agent's own metrics, `/run/muster/metrics`, is added for
-#   # node_exporter. Takes a list of arguments without spaces and quotes.
-#   arguments = ["--web.listen-address=127.0.0.1:9100"]
+#   # Its arguments. For node_exporter where it listens, of `address`, and the directory of the
+#   # agent's own metrics, `/run/muster/metrics`, are added unless they stand here. Takes a list of
+#   # arguments without spaces and quotes.
+#   # arguments = …
 #
 #   # The series that it must have. Takes a list of names of metrics.
 #   series = ["node_cpu_seconds_total"]

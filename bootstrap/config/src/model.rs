@@ -398,8 +398,8 @@ impl Default for AwxSettings {
 /// `monitoring`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MonitoringSettings {
-    /// Where the exporter answers: `http://…/metrics`.
-    pub address: String,
+    /// Where the exporter answers: `http://…/metrics`; `None`: at the instance's private address, port 9100.
+    pub address: Option<String>,
     /// The unit that runs it.
     pub unit: String,
     /// The `host` block's `file` that holds its arguments.
@@ -419,11 +419,11 @@ pub struct MonitoringSettings {
 impl Default for MonitoringSettings {
     fn default() -> Self {
         Self {
-            address: "http://127.0.0.1:9100/metrics".to_owned(),
+            address: None,
             unit: "prometheus-node-exporter.service".to_owned(),
             arguments_file: "node_exporter".to_owned(),
             arguments_variable: "ARGS".to_owned(),
-            arguments: vec!["--web.listen-address=127.0.0.1:9100".to_owned()],
+            arguments: Vec::new(),
             package: None,
             series: vec!["node_cpu_seconds_total".to_owned()],
             own_series: Some("node_uname_info".to_owned()),

@@ -4,6 +4,9 @@ use crate::model::{Settings, StepSettings};
 use bootstrap_core::{OnFailure, Step};
 use muster_hcl::{Places, Problem, Problems, duration_text};
 
+/// What an address of the node itself begins with.
+const NEAR: [&str; 3] = ["127.", "localhost", "[::1]"];
+
 /// The settings of all layers, with where each says what.
 pub(crate) struct Rules<'a> {
     pub(crate) settings: &'a Settings,
@@ -153,6 +156,7 @@ impl Rules<'_> {
         if let Some(monitoring) = &settings.monitoring {
             self.unit("monitoring.unit", &monitoring.unit);
             self.file("monitoring.arguments_file", &monitoring.arguments_file);
+            self.reached("monitoring.address", monitoring.address.as_deref());
             if let Some(package) = &monitoring.package
                 && !settings.host.packages.iter().any(|rule| rule.name == *package)
             {
@@ -186,6 +190,21 @@ impl Rules<'_> {
                 );
                 self.need("nomad.registry.auth_file", !registry.auth_file.is_empty(), "an absolute path");
             }
+        }
+    }
+
+    /// What Consul tells others of is where they find it.
+    fn reached(&mut self, path: &str, address: Option<&str>) {
+        let is_near = |address: &str| {
+            let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+            NEAR.iter().any(|near| rest.starts_with(near))
+        };
+        if self.settings.consul.is_some() && address.is_some_and(is_near) {
+            self.push(path, |places| {
+                places
+                    .warning(path, "is reached from this node alone, and Consul tells others of it")
+                    .expected("an address of the instance's network, or none: its private address")
+            });
         }
     }
 
@@ -276,8 +295,7 @@ impl Rules<'_> {
         }
         for (path, address) in servers {
             let Some(rest) = address.strip_prefix("http://") else { continue };
-            let near = ["127.", "localhost", "[::1]"].iter().any(|near| rest.starts_with(near));
-            if !near {
+            if !NEAR.iter().any(|near| rest.starts_with(near)) {
                 self.push(path, |places| {
                     places
                         .warning(path, "is asked without TLS: its key or token can be read on the way")

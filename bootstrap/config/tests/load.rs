@@ -244,6 +244,20 @@ fn a_key_that_would_travel_in_the_open_is_warned_of() {
 }
 
 #[test]
+fn an_exporter_that_only_the_node_itself_reaches_is_warned_of_where_consul_tells_of_it() {
+    let warned = |text: &str| {
+        let host = "host {\n  units = [\"consul.service\", \"prometheus-node-exporter.service\"]\n  \
+                    file \"consul\" {\n    path = \"/a\"\n  }\n  file \"node_exporter\" {\n    path = \"/b\"\n  }\n  \
+                    directory \"consul\" {\n    path = \"/opt/consul\"\n  }\n}\n";
+        fine(&[image("bootstrap.hcl", MINIMAL), image("a.hcl", &format!("{host}{text}"))]).warnings.len()
+    };
+    let near = "monitoring {\n  address = \"http://127.0.0.1:9100/metrics\"\n}\n";
+    assert_eq!(warned(&format!("{near}consul {{\n}}\n")), 1);
+    assert_eq!(warned(near), 0);
+    assert_eq!(warned("monitoring {\n}\nconsul {\n}\n"), 0);
+}
+
+#[test]
 fn the_documents_are_what_the_tables_say() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     for (path, text) in [

@@ -116,6 +116,12 @@ impl Watch {
         effects
     }
 
+    /// The interruption is over, and the instance is still here, as one that was stopped or hibernated: another one is another.
+    pub fn stays(&mut self) {
+        self.heard.remove(&NoticeKind::SpotInterruption);
+        self.left = false;
+    }
+
     /// When [`Watch::tick`] is to be called at the latest; `None`: not before something is announced.
     pub fn next_wake(&self) -> Option<Duration> {
         self.send_at().into_iter().chain(self.leave_at()).min()
@@ -279,6 +285,19 @@ mod tests {
         watch.seen(&[notice(NoticeKind::RebalanceRecommendation, None)], millis(0));
         watch.seen(&[], millis(1000));
         assert_eq!(watch.next_wake(), None, "a recommendation may be taken back");
+    }
+
+    #[test]
+    fn an_instance_that_is_back_is_told_of_another_interruption_as_of_the_first() {
+        let mut watch = watch();
+        watch.seen(&[interruption()], millis(0));
+        let (_, left) = pass(&mut watch, millis(5000), None);
+        assert!(left.is_some() && watch.has_left());
+        watch.stays();
+        assert_eq!((watch.next_wake(), watch.has_left()), (None, false));
+        assert!(!watch.seen(&[interruption()], millis(9000)).is_empty());
+        let (_, left) = pass(&mut watch, millis(15_000), None);
+        assert_eq!(left, Some(millis(11_000)));
     }
 
     #[test]

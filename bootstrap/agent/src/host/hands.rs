@@ -6,11 +6,13 @@ use bootstrap_config::{DirectoryRule, FileRule, HostSettings, PackageRule};
 use fleet::ErrorClass;
 use nix::unistd::{Gid, Group, Uid, User};
 use sha2::{Digest as _, Sha256};
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Who acts upon units and packages: systemd and dpkg, or a test's own.
@@ -34,7 +36,7 @@ impl Units for Systemctl {
         let mut systemctl = Command::new("systemctl");
         match verb {
             Verb::Terminate => systemctl.args(["kill", "--kill-whom=main", "--signal=SIGTERM", "--", unit]),
-            Verb::Start | Verb::Restart | Verb::Reload | Verb::Stop => {
+            Verb::Start | Verb::Restart | Verb::TryRestart | Verb::Reload | Verb::Stop => {
                 systemctl.args([verb.word(), "--", unit])
             }
         };
@@ -215,6 +217,12 @@ fn empty(rule: &DirectoryRule) -> Result<Done, (ErrorClass, String)> {
         Err(error) => return Err(of_io(path, &error)),
     }
     let mut done = Done::Unchanged;
+    for inside in mounted_in(path).map_err(|error| of_io(path, &error))? {
+        // What is mounted is not the directory's: it is let go of, and nothing in it is touched.
+        let detached = rustix::mount::unmount(&inside, rustix::mount::UnmountFlags::DETACH);
+        detached.map_err(|error| of_io(&inside, &error.into()))?;
+        done = Done::Changed;
+    }
     for entry in fs::read_dir(path).map_err(|error| of_io(path, &error))? {
         let entry = entry.map_err(|error| of_io(path, &error))?;
         let inside = entry.path();
@@ -224,6 +232,38 @@ fn empty(rule: &DirectoryRule) -> Result<Done, (ErrorClass, String)> {
         done = Done::Changed;
     }
     Ok(done)
+}
+
+/// What is mounted in a directory, the innermost first: secrets of Nomad's tasks, volumes of the host.
+fn mounted_in(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let path = path.canonicalize()?;
+    let mounts = fs::read("/proc/self/mountinfo")?;
+    let mut inside: Vec<PathBuf> = mounts
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
+        .map(|at| PathBuf::from(OsString::from_vec(unescaped(at))))
+        .filter(|at| at.starts_with(&path) && *at != path)
+        .collect();
+    inside.reverse();
+    Ok(inside)
+}
+
+/// A path of the kernel's: what would end a field stands as `\040`.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        let code = after.get(..3).and_then(|code| std::str::from_utf8(code).ok());
+        let code = code.and_then(|code| u8::from_str_radix(code, 8).ok()).filter(|_| *first == b'\\');
+        if let Some(byte) = code {
+            plain.push(byte);
+            rest = &after[3..];
+        } else {
+            plain.push(*first);
+            rest = after;
+        }
+    }
+    plain
 }
 
 /// The SHA-256 of a file, in hexadecimal.
@@ -237,5 +277,19 @@ fn sha256(path: &Path) -> io::Result<String> {
             return Ok(crate::hex(&hasher.finalize()));
         }
         hasher.update(&piece[..read]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_paths_are_read_as_they_were_meant() {
+        for (text, plain) in
+            [("/opt/nomad", "/opt/nomad"), ("/a\\040b\\134c", "/a b\\c"), ("/a\\04", "/a\\04")]
+        {
+            assert_eq!(unescaped(text.as_bytes()), plain.as_bytes());
+        }
     }
 }

@@ -1,16 +1,19 @@
 //! The Consul agent of this node: configured, started, joined, and told of this node.
 
-use super::{OWN, inputs_of, is_ours_already, is_own_state, wanted};
+use super::{OWN, inputs_of, is_ours_already, is_own_state, monitoring, wanted};
 use crate::drive::{Looked, Made, Notes};
 use crate::host::{Contents, Request, Verb};
 use crate::http::Http;
 use crate::node::{Node, Proved};
+use crate::watch::health;
 use bootstrap_config::{ConsulSettings, Settings, duration_text};
 use bootstrap_core::{Checked, Entry, Failure, Step};
 use fleet::ErrorClass;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
@@ -90,7 +93,28 @@ impl Consul {
         format!("{}-{}", self.settings.service, proved.document.instance)
     }
 
-    /// Whether a service is registered as it should be.
+    /// The checks of this agent, by their ids, with their notes.
+    async fn checks(&self) -> Result<BTreeMap<String, String>, Failure> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Row {
+            #[serde(default)]
+            notes: String,
+        }
+        let reply = self.http.get("/v1/agent/checks", ANSWERS_WITHIN).await?;
+        if !reply.is_success() {
+            return Err(reply.failure("Consul", "show its agent's checks"));
+        }
+        let rows: BTreeMap<String, Row> = reply.json("Consul")?;
+        Ok(rows.into_iter().map(|(id, row)| (id, row.notes)).collect())
+    }
+
+    /// Why the node is in maintenance; `None`: it is not.
+    pub async fn maintenance_reason(&self) -> Result<Option<String>, Failure> {
+        Ok(self.checks().await?.remove("_node_maintenance"))
+    }
+
+    /// Whether a service is registered as it should be, but for its checks.
     async fn is_registered(&self, service: &Value) -> Result<bool, Failure> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -98,6 +122,7 @@ impl Consul {
             service: String,
             tags: Option<Vec<String>>,
             meta: Option<Map<String, Value>>,
+            address: String,
             port: u16,
         }
         let id = service["ID"].as_str().unwrap_or_default();
@@ -109,10 +134,12 @@ impl Consul {
             return Err(reply.failure("Consul", "show a service"));
         }
         let there: There = reply.json("Consul")?;
+        let at = there.address == service["Address"].as_str().unwrap_or_default();
         let port = json!(there.port) == service["Port"];
         Ok(json!(there.service) == service["Name"]
             && json!(there.tags.unwrap_or_default()) == service["Tags"]
             && json!(there.meta.unwrap_or_default()) == service["Meta"]
+            && at
             && port)
     }
 
@@ -230,13 +257,30 @@ pub(super) async fn check(node: &Node, last: Option<Entry>) -> Looked {
         return Ok((Checked::Needed, inputs));
     }
     // Somebody else may take a registration away: that needs no restart, so it is mended here and now.
-    for service in services(&settings, &consul, &proved) {
-        if !agent.is_registered(&service).await? {
-            tracing::info!(service = %service["ID"], "a registration had vanished from Consul, or was another");
-            agent.register(&service).await?;
-        }
+    if register_again(node).await? && node.is_ready() {
+        // What is registered anew begins as critical.
+        health::say(node).await?;
     }
     Ok((Checked::Already, inputs))
+}
+
+/// Registers what Consul's agent does not have, or has otherwise: services and their checks. * returns: whether there was any.
+pub(crate) async fn register_again(node: &Node) -> Result<bool, Failure> {
+    let settings = node.settings();
+    let (Some(consul), Ok(proved)) = (&settings.consul, node.identity()) else { return Ok(false) };
+    let agent = Consul::new(consul)?;
+    let checks = agent.checks().await?;
+    let mut any = false;
+    for service in services(&settings, consul, &proved) {
+        let ids = service["Checks"].as_array().into_iter().flatten().map(|check| check["CheckID"].as_str());
+        let is_checked = ids.flatten().all(|id| checks.contains_key(id));
+        if !is_checked || !agent.is_registered(&service).await? {
+            tracing::info!(service = %service["ID"], "a registration had vanished from Consul, or was another");
+            agent.register(&service).await?;
+            any = true;
+        }
+    }
+    Ok(any)
 }
 
 pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Made {
@@ -307,20 +351,42 @@ fn services(settings: &Settings, consul: &ConsulSettings, proved: &Proved) -> Ve
         }],
     })];
     if let Some(monitoring) = &settings.monitoring
-        && let Some(port) = port_of(&monitoring.address)
+        && let at = monitoring::address(monitoring, proved)
+        && let Some((host, port)) = reached_at(&at)
     {
         let name = monitoring.unit.trim_end_matches(".service");
         services.push(json!({
-            "ID": format!("{name}-{instance}"), "Name": name, "Tags": ["metrics"], "Meta": meta, "Port": port,
+            "ID": format!("{name}-{instance}"), "Name": name, "Tags": ["metrics"], "Meta": meta,
+            "Address": host, "Port": port,
+            // Until Consul has looked itself it is critical: nobody is sent to an exporter that does not answer.
             "Checks": [{
-                "CheckID": format!("{name}-{instance}:metrics"), "Name": "metrics", "HTTP": monitoring.address,
-                "Interval": "15s", "Timeout": "5s", "Status": "passing",
+                "CheckID": format!("{name}-{instance}:metrics"), "Name": "metrics", "HTTP": at,
+                "Interval": "15s", "Timeout": "5s",
             }],
         }));
     }
     services
 }
 
-fn port_of(address: &str) -> Option<u16> {
-    reqwest::Url::parse(address).ok()?.port_or_known_default()
+/// Where others reach what answers at an address: its host, empty where that is the node itself, and its port.
+fn reached_at(address: &str) -> Option<(String, u16)> {
+    let url = reqwest::Url::parse(address).ok()?;
+    let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+    let is_near = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    Some((if is_near { String::new() } else { host }, url.port_or_known_default()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exporter_is_registered_where_others_reach_it() {
+        let of = |address| reached_at(address).expect("an address");
+        assert_eq!(of("http://10.0.0.7:9100/metrics"), ("10.0.0.7".to_owned(), 9100));
+        assert_eq!(of("http://[fd00::7]:9100/metrics"), ("fd00::7".to_owned(), 9100));
+        // As the node's own address, which is all that is known.
+        assert_eq!(of("http://127.0.0.1:9101/metrics"), (String::new(), 9101));
+        assert_eq!(of("http://localhost/metrics"), (String::new(), 80));
+    }
 }

@@ -5,73 +5,124 @@ use crate::drive::{Looked, Made};
 use crate::host::{Contents, Request, Verb};
 use crate::http::{client, send};
 use crate::metrics;
-use crate::node::Node;
-use bootstrap_config::MonitoringSettings;
-use bootstrap_core::{Checked, Entry, Failure, Step};
+use crate::node::{Node, Proved};
+use bootstrap_config::{MonitoringSettings, PackageRule};
+use bootstrap_core::{Checked, Entry, Failure, Inputs, Step};
 use fleet::ErrorClass;
 use reqwest::{Method, Request as HttpRequest, Url};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 const SERVICE: &str = "the exporter";
+/// Where node_exporter listens by default.
+const PORT: u16 = 9100;
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// How long it may take from its start to its first answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOKS: Duration = Duration::from_millis(200);
 
 pub(super) async fn check(node: &Node, last: Option<Entry>) -> Looked {
-    let monitoring = wanted(node.settings().monitoring, Step::Monitoring)?;
-    let inputs = inputs_of(&arguments(node, &monitoring));
+    let wanted = Wanted::of(node)?;
+    let inputs = wanted.inputs();
     let stands =
-        is_ours_already(node, Step::Monitoring, &inputs, last.as_ref()) && verify(&monitoring).await.is_ok();
+        is_ours_already(node, Step::Monitoring, &inputs, last.as_ref()) && wanted.verify().await.is_ok();
     Ok((if stands { Checked::Already } else { Checked::Needed }, inputs))
 }
 
 pub(super) async fn apply(node: &Node) -> Made {
-    let monitoring = wanted(node.settings().monitoring, Step::Monitoring)?;
+    let wanted = Wanted::of(node)?;
+    let Wanted { monitoring, arguments, .. } = &wanted;
     if let Some(package) = monitoring.package.clone() {
         node.host.ask(Request::Install { package }).await?;
     }
-    let arguments = arguments(node, &monitoring);
     let contents = Contents(format!("{}=\"{}\"\n", monitoring.arguments_variable, arguments.join(" ")));
     node.host.ask(Request::Place { file: monitoring.arguments_file.clone(), contents }).await?;
     node.host.ask(Request::Unit { verb: Verb::Restart, unit: monitoring.unit.clone() }).await?;
     let until = node.clock.monotonic() + PATIENCE;
     loop {
-        match verify(&monitoring).await {
+        match wanted.verify().await {
             Ok(()) => break,
             Err(failure) if node.clock.monotonic() >= until => return Err(failure),
             Err(failure) => node.wait(Step::Monitoring, failure.to_string(), LOOKS).await,
         }
     }
-    node.set_applied(Step::Monitoring, Some(inputs_of(&arguments)));
+    node.set_applied(Step::Monitoring, Some(wanted.inputs()));
     Ok(None)
 }
 
-/// What it is started with: the agent's own metrics are its to tell.
-fn arguments(node: &Node, monitoring: &MonitoringSettings) -> Vec<String> {
-    let mut arguments = monitoring.arguments.clone();
-    let option = "--collector.textfile.directory";
-    if monitoring.unit.contains("node") && !arguments.iter().any(|argument| argument.starts_with(option)) {
-        arguments.push(format!("{option}={}", metrics::directory(&node.directories.run).display()));
-    }
-    arguments
+/// Where the exporter answers: where it is said, else at the instance's own address, where others reach it.
+pub(super) fn address(monitoring: &MonitoringSettings, proved: &Proved) -> String {
+    monitoring.address.clone().unwrap_or_else(|| {
+        let host = proved.document.private_ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        format!("http://{}/metrics", SocketAddr::new(host, PORT))
+    })
 }
 
-/// Asks it, and reads what it answers.
-async fn verify(monitoring: &MonitoringSettings) -> Result<(), Failure> {
-    let url = Url::parse(&monitoring.address).map_err(|error| {
-        Failure::lasting(ErrorClass::Malformed, format_args!("{}: {error}", monitoring.address))
-    })?;
-    let mut request = HttpRequest::new(Method::GET, url);
-    *request.timeout_mut() = Some(ANSWERS_WITHIN);
-    let reply = send(&client(SERVICE, None)?, SERVICE, &monitoring.address, request).await?;
-    if !reply.is_success() {
-        return Err(reply.failure(SERVICE, "show its metrics"));
+/// The exporter as it should be.
+struct Wanted {
+    monitoring: MonitoringSettings,
+    address: String,
+    /// What it is started with.
+    arguments: Vec<String>,
+    /// What is installed.
+    package: Option<PackageRule>,
+}
+
+impl Wanted {
+    fn of(node: &Node) -> Result<Self, Failure> {
+        let settings = node.settings();
+        let monitoring = wanted(settings.monitoring, Step::Monitoring)?;
+        let address = address(&monitoring, &*node.identity()?);
+        let own = metrics::directory(&node.directories.run);
+        let arguments = arguments(&monitoring, &address, &own);
+        let rules = settings.host.packages.into_iter();
+        let package = rules.into_iter().find(|rule| Some(&rule.name) == monitoring.package.as_ref());
+        Ok(Self { monitoring, address, arguments, package })
     }
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    is_ours(&String::from_utf8_lossy(&reply.body), monitoring, &host).map_err(|why| {
-        Failure::new(ErrorClass::Conflict, format_args!("what answers at {} {why}", monitoring.address))
-    })
+
+    /// Another package, or another version of it, is another exporter.
+    fn inputs(&self) -> Inputs {
+        let package = self.package.as_ref().map(|rule| (&rule.path, &rule.version, &rule.sha256));
+        inputs_of(&(&self.arguments, package))
+    }
+
+    /// Asks it, and reads what it answers.
+    async fn verify(&self) -> Result<(), Failure> {
+        let Self { monitoring, address, .. } = self;
+        let url = Url::parse(address)
+            .map_err(|error| Failure::lasting(ErrorClass::Malformed, format_args!("{address}: {error}")))?;
+        let mut request = HttpRequest::new(Method::GET, url);
+        *request.timeout_mut() = Some(ANSWERS_WITHIN);
+        let reply = send(&client(SERVICE, None)?, SERVICE, address, request).await?;
+        if !reply.is_success() {
+            return Err(reply.failure(SERVICE, "show its metrics"));
+        }
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        is_ours(&String::from_utf8_lossy(&reply.body), monitoring, &host).map_err(|why| {
+            Failure::new(ErrorClass::Conflict, format_args!("what answers at {address} {why}"))
+        })
+    }
+}
+
+/// What it is started with: for node_exporter also where it listens, and that the agent's own metrics are its to tell.
+fn arguments(monitoring: &MonitoringSettings, address: &str, own: &Path) -> Vec<String> {
+    let mut arguments = monitoring.arguments.clone();
+    if monitoring.unit.contains("node") {
+        let at = Url::parse(address).ok().and_then(|url| {
+            let (host, port) = (url.host_str()?.to_owned(), url.port_or_known_default()?);
+            Some(format!("{host}:{port}"))
+        });
+        let ours = [
+            ("--web.listen-address", at),
+            ("--collector.textfile.directory", Some(own.display().to_string())),
+        ];
+        for (option, value) in ours {
+            let is_said = monitoring.arguments.iter().any(|argument| argument.starts_with(option));
+            arguments.extend(value.filter(|_| !is_said).map(|value| format!("{option}={value}")));
+        }
+    }
+    arguments
 }
 
 /// Whether a text in Prometheus's format is about this node. * fails: with what speaks against it.
@@ -98,6 +149,25 @@ fn is_ours(text: &str, monitoring: &MonitoringSettings, host: &str) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_exporter_listens_where_it_is_asked_unless_its_arguments_say_otherwise() {
+        let own = Path::new("/run/muster/metrics");
+        let of = |arguments: &[&str], unit: &str| {
+            let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+            let settings =
+                MonitoringSettings { arguments, unit: unit.to_owned(), ..MonitoringSettings::default() };
+            super::arguments(&settings, "http://10.0.0.7:9100/metrics", own).join(" ")
+        };
+        let directory = "--collector.textfile.directory=/run/muster/metrics";
+        assert_eq!(
+            of(&[], "node_exporter.service"),
+            format!("--web.listen-address=10.0.0.7:9100 {directory}")
+        );
+        let said = "--web.listen-address=:9100";
+        assert_eq!(of(&[said], "prometheus-node-exporter.service"), format!("{said} {directory}"));
+        assert_eq!(of(&["-x"], "other.service"), "-x");
+    }
 
     #[test]
     fn an_exporter_is_believed_when_it_speaks_of_this_node() {

@@ -2,164 +2,43 @@
 //! the pool that it works in.
 //!
 //! A client of Nomad registers as eligible, and the agent has no right to make it otherwise: that right is over every
-//! node. So what keeps work away is the pool.
+//! node. So what keeps work away is the pool. A client that was down is proved again before it is back in its own: what
+//! was true before a reboot need not be now. One that runs there stays there, whatever becomes of the agent.
+
+mod client;
+
+pub use client::NomadClient;
+pub(crate) use client::reads;
 
 use super::{OWN, inputs_of, is_ours_already, is_own_state, merged, registry, wanted};
 use crate::drive::{Looked, Made, Notes};
 use crate::host::{Contents, Request, Verb};
-use crate::http::Http;
 use crate::node::{Node, Proved};
 use bootstrap_config::{NomadSettings, Settings};
-use bootstrap_core::{Checked, Entry, Failure, Step};
+use bootstrap_core::{Checked, Entry, Failure, Inputs, Step};
+use client::Runs;
 use fleet::ErrorClass;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// How long it may take from its start to being proved: drivers are looked for one after the other.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOKS: Duration = Duration::from_millis(250);
 /// The note of a client whose state is this instance's own, and which is not proved yet.
 const EMPTIED: &str = "emptied";
-/// The attribute by which Nomad's own look at the metadata service names the instance.
-const INSTANCE: &str = "unique.platform.aws.instance-id";
-
-/// The client of this node.
-pub struct NomadClient {
-    http: Http,
-}
-
-#[derive(Debug, Deserialize)]
-struct Me {
-    stats: Stats,
-}
-#[derive(Debug, Deserialize)]
-struct Stats {
-    client: Option<ClientStats>,
-}
-#[derive(Debug, Deserialize)]
-struct ClientStats {
-    node_id: String,
-    last_heartbeat: String,
-    heartbeat_ttl: String,
-}
-
-/// A node as the servers have it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Seen {
-    status: String,
-    node_pool: String,
-    scheduling_eligibility: String,
-    #[serde(default)]
-    drain: bool,
-    attributes: BTreeMap<String, String>,
-    drivers: BTreeMap<String, Driver>,
-}
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Driver {
-    healthy: bool,
-    #[serde(default)]
-    health_description: String,
-}
-
-impl NomadClient {
-    /// The client of the settings.
-    pub fn new(settings: &NomadSettings) -> Result<Self, Failure> {
-        Ok(Self { http: Http::new("Nomad", &settings.server, Some(("x-nomad-token", "")))? })
-    }
-
-    /// Whether the client is this instance's, heard by the servers, able to run what it should, and in a pool.
-    ///
-    /// Fails with what it lacks.
-    async fn proved(&self, settings: &NomadSettings, proved: &Proved, pool: &str) -> Result<(), Failure> {
-        let lacks =
-            |what: String| Err(Failure::new(ErrorClass::Conflict, format_args!("Nomad's client {what}")));
-        let reply = self.http.get("/v1/agent/self", ANSWERS_WITHIN).await?;
-        if !reply.is_success() {
-            return Err(reply.failure("Nomad", "say who its agent is"));
-        }
-        let me: Me = reply.json("Nomad")?;
-        let Some(client) = me.stats.client else { return lacks("is none: it is not enabled".to_owned()) };
-        let (last, ttl) = (seconds(&client.last_heartbeat), seconds(&client.heartbeat_ttl));
-        if !matches!((last, ttl), (Some(last), Some(ttl)) if last < ttl) {
-            let (last, ttl) = (client.last_heartbeat, client.heartbeat_ttl);
-            return lacks(format!("was last heard by the servers {last} ago, and has to be within {ttl}"));
-        }
-        let reply = self.http.get(&format!("/v1/node/{}", client.node_id), ANSWERS_WITHIN).await?;
-        if !reply.is_success() {
-            return Err(reply.failure("Nomad", "show this node"));
-        }
-        let seen: Seen = reply.json("Nomad")?;
-        let instance = proved.document.instance.as_str();
-        match seen.attributes.get(INSTANCE) {
-            Some(id) if id == instance => {}
-            other => {
-                let other = other.map_or("no instance", String::as_str);
-                return lacks(format!("is {other} to the servers, not {instance}"));
-            }
-        }
-        if seen.status != "ready" {
-            return lacks(format!("is {}", seen.status));
-        }
-        if seen.node_pool != pool {
-            return lacks(format!("is in the pool {}, not in {pool}", seen.node_pool));
-        }
-        for driver in &settings.drivers {
-            match seen.drivers.get(driver) {
-                Some(Driver { healthy: true, .. }) => {}
-                Some(Driver { health_description, .. }) => {
-                    return lacks(format!("has no healthy driver {driver}: {health_description}"));
-                }
-                None => return lacks(format!("has no driver {driver}")),
-            }
-        }
-        if seen.scheduling_eligibility != "eligible" && !seen.drain {
-            // An operator, or the autoscaler, has made it so: that is theirs to take back.
-            tracing::debug!("the node is ineligible");
-        }
-        Ok(())
-    }
-
-    /// Whether anybody answers at all.
-    pub async fn is_there(&self) -> bool {
-        self.http.get("/v1/agent/health?type=client", ANSWERS_WITHIN).await.is_ok()
-    }
-}
-
-/// Reads what Nomad may have said; for those who give it anything.
-pub(crate) fn reads(body: &[u8]) {
-    let _ = serde_json::from_slice::<Me>(body);
-    let _ = serde_json::from_slice::<Seen>(body);
-    let _ = seconds(&String::from_utf8_lossy(body));
-}
-
-/// Nomad's word for a time, such as `1.234s` or `450ms`.
-fn seconds(text: &str) -> Option<f64> {
-    let at = text.find(|c: char| c.is_ascii_alphabetic() || c == 'µ')?;
-    let (number, unit) = text.split_at(at);
-    let number: f64 = number.parse().ok()?;
-    Some(match unit {
-        "ns" => number / 1e9,
-        "us" | "µs" => number / 1e6,
-        "ms" => number / 1e3,
-        "s" => number,
-        // Anything longer is `1m2.5s`.
-        _ => {
-            let (minutes, rest) = text.split_once('m')?;
-            let (hours, minutes) = minutes.split_once('h').unwrap_or(("0", minutes));
-            let rest: f64 = rest.trim_end_matches('s').parse().unwrap_or_default();
-            hours.parse::<f64>().ok()? * 3600.0 + minutes.parse::<f64>().ok()? * 60.0 + rest
-        }
-    })
-}
+/// The alarm of a registry that does not give its manifest.
+const REGISTRY: &str = "registry";
 
 /// The pool that the node is to be in now.
 fn pool<'a>(node: &Node, nomad: &'a NomadSettings) -> &'a str {
     if node.is_withheld() { &nomad.proving_pool } else { &nomad.node_pool }
+}
+
+/// What another of is another client: its configuration, and the image by which the registry is tried.
+fn inputs(settings: &Settings, nomad: &NomadSettings, proved: &Proved, pool: &str) -> Inputs {
+    let tried = nomad.registry.as_ref().map(|tried| (&tried.image, &tried.ca_file, tried.insecure));
+    inputs_of(&(configuration(settings, nomad, proved, pool), tried))
 }
 
 pub(super) async fn check(node: &Node, last: Option<Entry>) -> Looked {
@@ -167,44 +46,70 @@ pub(super) async fn check(node: &Node, last: Option<Entry>) -> Looked {
     let nomad = wanted(settings.nomad.clone(), Step::Nomad)?;
     let proved = node.identity()?;
     let pool = pool(node, &nomad);
-    let inputs = inputs_of(&configuration(&settings, &nomad, &proved, pool));
+    let inputs = inputs(&settings, &nomad, &proved, pool);
     if node.has_left() {
         return Ok((Checked::Already, inputs));
     }
     if !is_ours_already(node, Step::Nomad, &inputs, last.as_ref()) {
         return Ok((Checked::Needed, inputs));
     }
-    let stands = NomadClient::new(&nomad)?.proved(&nomad, &proved, pool).await;
-    if let Err(failure) = &stands {
-        tracing::debug!(%failure, "Nomad's client is not proved");
+    match NomadClient::new(&nomad)?.proved(&nomad, &proved, pool).await {
+        Ok(work) => node.set_work(work),
+        Err(failure) => {
+            tracing::debug!(%failure, "Nomad's client is not proved");
+            return Ok((Checked::Needed, inputs));
+        }
     }
-    Ok((if stands.is_ok() { Checked::Already } else { Checked::Needed }, inputs))
+    if let Some(registry) = &nomad.registry {
+        // What runs here has its images: a registry that is away is none of the node's faults, and somebody has to know.
+        node.alarm(REGISTRY, registry::try_manifest(registry).await.err().map(|failure| failure.to_string()));
+    }
+    Ok((Checked::Already, inputs))
 }
 
 pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Made {
     let settings = node.settings();
     let nomad = wanted(settings.nomad.clone(), Step::Nomad)?;
     let proved = node.identity()?;
-    let start = Start { node, settings: &settings, nomad: &nomad, proved: &proved };
-    if !is_own_state(last.as_ref()) {
-        if last.as_ref().and_then(|last| last.note.as_deref()) != Some(EMPTIED) {
-            // The image may have been made of a node that ran: its id in Nomad would be two nodes'.
-            node.host.ask(Request::Unit { verb: Verb::Stop, unit: nomad.unit.clone() }).await?;
-            node.host.ask(Request::Empty { directory: nomad.directory.clone() }).await?;
-            // Emptied again after a crash, it would be one more node, and the first one's ghost be down in every list.
-            notes.keep(EMPTIED).await?;
-        }
-        start.in_pool(&nomad.proving_pool).await?;
-        if let Some(registry) = &nomad.registry {
-            registry::try_manifest(registry).await?;
-        }
-        notes.keep(OWN).await?;
+    if node.has_left() {
+        return Ok(None);
     }
+    let start = Start { node, settings: &settings, nomad: &nomad, proved: &proved };
+    let runs = NomadClient::new(&nomad)?.runs().await?;
+    let pool_of_ours = match &runs {
+        Runs::As { name, pool } if *name == proved.document.instance.as_str() => Some(pool),
+        Runs::As { .. } | Runs::Silent | Runs::Not => None,
+    };
+    if pool_of_ours.is_none() && !is_state_ours(node, last.as_ref()) {
+        if runs == Runs::Silent {
+            // Emptied, it would lose the work that it may have.
+            let what = "somebody at Nomad's address says nothing: whose client it is is not known";
+            return Err(Failure::new(ErrorClass::Unclear, what));
+        }
+        start.empty(&notes).await?;
+    }
+    let works = pool_of_ours == Some(&nomad.node_pool) && !node.is_withheld();
+    if !works {
+        start.in_pool(&nomad.proving_pool).await?;
+    }
+    if let Some(registry) = &nomad.registry {
+        registry::try_manifest(registry).await?;
+    }
+    notes.keep(OWN).await?;
     // From here on it may have work: it is not taken out of its pool to be mended.
     let pool = pool(node, &nomad);
-    start.in_pool(pool).await?;
-    node.set_applied(Step::Nomad, Some(inputs_of(&configuration(&settings, &nomad, &proved, pool))));
+    if works || pool != nomad.proving_pool {
+        start.in_pool(pool).await?;
+    }
+    node.set_applied(Step::Nomad, Some(inputs(&settings, &nomad, &proved, pool)));
     Ok(Some(OWN.to_owned()))
+}
+
+/// Whether what Nomad keeps on disk is this instance's, and of use: a node that drained itself stays ineligible, and only
+/// another one may have work.
+fn is_state_ours(node: &Node, last: Option<&Entry>) -> bool {
+    let is_emptied = last.and_then(|last| last.note.as_deref()) == Some(EMPTIED);
+    (is_own_state(last) || is_emptied) && !node.is_drained_for_good()
 }
 
 struct Start<'a> {
@@ -215,9 +120,20 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
+    /// Removes what another instance has left: its id in Nomad would be two nodes'.
+    async fn empty(&self, notes: &Notes) -> Result<(), Failure> {
+        let Self { node, nomad, .. } = self;
+        node.host.ask(Request::Unit { verb: Verb::Stop, unit: nomad.unit.clone() }).await?;
+        node.host.ask(Request::Empty { directory: nomad.directory.clone() }).await?;
+        // Emptied again after a crash, it would be one more node, and the first one's ghost be down in every list.
+        notes.keep(EMPTIED).await?;
+        node.is_new_in_nomad();
+        Ok(())
+    }
+
     /// Starts the client in a pool, and waits until it is proved there.
     async fn in_pool(&self, pool: &str) -> Result<(), Failure> {
-        place_and_restart(self.node, self.settings, self.nomad, self.proved, pool).await?;
+        place_and_restart(self.node, self.settings, self.nomad, self.proved, pool, Verb::Restart).await?;
         let client = NomadClient::new(self.nomad)?;
         let clock = &self.node.clock;
         let until = clock.monotonic() + PATIENCE;
@@ -238,21 +154,29 @@ async fn place_and_restart(
     nomad: &NomadSettings,
     proved: &Proved,
     pool: &str,
+    verb: Verb,
 ) -> Result<(), Failure> {
     let contents = Contents(format!("{:#}\n", configuration(settings, nomad, proved, pool)));
     node.host.ask(Request::Place { file: nomad.file.clone(), contents }).await?;
-    node.host.ask(Request::Unit { verb: Verb::Restart, unit: nomad.unit.clone() }).await?;
+    if node.has_left() {
+        // A second signal would cut its drain.
+        return Err(Failure::new(ErrorClass::Conflict, "Nomad's client was told to leave in the meantime"));
+    }
+    node.host.ask(Request::Unit { verb, unit: nomad.unit.clone() }).await?;
     Ok(())
 }
 
-/// Takes the node out of its pool, where its client runs: no new work lands on it. What runs on it runs on.
+/// Takes the node out of its pool: no new work lands on it. What runs on it runs on, and what does not is not started.
+///
+/// May be repeated. Leaves a client that was told to leave alone.
 pub(crate) async fn withhold(node: &Node) -> Result<(), Failure> {
     let settings = node.settings();
     let (Some(nomad), Ok(proved)) = (settings.nomad.clone(), node.identity()) else { return Ok(()) };
-    if !NomadClient::new(&nomad)?.is_there().await {
+    if node.has_left() {
         return Ok(());
     }
-    place_and_restart(node, &settings, &nomad, &proved, &nomad.proving_pool).await
+    // Whoever starts it next starts it there, and one that does not answer may run all the same.
+    place_and_restart(node, &settings, &nomad, &proved, &nomad.proving_pool, Verb::TryRestart).await
 }
 
 /// What the client is configured with: the operator's extra, and over it what is ours to say.
@@ -331,20 +255,5 @@ mod tests {
             (&proving["leave_on_terminate"], &proving["leave_on_interrupt"]),
             (&json!(true), &json!(false))
         );
-    }
-
-    #[test]
-    fn nomads_times_are_read() {
-        for (text, expected) in [
-            ("1.5s", Some(1.5)),
-            ("450ms", Some(0.45)),
-            ("10.5µs", Some(0.000_010_5)),
-            ("1m2.5s", Some(62.5)),
-            ("2h1m3s", Some(7263.0)),
-            ("soon", None),
-            ("", None),
-        ] {
-            assert_eq!(seconds(text), expected, "{text}");
-        }
     }
 }

@@ -20,14 +20,19 @@ pub(super) async fn carry_out(
     mut consequences: mpsc::UnboundedReceiver<Consequence>,
 ) {
     let mut closed = false;
+    // Nomad was not told of it yet.
+    let mut owed = false;
     loop {
         let pause = node.clock.sleep_until(node.clock.monotonic() + AGAIN * 10);
         tokio::select! {
             consequence = consequences.recv() => match consequence {
-                Some(consequence) => one(&node, &commands, consequence).await,
+                Some(consequence) => owed = !one(&node, &commands, consequence).await,
                 None => return,
             },
             () = pause => {
+                if owed {
+                    owed = node.is_withheld() && !withhold(&node).await;
+                }
                 if !closed && node.is_ready() {
                     closed = close(&node).await;
                 }
@@ -36,19 +41,21 @@ pub(super) async fn carry_out(
     }
 }
 
-async fn one(node: &Node, commands: &mpsc::Sender<Command>, consequence: Consequence) {
+/// * returns: whether nothing is left to be done of it.
+async fn one(node: &Node, commands: &mpsc::Sender<Command>, consequence: Consequence) -> bool {
     match consequence {
         Consequence::Withhold { step, unhealthy: _, why } => {
             tracing::error!(%step, why, "no new work is to land on this node");
-            withhold(node).await;
+            withhold(node).await
         }
         Consequence::Restore { step } => {
             tracing::info!(%step, "work may land on this node again, as far as this step is concerned");
             // The steps know how: Nomad's pool and the mark of readiness are looked at.
             let _ = commands.try_send(Command::Verify);
+            true
         }
         Consequence::Terminate { step, why } => {
-            withhold(node).await;
+            let done = withhold(node).await;
             match may_end(node).await {
                 Ok(()) => {
                     tracing::error!(%step, why, "this instance ends itself");
@@ -66,21 +73,24 @@ async fn one(node: &Node, commands: &mpsc::Sender<Command>, consequence: Consequ
                 }
             }
             node.publish();
+            done
         }
     }
 }
 
-/// Keeps new work away: everywhere that it could come from.
-async fn withhold(node: &Node) {
+/// Keeps new work away: everywhere that it could come from. * returns: whether Nomad's client is kept out of its pool.
+async fn withhold(node: &Node) -> bool {
     if let Err(error) = steps::withdraw(&node.directories.run) {
         tracing::warn!(%error, "could not take the mark of readiness away");
     }
-    if let Err(failure) = steps::withhold(node).await {
+    let withheld = steps::withhold(node).await;
+    if let Err(failure) = &withheld {
         tracing::error!(%failure, "could not take the node out of its pool in Nomad");
     }
     if let Err(failure) = health::say(node).await {
         tracing::debug!(%failure, "could not tell Consul of this node");
     }
+    withheld.is_ok()
 }
 
 /// Where the nodes of an image keep who of them ended itself.

@@ -3,9 +3,9 @@
 use super::AGAIN;
 use crate::drive::Command;
 use crate::node::Node;
-use crate::steps::Consul;
-use crate::steps::Health;
+use crate::steps::{Consul, Health, register_again};
 use bootstrap_core::{Condition, Failure};
+use fleet::ErrorClass;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -20,18 +20,31 @@ pub(super) async fn feed(node: Arc<Node>, commands: mpsc::Sender<Command>) {
         }
         match say(&node).await {
             Ok(true) => {}
-            Ok(false) => {
-                tracing::info!("Consul does not know this node's check any more");
-                // A loop that is busy looks soon anyway.
-                let _ = commands.try_send(Command::Verify);
-            }
+            Ok(false) => match again(&node).await {
+                Ok(()) => {}
+                // Its agent may have lost more than that.
+                Err(failure) => {
+                    tracing::warn!(%failure, "Consul does not know this node's check any more");
+                    // A loop that is busy looks soon anyway.
+                    let _ = commands.try_send(Command::Verify);
+                }
+            },
             Err(failure) => tracing::debug!(%failure, "could not tell Consul of this node"),
         }
     }
 }
 
+/// Registers what has vanished, and says it once more.
+async fn again(node: &Node) -> Result<(), Failure> {
+    register_again(node).await?;
+    if say(node).await? {
+        return Ok(());
+    }
+    Err(Failure::new(ErrorClass::Conflict, "it was registered again, and Consul does not know it"))
+}
+
 /// * returns: whether Consul knows the check.
-pub(super) async fn say(node: &Node) -> Result<bool, Failure> {
+pub(crate) async fn say(node: &Node) -> Result<bool, Failure> {
     let settings = node.settings();
     let (Some(consul), Some(proved)) = (settings.consul, node.proved()) else { return Ok(true) };
     let (health, words) = health(node);

@@ -4,7 +4,6 @@ use super::Autoscaler;
 use crate::host::{Request, Verb};
 use crate::imds::paths;
 use crate::node::Node;
-use crate::steps::Consul;
 use bootstrap_core::{Answered, Failure, Watch, WatchEffect};
 use fleet::wire::{AgentNotice, NoticeBatch, NoticesAccepted};
 use fleet::{NoticeKind, Timestamp};
@@ -17,6 +16,9 @@ use tokio::task::JoinSet;
 /// Who has not answered by then is asked again, or another one is.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(1500);
 
+/// How long before it goes an instance is told, where no time is said.
+const NOTICE: Duration = Duration::from_secs(120);
+
 /// Watches until it is dropped.
 pub(super) async fn watch(node: Arc<Node>) {
     let Some(proved) = node.proved() else { return };
@@ -25,7 +27,6 @@ pub(super) async fn watch(node: Arc<Node>) {
         known: Known::default(),
         autoscaler: Arc::new(Mutex::new(None)),
         sending: JoinSet::new(),
-        in_maintenance: false,
         node,
     };
     let mut next_look = watchman.node.clock.monotonic();
@@ -42,12 +43,12 @@ pub(super) async fn watch(node: Arc<Node>) {
                 if let Ok((sequence, answer)) = answered {
                     let now = watchman.node.clock.monotonic();
                     let effects = watchman.watch.answered(sequence, answer, now);
-                    watchman.carry_out(effects).await;
+                    watchman.carry_out(effects);
                 }
             }
             () = sleep => {
                 let effects = watchman.watch.tick(watchman.node.clock.monotonic());
-                watchman.carry_out(effects).await;
+                watchman.carry_out(effects);
             }
         }
     }
@@ -67,7 +68,6 @@ struct Watchman {
     known: Known,
     autoscaler: Arc<Mutex<Option<Autoscaler>>>,
     sending: JoinSet<(u64, Answered)>,
-    in_maintenance: bool,
 }
 
 impl Watchman {
@@ -85,8 +85,12 @@ impl Watchman {
                     None => self.known.interruption,
                 },
             };
+            if notice.is_none() {
+                self.see_whether_it_stays(seen);
+            }
             // Of an interruption nobody has heard that it was taken back, and its time is the first that was said.
             self.known.interruption = self.known.interruption.or(notice);
+            self.node.set_interrupted(self.known.interruption.is_some());
         }
         if let Some(read) = self.read(paths::REBALANCE).await {
             self.known.rebalance = read.and_then(|text| told(paths::REBALANCE, imds::rebalance(&text, seen)));
@@ -99,7 +103,19 @@ impl Watchman {
         let notices: Vec<AgentNotice> = [interruption, rebalance, scheduled].into_iter().flatten().collect();
         self.say(&notices);
         let effects = self.watch.seen(&notices, self.node.clock.monotonic());
-        self.carry_out(effects).await;
+        self.carry_out(effects);
+    }
+
+    /// Nothing is announced any more, and the time of what was is over: the instance was stopped or hibernated, and is back.
+    fn see_whether_it_stays(&mut self, now: Timestamp) {
+        let known = self.known.interruption.map(|notice| goes_at(&notice));
+        let until = known.into_iter().chain(self.node.left_until()).max();
+        if until.is_some_and(|until| until <= now) {
+            tracing::info!("the interruption is over, and the instance is still here");
+            self.known.interruption = None;
+            self.watch.stays();
+            self.node.stays();
+        }
     }
 
     /// A document: `None` where it cannot be read, `Some(None)` where there is none.
@@ -123,14 +139,13 @@ impl Watchman {
         }
     }
 
-    async fn carry_out(&mut self, effects: Vec<WatchEffect>) {
+    fn carry_out(&mut self, effects: Vec<WatchEffect>) {
         for effect in effects {
             match effect {
                 WatchEffect::Send(batch) => self.send(batch),
                 WatchEffect::Leave { deadline } => self.leave(deadline),
             }
         }
-        self.maintain().await;
     }
 
     fn send(&mut self, batch: NoticeBatch) {
@@ -159,36 +174,25 @@ impl Watchman {
     /// Nobody hears: the client of Nomad drains its own node as it stops.
     fn leave(&self, deadline: Option<Timestamp>) {
         let Some(nomad) = self.node.settings().nomad else { return };
+        if self.node.has_left() {
+            // A process of the agent before this one told it to: a second signal would cut its drain.
+            return;
+        }
         tracing::error!(
             ?deadline,
             "nobody confirmed the interruption: the client of Nomad leaves, and drains this node"
         );
         let request = Request::Unit { verb: Verb::Terminate, unit: nomad.unit };
-        self.node.set_left();
+        let until = deadline.unwrap_or_else(|| self.node.clock.wall() + NOTICE);
+        self.node.set_left(until);
         let node = Arc::clone(&self.node);
         // Draining takes its time; the looks go on.
         tokio::spawn(async move {
-            if let Err(error) = node.host.ask(request).await {
-                tracing::error!(%error, "could not have the client of Nomad leave");
+            match node.host.ask(request).await {
+                Ok(_) => node.keep_left(until),
+                Err(error) => tracing::error!(%error, "could not have the client of Nomad leave"),
             }
         });
-    }
-
-    /// A node that goes leaves every service's answers; one that stays after all comes back.
-    async fn maintain(&mut self) {
-        let goes = self.known.interruption.is_some();
-        if goes == self.in_maintenance {
-            return;
-        }
-        let Some(settings) = self.node.settings().consul else { return };
-        let told = match Consul::new(&settings) {
-            Ok(consul) => consul.maintenance(goes, "the instance is interrupted").await,
-            Err(failure) => Err(failure),
-        };
-        match told {
-            Ok(()) => self.in_maintenance = goes,
-            Err(failure) => tracing::debug!(%failure, "could not set the node's maintenance in Consul"),
-        }
     }
 }
 
@@ -198,6 +202,11 @@ fn told<T>(path: &str, read: Result<T, fleet_notices::Unread>) -> Option<T> {
         |error| tracing::warn!(path, %error, "could not understand a document of the metadata service"),
     )
     .ok()
+}
+
+/// When the instance goes, at the latest.
+fn goes_at(notice: &AgentNotice) -> Timestamp {
+    notice.deadline_ms.unwrap_or(notice.at_ms + NOTICE)
 }
 
 fn in_words(notice: &AgentNotice) -> String {

@@ -150,7 +150,8 @@ impl Units for Processes {
             let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
             return Ok(());
         }
-        if verb == Verb::Reload && !running.children.contains_key(unit) {
+        let is_up = running.children.get_mut(unit).is_some_and(|child| matches!(child.try_wait(), Ok(None)));
+        if matches!(verb, Verb::Reload | Verb::TryRestart) && !is_up {
             return Ok(());
         }
         if let Some(mut child) = running.children.remove(unit) {

@@ -1,6 +1,7 @@
 //! The whole boot against real Consul, Nomad and node_exporter, with access control and the rights that the docs ask for.
 
 use crate::ground::{Cloud, Node, Program, failure_of, state_of};
+use bootstrap_agent::status::Status;
 use bootstrap_core::{Condition, State, Step};
 use muster_test_servers::{
     Consul, ConsulOptions, Nomad, NomadOptions, address, metadata, port, program, request, wait_for,
@@ -11,16 +12,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Servers, and a node that is to join them.
-struct Site {
+pub struct Site {
     // In this order they end.
-    node: Node,
-    nomad: Nomad,
-    consul: Consul,
+    pub node: Node,
+    pub nomad: Nomad,
+    pub consul: Consul,
     /// The node's own agents.
-    consul_http: SocketAddr,
-    nomad_http: SocketAddr,
-    exporter: SocketAddr,
-    cloud: Cloud,
+    pub consul_http: SocketAddr,
+    pub nomad_http: SocketAddr,
+    pub exporter: SocketAddr,
+    pub cloud: Cloud,
 }
 
 /// What the agent of a node may do in Consul.
@@ -41,7 +42,7 @@ impl Site {
     ///
     /// * `drivers`: what Nomad's client must be able to.
     /// * `more`: more of the agent's configuration.
-    fn new(drivers: &str, more: &str) -> Self {
+    pub fn new(drivers: &str, more: &str) -> Self {
         let cloud = Cloud::start();
         let consul = Consul::start(&ConsulOptions { acl: true, ..ConsulOptions::default() });
         let nomad = Nomad::start(NomadOptions { acl: true, ..NomadOptions::default() });
@@ -53,7 +54,7 @@ impl Site {
         site
     }
 
-    fn configure(&self, drivers: &str, more: &str) {
+    pub fn configure(&self, drivers: &str, more: &str) {
         let Self { consul_http, nomad_http, exporter, .. } = self;
         let (join, servers) = (self.consul.gossip(), self.nomad.rpc());
         let escaped = |value: Value| json!(value.to_string()).to_string();
@@ -138,7 +139,7 @@ nomad {{
     }
 
     /// Tokens, and what the units run.
-    fn prepare(&self) {
+    pub fn prepare(&self) {
         let place = self.node.path().to_owned();
         let instance = self.node.instance.as_str();
         let token = self.consul.new_token(&CONSUL_RULES.replace("INSTANCE", instance));
@@ -169,29 +170,49 @@ nomad {{
         self.node.units.set("prometheus-node-exporter.service", shell);
     }
 
-    fn ask_consul(&self, path: &str) -> Value {
+    pub fn ask_consul(&self, path: &str) -> Value {
         self.consul.call("GET", path, &Value::Null)
     }
     /// The node as Nomad's servers have it: one alone, however often its agent was killed.
-    fn nomad_node(&self) -> Option<Value> {
+    pub fn nomad_node(&self) -> Option<Value> {
         let nodes = self.nomad.call("GET", "/v1/nodes", &Value::Null);
         let mut ours = nodes.as_array()?.iter().filter(|node| node["Name"] == self.node.instance.as_str());
         let node = ours.next().cloned();
         assert!(ours.next().is_none(), "an instance is one node of Nomad: {nodes:#}");
         node
     }
-    fn allocations(&self, job: &str) -> usize {
+    /// Has the servers look for a place for a job, and waits until they have looked.
+    pub fn evaluate(&self, job: &str) {
+        let begun = self.nomad.call("POST", &format!("/v1/job/{job}/evaluate"), &json!({"JobID": job}));
+        let path = format!("/v1/evaluation/{}", begun["EvalID"].as_str().expect("an id"));
+        wait_for("an evaluation to end", || {
+            let seen = self.nomad.call("GET", &path, &Value::Null);
+            (seen["Status"] == "complete").then_some(())
+        });
+    }
+    /// Waits until the boot is done, and sees that no work lands before the node is in its pool.
+    pub fn wait_done_and_watch(&self, job: &str) -> Status {
+        let pid = self.node.pid();
+        self.node.wait_until("a boot that is done", |status| {
+            // In this order: work that lands in between finds the node in its pool.
+            let landed = self.allocations(job) > 0;
+            let works = self.nomad_node().is_some_and(|node| node["NodePool"] == "default");
+            assert!(works || !landed, "work landed on a node that was not proved");
+            status.pid == pid && status.report.condition == Condition::Done
+        })
+    }
+    pub fn allocations(&self, job: &str) -> usize {
         let allocations = self.nomad.call("GET", &format!("/v1/job/{job}/allocations"), &Value::Null);
         allocations.as_array().map_or(0, Vec::len)
     }
-    fn check_of_node(&self) -> Option<String> {
+    pub fn check_of_node(&self) -> Option<String> {
         let checks = self.ask_consul("/v1/health/checks/muster-node");
         checks.as_array()?.first()?["Status"].as_str().map(str::to_owned)
     }
 }
 
 /// A job that goes wherever it may.
-fn eager(name: &str) -> Value {
+pub fn eager(name: &str) -> Value {
     json!({
         "ID": name, "Name": name, "Type": "service", "Datacenters": ["dc1"], "NodePool": "default",
         "TaskGroups": [{
@@ -225,14 +246,14 @@ fn a_node_is_watched_joined_proved_and_only_then_given_work() {
         Some("critical"),
         "Consul has the node, and does not call it good"
     );
-    site.nomad.call("POST", "/v1/job/eager/evaluate", &json!({"JobID": "eager"}));
+    site.evaluate("eager");
     assert_eq!(site.allocations("eager"), 0, "nothing lands on a node that is not proved");
     // It needs no such driver after all.
     site.configure("\"raw_exec\"", "");
     site.node.kill();
     site.node.start();
-    let status = site.node.wait_done();
-    assert_eq!(site.allocations("eager"), 1, "work lands once it is proved");
+    let status = site.wait_done_and_watch("eager");
+    wait_for("work to land once it is proved", || (site.allocations("eager") == 1).then_some(()));
     // A call of the client that was in the other pool may be served late; then that is mended.
     let node =
         wait_for("the node in its pool", || site.nomad_node().filter(|node| node["NodePool"] == "default"));
@@ -291,7 +312,8 @@ fn what_decays_is_mended_and_what_runs_runs_on() {
     let rows = site.nomad.call("GET", "/v1/job/steady/allocations", &Value::Null);
     assert_eq!(rows.as_array().map(Vec::len), Some(1), "{rows}");
     assert_eq!(rows[0]["ID"], allocation.as_str());
-    assert_eq!(site.nomad_node().expect("it is there")["NodePool"], "default");
+    // It was down, so it was proved again first.
+    wait_for("the node in its pool", || site.nomad_node().filter(|node| node["NodePool"] == "default"));
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! The agent as a unit of a real systemd, asked for what needs root by real path units.
 
 use crate::awx_server::{Awx, KEY, TOKEN};
-use crate::ground::{Cloud, state_of};
+use crate::ground::{Cloud, failure_of, state_of};
 use crate::machine::{Machine, UNIT, package};
+use crate::services::on_path;
 use bootstrap_core::{State, Step};
 use muster_test_servers::{Vault, VaultKind, VaultOptions, wait_for};
 use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// Real monitoring, which root's part of the agent configures and starts.
@@ -75,8 +78,13 @@ fn a_machine_boots_with_the_agent_as_a_unit_without_rights_and_boots_again() {
     let placed = "/etc/default/prometheus-node-exporter";
     assert_eq!(stat(placed), "root:prometheus 640");
     assert_eq!(machine.property("prometheus-node-exporter.service", "ActiveState"), "active");
+    // It listens where others reach it: at the instance's own address.
+    let arguments = machine.run(&["cat", placed]);
+    let at = arguments.split_once("--web.listen-address=").map(|(_, rest)| rest);
+    let at = at.and_then(|rest| rest.split([' ', '"']).next()).expect("where it listens").to_owned();
+    assert!(at.ends_with(":9100") && !at.starts_with("127.0.0.1:"), "{arguments}");
     let metrics = machine.wait_until("the agent's series at the exporter", || {
-        let shown = machine.fetch("http://127.0.0.1:9100/metrics");
+        let shown = machine.fetch(&format!("http://{at}/metrics"));
         shown.contains("muster_bootstrap_ready 1").then_some(shown)
     });
     assert!(
@@ -121,6 +129,81 @@ fn a_machine_boots_with_the_agent_as_a_unit_without_rights_and_boots_again() {
     assert_eq!(state_of(&status, Step::Monitoring), State::Done);
     assert_eq!(machine.run(&["stat", "--format=%i %y", placed]), written, "not written again");
     assert_eq!(awx.state().callbacks, 1, "asked for once in two boots");
+}
+
+/// A Debian package with an exporter and its unit. * returns: its version and its SHA-256.
+fn exporter_package(place: &Path, file: &Path) -> (&'static str, String) {
+    let tree = place.join("tree");
+    let write = |path: &str, text: &str| {
+        let path = tree.join(path);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        fs::write(path, text).expect("written");
+    };
+    let version = "1.5.0-muster1";
+    write(
+        "DEBIAN/control",
+        &format!(
+            "Package: prometheus-node-exporter\nVersion: {version}\nArchitecture: all\nMaintainer: muster\n\
+             Description: an exporter, for a test\n"
+        ),
+    );
+    write(
+        "lib/systemd/system/prometheus-node-exporter.service",
+        "[Service]\nEnvironmentFile=/etc/default/prometheus-node-exporter\nExecStart=/usr/bin/prometheus-node-exporter $ARGS\n",
+    );
+    let program = on_path("prometheus-node-exporter", "prometheus-node-exporter");
+    fs::create_dir_all(tree.join("usr/bin")).expect("made");
+    fs::copy(program, tree.join("usr/bin/prometheus-node-exporter")).expect("copied");
+    let run = |command: &mut Command| {
+        let output = command.output().expect("dpkg-deb and sha256sum are in every Debian");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    run(Command::new("dpkg-deb").args(["--build", "--root-owner-group"]).arg(&tree).arg(file));
+    let digest = run(Command::new("sha256sum").arg(file));
+    (version, digest.split(' ').next().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn an_exporter_that_is_missing_is_installed_if_it_is_the_one_that_was_meant_and_root_can_power_off() {
+    let cloud = Cloud::start();
+    let place = tempfile::tempdir().expect("a directory");
+    let file = place.path().join("exporter.deb");
+    let (version, sha256) = exporter_package(place.path(), &file);
+    let configuration = |sha256: &str| {
+        format!(
+            "host {{\n  units = [\"prometheus-node-exporter.service\"]\n  power_off = true\n  \
+             file \"node_exporter\" {{\n    path = \"/etc/default/prometheus-node-exporter\"\n  }}\n  \
+             package \"exporter\" {{\n    path = \"/opt/exporter.deb\"\n    version = \"{version}\"\n    \
+             sha256 = \"{sha256}\"\n  }}\n}}\nmonitoring {{\n  package = \"exporter\"\n}}\n\
+             step \"monitoring\" {{\n  pause = \"1s\"\n  most_pause = \"1s\"\n}}\n"
+        )
+    };
+    let other = "0".repeat(64);
+    let mut machine = Machine::new(&cloud, |_| configuration(&other));
+    machine.chroot(&["dpkg", "--purge", "prometheus-node-exporter"]);
+    fs::copy(&file, machine.root().join("opt/exporter.deb")).expect("copied");
+    machine.boot();
+    let failure = machine.wait_until("a package that is not the one", || {
+        let status = machine.status()?;
+        Some(failure_of(&status, Step::Monitoring)).filter(|failure| !failure.is_empty())
+    });
+    assert!(failure.contains(&format!("has the SHA-256 {sha256}, not {other}")), "{failure}");
+    let text = machine.run(&["cat", "/etc/muster/bootstrap.hcl"]).replace(&other, &sha256);
+    machine.write("etc/muster/bootstrap.hcl", 0o644, &text);
+    machine.run(&["systemctl", "restart", "--no-block", UNIT]);
+    machine.wait_until("an exporter", || {
+        (machine.property("prometheus-node-exporter.service", "ActiveState") == "active").then_some(())
+    });
+    machine.wait_active();
+    let installed =
+        machine.run(&["dpkg-query", "--show", "--showformat=${Version}", "prometheus-node-exporter"]);
+    assert_eq!(installed, version);
+    // The last resort, as the agent asks for it.
+    let request =
+        "umask 077 && cd /run/muster/host/requests && echo '\"power_off\"' >.new && mv .new 9-9.json";
+    machine.run(&["setpriv", "--reuid=muster", "--regid=muster", "--clear-groups", "sh", "-c", request]);
+    wait_for("the end of the machine", || machine.leader().is_none().then_some(()));
 }
 
 #[test]

@@ -152,14 +152,16 @@ pub(super) static MONITORING: Section<Settings, MonitoringSettings> = Section {
 
 static MONITORING_TABLE: Table<MonitoringSettings> = Table {
     fields: &[
-        text!(
+        maybe!(
             MonitoringSettings,
             "address",
-            "Where it answers.",
-            "an address such as \"http://127.0.0.1:9100/metrics\"",
+            "Where it answers. Consul tells others of it, so that it should be where they reach it.",
+            "an address such as \"http://10.0.0.7:9100/metrics\"",
             metrics_url,
             address
-        ),
+        )
+        .unset("the instance's private address, port 9100, `/metrics`")
+        .example("\"http://10.0.0.7:9100/metrics\""),
         text!(MonitoringSettings, "unit", "The unit that runs it.", UNIT, unit, unit),
         maybe!(
             MonitoringSettings,
@@ -190,8 +192,8 @@ static MONITORING_TABLE: Table<MonitoringSettings> = Table {
         list!(
             MonitoringSettings,
             "arguments",
-            "Its arguments. The directory of the agent's own metrics, `/run/muster/metrics`, is added for \
-             node_exporter.",
+            "Its arguments. For node_exporter where it listens, of `address`, and the directory of the agent's own \
+             metrics, `/run/muster/metrics`, are added unless they stand here.",
             "arguments without spaces and quotes",
             argument,
             arguments

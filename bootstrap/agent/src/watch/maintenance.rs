@@ -1,0 +1,71 @@
+//! Consul's maintenance: a node whose work goes elsewhere leaves every service's answers, and comes back if it stays.
+//!
+//! Whoever drains it: an interruption, the autoscaler, an operator. What Consul has survives the agent, a reboot and a
+//! stop: so it is read, not remembered. What somebody else has said is theirs to take back.
+
+use super::AGAIN;
+use crate::node::Node;
+use crate::steps::{Consul, NomadClient};
+use bootstrap_core::Failure;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often Nomad and Consul are asked how it is.
+const LOOKS: Duration = Duration::from_secs(10);
+/// By this the agent knows its own words again.
+const OURS: &str = "muster-bootstrap: ";
+
+/// Sees to it until it is dropped.
+pub(super) async fn keep(node: Arc<Node>) {
+    let mut next_look = Duration::ZERO;
+    // What Consul has, as far as that is known.
+    let mut held = None;
+    loop {
+        let now = node.clock.monotonic();
+        if now >= next_look {
+            next_look = now + LOOKS;
+            held = None;
+            ask_nomad(&node).await;
+        }
+        let leaves = node.is_leaving();
+        if held != Some(leaves) {
+            match set(&node, leaves).await {
+                Ok(()) => held = Some(leaves),
+                Err(failure) => {
+                    tracing::debug!(%failure, "could not see to the node's maintenance in Consul");
+                    // Leaving is urgent; coming back is not.
+                    held = (!leaves).then_some(false);
+                }
+            }
+        }
+        node.clock.sleep_until(node.clock.monotonic() + AGAIN).await;
+    }
+}
+
+/// Asks what work may land here, and whether it is drained. While nobody answers, what was said last holds.
+async fn ask_nomad(node: &Node) {
+    let Some(nomad) = node.settings().nomad else { return };
+    let work = match NomadClient::new(&nomad) {
+        Ok(client) => client.work().await,
+        Err(failure) => Err(failure),
+    };
+    match work {
+        Ok(work) => node.set_work(work),
+        Err(failure) => tracing::debug!(%failure, "could not ask Nomad of this node"),
+    }
+}
+
+async fn set(node: &Node, leaves: bool) -> Result<(), Failure> {
+    let Some(consul) = node.settings().consul else { return Ok(()) };
+    let consul = Consul::new(&consul)?;
+    match consul.maintenance_reason().await? {
+        None if leaves => {
+            consul.maintenance(true, &format!("{OURS}the work of this node goes elsewhere")).await
+        }
+        Some(reason) if !leaves && reason.starts_with(OURS) => {
+            tracing::info!("the node stays: its maintenance in Consul ends");
+            consul.maintenance(false, "").await
+        }
+        None | Some(_) => Ok(()),
+    }
+}

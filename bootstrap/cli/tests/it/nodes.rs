@@ -1,0 +1,322 @@
+//! What becomes of a node's work, and of its place in Consul and Nomad, where something else happens than a boot.
+
+use crate::awx_server::{Awx, KEY, TOKEN};
+use crate::ground::Program;
+use crate::imds::Imds;
+use crate::services::{Site, eager};
+use bootstrap_agent::host::{Units as _, Verb};
+use bootstrap_core::{Condition, State, Step};
+use muster_test_servers::{request, wait_for};
+use serde_json::{Value, json};
+use std::fs;
+
+const QUICK_CONSUL: &str = "step \"consul\" {\n  attempt = \"4s\"\n  pause = \"1s\"\n  most_pause = \"1s\"\n  \
+                            deadline = \"5s\"\n}\n";
+const NOBODY: &str =
+    "watch {\n  autoscaler {\n    fleet = \"web\"\n    addresses = [\"http://127.0.0.1:9\"]\n  }\n}\n";
+const ACTION: &str = "meta-data/spot/instance-action";
+
+impl Site {
+    /// The one allocation of a job, once it runs.
+    fn running(&self, job: &str) -> Value {
+        wait_for("work that runs", || {
+            let rows = self.nomad.call("GET", &format!("/v1/job/{job}/allocations"), &Value::Null);
+            rows.as_array()?.iter().find(|row| row["ClientStatus"] == "running").cloned()
+        })
+    }
+    fn wait_pool(&self, pool: &str) -> Value {
+        wait_for(&format!("the node in the pool {pool}"), || {
+            self.nomad_node().filter(|node| node["NodePool"] == pool && node["Status"] == "ready")
+        })
+    }
+    /// Asks the node's own Consul agent.
+    fn own_consul(&self, method: &str, path: &str) -> Value {
+        let token = self.consul.token().expect("a token").to_owned();
+        let answer = request(self.consul_http, method, path, &[("X-Consul-Token", &token)], "");
+        let answer = answer.expect("it answers");
+        answer.must_be_success();
+        if answer.body.is_empty() { Value::Null } else { answer.json() }
+    }
+    fn maintenance(&self) -> Option<String> {
+        let checks = self.own_consul("GET", "/v1/agent/checks");
+        checks["_node_maintenance"]["Notes"].as_str().map(str::to_owned)
+    }
+    /// The whole instance goes down: the agent, what it has started, and what is on tmpfs.
+    fn power_cut(&mut self) {
+        self.node.reboot();
+        for unit in ["nomad.service", "consul.service", "prometheus-node-exporter.service"] {
+            self.node.units.kill(unit);
+        }
+    }
+    /// The agent asks this metadata service from its next start on.
+    fn ask(&self, imds: &Imds) {
+        let path = self.node.path().join("bootstrap.hcl");
+        let text = fs::read_to_string(&path).expect("it is there");
+        let text = text.replace(&self.cloud.server.addr().to_string(), &imds.at().to_string());
+        fs::write(path, text).expect("written");
+    }
+    fn drain(&self, on: bool) {
+        let nodes = self.nomad.call("GET", "/v1/nodes", &Value::Null);
+        let node = nodes.as_array().and_then(|nodes| nodes.iter().find(|node| node["Status"] == "ready"));
+        let id = node.expect("a node")["ID"].as_str().expect("an id").to_owned();
+        let strategy = if on { json!({"Deadline": 60_000_000_000_u64}) } else { Value::Null };
+        let body = json!({"NodeID": id, "DrainSpec": strategy, "MarkEligible": !on});
+        self.nomad.call("POST", &format!("/v1/node/{id}/drain"), &body);
+    }
+    fn did(&self, what: &str) -> usize {
+        self.node.units.done().iter().filter(|done| *done == what).count()
+    }
+}
+
+#[test]
+fn a_node_that_was_down_is_proved_again_before_work_lands() {
+    let mut site = Site::new("\"raw_exec\"", "");
+    site.node.start();
+    site.node.wait_done();
+    site.power_cut();
+    // Until its heartbeats are missed the servers place work on it; that is theirs to find out.
+    wait_for("a node that is down", || site.nomad_node().filter(|node| node["Status"] == "down"));
+    site.nomad.register(&eager("eager"));
+    // What the node was able to yesterday it is not today.
+    site.configure("\"raw_exec\", \"docker\"", "");
+    site.node.start();
+    let looked = |site: &Site| {
+        site.wait_pool("muster-proving");
+        site.node.wait_state(Step::Nomad, State::Running);
+        site.evaluate("eager");
+        assert_eq!(site.allocations("eager"), 0, "nothing lands on a node that is not proved again");
+    };
+    looked(&site);
+    // An agent that finds a client there which was never proved does not take it for one that was.
+    site.node.kill();
+    site.node.start();
+    looked(&site);
+    site.node.kill();
+    site.configure("\"raw_exec\"", "");
+    site.node.start();
+    site.wait_done_and_watch("eager");
+    site.running("eager");
+    site.wait_pool("default");
+    // Its place is its own as long as its client runs: the agent may come and go, and be told other things.
+    site.node.kill();
+    site.configure("\"raw_exec\"", "");
+    let text = fs::read_to_string(site.node.path().join("bootstrap.hcl")).expect("it is there");
+    let text = text.replace("\nnomad {\n", "\nnomad {\n  node_class = \"other\"\n");
+    fs::write(site.node.path().join("bootstrap.hcl"), text).expect("written");
+    site.node.start();
+    let pid = site.node.pid();
+    site.node.wait_until("a boot that is done", |status| {
+        assert_ne!(site.nomad_node().expect("it is there")["NodePool"], "muster-proving");
+        status.pid == pid && status.report.condition == Condition::Done
+    });
+    assert_eq!(site.nomad_node().expect("it is there")["NodeClass"], "other");
+}
+
+#[test]
+fn a_check_that_somebody_takes_away_comes_back_and_nobody_spins() {
+    let mut site = Site::new("\"raw_exec\"", "");
+    site.node.start();
+    site.node.wait_done();
+    wait_for("a check that passes", || site.check_of_node().filter(|check| check == "passing"));
+    let before = site.node.units.done().len();
+    let id = &site.node.instance;
+    site.own_consul("PUT", &format!("/v1/agent/check/deregister/muster-node-{id}:ready"));
+    wait_for("no check", || site.check_of_node().is_none().then_some(()));
+    wait_for("the check", || site.check_of_node().filter(|check| check == "passing"));
+    // The exporter's is not fed by anybody; it is looked for.
+    let exporters = || {
+        let checks = site.ask_consul("/v1/health/checks/prometheus-node-exporter");
+        checks.as_array()?.first()?["Status"].as_str().map(str::to_owned)
+    };
+    wait_for("an exporter that Consul has found to answer", || {
+        exporters().filter(|check| check == "passing")
+    });
+    site.own_consul("PUT", &format!("/v1/agent/check/deregister/prometheus-node-exporter-{id}:metrics"));
+    wait_for("no check", || exporters().is_none().then_some(()));
+    site.node.verify();
+    wait_for("the exporter's check", || exporters().filter(|check| check == "passing"));
+    assert_eq!(site.node.units.done().len(), before, "without a restart");
+    let mended = site.node.log().matches("a registration had vanished").count();
+    assert_eq!(mended, 2, "once for each");
+}
+
+#[test]
+fn work_outlives_that_the_progress_of_nomads_step_is_lost() {
+    let mut site = Site::new("\"raw_exec\"", "");
+    site.node.start();
+    site.node.wait_done();
+    site.nomad.register(&eager("steady"));
+    let (work, node) = (site.running("steady"), site.nomad_node().expect("it is there"));
+    let progress = site.node.path().join("state").join(site.node.instance.as_str()).join("nomad.json");
+    let stops = site.did("stop nomad.service");
+    for damaged in [false, true] {
+        site.node.kill();
+        if damaged {
+            fs::write(&progress, "{").expect("written");
+        } else {
+            let reset = site.node.command(&["reset", "nomad"]).output().expect("it runs");
+            assert!(reset.status.success() && !progress.exists(), "{reset:?}");
+        }
+        site.node.start();
+        site.node.wait_done();
+        assert_eq!(site.did("stop nomad.service"), stops, "{:?}", site.node.units.done());
+        assert_eq!(site.running("steady")["ID"], work["ID"], "it runs on");
+        assert_eq!(site.nomad_node().expect("it is there")["ID"], node["ID"]);
+    }
+}
+
+#[test]
+fn a_client_that_was_down_when_the_node_was_withheld_comes_back_without_work() {
+    let mut site = Site::new("\"raw_exec\"", QUICK_CONSUL);
+    site.node.start();
+    site.node.wait_done();
+    site.node.units.kill("nomad.service");
+    site.node.units.set("consul.service", Program { path: "/bin/false".into(), ..Program::default() });
+    site.node.units.kill("consul.service");
+    site.node.verify();
+    site.node.wait_state(Step::Consul, State::Failed);
+    wait_for("root to have been asked", || (site.did("try-restart nomad.service") > 0).then_some(()));
+    // Somebody else starts it: systemd, or an operator.
+    site.nomad.register(&eager("eager"));
+    site.node.units.act(Verb::Start, "nomad.service").expect("it starts");
+    site.wait_pool("muster-proving");
+    site.evaluate("eager");
+    assert_eq!(site.allocations("eager"), 0);
+    site.prepare();
+    site.node.wait_until("everything to stand", |status| status.report.condition == Condition::Done);
+    site.running("eager");
+}
+
+#[test]
+fn a_client_that_leaves_is_left_alone_whatever_fails_and_a_node_that_is_back_works_again() {
+    let mut site = Site::new("\"raw_exec\"", &format!("{QUICK_CONSUL}{NOBODY}"));
+    let imds = Imds::before(site.cloud.server.addr());
+    site.ask(&imds);
+    site.node.start();
+    site.node.wait_done();
+    // Its work takes its time to end.
+    let mut job = eager("work");
+    let task = &mut job["TaskGroups"][0]["Tasks"][0];
+    task["Config"] = json!({"command": "/bin/sh", "args": ["-c", "trap 'sleep 8; exit 0' INT; while :; do sleep 0.1; done"]});
+    task["KillTimeout"] = json!(20_000_000_000_u64);
+    site.nomad.register(&job);
+    site.running("work");
+    imds.say(ACTION, Some(r#"{"action": "hibernate", "time": "2017-09-18T08:22:00Z"}"#));
+    wait_for("the client to leave", || (site.did("terminate nomad.service") == 1).then_some(()));
+    wait_for("Consul's maintenance", || site.maintenance());
+    let restarts = site.did("restart nomad.service");
+    let left = site.node.path().join("state/left");
+    wait_for("the next process to be told of it", || left.exists().then_some(()));
+    site.node.units.set("consul.service", Program { path: "/bin/false".into(), ..Program::default() });
+    site.node.units.kill("consul.service");
+    site.node.verify();
+    site.node.wait_state(Step::Consul, State::Failed);
+    // Another process of the agent knows it, too.
+    site.node.kill();
+    site.node.start();
+    wait_for("its work to end in order", || {
+        let rows = site.nomad.call("GET", "/v1/job/work/allocations", &Value::Null);
+        let rows = rows.as_array()?.clone();
+        rows.iter().any(|row| row["ClientStatus"] == "complete").then_some(())
+    });
+    // A second signal would have cut its drain.
+    let done = ["terminate", "restart", "try-restart"].map(|verb| site.did(&format!("{verb} nomad.service")));
+    assert_eq!(done, [1, restarts, 0], "{:?}", site.node.units.done());
+    // It wakes up: nothing is announced any more.
+    site.prepare();
+    imds.say(ACTION, None);
+    site.node.wait_until("everything to stand", |status| {
+        status.report.condition == Condition::Done && status.notices.is_empty()
+    });
+    wait_for("the end of the maintenance", || site.maintenance().is_none().then_some(()));
+    wait_for("a node that may have work", || {
+        let nodes = site.nomad.call("GET", "/v1/nodes", &Value::Null);
+        let may = |node: &&Value| {
+            node["Status"] == "ready"
+                && node["SchedulingEligibility"] == "eligible"
+                && node["NodePool"] == "default"
+        };
+        nodes.as_array()?.iter().find(may).cloned()
+    });
+    site.running("work");
+}
+
+#[test]
+fn an_instance_that_was_stopped_and_started_is_no_more_in_maintenance() {
+    let mut site = Site::new("\"raw_exec\"", NOBODY);
+    let imds = Imds::before(site.cloud.server.addr());
+    site.ask(&imds);
+    site.node.start();
+    site.node.wait_done();
+    imds.say(ACTION, Some(r#"{"action": "stop", "time": "2017-09-18T08:22:00Z"}"#));
+    wait_for("the client to leave", || (site.did("terminate nomad.service") == 1).then_some(()));
+    wait_for("Consul's maintenance", || site.maintenance());
+    site.power_cut();
+    imds.say(ACTION, None);
+    site.node.start();
+    site.node.wait_done();
+    wait_for("the end of the maintenance", || site.maintenance().is_none().then_some(()));
+    site.nomad.register(&eager("eager"));
+    site.running("eager");
+    // What an operator says is not taken back.
+    site.own_consul("PUT", "/v1/agent/maintenance?enable=true&reason=I+look+at+it");
+    site.node.kill();
+    site.node.start();
+    site.node.wait_done();
+    let said = |what: &str| site.node.log().matches(what).count();
+    let (drains, stays) = ("eligible=false drains=true", "eligible=true drains=false");
+    let before = (said(drains), said(stays));
+    site.drain(true);
+    wait_for("a drain that the agent knows of", || (said(drains) > before.0).then_some(()));
+    site.drain(false);
+    wait_for("its end", || (said(stays) > before.1).then_some(()));
+    assert_eq!(site.maintenance().as_deref(), Some("I look at it"));
+}
+
+#[test]
+fn a_drain_rests_drift_and_takes_the_node_out_of_consuls_answers_and_a_mere_recommendation_does_not() {
+    let awx = Awx::start();
+    awx.state().ends_as = "successful";
+    let block = format!(
+        "awx {{\n  address = \"{}\"\n  template = 7\n  key_file = \"$PLACE/key\"\n  token_file = \"$PLACE/api\"\n  \
+         jitter = \"0s\"\n  drift = \"2s\"\n}}\n",
+        awx.address()
+    );
+    let mut site = Site::new("\"raw_exec\"", &block);
+    fs::write(site.node.path().join("key"), KEY).expect("written");
+    fs::write(site.node.path().join("api"), TOKEN).expect("written");
+    let imds = Imds::before(site.cloud.server.addr());
+    site.ask(&imds);
+    imds.say("meta-data/events/recommendations/rebalance", Some(r#"{"noticeTime": "2030-01-01T00:00:00Z"}"#));
+    let event = r#"[{"NotBefore": "21 Jan 2030 09:00:43 GMT", "NotAfter": "21 Jan 2030 09:17:23 GMT",
+        "Code": "system-reboot", "Description": "scheduled reboot", "EventId": "instance-event-0d59937288b749b32",
+        "State": "active"}]"#;
+    imds.say("meta-data/events/maintenance/scheduled", Some(event));
+    site.node.start();
+    site.node.wait_done();
+    let jobs = || awx.state().jobs.len();
+    let looks = |times: usize| {
+        for _ in 0..times {
+            let before = site.node.status().expect("a status").updated;
+            site.node.verify();
+            site.node.wait_until("a look", |status| status.updated > before);
+        }
+        jobs()
+    };
+    wait_for("both notices", || site.node.status().filter(|status| status.notices.len() == 2));
+    let before = jobs();
+    wait_for("drift", || (looks(1) >= before + 2).then_some(()));
+    assert_eq!(site.maintenance(), None);
+    // Nomad drains it, whoever asked for that.
+    site.drain(true);
+    wait_for("maintenance", || site.maintenance());
+    let rests = looks(2);
+    let since = site.node.status().expect("a status").updated;
+    wait_for("thrice the time that drift takes", || {
+        assert_eq!(looks(1), rests, "no job on a node that drains");
+        (site.node.status()?.updated.since(since).as_secs() >= 6).then_some(())
+    });
+    site.drain(false);
+    wait_for("the end of the maintenance", || site.maintenance().is_none().then_some(()));
+    wait_for("drift", || (looks(1) > rests).then_some(()));
+}
