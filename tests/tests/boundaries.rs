@@ -118,7 +118,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("tests", &["fleet", "fleet-clock", "fleet-cloud", "fleet-sim", "muster-test-servers"]),
-    ("muster-test-servers", &[]),
+    ("muster-test-servers", &["fleet", "fleet-clock"]),
     (
         "muster-worlds",
         &[

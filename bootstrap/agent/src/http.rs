@@ -2,10 +2,11 @@
 
 use bootstrap_config::Server;
 use bootstrap_core::{Failure, Secret};
+use bytes::Bytes;
 use fleet::ErrorClass;
 use fleet::chain;
 use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use reqwest::{Certificate, Client, Method, Request, Url, redirect};
+use reqwest::{Body, Certificate, Client, Method, Request, Url, redirect};
 use std::path::Path;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -163,6 +164,26 @@ impl Http {
         body: Option<&serde_json::Value>,
         within: Duration,
     ) -> Result<Reply, HttpError> {
+        self.request(method, path, body.map(|body| body.to_string().into()), within).await
+    }
+
+    /// `POST` of JSON that holds a secret: it is overwritten when it is let go.
+    pub async fn post_secret(
+        &self,
+        path: &str,
+        body: Zeroizing<Vec<u8>>,
+        within: Duration,
+    ) -> Result<Reply, HttpError> {
+        self.request(Method::POST, path, Some(Bytes::from_owner(body).into()), within).await
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Body>,
+        within: Duration,
+    ) -> Result<Reply, HttpError> {
         let unusable = |why: String| HttpError::Unusable { service: self.service, why };
         let url = Url::parse(&format!("{}{path}", self.server.address));
         let url = url.map_err(|error| unusable(format!("its address {:?}: {error}", self.server.address)))?;
@@ -178,7 +199,7 @@ impl Http {
             request.headers_mut().insert(header.clone(), value);
         }
         if let Some(body) = body {
-            *request.body_mut() = Some(body.to_string().into());
+            *request.body_mut() = Some(body);
             let json = HeaderValue::from_static("application/json");
             request.headers_mut().insert(reqwest::header::CONTENT_TYPE, json);
         }

@@ -10,9 +10,12 @@ use std::time::Duration;
 
 /// Inventories lag behind EC2: for so long a host that is not in one may still come.
 pub const NO_HOST_PATIENCE: Duration = Duration::from_secs(900);
-/// Two hosts with our address are an inventory that has not forgotten the last one that had it. It may yet, but not for
-/// ever.
-pub const MULTIPLE_HOSTS_ATTEMPTS: u32 = 5;
+/// Two hosts with our address are an inventory that has not forgotten the last one that had it. It does with its next
+/// synchronisation, if at all, and what it was told last is kept for a minute or two.
+pub const MULTIPLE_HOSTS_PATIENCE: Duration = Duration::from_secs(300);
+/// The pause before AWX is asked again whose inventory is not up to date, a half of it by chance, and longer each time:
+/// every such question may have it synchronise all of its sources.
+pub const INVENTORY_PAUSE: Duration = Duration::from_secs(30);
 /// Of AWX's own words, as many characters are kept.
 const MAX_WORDS: usize = 512;
 
@@ -56,15 +59,24 @@ pub enum Next {
 pub struct Callback {
     /// Since when the host was not in the inventory.
     unknown_since: Option<Duration>,
-    /// How often two hosts had our address.
-    multiple: u32,
+    /// Since when two hosts had our address.
+    multiple_since: Option<Duration>,
 }
 
 impl Callback {
-    /// Takes an answer in.
+    /// Takes an answer in. One that speaks of a job ends the conversation: the next callback begins another, with all of
+    /// its patience.
     ///
     /// * `now`: monotonic.
     pub fn answered(&mut self, answer: &Answer, now: Duration) -> Next {
+        let next = self.judge(answer, now);
+        if matches!(next, Next::Wait { .. }) {
+            *self = Self::default();
+        }
+        next
+    }
+
+    fn judge(&mut self, answer: &Answer, now: Duration) -> Next {
         let (status, location, retry_after, body) = match answer {
             Answer::Lost => {
                 let what = "AWX did not answer in time: whether it has begun a job is not known";
@@ -104,24 +116,26 @@ impl Callback {
             return Next::Wait { job: None };
         }
         if has("No matching host") {
+            self.multiple_since = None;
             let since = *self.unknown_since.get_or_insert(now);
             let hint = "the inventory does not have this instance's private address as ansible_host (yet)";
             return if now.saturating_sub(since) < NO_HOST_PATIENCE {
-                Next::Again(failure(ErrorClass::NotFound, hint))
+                Next::Again(failure(ErrorClass::NotFound, hint).with_pause(INVENTORY_PAUSE))
             } else {
                 lasting(ErrorClass::NotFound, hint)
             };
         }
         self.unknown_since = None;
         if has("Multiple hosts") {
-            self.multiple += 1;
+            let since = *self.multiple_since.get_or_insert(now);
             let hint = "an old host has this address still: the inventory source needs `overwrite`";
-            return if self.multiple < MULTIPLE_HOSTS_ATTEMPTS {
-                Next::Again(failure(ErrorClass::Conflict, hint))
+            return if now.saturating_sub(since) < MULTIPLE_HOSTS_PATIENCE {
+                Next::Again(failure(ErrorClass::Conflict, hint).with_pause(INVENTORY_PAUSE))
             } else {
                 lasting(ErrorClass::Conflict, hint)
             };
         }
+        self.multiple_since = None;
         if has("Error starting job") {
             return Next::Again(failure(ErrorClass::Transient, ""));
         }
@@ -335,13 +349,40 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_two_hosts_have_is_waited_for_a_few_times() {
+    fn an_inventory_that_forgets_an_old_host_only_after_two_minutes_is_in_time() {
         let mut callback = Callback::default();
         let two = msg("Multiple hosts matched the request!");
-        for _ in 1..MULTIPLE_HOSTS_ATTEMPTS {
-            assert!(matches!(callback.answered(&two, Duration::ZERO), Next::Again(_)));
+        for second in [100, 115, 145, 205, 265, 399] {
+            let next = callback.answered(&two, Duration::from_secs(second));
+            assert!(matches!(next, Next::Again(_)), "after {second} s: {next:?}");
         }
-        assert!(matches!(callback.answered(&two, Duration::ZERO), Next::Fail(_)));
+        assert!(matches!(callback.answered(&two, Duration::from_secs(400)), Next::Fail(_)));
+    }
+
+    #[test]
+    fn an_inventory_that_is_behind_is_given_time_before_it_is_asked_again() {
+        for text in ["No matching host could be found!", "Multiple hosts matched the request!"] {
+            let Next::Again(failure) = once(&msg(text)) else { panic!("{text} is final") };
+            assert_eq!(failure.pause, INVENTORY_PAUSE);
+        }
+        let Next::Again(failure) = once(&msg("Error starting job!")) else { panic!("it is final") };
+        assert_eq!(failure.pause, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_job_that_was_begun_ends_the_conversation_and_the_next_has_all_its_patience() {
+        let hours = Duration::from_secs(6 * 3600);
+        let (begun, pending) = (http(201, ""), msg("Host callback job already pending."));
+        for (ends, text) in [&begun, &pending].into_iter().flat_map(|ends| {
+            ["No matching host could be found!", "Multiple hosts matched the request!"]
+                .map(|text| (ends, text))
+        }) {
+            let mut callback = Callback::default();
+            assert!(matches!(callback.answered(&msg(text), Duration::ZERO), Next::Again(_)));
+            assert!(matches!(callback.answered(ends, Duration::from_secs(30)), Next::Wait { .. }));
+            let next = callback.answered(&msg(text), hours);
+            assert!(matches!(next, Next::Again(_)), "{text} after {ends:?}: {next:?}");
+        }
     }
 
     #[test]

@@ -7,9 +7,6 @@ use fleet::{ErrorClass, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The longest that a server's own wish is minded before it is asked again: whoever answers may be no such server.
-const MOST_ASKED: Duration = Duration::from_secs(900);
-
 /// The time, in both kinds: what is waited for is monotonic, what people read is wall time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
@@ -384,13 +381,7 @@ impl Boot {
         let Some(plan) = walk.plan else { return };
         walk.failures += 1;
         walk.applied = None;
-        let asked = match failure.class {
-            ErrorClass::Throttled { retry_after } => retry_after.unwrap_or_default().min(MOST_ASKED),
-            _ => Duration::ZERO,
-        };
-        // What cannot be mended from here is looked at again all the same: somebody may mend it.
-        let pause =
-            if failure.lasting { plan.retry.most } else { plan.retry.pause(walk.failures, seed).max(asked) };
+        let pause = plan.retry.pause_after(&failure, walk.failures, seed);
         walk.stage = Stage::Pauses { until: now.monotonic + pause };
         let lasting = failure.lasting;
         walk.failure = Some(failure);

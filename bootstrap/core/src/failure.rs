@@ -3,6 +3,7 @@
 use fleet::ErrorClass;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 
 /// Why a step is not done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,23 +20,40 @@ pub struct Failure {
     /// The last lines of what failed, such as a playbook's output; oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tail: Vec<String>,
+    /// Trying again sooner would only be a burden: the first pause is no shorter, as far as the step's longest one
+    /// allows. Zero: as the step is configured.
+    #[serde(skip)]
+    pub pause: Duration,
 }
 
 impl Failure {
     /// A failure that may pass.
     pub fn new(class: ErrorClass, what: impl fmt::Display) -> Self {
-        Self { class, what: what.to_string(), lasting: false, see: None, tail: Vec::new() }
+        Self {
+            class,
+            what: what.to_string(),
+            lasting: false,
+            see: None,
+            tail: Vec::new(),
+            pause: Duration::ZERO,
+        }
     }
 
     /// A failure that trying again does not help.
     pub fn lasting(class: ErrorClass, what: impl fmt::Display) -> Self {
         Self { lasting: true, ..Self::new(class, what) }
     }
+
+    /// The same, with a first pause of its own; a half of it is by chance.
+    #[must_use]
+    pub fn with_pause(self, pause: Duration) -> Self {
+        Self { pause, ..self }
+    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { class: _, what, lasting: _, see, tail: _ } = self;
+        let Self { class: _, what, lasting: _, see, tail: _, pause: _ } = self;
         f.write_str(what)?;
         match see {
             Some(see) => write!(f, " (see {see})"),

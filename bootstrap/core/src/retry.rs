@@ -1,6 +1,11 @@
 //! When a step is tried again.
 
+use crate::Failure;
+use fleet::ErrorClass;
 use std::time::Duration;
+
+/// The longest that a server's own wish is minded before it is asked again: whoever answers may be no such server.
+const MOST_ASKED: Duration = Duration::from_secs(900);
 
 /// How long a step may take, and how it is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +30,20 @@ impl Retry {
         let whole = doubled.min(self.most);
         let half = whole / 2;
         half + spread(half, seed, u64::from(failures))
+    }
+
+    /// The pause after a failure: [`Retry::pause`], longer where the failure, or the server that it tells of, asks for
+    /// it. What cannot be mended from here is looked at again all the same, seldom: somebody may mend it.
+    pub fn pause_after(&self, failure: &Failure, failures: u32, seed: u64) -> Duration {
+        if failure.lasting {
+            return self.most;
+        }
+        let asked = match failure.class {
+            ErrorClass::Throttled { retry_after } => retry_after.unwrap_or_default().min(MOST_ASKED),
+            _ => Duration::ZERO,
+        };
+        let first = self.first.max(failure.pause);
+        Self { first, ..*self }.pause(failures, seed).max(asked)
     }
 }
 
@@ -61,6 +80,29 @@ mod tests {
                 assert!(pause >= whole / 2 && pause <= whole, "{pause:?} after {failures}");
             }
         }
+    }
+
+    #[test]
+    fn a_failure_may_ask_for_longer_pauses_but_not_for_longer_than_the_step_allows() {
+        let within = |failure: &Failure, failures, least, most| {
+            let (least, most) = (Duration::from_secs(least), Duration::from_secs(most));
+            for seed in 0..200 {
+                let pause = RETRY.pause_after(failure, failures, seed);
+                assert!(pause >= least && pause <= most, "{pause:?} after {failures}: {failure:?}");
+            }
+        };
+        let plain = Failure::new(ErrorClass::NotFound, "not there");
+        within(&plain, 1, 0, 1);
+        let slow = plain.clone().with_pause(Duration::from_secs(10));
+        within(&slow, 1, 5, 10);
+        within(&slow, 2, 10, 20);
+        within(&slow, 9, 15, 30);
+        within(&plain.clone().with_pause(Duration::from_secs(3600)), 1, 15, 30);
+        within(&Failure { lasting: true, ..slow }, 1, 30, 30);
+        let retry_after = Some(Duration::from_secs(77));
+        within(&Failure::new(ErrorClass::Throttled { retry_after }, "busy"), 1, 77, 77);
+        let retry_after = Some(Duration::from_secs(1_000_000));
+        within(&Failure::new(ErrorClass::Throttled { retry_after }, "busy"), 1, 900, 900);
     }
 
     #[test]

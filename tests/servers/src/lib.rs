@@ -3,10 +3,11 @@
 //!
 //! Each test process has an address of its own beneath 127.0.0.0/8, so that two never meet on a port. What is
 //! started lives beneath one directory; a watcher ends all of it when the test lets go, or dies in any way.
-//! Whatever goes wrong in here fails the test that asked, in words.
+//! Whatever goes wrong in here fails the test that asked, in words. AWX alone is a stand-in: none can be had.
 #![expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test that asked, in words")]
 
 mod agent;
+pub mod awx;
 mod consul;
 mod docker;
 mod ground;

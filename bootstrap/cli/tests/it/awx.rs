@@ -3,8 +3,9 @@
 use crate::awx_server::{Awx, KEY, Row, TOKEN};
 use crate::ground::{Cloud, Node, failure_of, state_of};
 use bootstrap_core::{State, Step};
-use muster_test_servers::wait_for;
+use muster_test_servers::{request, wait_for};
 use std::fs;
+use std::thread;
 
 fn configuration(awx: &Awx, more: &str) -> String {
     let address = awx.address();
@@ -20,6 +21,34 @@ fn node(cloud: &Cloud, awx: &Awx, more: &str) -> Node {
     fs::write(node.path().join("key"), format!("{KEY}\n")).expect("written");
     fs::write(node.path().join("token"), format!("{TOKEN}\n")).expect("written");
     node
+}
+
+fn node_without_token(cloud: &Cloud, awx: &Awx) -> Node {
+    let text = configuration(awx, "").replace("  token_file = \"$PLACE/token\"\n", "");
+    assert!(!text.contains("token_file"));
+    let node = Node::new(cloud, 0, &text);
+    fs::write(node.path().join("key"), KEY).expect("written");
+    node
+}
+
+/// A callback that nobody's agent sent. * returns: its status.
+fn call_back(awx: &Awx) -> u16 {
+    let body = format!(r#"{{"host_config_key": "{KEY}", "extra_vars": {{}}}}"#);
+    request(awx.addr(), "POST", "/api/v2/job_templates/7/callback/", &[], &body).expect("an answer").status
+}
+
+#[test]
+fn two_callbacks_at_once_make_two_jobs_which_is_why_the_agent_sends_one() {
+    let awx = Awx::start();
+    awx.state().meet = 2;
+    let statuses: Vec<u16> = thread::scope(|scope| {
+        let both = [scope.spawn(|| call_back(&awx)), scope.spawn(|| call_back(&awx))];
+        both.map(|one| one.join().expect("an answer")).to_vec()
+    });
+    assert_eq!(statuses, [201, 201], "AWX's guard looks before it creates");
+    assert_eq!((awx.state().jobs.len(), awx.state().most_at_once), (2, 2));
+    assert_eq!(call_back(&awx), 400, "one that comes later is told that there is one");
+    assert_eq!(awx.state().answered[2].1, r#"{"msg":"Host callback job already pending."}"#);
 }
 
 #[test]
@@ -67,6 +96,24 @@ fn an_answer_that_is_lost_is_found_again_as_already_pending() {
     awx.end("successful", "");
     node.wait_done();
     assert_eq!(awx.state().jobs.len(), 1, "one job");
+}
+
+#[test]
+fn a_job_that_cannot_be_looked_for_is_known_as_already_pending() {
+    let (cloud, awx) = (Cloud::start(), Awx::start());
+    awx.state().rows = vec![Row::CutAfter];
+    let mut node = node_without_token(&cloud, &awx);
+    node.start();
+    wait_for("the second callback's answer", || (!awx.state().answered.is_empty()).then_some(()));
+    let pending = (400, r#"{"msg":"Host callback job already pending."}"#.to_owned());
+    assert_eq!(awx.state().answered, [pending]);
+    let directory = node.path().join("state/awx");
+    fs::create_dir_all(&directory).expect("made");
+    let text = format!(r#"{{"job": 1, "instance": "{}", "status": "successful"}}"#, node.instance);
+    fs::write(directory.join("1.json"), text).expect("written");
+    node.wait_done();
+    let state = awx.state();
+    assert_eq!((state.callbacks, state.jobs.len()), (2, 1), "that was success");
 }
 
 #[test]
@@ -145,10 +192,7 @@ fn an_agent_that_is_killed_before_it_knows_of_its_job_finds_it() {
 #[test]
 fn without_a_token_the_playbook_says_when_it_is_done() {
     let (cloud, awx) = (Cloud::start(), Awx::start());
-    let text = configuration(&awx, "").replace("  token_file = \"$PLACE/token\"\n", "");
-    assert!(!text.contains("token_file"));
-    let mut node = Node::new(&cloud, 0, &text);
-    fs::write(node.path().join("key"), KEY).expect("written");
+    let mut node = node_without_token(&cloud, &awx);
     node.start();
     wait_for("a job", || (awx.state().jobs.len() == 1).then_some(()));
     let directory = node.path().join("state/awx");

@@ -149,8 +149,10 @@ monitoring {{
         let progress = names(&state).into_iter().map(|name| {
             let line: Value = serde_json::from_str(&read(&state.join(&name))).expect("a line");
             assert_eq!(line["phase"], "done", "{name}: {line}");
-            let note = line["note"].as_str().map(str::to_owned);
             // Where things are differs from node to node.
+            let inputs = line["inputs"].as_str().expect("a digest");
+            let note = line["note"].as_str().map(str::to_owned);
+            let note = note.map(|note| if inputs.is_empty() { note } else { note.replace(inputs, "INPUTS") });
             (name, (Inputs::none(), note))
         });
         let progress = progress.collect();

@@ -1,7 +1,6 @@
 //! The agent as a process, against a loopback cloud and real servers; what needs root is done by the test.
 
 mod awx;
-mod awx_server;
 mod boot;
 mod crashes;
 mod dumps;
@@ -12,3 +11,5 @@ mod nodes;
 mod secrets;
 mod services;
 mod unit;
+
+use muster_test_servers::awx as awx_server;

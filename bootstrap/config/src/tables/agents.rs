@@ -97,7 +97,7 @@ static AWX_TABLE: Table<AwxSettings> = Table {
             AwxSettings,
             "token_file",
             "A file with an API token (scope `read`) to watch the job with. Without one, the playbook's last task \
-             says that it is done: it writes JOB.json into `/run/muster/awx`.",
+             says that it is done: it writes JOB.json into `/var/lib/muster/awx`, readable for the user `muster`.",
             PATH,
             path,
             server.token_file
