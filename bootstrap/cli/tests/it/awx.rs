@@ -46,7 +46,10 @@ fn two_callbacks_at_once_make_two_jobs_which_is_why_the_agent_sends_one() {
         both.map(|one| one.join().expect("an answer")).to_vec()
     });
     assert_eq!(statuses, [201, 201], "AWX's guard looks before it creates");
-    assert_eq!((awx.state().jobs.len(), awx.state().most_at_once), (2, 2));
+    {
+        let state = awx.state();
+        assert_eq!((state.jobs.len(), state.most_at_once), (2, 2));
+    }
     assert_eq!(call_back(&awx), 400, "one that comes later is told that there is one");
     assert_eq!(awx.state().answered[2].1, r#"{"msg":"Host callback job already pending."}"#);
 }
