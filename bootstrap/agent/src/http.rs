@@ -274,7 +274,9 @@ pub fn secret_of(path: &Path) -> Result<Secret, String> {
     use std::io::Read as _;
     let shown = path.display();
     let file = std::fs::File::open(path).map_err(|error| format!("{shown}: {error}"))?;
-    let mut text = Zeroizing::new(String::new());
+    // Room for all of it: a text that has to move leaves its contents behind.
+    let room = usize::try_from(MAX_TOKEN_BYTES).unwrap_or(0) + 64;
+    let mut text = Zeroizing::new(String::with_capacity(room));
     let read = file.take(MAX_TOKEN_BYTES + 1).read_to_string(&mut text);
     read.map_err(|error| format!("{shown}: {error}"))?;
     let line = Secret::new(text.trim());

@@ -274,7 +274,7 @@ fn listed(jobs: &[Job], query: &str) -> Result<Value, String> {
     for filter in query.split('&').filter(|filter| !filter.is_empty()) {
         let (name, value) = filter.split_once('=').unwrap_or((filter, ""));
         match name {
-            "job_template" => rows.retain(|row| row[name].to_string() == value),
+            "job_template" => rows.retain(|row| row[name].as_u64() == value.parse().ok()),
             "launch_type" | "limit" => rows.retain(|row| row[name] == value),
             "status__in" => {
                 rows.retain(|row| value.split(',').any(|status| row["status"] == status));
@@ -298,8 +298,8 @@ fn shown(at: usize, job: &Job) -> Value {
     })
 }
 
-fn says(status: u16, body: &str) -> Option<Answer> {
-    Some((status, String::new(), body.to_owned()))
+fn says(status: u16, body: &str) -> Answer {
+    (status, String::new(), body.to_owned())
 }
 
 fn callback(shared: &Shared, method: &str, template: &str, body: &[u8]) -> Option<Answer> {
@@ -311,12 +311,12 @@ fn callback(shared: &Shared, method: &str, template: &str, body: &[u8]) -> Optio
         if state.rows.is_empty() { None } else { Some(state.rows.remove(0)) }
     };
     if method != "POST" {
-        return says(401, r#"{"detail":"Authentication credentials were not provided."}"#);
+        return Some(says(401, r#"{"detail":"Authentication credentials were not provided."}"#));
     }
     match row {
         Some(Row::Says(status, body)) => {
             thread::sleep(LOOKS);
-            says(status, body)
+            Some(says(status, body))
         }
         Some(Row::CutBefore) => None,
         Some(Row::CutAfter) => {
@@ -328,11 +328,11 @@ fn callback(shared: &Shared, method: &str, template: &str, body: &[u8]) -> Optio
             thread::sleep(Duration::from_secs(600));
             None
         }
-        None => begin(shared, template, body),
+        None => Some(begin(shared, template, body)),
     }
 }
 
-fn begin(shared: &Shared, template: &str, body: &[u8]) -> Option<Answer> {
+fn begin(shared: &Shared, template: &str, body: &[u8]) -> Answer {
     let Ok(asked) = serde_json::from_slice::<Value>(body) else {
         return says(400, r#"{"detail":"JSON parse error - Expecting value: line 1 column 1 (char 0)"}"#);
     };
@@ -362,5 +362,5 @@ fn begin(shared: &Shared, template: &str, body: &[u8]) -> Option<Answer> {
     let variables = asked["extra_vars"].clone();
     state.jobs.push(Job { status, variables, output: String::new(), launch_type: "callback", created });
     let number = state.jobs.len();
-    Some((201, format!("Location: /api/v2/jobs/{number}/\r\n"), String::new()))
+    (201, format!("Location: /api/v2/jobs/{number}/\r\n"), String::new())
 }

@@ -150,13 +150,13 @@ impl Run<'_> {
             self.notes.keep(&note.to_string()).await?;
             self.node.callback(|callback| *callback = Callback::default());
         }
-        let attempt = self.node.settings().step(Step::Awx).attempt;
         // Before the attempt is over: that would be the step's failure.
-        let until = self.node.clock.monotonic() + attempt - attempt / 10;
+        let within = self.node.settings().step(Step::Awx).attempt / 10 * 9;
+        let until = self.node.clock.monotonic() + within;
         let ended = tokio::select! {
             ended = self.drift(&mut note, since) => ended,
             () = self.node.clock.sleep_until(until) => {
-                let within = bootstrap_config::duration_text(attempt - attempt / 10);
+                let within = bootstrap_config::duration_text(within);
                 let what = format!("AWX's job has not ended within {within}");
                 Err(Failure::new(ErrorClass::Unclear, what).into())
             }
