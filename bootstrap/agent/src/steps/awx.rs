@@ -162,6 +162,11 @@ impl Run<'_> {
             }
         };
         match ended {
+            // What has failed too often is not mended by not being tried.
+            Ok(Outcome::PutOff) if has_drifted(self.awx, &note) => {
+                let what = "its drift runs have failed, and a node that is about to go begins none";
+                Err(Failure::new(ErrorClass::Conflict, what))
+            }
             Ok(Outcome::PutOff) => Ok(note),
             Ok(Outcome::Succeeded { job }) => {
                 self.tell(0, "ok".to_owned());

@@ -7,7 +7,7 @@ use super::*;
 use crate::drive::{Command, Driver, Works};
 use crate::host::{Answering, Host, HostError, Request};
 use crate::imds::Imds;
-use crate::node::{Aws, Directories, Later, Parameter, Proved};
+use crate::node::{Aws, Directories, Later, Parameter, Proved, Work};
 use crate::progress::{Damaged, Store};
 use bootstrap_config::{IdentitySettings, Server, Settings, StepSettings, VaultAws};
 use bootstrap_core::{OnFailure, Plan, Report, Secret, State};
@@ -376,20 +376,40 @@ async fn a_drift_runs_callback_whose_answer_is_lost_is_found_again_and_not_sent_
     }
 }
 
+/// Whether the node is to go; both ways are taken back.
+const GOINGS: [fn(&Node, bool); 2] =
+    [Node::set_interrupted, |node, goes| node.set_work(Work { eligible: !goes, drains: goes })];
+
 #[tokio::test]
-async fn a_node_that_is_about_to_go_asks_for_no_drift_run_and_makes_up_for_it_afterwards() {
-    let mut bench = Bench::new(|_| {});
+async fn a_node_that_is_interrupted_or_drained_asks_for_no_drift_run_and_makes_up_for_it_afterwards() {
+    for set_going in GOINGS {
+        let mut bench = Bench::new(|_| {});
+        bench.start();
+        bench.until_done().await;
+        set_going(&bench.process().works.node, true);
+        bench.pass(60 * HOUR).await;
+        bench.settle().await;
+        assert_eq!(bench.callbacks(), 1, "none is sent while it goes");
+        set_going(&bench.process().works.node, false);
+        bench.pass(Duration::ZERO).await;
+        bench.until("a run", |bench| bench.drift().is_some()).await;
+        bench.until_done().await;
+        assert_eq!(bench.callbacks(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_node_whose_drift_runs_have_failed_is_not_well_because_it_is_about_to_go() {
+    let mut bench = Bench::new(|awx| awx.drift_failures = 1);
     bench.start();
     bench.until_done().await;
-    bench.process().works.node.set_notices(vec!["an interruption at 12:00".to_owned()]);
-    bench.pass(60 * HOUR).await;
+    bench.awx.state().ends_as = "failed";
+    bench.fail_once(0).await;
+    bench.until("the consequence", |bench| bench.acts() == [(Step::Awx, OnFailure::Quarantine)]).await;
+    bench.process().works.node.set_interrupted(true);
     bench.settle().await;
-    assert_eq!(bench.callbacks(), 1, "none is sent while it goes");
-    bench.process().works.node.set_notices(Vec::new());
-    bench.pass(Duration::ZERO).await;
-    bench.until("a run", |bench| bench.drift().is_some()).await;
-    bench.until_done().await;
-    assert_eq!(bench.callbacks(), 2);
+    assert_eq!(bench.state(), State::Failed);
+    assert!(bench.process().works.recovered.lock().expect("whole").is_empty());
 }
 
 #[tokio::test]
@@ -400,13 +420,13 @@ async fn a_drift_run_that_cannot_begin_is_put_off_when_the_node_is_about_to_go()
     bench.awx.state().rows = vec![Row::Says(503, ""); 2];
     bench.pass(6 * HOUR).await;
     bench.until("a callback that is refused", |bench| bench.callbacks() == 2).await;
-    bench.process().works.node.set_notices(vec!["an interruption at 12:00".to_owned()]);
+    bench.process().works.node.set_interrupted(true);
     bench.until_done().await;
     let sent = bench.callbacks();
     bench.pass(60 * HOUR).await;
     bench.settle().await;
     assert_eq!((bench.callbacks(), bench.drift()), (sent, None), "it is neither asked for nor counted");
-    bench.process().works.node.set_notices(Vec::new());
+    bench.process().works.node.set_interrupted(false);
     bench.pass(Duration::ZERO).await;
     bench.until("the run", |bench| bench.drift().is_some_and(|drift| drift.outcome == "ok")).await;
 }
