@@ -11,7 +11,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 /// What has just been made may still be overtaken by what was under way before, such as the last word of a client that was
 /// restarted: everything is looked at again so soon after the boot.
@@ -64,6 +64,13 @@ pub struct Notes {
 }
 
 impl Notes {
+    /// Notes that nobody keeps: for who applies a step by hand.
+    #[doc(hidden)]
+    pub fn nobody() -> Self {
+        let (to, _) = mpsc::channel(1);
+        Self { step: Step::Time, attempt: 0, to }
+    }
+
     /// Writes a note, in place of the one before. It is on disk when this returns.
     ///
     /// Fails where the disk does not take it: then the step has failed already, and what was begun goes on by itself.
@@ -93,7 +100,7 @@ pub struct Driver<W> {
     clock: Arc<dyn Clock>,
     running: JoinSet<Event>,
     /// What each task is at.
-    under_way: BTreeMap<Id, (Step, Work, u32)>,
+    under_way: BTreeMap<Id, UnderWay>,
     instance: Option<InstanceId>,
     /// What was to be written before the instance was known.
     unwritten: Vec<Entry>,
@@ -102,6 +109,14 @@ pub struct Driver<W> {
     notes: mpsc::Sender<Noted>,
     noted: mpsc::Receiver<Noted>,
     pulse: Option<Pulse>,
+}
+
+/// What a task is at, and how it is cut off.
+struct UnderWay {
+    step: Step,
+    work: Work,
+    attempt: u32,
+    task: AbortHandle,
 }
 
 /// Says that the loop is alive, so often.
@@ -199,11 +214,16 @@ impl<W: Works> Driver<W> {
         let event = match ended {
             Ok((id, event)) => {
                 self.under_way.remove(&id);
-                self.learn(&event);
-                event
+                self.learn(event)
             }
             Err(error) => {
-                let Some((step, work, attempt)) = self.under_way.remove(&error.id()) else { return };
+                let Some(UnderWay { step, work, attempt, .. }) = self.under_way.remove(&error.id()) else {
+                    return;
+                };
+                // Who was cut off has nothing to say.
+                if error.is_cancelled() {
+                    return;
+                }
                 tracing::error!(%step, %error, "a step ended in a panic");
                 let failure = || Failure::new(ErrorClass::Unclear, "it ended in a panic, which is a bug");
                 match work {
@@ -216,31 +236,38 @@ impl<W: Works> Driver<W> {
     }
 
     /// The identity says whose progress is on disk; the configuration, how the steps are repeated.
-    fn learn(&mut self, event: &Event) {
-        let Event::Checked { step, found: Ok(_), .. } = event else { return };
-        if *step == Step::Identity
+    ///
+    /// * returns: the event, or what it comes to: an instance whose progress cannot be taken up is not known yet. What was
+    ///   done before it is known has to be on disk, or a crash has it done twice.
+    fn learn(&mut self, event: Event) -> Event {
+        let Event::Checked { step, attempt, found: Ok(_) } = event else { return event };
+        if step == Step::Identity
             && self.instance.is_none()
             && let Some(instance) = self.works.instance()
         {
-            match self.take_up(&instance) {
-                Ok(()) => self.instance = Some(instance),
-                Err(error) => tracing::error!(%error, "could not read the progress of this instance"),
+            if let Err(error) = self.take_up(&instance) {
+                tracing::error!(%error, "could not take up the progress of this instance");
+                let failure = Failure::new(error.class(), error);
+                return Event::Checked { step, attempt, found: Err(failure) };
             }
+            self.instance = Some(instance);
         }
-        if *step == Step::Configuration {
+        if step == Step::Configuration {
             let effects = self.boot.handle(Event::Plans(self.works.plans()), self.now());
             self.carry(effects);
         }
+        event
     }
 
     fn take_up(&mut self, instance: &InstanceId) -> Result<(), StoreError> {
         let (progress, damaged) = self.store.load(instance)?;
         let others = self.store.others(instance)?;
+        for entry in &self.unwritten {
+            self.store.record(instance, entry)?;
+        }
+        self.unwritten.clear();
         self.works.found_on_disk(&damaged, &others);
         self.boot.resume(progress);
-        for entry in std::mem::take(&mut self.unwritten) {
-            self.store.record(instance, &entry)?;
-        }
         Ok(())
     }
 
@@ -274,6 +301,7 @@ impl<W: Works> Driver<W> {
                 Effect::Start { step, work, attempt, within, last } => {
                     self.start(step, work, attempt, within, last);
                 }
+                Effect::Stop { step } => self.cut_off(step),
                 Effect::Act { step, policy, failure } => self.works.act(step, policy, &failure),
                 Effect::Recovered { step } => self.works.recovered(step),
             }
@@ -311,7 +339,11 @@ impl<W: Works> Driver<W> {
                 }
             }
         });
-        self.under_way.insert(task.id(), (step, work, attempt));
+        self.under_way.insert(task.id(), UnderWay { step, work, attempt, task });
+    }
+
+    fn cut_off(&self, step: Step) {
+        self.under_way.values().filter(|at| at.step == step).for_each(|at| at.task.abort());
     }
 
     fn now(&self) -> Now {
@@ -330,6 +362,9 @@ async fn caught<T>(work: impl Future<Output = T>, clock: &dyn Clock, until: Dura
 const fn step_of(effect: &Effect) -> Step {
     match effect {
         Effect::Record(entry) => entry.step,
-        Effect::Start { step, .. } | Effect::Act { step, .. } | Effect::Recovered { step } => *step,
+        Effect::Start { step, .. }
+        | Effect::Stop { step }
+        | Effect::Act { step, .. }
+        | Effect::Recovered { step } => *step,
     }
 }

@@ -103,7 +103,9 @@ impl Reply {
     /// The body for people: its first line, cut.
     pub fn words(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
-        let line: String = text.trim().lines().next().unwrap_or_default().chars().take(200).collect();
+        let line = text.trim().lines().next().unwrap_or_default().chars();
+        // It may reach a terminal.
+        let line: String = line.map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(200).collect();
         if line.is_empty() { "nothing more".to_owned() } else { line }
     }
     /// What an answer means that is none that was asked for.

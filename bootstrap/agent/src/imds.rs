@@ -13,6 +13,8 @@ use std::time::Duration;
 const SERVICE: &str = "the metadata service";
 /// The service is on the host itself.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+/// So many requests in a row without an answer are a service that is gone from that endpoint, and not a document that hangs.
+const SILENCES: u32 = 3;
 const TTL: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
 const TOKEN: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token");
 
@@ -54,20 +56,35 @@ struct Token {
     endpoint: usize,
 }
 
-/// The metadata service of this instance.
+/// What is known of the service.
+#[derive(Debug, Default)]
+struct Held {
+    token: Option<Token>,
+    /// Of the endpoints, the one that gave a token last.
+    answers: usize,
+    /// Requests in a row that were not answered.
+    silences: u32,
+}
+
+/// The metadata service of this instance. Clones share what they know of it.
 #[derive(Clone)]
 pub struct Imds {
     client: Client,
     settings: IdentitySettings,
     clock: Arc<dyn Clock>,
-    token: Arc<Mutex<Option<Token>>>,
+    held: Arc<Mutex<Held>>,
 }
 
 impl Imds {
     /// The service of the settings' endpoints.
     pub fn new(settings: &IdentitySettings, clock: Arc<dyn Clock>) -> Result<Self, HttpError> {
         let client = client(SERVICE, None)?;
-        Ok(Self { client, settings: settings.clone(), clock, token: Arc::default() })
+        Ok(Self { client, settings: settings.clone(), clock, held: Arc::default() })
+    }
+
+    /// The endpoint that answers: the last one that gave a token, the first before that.
+    pub fn endpoint(&self) -> &str {
+        self.settings.endpoints.get(self.locked().answers).map_or("", String::as_str)
     }
 
     /// A document; `None` where there is none.
@@ -79,18 +96,11 @@ impl Imds {
             let token = self.token().await?;
             let mut request = self.request(Method::GET, token.endpoint, path)?;
             request.headers_mut().insert(TOKEN, token.value);
-            let reply = match self.send(token.endpoint, request).await {
-                Ok(reply) => reply,
-                Err(failure) => {
-                    // Another endpoint may answer.
-                    *self.locked() = None;
-                    return Err(failure);
-                }
-            };
+            let reply = self.send(token.endpoint, request).await?;
             match reply.status {
                 200 => return found(path, reply).map(Some),
                 404 => return Ok(None),
-                401 if !last => *self.locked() = None,
+                401 if !last => self.locked().token = None,
                 _ => return Err(refused(&reply, path)),
             }
         }
@@ -106,14 +116,15 @@ impl Imds {
     /// The token at hand, or another one: of the first endpoint that gives one.
     async fn token(&self) -> Result<Token, Failure> {
         let now = self.clock.monotonic();
-        if let Some(token) = self.locked().as_ref().filter(|token| token.until > now) {
+        if let Some(token) = self.locked().token.as_ref().filter(|token| token.until > now) {
             return Ok(token.clone());
         }
         let mut failure = Failure::lasting(ErrorClass::Denied, format_args!("{SERVICE} has no endpoint"));
         for endpoint in 0..self.settings.endpoints.len() {
             match self.fetch_token(endpoint, now).await {
                 Ok(token) => {
-                    *self.locked() = Some(token.clone());
+                    let mut held = self.locked();
+                    (held.token, held.answers) = (Some(token.clone()), endpoint);
                     return Ok(token);
                 }
                 Err(error) => failure = if endpoint == 0 { error } else { failure },
@@ -155,12 +166,19 @@ impl Imds {
 
     async fn send(&self, endpoint: usize, request: Request) -> Result<Reply, Failure> {
         let sent = send(&self.client, SERVICE, &self.settings.endpoints[endpoint], request).await;
+        let mut held = self.locked();
+        held.silences = if sent.is_ok() { 0 } else { held.silences.saturating_add(1) };
+        let gone = matches!(sent, Err(HttpError::Unreachable { .. })) || held.silences >= SILENCES;
+        if gone {
+            // Another endpoint may answer.
+            held.token = None;
+        }
         // Reading has no effect: what is unclear may be read again.
         sent.map_err(|error| Failure::new(ErrorClass::Transient, error))
     }
 
-    fn locked(&self) -> MutexGuard<'_, Option<Token>> {
-        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

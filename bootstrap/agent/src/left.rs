@@ -10,7 +10,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-const NAME: &str = "left";
+/// What both are called.
+pub(crate) const NAME: &str = "left";
 
 /// Writes both. What cannot be written is for the log: the client leaves all the same.
 pub(crate) fn write(directories: &Directories, until: Timestamp) {

@@ -21,6 +21,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// The loop of the notices goes round every second: who has not for so long hangs.
+const LOOKS_WITHIN: Duration = Duration::from_secs(10);
+
 /// A parameter of SSM.
 #[derive(Clone, Debug)]
 pub struct Parameter {
@@ -112,6 +115,10 @@ struct Known {
     work: Option<Work>,
     /// Until when the client of Nomad, which was told to leave, is not started again at least.
     left: Option<Timestamp>,
+    /// The tag that the instance was given by this process.
+    tagged: Option<Inputs>,
+    /// When the loop of the notices went round last, in monotonic time.
+    looked: Duration,
 }
 
 /// This node.
@@ -128,6 +135,7 @@ pub struct Node {
     pub directories: Directories,
     base: Settings,
     started: Timestamp,
+    process_started: Option<u64>,
     known: Mutex<Known>,
     pub(crate) vault: tokio::sync::Mutex<Option<steps::Held>>,
     reports: watch::Sender<Option<Report>>,
@@ -180,8 +188,21 @@ impl Node {
         let started = clock.wall();
         let known = Known { left: left::until(&directories.run), ..Known::default() };
         let (known, vault) = (Mutex::new(known), tokio::sync::Mutex::default());
-        let node =
-            Self { clock, imds, host, aws, directories, base, started, known, vault, reports, consequences };
+        let process_started = crate::status::started_of(std::process::id());
+        let node = Self {
+            clock,
+            imds,
+            host,
+            aws,
+            directories,
+            base,
+            started,
+            process_started,
+            known,
+            vault,
+            reports,
+            consequences,
+        };
         (Arc::new(node), seen, acted)
     }
 
@@ -233,6 +254,10 @@ impl Node {
             Some(what) => known.alarms.insert(about, what),
             None => known.alarms.remove(about),
         };
+    }
+    /// What an operator has to look at, in words.
+    pub fn alarms(&self) -> Vec<String> {
+        self.locked().alarms.values().cloned().collect()
     }
     /// The notices that hold, in words.
     pub fn notices(&self) -> Vec<String> {
@@ -300,6 +325,15 @@ impl Node {
         let id = proved.as_ref().map_or("", |proved| proved.document.instance.as_str());
         crate::seed_of(id)
     }
+    /// The loop of the notices goes round.
+    pub(crate) fn looked(&self) {
+        let now = self.clock.monotonic();
+        self.locked().looked = now;
+    }
+    /// Whether somebody watches for notices: that loop went round lately.
+    pub fn is_watched(&self) -> bool {
+        self.clock.monotonic() <= self.locked().looked + LOOKS_WITHIN
+    }
     /// Whether the client of Nomad was told to leave: nobody starts it again.
     pub fn has_left(&self) -> bool {
         self.locked().left.is_some()
@@ -329,13 +363,20 @@ impl Node {
     pub(crate) fn is_new_in_nomad(&self) {
         left::forget(&self.directories.state);
     }
+    /// Whether this process has given the instance a tag.
+    pub(crate) fn is_tagged(&self, tag: &Inputs) -> bool {
+        self.locked().tagged.as_ref() == Some(tag)
+    }
+    pub(crate) fn set_tagged(&self, tag: Inputs) {
+        self.locked().tagged = Some(tag);
+    }
     /// Whether it was ready once.
     pub fn is_ready(&self) -> bool {
         self.locked().ready.is_some()
     }
-    pub(crate) fn set_ready(&self) {
-        let now = self.clock.wall();
-        self.locked().ready.get_or_insert(now);
+    /// * `at`: since when.
+    pub(crate) fn set_ready(&self, at: Timestamp) {
+        self.locked().ready.get_or_insert(at);
     }
 
     /// What `status` shows now; `None` before the first report.
@@ -353,6 +394,14 @@ impl Node {
         Some(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
+            process_started: self.process_started,
+            verify_seconds: known
+                .loaded
+                .as_ref()
+                .map_or(&self.base, |loaded| &loaded.settings)
+                .watch
+                .verify
+                .as_secs(),
             started: self.started,
             updated: self.clock.wall(),
             who,

@@ -47,6 +47,13 @@ pub struct Status {
     pub version: String,
     /// The process that wrote this.
     pub pid: u32,
+    /// When that started, in the kernel's ticks since the boot: with its id it is one process and no later one. `None` where
+    /// the kernel does not say.
+    #[serde(default)]
+    pub process_started: Option<u64>,
+    /// How often everything is looked at, and this is written anew at the latest, in seconds; 0: not known.
+    #[serde(default)]
+    pub verify_seconds: u64,
     /// When it started.
     pub started: Timestamp,
     /// When this was written.
@@ -71,6 +78,26 @@ pub struct Status {
     pub report: Report,
 }
 
+/// Whether a status still means anything: the file outlives who wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Author {
+    /// He works, and would say it if anything had changed.
+    Works,
+    /// He has not written for longer than he ever should.
+    Hangs,
+    /// He is gone: nobody watches this node.
+    Gone,
+}
+
+/// When a process started, in the kernel's ticks since the boot; `None` where there is none.
+pub fn started_of(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in parentheses, whatever that holds; this is the twenty-second.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(19)?.parse().ok()
+}
+
 /// Where it is.
 pub fn path(run: &Path) -> PathBuf {
     run.join("status.json")
@@ -80,6 +107,21 @@ impl Status {
     /// Writes it, whole; anybody may read it.
     pub fn write(&self, run: &Path) -> io::Result<()> {
         replace(&path(run), &serde_json::to_vec(self)?, 0o644)
+    }
+
+    /// Whether who wrote it is still there. * `now`: wall time.
+    pub fn author(&self, now: Timestamp) -> Author {
+        let there = started_of(self.pid);
+        if there.is_none() || (self.process_started.is_some() && there != self.process_started) {
+            return Author::Gone;
+        }
+        // A look may take a while itself, and two of them be far apart.
+        let patience = std::time::Duration::from_secs(self.verify_seconds * 2 + 60);
+        if self.verify_seconds > 0 && now.since(self.updated) > patience {
+            Author::Hangs
+        } else {
+            Author::Works
+        }
     }
 
     /// The last one that was written. * returns: `None` where there is none: the agent has not run since the boot.
@@ -116,4 +158,41 @@ pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bootstrap_core::Condition;
+    use std::time::Duration;
+
+    #[test]
+    fn a_status_without_its_author_or_of_one_who_hangs_is_known_as_that() {
+        let at = Timestamp::from_secs(10_000);
+        let own = started_of(std::process::id());
+        assert!(own.is_some(), "Linux tells");
+        let of = |pid: u32, process_started: Option<u64>, verify_seconds: u64| Status {
+            version: String::new(),
+            pid,
+            process_started,
+            verify_seconds,
+            started: at,
+            updated: at,
+            who: None,
+            ready: None,
+            notices: Vec::new(),
+            drift: None,
+            alarms: Vec::new(),
+            report: Report { condition: Condition::Done, steps: Vec::new() },
+        };
+        let pid = std::process::id();
+        let later = |seconds: u64| at + Duration::from_secs(seconds);
+        assert_eq!(of(pid, own, 300).author(later(600)), Author::Works);
+        assert_eq!(of(pid, own, 300).author(later(700)), Author::Hangs);
+        assert_eq!(of(pid, own, 0).author(later(7000)), Author::Works);
+        assert_eq!(of(pid, own.map(|ticks| ticks + 1), 300).author(at), Author::Gone, "another has its id");
+        let mut ended = std::process::Command::new("true").spawn().expect("it starts");
+        ended.wait().expect("it ends");
+        assert_eq!(of(ended.id(), own, 300).author(at), Author::Gone);
+    }
 }

@@ -12,7 +12,7 @@ mod time;
 mod vault;
 
 pub use awx::COMPLETIONS;
-pub use configuration::read_files;
+pub use configuration::{Said, read_files};
 pub(crate) use consul::register_again;
 pub use consul::{Consul, Health};
 pub(crate) use nomad::reads as reads_nomad;
@@ -44,7 +44,7 @@ pub(crate) async fn check(node: &Node, step: Step, last: Option<Entry>) -> Looke
         Step::Monitoring => monitoring::check(node, last).await,
         Step::Consul => consul::check(node, last).await,
         Step::Nomad => nomad::check(node, last).await,
-        Step::Ready => ready::check(node),
+        Step::Ready => ready::check(node, last.as_ref()).await,
     }
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn apply(node: &Node, step: Step, last: Option<Entry>, notes: N
         Step::Monitoring => monitoring::apply(node).await,
         Step::Consul => consul::apply(node, last, notes).await,
         Step::Nomad => nomad::apply(node, last, notes).await,
-        Step::Ready => ready::apply(node).await,
+        Step::Ready => ready::apply(node, last.as_ref()).await,
     }
 }
 

@@ -8,19 +8,56 @@ mod maintenance;
 mod notices;
 mod vault;
 
-pub use autoscaler::Autoscaler;
+pub use autoscaler::{Autoscaler, Told};
 
 use crate::drive::Command;
 use crate::node::{Consequence, Node};
+use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 /// How often something that cannot be yet is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Runs until it is dropped.
+/// A part of the watchman has ended, which none of them ever should.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the watchman's part for {part} has ended{}", if *.panicked { " in a panic" } else { "" })]
+pub struct Ended {
+    /// Which.
+    pub part: &'static str,
+    /// Whether a bug ended it.
+    pub panicked: bool,
+}
+
+/// The parts that run, by their names.
+#[derive(Default)]
+struct Parts {
+    running: JoinSet<()>,
+    names: BTreeMap<Id, &'static str>,
+}
+
+impl Parts {
+    fn spawn(&mut self, part: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.names.insert(self.running.spawn(work).id(), part);
+    }
+
+    /// The first that ends. May be dropped and asked again.
+    async fn ended(&mut self) -> Ended {
+        let ended = self.running.join_next_with_id().await;
+        let (id, panicked) = match ended {
+            Some(Ok((id, ()))) => (Some(id), false),
+            Some(Err(error)) => (Some(error.id()), error.is_panic()),
+            None => (None, false),
+        };
+        let part = id.and_then(|id| self.names.get(&id).copied()).unwrap_or("everything");
+        Ended { part, panicked }
+    }
+}
+
+/// Runs until it is dropped, or a part of it ends: who watches with half of his eyes is started again.
 ///
 /// * `commands`: the loop of the steps, which looks when something has vanished.
 /// * `consequences`: what failed steps mean.
@@ -28,23 +65,25 @@ pub async fn watch(
     node: Arc<Node>,
     commands: mpsc::Sender<Command>,
     consequences: mpsc::UnboundedReceiver<Consequence>,
-) {
-    let mut tasks = JoinSet::new();
-    tasks.spawn(consequences::carry_out(Arc::clone(&node), commands.clone(), consequences));
+) -> Ended {
+    let mut parts = Parts::default();
+    let carried = consequences::carry_out(Arc::clone(&node), commands.clone(), consequences);
+    parts.spawn("consequences", carried);
     while node.proved().is_none() {
-        node.clock.sleep_until(node.clock.monotonic() + Duration::from_millis(50)).await;
-    }
-    // Notices come whenever they come: also in the middle of the boot.
-    tasks.spawn(notices::watch(Arc::clone(&node)));
-    tasks.spawn(maintenance::keep(Arc::clone(&node)));
-    tasks.spawn(vault::keep(Arc::clone(&node)));
-    tasks.spawn(load::sample(Arc::clone(&node)));
-    tasks.spawn(health::feed(Arc::clone(&node), commands));
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended
-            && error.is_panic()
-        {
-            tracing::error!(%error, "a part of the watchman has ended");
+        node.looked();
+        let sleep = node.clock.sleep_until(node.clock.monotonic() + Duration::from_millis(50));
+        tokio::select! {
+            ended = parts.ended() => return ended,
+            () = sleep => {}
         }
     }
+    // Notices come whenever they come: also in the middle of the boot.
+    let told = Arc::new(Told::default());
+    parts.spawn("notices", notices::watch(Arc::clone(&node), Arc::clone(&told)));
+    parts.spawn("the autoscaler", autoscaler::keep_known(Arc::clone(&node), Arc::clone(&told)));
+    parts.spawn("maintenance", maintenance::keep(Arc::clone(&node)));
+    parts.spawn("Vault", vault::keep(Arc::clone(&node)));
+    parts.spawn("load", load::sample(Arc::clone(&node), told));
+    parts.spawn("Consul's check", health::feed(Arc::clone(&node), commands));
+    parts.ended().await
 }

@@ -4,7 +4,8 @@ use bootstrap_agent::drive::{Command, Driver, Looked, Made, Notes, Works};
 use bootstrap_agent::progress::{Damaged, Store};
 use bootstrap_config::Settings;
 use bootstrap_core::{Checked, Condition, Entry, Failure, Inputs, OnFailure, Phase, Plan, Report, Step};
-use fleet::{InstanceId, Timestamp};
+use fleet::ports::Clock as _;
+use fleet::{ErrorClass, InstanceId, Timestamp};
 use fleet_clock::SteppedClock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,10 +19,17 @@ enum Script {
     PanicsOnce,
     Hangs,
     NotesAndHangs,
+    /// The instance is not known before the step was applied.
+    KnownLate,
+    /// Nobody says which instance it is for so long.
+    Silent {
+        seconds: u64,
+    },
 }
 
 struct Node {
     script: Script,
+    clock: SteppedClock,
     reports: Mutex<Option<Report>>,
     applied: Mutex<u32>,
     acts: Mutex<Vec<(Step, OnFailure)>>,
@@ -29,6 +37,17 @@ struct Node {
 
 impl Works for Node {
     async fn check(&self, step: Step, _: Option<Entry>) -> Looked {
+        if let Script::Silent { seconds } = self.script
+            && step == Step::Identity
+            && self.clock.monotonic() < Duration::from_secs(seconds)
+        {
+            return Err(Failure::new(ErrorClass::Transient, "nobody answers"));
+        }
+        if self.script == Script::KnownLate && step == Step::Identity {
+            while *self.applied.lock().expect("whole") == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
         let stands = step != Step::Time || *self.applied.lock().expect("whole") > 0;
         Ok((if stands { Checked::Already } else { Checked::Needed }, Inputs::none()))
     }
@@ -43,7 +62,7 @@ impl Works for Node {
                 notes.keep("job 17").await?;
                 std::future::pending().await
             }
-            Script::Works | Script::PanicsOnce => {
+            Script::Works | Script::PanicsOnce | Script::KnownLate | Script::Silent { .. } => {
                 *self.applied.lock().expect("whole") += 1;
                 Ok(Some("it is so".to_owned()))
             }
@@ -81,14 +100,18 @@ struct Bench {
 
 impl Bench {
     fn start(script: Script) -> Self {
-        let place = tempfile::tempdir().expect("a directory");
+        Self::start_in(script, tempfile::tempdir().expect("a directory"))
+    }
+
+    fn start_in(script: Script, place: tempfile::TempDir) -> Self {
+        let clock = SteppedClock::new(Timestamp::from_secs(1_000_000));
         let node = Arc::new(Node {
             script,
+            clock: clock.clone(),
             reports: Mutex::default(),
             applied: Mutex::default(),
             acts: Mutex::default(),
         });
-        let clock = SteppedClock::new(Timestamp::from_secs(1_000_000));
         let store = Store::open(place.path()).expect("a store");
         let (commands, orders) = mpsc::channel(1);
         let driver = Driver::new(Arc::clone(&node), store, Arc::new(clock.clone()), 7);
@@ -165,5 +188,39 @@ async fn what_a_step_notes_is_on_disk_before_it_goes_on() {
     bench.until("the failure", |report| failure_of(report, Step::Time).is_some()).await;
     let line = bench.line(Step::Time).expect("a line");
     assert_eq!((line.phase, line.note.as_deref()), (Phase::Intent, Some("job 17")));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn an_instance_whose_progress_cannot_be_written_is_not_known_and_nothing_is_lost_of_it() {
+    let place = tempfile::tempdir().expect("a directory");
+    // What root cannot write either: a directory stands where the line is to be.
+    let blocked = place.path().join("i-0123456789abcdef0/time.json");
+    std::fs::create_dir_all(&blocked).expect("made");
+    let bench = Bench::start_in(Script::KnownLate, place);
+    let report = bench.until("the failure", |report| failure_of(report, Step::Identity).is_some()).await;
+    let what = failure_of(&report, Step::Identity).expect("it failed");
+    assert!(what.contains("time.json"), "{what}");
+    bench.until("the consequence", |report| report.condition == Condition::Failed).await;
+    assert_eq!(*bench.node.acts.lock().expect("whole"), [(Step::Identity, OnFailure::Quarantine)]);
+    assert_eq!(bench.line(Step::Vault), None, "nothing goes on without it");
+    std::fs::remove_dir(&blocked).expect("removed");
+    bench.until("the end", |report| report.condition == Condition::Done).await;
+    let line = bench.line(Step::Time).expect("what was done before the instance was known");
+    assert_eq!((line.phase, line.note.as_deref()), (Phase::Done, Some("it is so")));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn metadata_that_takes_minutes_to_come_is_waited_for() {
+    let bench = Bench::start(Script::Silent { seconds: 285 });
+    let report = bench.until("the end", |report| report.condition == Condition::Done).await;
+    assert!(report.steps[0].seconds.expect("a time") >= 285.0);
+    assert!(bench.node.acts.lock().expect("whole").is_empty());
+    bench.stop().await;
+    let bench = Bench::start(Script::Silent { seconds: 400 });
+    bench.until("the consequence", |report| report.condition == Condition::Failed).await;
+    assert!(bench.clock.monotonic() >= Duration::from_secs(300), "five minutes of patience");
+    bench.until("the end", |report| report.condition == Condition::Done).await;
     bench.stop().await;
 }

@@ -1,5 +1,6 @@
 //! AWS, as the instance's role: what the steps ask of it, by the crate that knows it.
 
+use bootstrap_agent::imds::Imds;
 use bootstrap_agent::node::{Aws, Later, Parameter};
 use bootstrap_aws::{AwsError, AwsOptions, CallerIdentity, Credentials, Endpoints};
 use bootstrap_config::VaultAws;
@@ -9,22 +10,22 @@ use fleet::{InstanceId, Timestamp};
 
 /// AWS.
 pub struct Role {
-    /// Where the role's keys are had.
-    metadata: String,
+    /// Where the role's keys are had: of the endpoints the one that answers.
+    imds: Imds,
     /// Where EC2 is, if not where AWS has it.
     ec2: Option<String>,
 }
 
 impl Role {
     /// The role of the instance with this metadata service.
-    pub const fn new(metadata: String, ec2: Option<String>) -> Self {
-        Self { metadata, ec2 }
+    pub const fn new(imds: Imds, ec2: Option<String>) -> Self {
+        Self { imds, ec2 }
     }
 
     fn client(&self, region: &str, ssm: Option<&str>) -> Result<bootstrap_aws::Aws, AwsError> {
         let endpoints =
             Endpoints { ssm: ssm.map(str::to_owned), ec2: self.ec2.clone(), ..Endpoints::default() };
-        let credentials = Credentials::Role { metadata: self.metadata.clone() };
+        let credentials = Credentials::Role { metadata: self.imds.endpoint().to_owned() };
         bootstrap_aws::Aws::new(AwsOptions { endpoints, credentials, ..AwsOptions::new(region) })
     }
 }

@@ -10,14 +10,16 @@ use bootstrap_agent::node::{Directories, Node};
 use bootstrap_agent::progress::Store;
 use bootstrap_agent::status::tidy;
 use bootstrap_agent::steps::{read_files, stop_vault};
-use bootstrap_agent::watch::watch;
+use bootstrap_agent::watch::{Ended, watch};
 use bootstrap_config::{File, Layer, Revoke, Settings, begin};
 use fleet::ports::Clock;
 use fleet_clock::SystemClock;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// How often systemd hears that a boot goes on, where it asked for no watchdog.
 const PULSE: Duration = Duration::from_secs(30);
@@ -66,23 +68,32 @@ pub fn run(directories: Directories, options: Options) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.or_exit(Exit::Bug, "start the runtime")?;
     runtime.block_on(async {
-        let metadata = base.identity.endpoints.first().cloned().unwrap_or_default();
-        let aws = Arc::new(Role::new(metadata, base.ready.ec2_endpoint.clone()));
+        let aws = Arc::new(Role::new(imds.clone(), base.ready.ec2_endpoint.clone()));
         let (node, reports, consequences) =
             Node::new(base, directories, Arc::clone(&clock), imds, Arc::new(host), aws);
         let (commands, orders) = mpsc::channel(4);
         // Until the instance is known the process is all that tells its pauses from others'.
         let driver = Driver::new(Arc::clone(&node), store, Arc::clone(&clock), u64::from(std::process::id()));
-        let watchman = tokio::spawn(watch(Arc::clone(&node), commands.clone(), consequences));
-        let told = tokio::spawn(tell(Arc::clone(&node), reports, options.once, commands.clone()));
+        let mut watchman = tokio::spawn(watch(Arc::clone(&node), commands.clone(), consequences));
+        let mut told = tokio::spawn(tell(Arc::clone(&node), reports, options.once, commands.clone()));
         let listening = tokio::spawn(listen(commands));
         let pulse = service::watchdog().unwrap_or(PULSE);
         let beat = {
             let node = Arc::clone(&node);
-            move || service::alive(node.is_ready())
+            // The loop of the steps says this; that of the notices matters as much.
+            move || {
+                if node.is_watched() {
+                    service::alive(node.is_ready());
+                } else {
+                    tracing::error!("nobody has looked for notices lately");
+                }
+            }
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
-        driver.with_pulse(pulse, beat).run(orders).await;
+        let broken = first(driver.with_pulse(pulse, beat).run(orders), &mut watchman, &mut told).await;
+        if let Some(why) = &broken {
+            tracing::error!(why, "ends itself, to be started again");
+        }
         service::stopping();
         watchman.abort();
         told.abort();
@@ -92,6 +103,9 @@ pub fn run(directories: Directories, options: Options) -> Outcome {
             let _ = tokio::time::timeout(REVOKED_WITHIN, stop_vault(&node)).await;
         }
         tracing::info!("stopped");
+        if broken.is_some() {
+            return Ok(Exit::Bug);
+        }
         let condition = node.status().map(|status| status.report.condition);
         Ok(match condition.filter(|_| options.once).map(bootstrap_core::Condition::exit_code) {
             Some(1) => Exit::Failed,
@@ -99,6 +113,24 @@ pub fn run(directories: Directories, options: Options) -> Outcome {
             _ => Exit::Done,
         })
     })
+}
+
+/// Waits for the end of the steps' loop, which was told to; or for that of a part that never should end.
+///
+/// * returns: why the process cannot go on, in words.
+async fn first(
+    steps: impl Future<Output = ()>,
+    watchman: &mut JoinHandle<Ended>,
+    told: &mut JoinHandle<()>,
+) -> Option<String> {
+    tokio::select! {
+        () = steps => None,
+        ended = watchman => Some(ended.map_or_else(|error| format!("the watch: {error}"), |ended| ended.to_string())),
+        ended = told => {
+            let why = ended.err().map_or_else(|| "came to an end".to_owned(), |error| error.to_string());
+            Some(format!("what systemd is told {why}"))
+        }
+    }
 }
 
 /// Whether the end of the agent is the end of Vault's token.
@@ -153,5 +185,36 @@ async fn listen(commands: mpsc::Sender<Command>) {
         if commands.send(command).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+
+    #[tokio::test]
+    async fn a_part_that_ends_or_panics_is_why_the_process_ends() {
+        let watching = || tokio::spawn(pending::<Ended>());
+        let telling = || tokio::spawn(pending::<()>());
+        assert_eq!(first(async {}, &mut watching(), &mut telling()).await, None);
+        let mut ended = tokio::spawn(async { Ended { part: "notices", panicked: true } });
+        let why = first(pending(), &mut ended, &mut telling()).await;
+        assert_eq!(why.as_deref(), Some("the watchman's part for notices has ended in a panic"));
+        let mut panics = tokio::spawn(async { panic!("a bug") });
+        let why = first(pending(), &mut panics, &mut telling()).await.expect("it cannot go on");
+        assert!(why.starts_with("the watch: task") && why.contains("panicked"), "{why}");
+        let why = first(pending(), &mut watching(), &mut tokio::spawn(async {})).await;
+        assert_eq!(why.as_deref(), Some("what systemd is told came to an end"));
+    }
+
+    #[test]
+    fn systemd_starts_again_what_ended_for_a_bug() {
+        let unit = include_str!("../../systemd/muster-bootstrap.service");
+        assert!(unit.contains("\nRestart=always\n"));
+        let line = unit.lines().find_map(|line| line.strip_prefix("RestartPreventExitStatus="));
+        let kept: Vec<&str> = line.expect("a line").split(' ').collect();
+        assert!(!kept.contains(&(Exit::Bug as u8).to_string().as_str()), "{kept:?}");
+        assert!(kept.contains(&(Exit::Configuration as u8).to_string().as_str()), "{kept:?}");
     }
 }

@@ -125,6 +125,11 @@ impl Rules<'_> {
                 (None, Some(file)) => self.file(&at("file"), file),
                 (Some(_), None) => {}
             }
+            if template.file.is_some() && template.remove_at_stop {
+                // The agent has no right to it, and whoever has it may be using it.
+                let expected = "`path`, whose file is the agent's own";
+                self.error(&at("remove_at_stop"), "stands beside `file`, which root wrote", expected);
+            }
             for unit in &template.reload {
                 self.unit(&at("reload"), unit);
             }
@@ -275,8 +280,27 @@ impl Rules<'_> {
                     "needs `power_off = true` in `host`",
                     "another consequence, or that right",
                 );
+            } else if on_failure == OnFailure::Terminate {
+                self.breaker(step, &at("on_failure"));
             }
         }
+    }
+
+    /// Nobody ends himself whom no breaker could keep: that is in this node's own Consul.
+    fn breaker(&mut self, step: Step, path: &str) {
+        let without = if self.settings.consul.is_none() {
+            "never ends the node: the breaker is in Consul, and there is no `consul` block"
+        } else if matches!(
+            step,
+            Step::Identity | Step::Time | Step::Configuration | Step::Vault | Step::Consul
+        ) {
+            "ends no node whose Consul does not run, as it does not when this step fails in a boot: the breaker is there"
+        } else {
+            return;
+        };
+        self.push(path, |places| {
+            places.warning(path, without).expected("\"quarantine\" or \"unhealthy\", and an alert")
+        });
     }
 
     /// A secret that leaves the host as it is.

@@ -288,3 +288,38 @@ proptest! {
         let _ = load(&layers);
     }
 }
+
+#[test]
+fn who_is_to_end_without_a_breaker_is_told_that_it_stays() {
+    let right = "host {\n  power_off = true\n}\n";
+    let warned = |step: &str, more: &str| {
+        let text = format!("{right}step \"{step}\" {{\n  on_failure = \"terminate\"\n}}\n");
+        let loaded = fine(&[image("bootstrap.hcl", MINIMAL), image("a.hcl", &text), image("b.hcl", more)]);
+        let path = format!("step.{step}.on_failure");
+        let found = loaded.warnings.iter().find(|problem| problem.path == path).map(ToString::to_string);
+        found.unwrap_or_default()
+    };
+    let consul = "consul {\n}\nhost {\n  units = [\"consul.service\"]\n  file \"consul\" {\n    path = \"/etc/consul.json\"\n  }\n  \
+                  directory \"consul\" {\n    path = \"/var/lib/consul\"\n  }\n}\n";
+    assert!(warned("awx", "").contains("there is no `consul` block"), "{}", warned("awx", ""));
+    for step in ["identity", "time", "configuration", "vault", "consul"] {
+        assert!(
+            warned(step, consul).contains("whose Consul does not run"),
+            "{step}: {}",
+            warned(step, consul)
+        );
+    }
+    for step in ["awx", "monitoring", "nomad", "ready"] {
+        assert_eq!(warned(step, consul), "", "{step}");
+    }
+}
+
+#[test]
+fn what_root_wrote_is_not_the_agents_to_remove() {
+    let text = "host {\n  file \"app\" {\n    path = \"/etc/app\"\n  }\n}\nvault {\n  address = \"https://vault\"\n  \
+                jwt {\n    role = \"node\"\n    file = \"/run/jwt\"\n  }\n  template \"app\" {\n    source = \"/etc/t\"\n    \
+                file = \"app\"\n    remove_at_stop = true\n  }\n}\n";
+    let problems = wrong(&[image("bootstrap.hcl", MINIMAL), image("a.hcl", text)]);
+    let told = about(&problems, "vault.template.app.remove_at_stop");
+    assert!(told.contains("stands beside `file`, which root wrote"), "{told}");
+}

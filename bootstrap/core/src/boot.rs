@@ -41,6 +41,8 @@ pub enum Work {
 pub enum Checked {
     /// It is so already, of these inputs.
     Already,
+    /// It is so, and is to be made so once more, as AWX's job is now and then: those that need it go on meanwhile.
+    Again,
     /// It is not.
     Needed,
 }
@@ -109,6 +111,11 @@ pub enum Effect {
         /// What is known of it from before: an intent that may or may not have been carried out, or that it was done.
         last: Option<Entry>,
     },
+    /// What is under way of a step is cut off: nobody waits for its end any more.
+    Stop {
+        /// The step.
+        step: Step,
+    },
     /// A step could not be done: this is what it means for the node.
     Act {
         /// The step.
@@ -161,6 +168,8 @@ struct Walk {
     acted: Option<OnFailure>,
     /// It was applied, and has not been seen to hold yet.
     applied: Option<Applied>,
+    /// It stands, and is applied once more all the same.
+    again: bool,
     inputs: Inputs,
 }
 
@@ -179,6 +188,7 @@ impl Walk {
             failure: None,
             acted: None,
             applied: None,
+            again: false,
             inputs: Inputs::none(),
         }
     }
@@ -192,9 +202,17 @@ impl Walk {
         self.plan.is_some_and(|plan| plan.wanted)
     }
     /// It stands, and nobody is looking whether it still does, or is about to. One that is being mended stands until that
-    /// has its consequence: it keeps nobody from being looked at.
+    /// has its consequence: it keeps nobody from being looked at. Nor does one that is only done once more: AWX's job may
+    /// take an hour, in which a client of Nomad may die.
     fn is_settled(&self) -> bool {
-        self.stands && !self.due && !matches!(self.stage, Stage::Works(_))
+        self.stands && !self.due && (self.again || !matches!(self.stage, Stage::Works(_)))
+    }
+    /// It is not wanted any more: whatever was begun of it, or had failed, is nobody's business.
+    fn give_up(&mut self) {
+        self.leave();
+        self.attempt += 1;
+        self.failures = 0;
+        (self.failure, self.applied, self.again) = (None, None, false);
     }
 }
 
@@ -235,7 +253,7 @@ impl Boot {
         let mut effects = Vec::new();
         match event {
             Event::Tick => {}
-            Event::Plans(plans) => self.plan(&plans),
+            Event::Plans(plans) => self.plan(&plans, &mut effects),
             Event::Verify => self.verify(),
             Event::Checked { step, attempt, found } => {
                 if self.answers(step, Work::Check, attempt) {
@@ -278,13 +296,23 @@ impl Boot {
         self.walks.get(&step).is_some_and(|walk| walk.stands)
     }
 
-    fn plan(&mut self, plans: &BTreeMap<Step, Plan>) {
+    fn plan(&mut self, plans: &BTreeMap<Step, Plan>, effects: &mut Vec<Effect>) {
         for (step, plan) in plans {
             if let Some(walk) = self.walks.get_mut(step)
                 && walk.plan != Some(*plan)
             {
                 let was_wanted = walk.is_wanted();
                 walk.plan = Some(*plan);
+                if !plan.wanted {
+                    if matches!(walk.stage, Stage::Works(_)) {
+                        effects.push(Effect::Stop { step: *step });
+                    }
+                    walk.give_up();
+                    // A step that is left out keeps no work away.
+                    if walk.acted.take().is_some() {
+                        effects.push(Effect::Recovered { step: *step });
+                    }
+                }
                 walk.due = true;
                 walk.stands = walk.stands && plan.wanted && was_wanted;
             }
@@ -317,23 +345,42 @@ impl Boot {
         walk.inputs = inputs;
         match (checked, walk.applied.take()) {
             (Checked::Already, None) => self.done(step, None, now, effects),
-            (Checked::Already, Some(Applied { note })) => {
+            (Checked::Again, None) if walk.acted.is_none() => {
+                if !walk.stands {
+                    // After a restart of the agent this is the first that is heard of it.
+                    self.done(step, None, now, effects);
+                }
+                self.again(step, now, effects);
+            }
+            (Checked::Already | Checked::Again, Some(Applied { note })) => {
                 self.done(step, note, now, effects);
                 // What it made may be what those after it stand on.
                 for (other, walk) in &mut self.walks {
                     walk.due |= walk.stands && other.after().contains(&step);
                 }
             }
-            (Checked::Needed, None) => {
-                let note = self.progress.get(step).and_then(|entry| entry.note.clone());
-                self.intend(step, note, now, effects);
-                self.start(step, Work::Apply, effects);
-            }
+            (Checked::Needed | Checked::Again, None) => self.make(step, now, effects),
             (Checked::Needed, Some(_)) => {
                 let what = "it was applied, and is not so";
                 self.failed(step, Failure::new(ErrorClass::Conflict, what), now, effects);
             }
         }
+    }
+
+    /// Has it applied, once that is written down.
+    fn make(&mut self, step: Step, now: Now, effects: &mut Vec<Effect>) {
+        let note = self.progress.get(step).and_then(|entry| entry.note.clone());
+        self.intend(step, note, now, effects);
+        self.start(step, Work::Apply, effects);
+    }
+
+    /// The same of a step that stands, and goes on to: those after it are not kept waiting.
+    fn again(&mut self, step: Step, now: Now, effects: &mut Vec<Effect>) {
+        if let Some(walk) = self.walks.get_mut(&step) {
+            walk.again = true;
+            walk.since.get_or_insert(now);
+        }
+        self.make(step, now, effects);
     }
 
     fn applied(
@@ -363,6 +410,7 @@ impl Boot {
         walk.failures = 0;
         walk.since = None;
         walk.failure = None;
+        walk.again = false;
         if walk.acted.take().is_some() {
             effects.push(Effect::Recovered { step });
         }
@@ -381,6 +429,7 @@ impl Boot {
         let Some(plan) = walk.plan else { return };
         walk.failures += 1;
         walk.applied = None;
+        walk.again = false;
         let pause = plan.retry.pause_after(&failure, walk.failures, seed);
         walk.stage = Stage::Pauses { until: now.monotonic + pause };
         let lasting = failure.lasting;
@@ -428,7 +477,7 @@ impl Boot {
                     if plan.wanted {
                         self.begin(step, now, effects);
                     } else if let Some(walk) = self.walks.get_mut(&step) {
-                        (walk.stands, walk.due, walk.acted) = (true, false, None);
+                        (walk.stands, walk.due) = (true, false);
                     }
                 }
                 Stage::Rests | Stage::Works(_) | Stage::Pauses { .. } => {}

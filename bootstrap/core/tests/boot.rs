@@ -109,6 +109,7 @@ fn play(
                 begun.push((step, work));
                 queue.extend(boot.handle(node.work(step, work, attempt), now));
             }
+            Effect::Stop { .. } => {}
             Effect::Act { step, policy, .. } => node.acts.push((step, policy)),
             Effect::Recovered { step } => node.recovered.push(step),
         }
@@ -450,4 +451,121 @@ fn a_servers_wish_to_be_left_alone_is_minded_within_reason() {
         assert!(!begun(&boot.handle(Event::Tick, at(waits))));
         assert!(begun(&boot.handle(Event::Tick, at(waits + 1))), "{asked}");
     }
+}
+
+#[test]
+fn a_step_that_is_taken_out_while_it_fails_keeps_nobody_waiting_and_has_no_consequence() {
+    for (policy, seconds, acts) in [(OnFailure::Quarantine, 20, 0), (OnFailure::Quarantine, 200, 1)] {
+        let mut node = Node { fails: BTreeMap::from([(Step::Consul, u32::MAX)]), ..Node::default() };
+        let mut plans = plans(&[(Step::Consul, policy)]);
+        let mut boot = Boot::new(&plans, 1);
+        walk(&mut boot, &mut node, seconds, ALWAYS);
+        assert_eq!(node.acts.len(), acts);
+        plans.get_mut(&Step::Consul).expect("a step").wanted = false;
+        tell(&mut boot, &mut node, Event::Plans(plans), at(seconds));
+        let report = boot.report(at(seconds));
+        assert_eq!((report.condition, boot.stands(Step::Ready)), (Condition::Done, true), "{report:?}");
+        let consul = &report.steps[6];
+        assert_eq!((consul.state, consul.failures, &consul.failure), (State::Skipped, 0, &None));
+        assert_eq!(node.recovered.len(), acts, "what it kept away comes back");
+        // Its deadline passes, and nothing comes of it.
+        tell(&mut boot, &mut node, Event::Tick, at(seconds + 1000));
+        assert_eq!((node.acts.len(), boot.next_wake()), (acts, None));
+    }
+}
+
+#[test]
+fn what_is_under_way_of_a_step_that_is_taken_out_is_cut_off_and_its_end_is_nobodys() {
+    let (mut boot, mut node) = (Boot::new(&plans(&[]), 1), Node::default());
+    node.so = Step::ALL.into_iter().filter(|step| *step != Step::Consul).collect();
+    boot.handle(Event::Tick, at(0));
+    let (mut queue, mut begun) = (VecDeque::from([Step::Identity, Step::Time]), None);
+    while let Some(step) = queue.pop_front() {
+        let event = Event::Checked { step, attempt: 1, found: Ok((Checked::Already, Inputs::new("1"))) };
+        for effect in boot.handle(event, at(0)) {
+            match effect {
+                Effect::Start { step: Step::Consul, attempt, .. } => begun = Some(attempt),
+                Effect::Start { step, .. } => queue.push_back(step),
+                _ => {}
+            }
+        }
+    }
+    let attempt = begun.expect("it was begun");
+    let mut plans = plans(&[]);
+    plans.get_mut(&Step::Consul).expect("a step").wanted = false;
+    let effects = boot.handle(Event::Plans(plans), at(1));
+    assert!(effects.contains(&Effect::Stop { step: Step::Consul }), "{effects:?}");
+    let late = Event::Checked { step: Step::Consul, attempt, found: Ok((Checked::Needed, Inputs::new("1"))) };
+    assert!(boot.handle(late, at(2)).iter().all(|effect| !matches!(effect, Effect::Record(_))));
+}
+
+/// A boot that stands, in which AWX's job runs once more.
+fn running_again(fresh: bool) -> (Boot, Node, u32) {
+    let mut node = Node { so: Step::ALL.into_iter().collect(), ..Node::default() };
+    let mut boot = Boot::new(&plans(&[]), 1);
+    let seconds = if fresh { 0 } else { 300 };
+    if !fresh {
+        walk(&mut boot, &mut node, 100, ALWAYS);
+    }
+    let event = if fresh { Event::Tick } else { Event::Verify };
+    let (mut queue, mut job) = (VecDeque::from(boot.handle(event, at(seconds))), None);
+    while let Some(effect) = queue.pop_front() {
+        match effect {
+            Effect::Start { step: Step::Awx, work: Work::Check, attempt, .. } => {
+                let found = Ok((Checked::Again, Inputs::new("1")));
+                queue.extend(boot.handle(Event::Checked { step: Step::Awx, attempt, found }, at(seconds)));
+            }
+            Effect::Start { step: Step::Awx, work: Work::Apply, attempt, .. } => job = Some(attempt),
+            Effect::Start { step, work, attempt, .. } => {
+                queue.extend(boot.handle(node.work(step, work, attempt), at(seconds)));
+            }
+            Effect::Record(entry) => drop(node.disk.insert(entry.step, entry)),
+            other => panic!("{other:?}"),
+        }
+    }
+    (boot, node, job.expect("the job was begun"))
+}
+
+#[test]
+fn what_is_done_once_more_keeps_nobody_from_being_looked_at() {
+    for fresh in [true, false] {
+        let (mut boot, mut node, job) = running_again(fresh);
+        assert!(boot.stands(Step::Ready), "the others stand while it runs");
+        assert_eq!(node.disk[&Step::Awx].phase, Phase::Intent, "it is announced");
+        assert_eq!(boot.report(at(600)).condition, Condition::Done);
+        node.so.remove(&Step::Nomad);
+        tell(&mut boot, &mut node, Event::Verify, at(600));
+        assert_eq!(node.applied, [Step::Nomad], "what decays meanwhile is mended");
+        let outcome = Ok(Some("ended 18".to_owned()));
+        tell(&mut boot, &mut node, Event::Applied { step: Step::Awx, attempt: job, outcome }, at(700));
+        let line = &node.disk[&Step::Awx];
+        assert_eq!((line.phase, line.note.as_deref()), (Phase::Done, Some("ended 18")));
+    }
+}
+
+#[test]
+fn what_fails_once_more_is_tried_again_with_longer_and_longer_pauses() {
+    let (mut boot, mut node, mut job) = running_again(false);
+    let mut pauses = Vec::new();
+    for round in 0..4 {
+        let now = at(1000 * (round + 1));
+        let outcome = Err(Failure::new(ErrorClass::Transient, "503"));
+        boot.handle(Event::Applied { step: Step::Awx, attempt: job, outcome }, now);
+        let wake = boot.next_wake().expect("it is tried again");
+        pauses.push(wake.saturating_sub(now.monotonic));
+        let now = Now { monotonic: wake, ..now };
+        let effects = boot.handle(Event::Tick, now);
+        let Some(Effect::Start { attempt, .. }) = effects.last() else { panic!("{effects:?}") };
+        let found = Ok((Checked::Again, Inputs::new("1")));
+        let effects = boot.handle(Event::Checked { step: Step::Awx, attempt: *attempt, found }, now);
+        let Some(Effect::Start { work: Work::Apply, attempt, .. }) = effects.last() else {
+            panic!("{effects:?}")
+        };
+        job = *attempt;
+        node.acts.extend(effects.iter().filter_map(|effect| match effect {
+            Effect::Act { step, policy, .. } => Some((*step, *policy)),
+            _ => None,
+        }));
+    }
+    assert!(pauses.windows(2).all(|pair| pair[0] < pair[1]), "{pauses:?}");
 }

@@ -41,7 +41,12 @@ pub(super) fn check(node: &Node, last: Option<&Entry>) -> Looked {
             // A drift run that was cut off is taken up by the next look: it holds up no boot.
             let is_due =
                 if is_cut_off { note.drift.is_none() } else { is_drift_due(node, &awx, &note, last.at) };
-            if is_due { Checked::Needed } else { Checked::Already }
+            match (is_due, is_cut_off) {
+                (false, _) => Checked::Already,
+                // Those that need it stand meanwhile, and are looked at.
+                (true, false) => Checked::Again,
+                (true, true) => Checked::Needed,
+            }
         }
         _ => Checked::Needed,
     };

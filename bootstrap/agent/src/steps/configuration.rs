@@ -1,18 +1,25 @@
 //! What this node is to be: files, then parameters, then tags.
+//!
+//! What parameters and tags said is left in the run directory, so that `plan` can show every value with who said it: they are
+//! the agent's to ask, and not everybody's.
 
 use super::inputs_of;
 use crate::drive::Looked;
 use crate::imds::paths;
 use crate::node::Node;
+use crate::status::replace;
 use bootstrap_config::{File, Layer, Loaded, Problems, load, tag_layer};
 use bootstrap_core::{Checked, Failure};
 use fleet::ErrorClass;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// No file of a configuration is larger; the reader of HCL has the same bound.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// A thousand parameters of 8 KiB, in JSON's escapes, at the very most.
+const MAX_SAID_BYTES: u64 = 32 * 1024 * 1024;
 /// An instance has fifty tags at most.
 const MAX_TAGS: usize = 64;
 
@@ -25,7 +32,10 @@ pub(super) async fn check(node: &Node) -> Looked {
     let wrong = read.as_ref().err().map(|failure| format!("what held before goes on: {failure}"));
     let Some(before) = node.loaded().filter(|_| wrong.is_some()) else {
         node.alarm("configuration", None);
-        let loaded = read?;
+        let (loaded, said) = read?;
+        if let Err(error) = said.write(&node.directories.run) {
+            tracing::warn!(%error, "could not leave what parameters and tags said");
+        }
         let inputs = inputs_of(&digest(&loaded));
         node.set_loaded(loaded);
         return Ok((Checked::Already, inputs));
@@ -35,13 +45,13 @@ pub(super) async fn check(node: &Node) -> Looked {
 }
 
 /// Everything that is said, over what was said before it.
-async fn read(node: &Node) -> Result<Loaded, Failure> {
+async fn read(node: &Node) -> Result<(Loaded, Said), Failure> {
     let mut layers = read_files(&node.directories.config).map_err(|(path, error)| {
         Failure::new(ErrorClass::NotFound, format_args!("{}: {error}", path.display()))
     })?;
-    let tags = tags(node).await?;
+    let mut said = Said { tags: tags(node).await?, ..Said::default() };
     // Where the parameters are may stand in a tag.
-    let first: Vec<Layer> = layers.iter().cloned().chain(tags.iter().cloned()).collect();
+    let first: Vec<Layer> = layers.iter().cloned().chain(said.layers()).collect();
     let parameters = match load(&first) {
         Ok(loaded) => loaded.settings.parameters,
         // What is missing may stand in a parameter; what is wrong is told below.
@@ -50,17 +60,56 @@ async fn read(node: &Node) -> Result<Loaded, Failure> {
     if let Some(path) = parameters.path.as_deref() {
         let region = node.identity()?.document.region.to_string();
         let found = node.aws.parameters(&region, parameters.endpoint.as_deref(), path).await?;
-        let layer = |parameter: crate::node::Parameter| {
-            Layer::Parameter(File::new(format!("ssm:{}", parameter.name), parameter.text))
-        };
-        layers.extend(found.into_iter().map(layer));
+        said.parameters = found.into_iter().map(|found| (found.name, found.text)).collect();
     }
-    layers.extend(tags);
+    layers.extend(said.layers());
     let loaded = load(&layers).map_err(|problems| wrong(&problems))?;
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "the configuration has a likely slip");
     }
-    Ok(loaded)
+    Ok((loaded, said))
+}
+
+/// What parameters and tags said when they were last read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    /// The parameters, by their names, in the order in which they are read.
+    parameters: Vec<(String, String)>,
+    /// The instance's tags that are ours, by their keys.
+    tags: Vec<(String, String)>,
+}
+
+impl Said {
+    /// The same as layers, to stand over those of the files.
+    pub fn layers(&self) -> Vec<Layer> {
+        let parameter = |(name, text): &(String, String)| {
+            Layer::Parameter(File::new(format!("ssm:{name}"), text.as_str()))
+        };
+        let tags = self.tags.iter().filter_map(|(key, value)| tag_layer(key, value));
+        self.parameters.iter().map(parameter).chain(tags).collect()
+    }
+
+    fn path(run: &Path) -> PathBuf {
+        run.join("said.json")
+    }
+
+    /// For root and the agent's own user: no secret is among it, but it is not everybody's either.
+    fn write(&self, run: &Path) -> io::Result<()> {
+        replace(&Self::path(run), &serde_json::to_vec(self)?, 0o600)
+    }
+
+    /// What an agent of this boot has left. * returns: `None` where none has got so far.
+    pub fn read(run: &Path) -> io::Result<Option<Self>> {
+        let file = match fs::File::open(Self::path(run)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut text = Vec::new();
+        file.take(MAX_SAID_BYTES).read_to_end(&mut text)?;
+        Ok(Some(serde_json::from_slice(&text)?))
+    }
 }
 
 /// Everything that is said, as text.
@@ -77,18 +126,18 @@ fn wrong(problems: &Problems) -> Failure {
     Failure { tail: lines, ..Failure::lasting(ErrorClass::Malformed, what) }
 }
 
-/// The instance's tags that are ours; none where the metadata service is not to show tags.
-async fn tags(node: &Node) -> Result<Vec<Layer>, Failure> {
+/// The instance's tags that are ours, with their values; none where the metadata service is not to show tags.
+async fn tags(node: &Node) -> Result<Vec<(String, String)>, Failure> {
     let Some(listed) = node.imds.get(paths::TAGS).await? else { return Ok(Vec::new()) };
     let keys = listed.text.lines().filter(|key| key.starts_with(bootstrap_config::TAG_PREFIX));
-    let mut layers = Vec::new();
+    let mut tags = Vec::new();
     for key in keys.take(MAX_TAGS) {
         // A tag that was taken away since says nothing.
         if let Some(value) = node.imds.get(&format!("{}/{key}", paths::TAGS)).await? {
-            layers.extend(tag_layer(key, &value.text));
+            tags.push((key.to_owned(), value.text));
         }
     }
-    Ok(layers)
+    Ok(tags)
 }
 
 /// The image's files: the one of the path, and `conf.d/*.hcl` beside it, in the order of their names.

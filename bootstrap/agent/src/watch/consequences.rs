@@ -1,17 +1,33 @@
 //! What a failed step means for the node, carried out.
 
+#[cfg(test)]
+mod tests;
+
 use super::{AGAIN, health};
 use crate::drive::Command;
 use crate::host::Request;
 use crate::node::{Consequence, Node};
 use crate::steps::{self, Consul};
-use bootstrap_core::{Breaker, Failure, Verdict};
+use bootstrap_core::{Breaker, Failure, Step, Verdict};
 use fleet::ErrorClass;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// How often somebody else may change the breaker in between.
 const ATTEMPTS: u32 = 5;
+
+/// How often it is asked again whether the instance may end itself: Consul may have been away, or an operator closed the
+/// breaker.
+const ASKS_AGAIN: Duration = Duration::from_secs(60);
+
+/// The steps for which the instance is to end itself, and why.
+#[derive(Default)]
+struct Ending {
+    steps: BTreeMap<Step, String>,
+    asks_next: Duration,
+}
 
 /// Carries out until it is dropped; and closes the breaker of the image once the node is ready.
 pub(super) async fn carry_out(
@@ -22,11 +38,12 @@ pub(super) async fn carry_out(
     let mut closed = false;
     // Nomad was not told of it yet.
     let mut owed = false;
+    let mut ending = Ending::default();
     loop {
         let pause = node.clock.sleep_until(node.clock.monotonic() + AGAIN * 10);
         tokio::select! {
             consequence = consequences.recv() => match consequence {
-                Some(consequence) => owed = !one(&node, &commands, consequence).await,
+                Some(consequence) => owed = !one(&node, &commands, &mut ending, consequence).await,
                 None => return,
             },
             () = pause => {
@@ -36,13 +53,21 @@ pub(super) async fn carry_out(
                 if !closed && node.is_ready() {
                     closed = close(&node).await;
                 }
+                if !ending.steps.is_empty() && node.clock.monotonic() >= ending.asks_next {
+                    end(&node, &mut ending).await;
+                }
             }
         }
     }
 }
 
 /// * returns: whether nothing is left to be done of it.
-async fn one(node: &Node, commands: &mpsc::Sender<Command>, consequence: Consequence) -> bool {
+async fn one(
+    node: &Node,
+    commands: &mpsc::Sender<Command>,
+    ending: &mut Ending,
+    consequence: Consequence,
+) -> bool {
     match consequence {
         Consequence::Withhold { step, unhealthy: _, why } => {
             tracing::error!(%step, why, "no new work is to land on this node");
@@ -50,32 +75,43 @@ async fn one(node: &Node, commands: &mpsc::Sender<Command>, consequence: Consequ
         }
         Consequence::Restore { step } => {
             tracing::info!(%step, "work may land on this node again, as far as this step is concerned");
+            if ending.steps.remove(&step).is_some() && ending.steps.is_empty() {
+                node.alarm(TERMINATE, None);
+                node.publish();
+            }
             // The steps know how: Nomad's pool and the mark of readiness are looked at.
             let _ = commands.try_send(Command::Verify);
             true
         }
         Consequence::Terminate { step, why } => {
             let done = withhold(node).await;
-            match may_end(node).await {
-                Ok(()) => {
-                    tracing::error!(%step, why, "this instance ends itself");
-                    if let Err(error) = node.host.ask(Request::PowerOff).await {
-                        node.alarm(
-                            "terminate",
-                            Some(format!("the instance was to end itself, and could not: {error}")),
-                        );
-                    }
-                }
-                Err(failure) => {
-                    let alarm = format!("the instance was to end itself ({why}), and stays: {failure}");
-                    tracing::error!(alarm, "the breaker keeps this instance up");
-                    node.alarm("terminate", Some(alarm));
-                }
-            }
-            node.publish();
+            ending.steps.insert(step, why);
+            end(node, ending).await;
             done
         }
     }
+}
+
+/// The alarm of an instance that was to end itself, and stays.
+const TERMINATE: &str = "terminate";
+
+/// Ends the instance, if it may.
+async fn end(node: &Node, ending: &mut Ending) {
+    ending.asks_next = node.clock.monotonic() + ASKS_AGAIN;
+    let why = ending.steps.values().map(String::as_str).collect::<Vec<_>>().join("; ");
+    let ended = match may_end(node).await {
+        Ok(()) => {
+            tracing::error!(why, "this instance ends itself");
+            node.host.ask(Request::PowerOff).await.map(|_| ()).map_err(Failure::from)
+        }
+        Err(failure) => Err(failure),
+    };
+    if let Err(failure) = ended {
+        let alarm = format!("the instance was to end itself ({why}), and stays: {failure}");
+        tracing::error!(alarm, "this instance stays up");
+        node.alarm(TERMINATE, Some(alarm));
+    }
+    node.publish();
 }
 
 /// Keeps new work away: everywhere that it could come from. * returns: whether Nomad's client is kept out of its pool.

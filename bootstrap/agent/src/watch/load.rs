@@ -1,6 +1,6 @@
 //! How busy the node is, told in batches.
 
-use super::Autoscaler;
+use super::{Autoscaler, Told};
 use crate::node::Node;
 use bootstrap_core::{Outbox, Reading, Sampler};
 use fleet::wire::SampleBatch;
@@ -12,37 +12,33 @@ const LOOKS: Duration = Duration::from_secs(1);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 
 /// Samples until it is dropped.
-pub(super) async fn sample(node: Arc<Node>) {
+pub(super) async fn sample(node: Arc<Node>, told: Arc<Told>) {
     let Some(proved) = node.proved() else { return };
     let mut period = node.settings().watch.samples;
     let mut sampler = Sampler::new(period);
     let mut outbox = Outbox::new(proved.document.instance.clone());
-    let mut autoscaler: Option<Autoscaler> = None;
     loop {
         node.clock.sleep_until(node.clock.monotonic() + LOOKS).await;
         let settings = node.settings().watch;
-        let Some(told) = settings.autoscaler else { continue };
+        let Some(autoscaler) = settings.autoscaler else { continue };
         if settings.samples != period {
             period = settings.samples;
             sampler = Sampler::new(period);
         }
-        if !autoscaler.as_ref().is_some_and(|held| held.is_of(&told)) {
-            match Autoscaler::new(&told) {
-                Ok(made) => autoscaler = Some(made),
-                Err(failure) => {
-                    tracing::warn!(%failure, "could not make ready to tell the autoscaler of load");
-                    continue;
-                }
+        let autoscaler = match told.of(&autoscaler) {
+            Ok(autoscaler) => autoscaler,
+            Err(failure) => {
+                tracing::warn!(%failure, "could not make ready to tell the autoscaler of load");
+                continue;
             }
-        }
+        };
         let Some(reading) = read() else { continue };
         if let Some(sample) = sampler.take(reading, node.clock.monotonic(), node.clock.wall()) {
             outbox.push(sample);
         }
-        let Some(autoscaler) = autoscaler.as_mut() else { continue };
         let mut out = outbox.to_send();
         while let Some(batch) = out.take() {
-            if send(&node, autoscaler, &batch).await {
+            if send(&node, &autoscaler, &batch).await {
                 outbox.settled();
             } else {
                 out = outbox.lost();
@@ -52,7 +48,7 @@ pub(super) async fn sample(node: Arc<Node>) {
 }
 
 /// * returns: whether it need not come again: somebody has it, or nobody will ever take it.
-async fn send(node: &Node, autoscaler: &mut Autoscaler, batch: &SampleBatch) -> bool {
+async fn send(node: &Node, autoscaler: &Autoscaler, batch: &SampleBatch) -> bool {
     let body = serde_json::json!(batch);
     match autoscaler.post_to_all(node, "/v1/samples", &body, ANSWERS_WITHIN).await {
         Ok(replies) => replies.iter().any(|reply| {

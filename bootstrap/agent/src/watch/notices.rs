@@ -1,6 +1,6 @@
 //! Notices: read every second, told at once, and acted upon by the node itself when nobody hears.
 
-use super::Autoscaler;
+use super::{AGAIN, Autoscaler, Told};
 use crate::host::{Request, Verb};
 use crate::imds::paths;
 use crate::node::Node;
@@ -8,43 +8,55 @@ use bootstrap_core::{Answered, Failure, Watch, WatchEffect};
 use fleet::wire::{AgentNotice, NoticeBatch, NoticesAccepted};
 use fleet::{NoticeKind, Timestamp};
 use fleet_notices::imds;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 /// Who has not answered by then is asked again, or another one is.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(1500);
-
 /// How long before it goes an instance is told, where no time is said.
 const NOTICE: Duration = Duration::from_secs(120);
+/// A metadata service that does not answer is asked less and less often, as it bounds how often it answers; but an
+/// interruption leaves two minutes.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often the client is asked to leave, at most, where that does not succeed.
+const LEAVES_AGAIN: Duration = Duration::from_secs(10);
 
 /// Watches until it is dropped.
-pub(super) async fn watch(node: Arc<Node>) {
+///
+/// Nothing that somebody else has to answer is waited for in this loop: it hands on what was read the moment it was read.
+pub(super) async fn watch(node: Arc<Node>, told: Arc<Told>) {
     let Some(proved) = node.proved() else { return };
     let mut watchman = Watchman {
         watch: Watch::new(proved.document.instance.clone()),
         known: Known::default(),
-        autoscaler: Arc::new(Mutex::new(None)),
+        told,
+        reading: JoinSet::new(),
+        being_read: BTreeSet::new(),
+        silences: 0,
         sending: JoinSet::new(),
         node,
     };
     let mut next_look = watchman.node.clock.monotonic();
     loop {
+        watchman.node.looked();
         let now = watchman.node.clock.monotonic();
         if now >= next_look {
-            next_look = now + watchman.node.settings().watch.notices;
-            watchman.look().await;
+            next_look = now + watchman.pause();
+            watchman.read(Document::Interruption);
         }
-        let wake = watchman.watch.next_wake().map_or(next_look, |wake| wake.min(next_look));
-        let sleep = watchman.node.clock.sleep_until(wake);
+        // Whoever asks whether this loop goes on hears so every second.
+        let wake = watchman.watch.next_wake().into_iter().chain([next_look, now + AGAIN]).min();
+        let sleep = watchman.node.clock.sleep_until(wake.unwrap_or(next_look));
         tokio::select! {
+            Some(read) = watchman.reading.join_next(), if !watchman.reading.is_empty() => {
+                watchman.was_read(whole(read));
+            }
             Some(answered) = watchman.sending.join_next(), if !watchman.sending.is_empty() => {
-                if let Ok((sequence, answer)) = answered {
-                    let now = watchman.node.clock.monotonic();
-                    let effects = watchman.watch.answered(sequence, answer, now);
-                    watchman.carry_out(effects);
-                }
+                let (sequence, answer) = whole(answered);
+                let effects = watchman.watch.answered(sequence, answer, watchman.node.clock.monotonic());
+                watchman.carry_out(effects);
             }
             () = sleep => {
                 let effects = watchman.watch.tick(watchman.node.clock.monotonic());
@@ -53,6 +65,22 @@ pub(super) async fn watch(node: Arc<Node>) {
         }
     }
 }
+
+/// What a task of the watch came to. One that panics ends the watch: nobody else would ever know.
+fn whole<T>(ended: Result<T, JoinError>) -> T {
+    ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+/// A document that is looked at, in the order in which they are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Document {
+    Interruption,
+    Rebalance,
+    Scheduled,
+}
+
+/// What one said: `None` where it cannot be read.
+type Said = (Document, Option<Option<AgentNotice>>);
 
 /// What each document said when it was last read.
 #[derive(Clone, Debug, Default)]
@@ -66,44 +94,53 @@ struct Watchman {
     node: Arc<Node>,
     watch: Watch,
     known: Known,
-    autoscaler: Arc<Mutex<Option<Autoscaler>>>,
+    told: Arc<Told>,
+    reading: JoinSet<Said>,
+    being_read: BTreeSet<Document>,
+    /// How often in a row nobody could say whether there is an interruption.
+    silences: u32,
     sending: JoinSet<(u64, Answered)>,
 }
 
 impl Watchman {
-    /// Reads what the metadata service announces; what cannot be read stays as it was.
-    async fn look(&mut self) {
-        let seen = self.node.clock.wall();
-        if let Some(read) = self.read(paths::INSTANCE_ACTION).await {
-            let notice =
-                read.and_then(|text| told(paths::INSTANCE_ACTION, imds::instance_action(&text, seen)));
-            // The older document stands where an older service has no newer one.
-            let notice = match notice {
-                Some(notice) => Some(notice),
-                None => match self.read(paths::TERMINATION_TIME).await {
-                    Some(read) => read.and_then(|text| imds::termination_time(&text, seen)),
-                    None => self.known.interruption,
-                },
-            };
-            if notice.is_none() {
-                self.see_whether_it_stays(seen);
+    fn pause(&self) -> Duration {
+        let pause = self.node.settings().watch.notices;
+        pause.saturating_mul(1 << self.silences.min(8)).min(LONGEST_PAUSE.max(pause))
+    }
+
+    /// Begins to read a document, unless that is under way.
+    fn read(&mut self, document: Document) {
+        if self.being_read.insert(document) {
+            let node = Arc::clone(&self.node);
+            self.reading.spawn(async move { (document, said(&node, document).await) });
+        }
+    }
+
+    /// A document was read: what it says is handed on now, and the next one is begun. So they are read one after the other,
+    /// by one connection, and one that hangs keeps none of the others waiting for longer than its own time.
+    fn was_read(&mut self, (document, said): Said) {
+        self.being_read.remove(&document);
+        match document {
+            Document::Interruption => {
+                self.silences = if said.is_some() { 0 } else { self.silences.saturating_add(1) };
+                if said == Some(None) {
+                    self.see_whether_it_stays(self.node.clock.wall());
+                }
+                self.known.interruption = earliest(self.known.interruption, said.flatten());
+                self.node.set_interrupted(self.known.interruption.is_some());
+                self.read(Document::Rebalance);
             }
-            // Of an interruption nobody has heard that it was taken back, and its time is the first that was said.
-            self.known.interruption = self.known.interruption.or(notice);
-            self.node.set_interrupted(self.known.interruption.is_some());
-        }
-        if let Some(read) = self.read(paths::REBALANCE).await {
-            self.known.rebalance = read.and_then(|text| told(paths::REBALANCE, imds::rebalance(&text, seen)));
-        }
-        if let Some(read) = self.read(paths::SCHEDULED).await {
-            self.known.scheduled =
-                read.and_then(|text| told(paths::SCHEDULED, imds::scheduled(&text, seen)).flatten());
+            Document::Rebalance => {
+                self.known.rebalance = said.unwrap_or(self.known.rebalance);
+                self.read(Document::Scheduled);
+            }
+            Document::Scheduled => self.known.scheduled = said.unwrap_or(self.known.scheduled),
         }
         let Known { interruption, rebalance, scheduled } = self.known.clone();
         let notices: Vec<AgentNotice> = [interruption, rebalance, scheduled].into_iter().flatten().collect();
-        self.say(&notices);
         let effects = self.watch.seen(&notices, self.node.clock.monotonic());
         self.carry_out(effects);
+        self.say(&notices);
     }
 
     /// Nothing is announced any more, and the time of what was is over: the instance was stopped or hibernated, and is back.
@@ -115,17 +152,6 @@ impl Watchman {
             self.known.interruption = None;
             self.watch.stays();
             self.node.stays();
-        }
-    }
-
-    /// A document: `None` where it cannot be read, `Some(None)` where there is none.
-    async fn read(&self, path: &str) -> Option<Option<String>> {
-        match self.node.imds.get(path).await {
-            Ok(found) => Some(found.map(|found| found.text)),
-            Err(failure) => {
-                tracing::debug!(path, %failure, "could not look for notices");
-                None
-            }
         }
     }
 
@@ -149,10 +175,12 @@ impl Watchman {
     }
 
     fn send(&mut self, batch: NoticeBatch) {
-        let (node, autoscaler) = (Arc::clone(&self.node), Arc::clone(&self.autoscaler));
+        let (node, told) = (Arc::clone(&self.node), Arc::clone(&self.told));
+        // Who has not answered the last one yet may hang: another one is asked meanwhile.
+        let elsewhere = !self.sending.is_empty();
         self.sending.spawn(async move {
             let sequence = batch.sequence.unwrap_or_default();
-            let answer = match tell(&node, &autoscaler, &batch).await {
+            let answer = match tell(&node, &told, &batch, elsewhere).await {
                 Ok(accepted) => {
                     tracing::info!(
                         sequence,
@@ -186,14 +214,64 @@ impl Watchman {
         let until = deadline.unwrap_or_else(|| self.node.clock.wall() + NOTICE);
         self.node.set_left(until);
         let node = Arc::clone(&self.node);
-        // Draining takes its time; the looks go on.
+        // Draining takes its time; the looks go on. Whoever is to do it may be out of order himself: it is asked for until
+        // it was done, or the instance is gone, or stays.
         tokio::spawn(async move {
-            match node.host.ask(request).await {
-                Ok(_) => node.keep_left(until),
-                Err(error) => tracing::error!(%error, "could not have the client of Nomad leave"),
+            let mut pause = AGAIN;
+            while node.has_left() {
+                match node.host.ask(request.clone()).await {
+                    Ok(_) => return node.keep_left(until),
+                    Err(error) => tracing::error!(%error, "could not have the client of Nomad leave"),
+                }
+                node.clock.sleep_until(node.clock.monotonic() + pause).await;
+                pause = (pause * 2).min(LEAVES_AGAIN);
             }
         });
     }
+}
+
+/// What a document says now: `None` where it cannot be read.
+async fn said(node: &Node, document: Document) -> Option<Option<AgentNotice>> {
+    let seen = node.clock.wall();
+    match document {
+        Document::Interruption => {
+            let text = text(node, paths::INSTANCE_ACTION).await?;
+            let notice =
+                text.and_then(|text| told(paths::INSTANCE_ACTION, imds::instance_action(&text, seen)));
+            if notice.is_some() {
+                return Some(notice);
+            }
+            // The older document stands where an older service has no newer one.
+            let text = self::text(node, paths::TERMINATION_TIME).await?;
+            Some(text.and_then(|text| imds::termination_time(&text, seen)))
+        }
+        Document::Rebalance => {
+            let text = text(node, paths::REBALANCE).await?;
+            Some(text.and_then(|text| told(paths::REBALANCE, imds::rebalance(&text, seen))))
+        }
+        Document::Scheduled => {
+            let text = text(node, paths::SCHEDULED).await?;
+            Some(text.and_then(|text| told(paths::SCHEDULED, imds::scheduled(&text, seen)).flatten()))
+        }
+    }
+}
+
+/// A document's text: `None` where it cannot be read, `Some(None)` where there is none.
+async fn text(node: &Node, path: &str) -> Option<Option<String>> {
+    match node.imds.get(path).await {
+        Ok(found) => Some(found.map(|found| found.text)),
+        Err(failure) => {
+            tracing::debug!(path, %failure, "could not look for notices");
+            None
+        }
+    }
+}
+
+/// Of an interruption nobody has heard that it was taken back; its deadline is the earliest that was said.
+fn earliest(known: Option<AgentNotice>, said: Option<AgentNotice>) -> Option<AgentNotice> {
+    let (Some(known), Some(said)) = (known, said) else { return known.or(said) };
+    let deadline = known.deadline_ms.into_iter().chain(said.deadline_ms).min();
+    Some(AgentNotice { deadline_ms: deadline, ..known })
 }
 
 /// A document that cannot be understood is worth a line, and no more.
@@ -220,29 +298,65 @@ fn in_words(notice: &AgentNotice) -> String {
     notice.deadline_ms.map_or_else(|| kind.to_owned(), |deadline| format!("{kind} at {deadline}"))
 }
 
+/// * `elsewhere`: another process than the last one is told, where there is one.
 async fn tell(
     node: &Node,
-    autoscaler: &Mutex<Option<Autoscaler>>,
+    told: &Told,
     batch: &NoticeBatch,
+    elsewhere: bool,
 ) -> Result<NoticesAccepted, Failure> {
     let settings = node.settings().watch.autoscaler;
     let Some(settings) = settings else {
         return Err(Failure::new(fleet::ErrorClass::NotFound, "no autoscaler is configured"));
     };
-    let mut held = autoscaler.lock().await;
-    if !held.as_ref().is_some_and(|held| held.is_of(&settings)) {
-        *held = Some(Autoscaler::new(&settings)?);
+    let autoscaler = told.of(&settings)?;
+    let mut address = autoscaler.current(node).await?;
+    if elsewhere {
+        autoscaler.turn_from(&address);
+        address = autoscaler.current(node).await?;
     }
-    let Some(autoscaler) = held.as_mut() else { unreachable!("it was made above") };
-    let body = serde_json::json!(batch);
-    let reply = autoscaler.post(node, "/v1/notices", &body, ANSWERS_WITHIN).await;
-    let accepted = match reply {
-        Ok(reply) if reply.is_success() => reply.json::<NoticesAccepted>("the autoscaler"),
-        Ok(reply) => Err(reply.failure("the autoscaler", "take the notices")),
-        Err(failure) => Err(failure),
-    };
+    let accepted = accepted(node, &autoscaler, &address, batch).await;
     if !accepted.as_ref().is_ok_and(|accepted| accepted.leader) {
-        autoscaler.turn();
+        autoscaler.turn_from(&address);
     }
     accepted
+}
+
+async fn accepted(
+    node: &Node,
+    autoscaler: &Autoscaler,
+    address: &str,
+    batch: &NoticeBatch,
+) -> Result<NoticesAccepted, Failure> {
+    let body = serde_json::json!(batch);
+    let reply = autoscaler.post(node, address, "/v1/notices", &body, ANSWERS_WITHIN).await?;
+    if reply.is_success() {
+        reply.json("the autoscaler")
+    } else {
+        Err(reply.failure("the autoscaler", "take the notices"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interruption_has_the_earliest_deadline_that_was_said_and_stays() {
+        let notice = |at: i64, deadline: Option<i64>| AgentNotice {
+            kind: NoticeKind::SpotInterruption,
+            at_ms: Timestamp::from_secs(at),
+            deadline_ms: deadline.map(Timestamp::from_secs),
+        };
+        for (known, said, expected) in [
+            (None, None, None),
+            (None, Some(notice(1, Some(9))), Some(notice(1, Some(9)))),
+            (Some(notice(1, Some(9))), None, Some(notice(1, Some(9)))),
+            (Some(notice(1, Some(9))), Some(notice(2, Some(5))), Some(notice(1, Some(5)))),
+            (Some(notice(1, Some(9))), Some(notice(2, Some(12))), Some(notice(1, Some(9)))),
+            (Some(notice(1, None)), Some(notice(2, Some(5))), Some(notice(1, Some(5)))),
+        ] {
+            assert_eq!(earliest(known, said), expected, "{known:?} {said:?}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The login by AWS IAM: a real Vault, the role of an instance, and the loopback cloud's STS, which checks signatures.
 
-use crate::cloud::{Cloud, wall};
+use crate::cloud::{Cloud, REGION, wall};
 use bootstrap_aws::{Aws, CallerIdentity};
 use bootstrap_core::{Now, Secret};
 use bootstrap_vault::{
@@ -26,13 +26,13 @@ fn signer(aws: Aws, whom: CallerIdentity) -> Arc<dyn SignLogin> {
     })
 }
 
-/// A Vault that asks the cloud's STS, and takes the instances' role for the role `node`.
-fn vault(cloud: &Cloud) -> Vault {
+/// A Vault that asks the cloud's STS, as one of a region, and takes the instances' role for the role `node`.
+fn vault(cloud: &Cloud, sts_region: &str) -> Vault {
     let vault = Vault::start(&ServerOptions::default());
     vault.call("POST", "sys/auth/aws", &json!({ "type": "aws" }));
     let config = json!({
         "sts_endpoint": cloud.server.endpoint(),
-        "sts_region": "us-east-1",
+        "sts_region": sts_region,
         "iam_server_id_header_value": SERVER_ID
     });
     vault.call("POST", "auth/aws/config/client", &config);
@@ -68,7 +68,7 @@ async fn login(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_logs_in_by_its_role() {
     let cloud = Cloud::new().await;
-    let vault = vault(&cloud);
+    let vault = vault(&cloud, "us-east-1");
     let whom = CallerIdentity { server_id: Some(SERVER_ID.into()), ..CallerIdentity::default() };
     let (_, failures, token) = login(&vault, signer(cloud.aws(), whom.clone()), "node").await;
     assert_eq!(failures, []);
@@ -110,6 +110,26 @@ async fn an_instance_logs_in_by_its_role() {
     });
     let error = refused(old, "node", "upstream").await;
     assert!(!error.is_lasting(), "{error}");
+}
+
+// As above.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_logs_in_to_a_vault_that_asks_the_sts_of_a_region() {
+    let cloud = Cloud::new().await;
+    let vault = vault(&cloud, REGION);
+    let whom = CallerIdentity {
+        server_id: Some(SERVER_ID.into()),
+        region: Some(REGION.into()),
+        ..CallerIdentity::default()
+    };
+    let (_, failures, token) = login(&vault, signer(cloud.aws(), whom.clone()), "node").await;
+    assert_eq!(failures, []);
+    assert!(vault.knows(&token.expect("a token")));
+    let signed = cloud.aws().sign_caller_identity(&whom, wall()).await.expect("a role");
+    assert_eq!(signed.url, format!("https://sts.{REGION}.amazonaws.com/"));
+    let scope = signed.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    let (_, scope): &(String, Secret) = scope.expect("it is signed");
+    assert!(scope.expose().contains(&format!("/{REGION}/sts/aws4_request")), "signed for that region");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use crate::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::{out, run};
 use bootstrap_agent::node::Directories;
 use bootstrap_agent::seal;
-use bootstrap_config::HostSettings;
+use bootstrap_config::Settings;
 use std::path::PathBuf;
 
 /// Which image.
@@ -16,19 +16,23 @@ pub struct Image {
 }
 
 impl Image {
-    /// What its configuration says of the host: where Consul and Nomad keep their state.
-    fn host(&self, directories: &Directories) -> Result<HostSettings, Failure> {
+    /// What its configuration says: where the agent and root write for it.
+    fn settings(&self, directories: &Directories) -> Result<Settings, Failure> {
         let inside = directories.config.strip_prefix("/").unwrap_or(&directories.config);
         let config = self.root.join(inside);
         let (_, base) = run::files(&Directories { config, ..directories.clone() })?;
-        Ok(base.host)
+        Ok(base)
+    }
+
+    fn of<'a>(&'a self, settings: &'a Settings, directories: &'a Directories) -> seal::Image<'a> {
+        seal::Image { root: self.root.as_path(), settings, directories }
     }
 }
 
 /// `seal`.
 pub fn seal(directories: &Directories, image: &Image) -> Outcome {
-    let host = image.host(directories)?;
-    let sealed = seal::seal(&image.root, &host).or_exit(Exit::Denied, "seal the image")?;
+    let settings = image.settings(directories)?;
+    let sealed = seal::seal(image.of(&settings, directories)).or_exit(Exit::Denied, "seal the image")?;
     for gone in &sealed {
         out::print(&format!("{gone}\n")).or_exit(Exit::Unavailable, "print")?;
     }
@@ -37,8 +41,9 @@ pub fn seal(directories: &Directories, image: &Image) -> Outcome {
 
 /// `verify-image`.
 pub fn verify_image(directories: &Directories, image: &Image) -> Outcome {
-    let host = image.host(directories)?;
-    let left = seal::leftovers(&image.root, &host).or_exit(Exit::Denied, "look at the image")?;
+    let settings = image.settings(directories)?;
+    let left =
+        seal::leftovers(image.of(&settings, directories)).or_exit(Exit::Denied, "look at the image")?;
     for leftover in &left {
         out::say(format_args!("still there: {leftover}"));
     }

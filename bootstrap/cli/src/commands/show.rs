@@ -4,7 +4,8 @@ use crate::cli::Format;
 use crate::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::{out, run};
 use bootstrap_agent::node::Directories;
-use bootstrap_agent::status::Status;
+use bootstrap_agent::status::{Author, Status};
+use bootstrap_agent::steps::Said;
 use bootstrap_config::{Layer, duration_text, load};
 use bootstrap_core::{Condition, Step, blame, critical_chain};
 use fleet::ports::Clock as _;
@@ -17,16 +18,26 @@ use std::time::Duration;
 /// How often a status is looked for while one waits: it is a file.
 const LOOKS: Duration = Duration::from_millis(100);
 
-/// `plan`: what the files say; parameters and tags are known to a running agent alone.
+/// `plan`: what the files say now, and over it what parameters and tags said when the agent last read them.
 pub fn plan(directories: &Directories, format: Format) -> Outcome {
     let (files, _) = run::files(directories)?;
-    let layers: Vec<Layer> = files.into_iter().map(Layer::Image).collect();
+    let mut layers: Vec<Layer> = files.into_iter().map(Layer::Image).collect();
+    let said = Said::read(&directories.run).unwrap_or_else(|error| {
+        out::say(format_args!("what parameters and tags say cannot be read: {error}"));
+        None
+    });
+    match &said {
+        Some(said) => layers.extend(said.layers()),
+        None => out::say("files alone: what parameters and tags say is known once the agent has run"),
+    }
     let loaded = load(&layers).map_err(|problems| {
         out::say(problems.render(false).trim_end());
-        Failure::new(
-            Exit::Configuration,
-            "the files alone are no whole configuration; parameters may say what is missing",
-        )
+        let words = if said.is_some() {
+            "this is no configuration"
+        } else {
+            "the files alone are no whole configuration; parameters may say what is missing"
+        };
+        Failure::new(Exit::Configuration, words)
     })?;
     let plans = loaded.settings.plans();
     if format == Format::Json {
@@ -74,11 +85,16 @@ pub fn status(directories: &Directories, wait: bool, timeout: Option<Duration>, 
     let clock = SystemClock::new();
     loop {
         let status = Status::read(&directories.run).or_exit(Exit::Unavailable, "read the status")?;
-        let is_final = status.as_ref().is_some_and(|status| status.report.condition.is_final());
+        let author = status.as_ref().map(|status| status.author(clock.wall()));
+        // What is left of an agent that is gone is nobody's word: systemd starts another one.
+        let is_final = author == Some(Author::Works)
+            && status.as_ref().is_some_and(|status| status.report.condition.is_final());
         if wait && !is_final {
             if timeout.is_some_and(|timeout| clock.monotonic() >= timeout) {
-                let words =
-                    status.map_or("the agent has not run since the boot".to_owned(), |status| text(&status));
+                let words = status.zip(author).map_or_else(
+                    || "the agent has not run since the boot".to_owned(),
+                    |(status, author)| text(&status, author),
+                );
                 return Err(Failure::new(
                     Exit::TryAgain,
                     format_args!("it is not done yet:\n{}", words.trim_end()),
@@ -87,27 +103,45 @@ pub fn status(directories: &Directories, wait: bool, timeout: Option<Duration>, 
             thread::sleep(LOOKS);
             continue;
         }
-        let Some(status) = status else {
+        let Some((status, author)) = status.zip(author) else {
             return Err(Failure::new(
                 Exit::Failed,
                 "the agent has not run since the boot: systemctl start muster-bootstrap",
             ));
         };
         match format {
-            Format::Json => out::print_json(&status),
-            Format::Text => out::print(&text(&status)),
+            Format::Json => {
+                let mut whole = serde_json::to_value(&status).or_exit(Exit::Bug, "write JSON")?;
+                whole["agent"] = json!(author);
+                out::print_json(&whole)
+            }
+            Format::Text => out::print(&text(&status, author)),
         }
         .or_exit(Exit::Unavailable, "print")?;
-        return Ok(match status.report.condition {
-            Condition::Failed => Exit::Failed,
-            Condition::Degraded => Exit::Degraded,
-            Condition::Running | Condition::Done => Exit::Done,
-        });
+        return Ok(exit_of(status.report.condition, author));
     }
 }
 
-fn text(status: &Status) -> String {
+/// What a status comes to. A boot that was done and that nobody watches any more is no better than degraded, and one that
+/// nobody goes on with has failed.
+const fn exit_of(condition: Condition, author: Author) -> Exit {
+    match (condition, author) {
+        (Condition::Failed, _) | (Condition::Running, Author::Hangs | Author::Gone) => Exit::Failed,
+        (Condition::Degraded, _) | (Condition::Done, Author::Hangs | Author::Gone) => Exit::Degraded,
+        (Condition::Running | Condition::Done, Author::Works) => Exit::Done,
+    }
+}
+
+fn text(status: &Status, author: Author) -> String {
     let mut text = String::new();
+    let alone = match author {
+        Author::Works => "",
+        Author::Hangs => "THE AGENT HANGS: it has not said anything for too long",
+        Author::Gone => "THE AGENT DOES NOT RUN: systemctl status muster-bootstrap",
+    };
+    if !alone.is_empty() {
+        let _ = writeln!(text, "{alone}; this is what it said at {}", status.updated);
+    }
     // Writing to a `String` cannot fail.
     let _ = match &status.who {
         Some(who) => writeln!(
@@ -149,7 +183,12 @@ fn text(status: &Status) -> String {
             }
         }
     }
-    text
+    harmless(&text)
+}
+
+/// A text for a terminal: what others said in it moves no cursor and sets no colours.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// What is shown of the time.

@@ -82,6 +82,28 @@ impl Cloud {
             String::from_utf8_lossy(&put.stderr)
         );
     }
+    /// Gives an instance a tag, as an operator would.
+    pub fn tag(&self, instance: &InstanceId, key: &str, value: &str) {
+        let fields = [
+            ("Action", "CreateTags"),
+            ("Version", "2016-11-15"),
+            ("ResourceId.1", instance.as_str()),
+            ("Tag.1.Key", key),
+            ("Tag.1.Value", value),
+        ];
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--noproxy", "*", "--fail-with-body", "--aws-sigv4"]).args([
+            "aws:amz:eu-west-1:ec2",
+            "--user",
+            "muster:muster-secret",
+        ]);
+        for (name, value) in fields {
+            curl.args(["--data-urlencode", &format!("{name}={value}")]);
+        }
+        let put = curl.arg(self.server.endpoint()).output().expect("curl is missing: apt-get install curl");
+        let said = [&put.stdout, &put.stderr].map(|said| String::from_utf8_lossy(said).into_owned());
+        assert!(put.status.success(), "{said:?}");
+    }
     pub fn instance(&self, number: usize) -> InstanceId {
         let world = self.world();
         let fleet = world.fleets()[0].id.clone();
@@ -119,6 +141,8 @@ struct Running {
     programs: BTreeMap<String, Program>,
     children: BTreeMap<String, Child>,
     done: Vec<String>,
+    /// What fails so many times more.
+    fails: BTreeMap<String, u32>,
     logs: PathBuf,
 }
 
@@ -128,6 +152,18 @@ impl Processes {
     }
     pub fn set(&self, unit: &str, program: Program) {
         self.locked().programs.insert(unit.to_owned(), program);
+    }
+    /// What is asked, such as `restart consul.service`, fails so many times.
+    pub fn fail(&self, what: &str, times: u32) {
+        self.locked().fails.insert(what.to_owned(), times);
+    }
+    /// Whether what a unit ran has ended, though nobody stopped it.
+    pub fn has_ended(&self, unit: &str) -> bool {
+        let mut running = self.locked();
+        running
+            .children
+            .get_mut(unit)
+            .is_some_and(|child| child.try_wait().is_ok_and(|ended| ended.is_some()))
     }
     /// What was done, in order: `restart consul.service`, `power off`.
     pub fn done(&self) -> Vec<String> {
@@ -144,7 +180,12 @@ impl Processes {
 impl Units for Processes {
     fn act(&self, verb: Verb, unit: &str) -> Result<(), String> {
         let mut running = self.locked();
-        running.done.push(format!("{} {unit}", verb.word()));
+        let what = format!("{} {unit}", verb.word());
+        running.done.push(what.clone());
+        if let Some(left) = running.fails.get_mut(&what).filter(|left| **left > 0) {
+            *left -= 1;
+            return Err(format!("{what}: connection timed out"));
+        }
         if verb == Verb::Terminate {
             let child = running.children.get(unit).ok_or_else(|| format!("Unit {unit} does not run."))?;
             let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();

@@ -2,12 +2,16 @@
 
 mod awx;
 mod boot;
+mod commands;
 mod crashes;
 mod dumps;
+mod front;
 mod ground;
 mod imds;
 mod machine;
+mod metadata;
 mod nodes;
+mod notices;
 mod secrets;
 mod services;
 mod unit;
