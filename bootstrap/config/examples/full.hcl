@@ -169,8 +169,8 @@ parameters {
 #   # key_parameter = "/muster/web/awx-key"
 #
 #   # A file with an API token (scope `read`) to watch the job with. Without one, the playbook's last
-#   # task says that it is done: it writes JOB.json into `/run/muster/awx`. Unset: the playbook says
-#   # when it is done. Takes an absolute path.
+#   # task says that it is done: it writes JOB.json into `/var/lib/muster/awx`, readable for the user
+#   # `muster`. Unset: the playbook says when it is done. Takes an absolute path.
 #   # token_file = "/run/muster/secrets/awx-token"
 #
 #   # Who may have signed its certificate, in PEM. Unset: those that the host trusts. Takes an
