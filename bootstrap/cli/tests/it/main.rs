@@ -3,6 +3,7 @@
 mod awx;
 mod boot;
 mod commands;
+mod consequences;
 mod crashes;
 mod dumps;
 mod front;
