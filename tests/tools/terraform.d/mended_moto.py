@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""moto's server, mended where the AWS provider cannot live with its answers.
+
+Of a Spot Fleet that was made of a launch template, moto shows launch specifications that nobody gave, and neither its type,
+its policy, its end nor its launch template: the provider ends with a panic, or wants a new fleet at each plan. Here a
+fleet is shown as it was asked for, as EC2 does.
+"""
+
+import sys
+
+from moto.ec2.models.spot_requests import SpotFleetRequest, SpotRequestBackend
+from moto.ec2.responses.spot_fleets import SpotFleets
+from moto.server import main
+
+request_spot_fleet = SpotFleets.request_spot_fleet
+modify_spot_fleet_request = SpotFleets.modify_spot_fleet_request
+shown_by_moto = SpotFleetRequest.spot_fleet_request_config.fget
+made_by_moto = SpotRequestBackend.request_spot_fleet
+
+
+def request(self):
+    made = []
+
+    def keep(backend, **arguments):
+        made.append(made_by_moto(backend, **arguments))
+        return made[-1]
+
+    SpotRequestBackend.request_spot_fleet = keep
+    try:
+        answer = request_spot_fleet(self)
+    finally:
+        SpotRequestBackend.request_spot_fleet = made_by_moto
+    made[0].asked = self._get_param("SpotFleetRequestConfig", {})
+    return answer
+
+
+def modify(self):
+    answer = modify_spot_fleet_request(self)
+    fleet = self.ec2_backend.get_spot_fleet_request(self._get_param("SpotFleetRequestId"))
+    for name in ("ExcessCapacityTerminationPolicy", "OnDemandTargetCapacity"):
+        if (value := self._get_param(name)) is not None:
+            fleet.asked[name] = value
+    return answer
+
+
+def shown(self):
+    config = shown_by_moto(self)
+    asked = getattr(self, "asked", {})
+    if "LaunchTemplateConfigs" in asked:
+        del config["LaunchSpecifications"]
+        config = {**{name: value for name, value in asked.items() if name != "TagSpecifications"}, **config}
+    return config
+
+
+SpotFleets.request_spot_fleet = request
+SpotFleets.modify_spot_fleet_request = modify
+SpotFleetRequest.spot_fleet_request_config = property(shown)
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
