@@ -4,6 +4,9 @@
 Of a Spot Fleet that was made of a launch template, moto shows launch specifications that nobody gave, and neither its type,
 its policy, its end nor its launch template: the provider ends with a panic, or wants a new fleet at each plan. Here a
 fleet is shown as it was asked for, as EC2 does.
+
+Of a queue, moto forgets the policy when something else is set, and never shows who may use it for dead letters: the provider
+waits for both.
 """
 
 import sys
@@ -11,11 +14,14 @@ import sys
 from moto.ec2.models.spot_requests import SpotFleetRequest, SpotRequestBackend
 from moto.ec2.responses.spot_fleets import SpotFleets
 from moto.server import main
+from moto.sqs.models import Queue
 
 request_spot_fleet = SpotFleets.request_spot_fleet
 modify_spot_fleet_request = SpotFleets.modify_spot_fleet_request
 shown_by_moto = SpotFleetRequest.spot_fleet_request_config.fget
 made_by_moto = SpotRequestBackend.request_spot_fleet
+set_attributes = Queue._set_attributes
+attributes = Queue.attributes.fget
 
 
 def request(self):
@@ -52,6 +58,20 @@ def shown(self):
     return config
 
 
+def set_some(self, some, now=None):
+    policy = getattr(self, "policy", None)
+    set_attributes(self, some, now)
+    if "Policy" not in some:
+        self.policy = policy
+
+
+def attributes_shown(self):
+    allow = getattr(self, "redrive_allow_policy", None)
+    return {**attributes(self), **({"RedriveAllowPolicy": allow} if allow else {})}
+
+
+Queue._set_attributes = set_some
+Queue.attributes = property(attributes_shown)
 SpotFleets.request_spot_fleet = request
 SpotFleets.modify_spot_fleet_request = modify
 SpotFleetRequest.spot_fleet_request_config = property(shown)

@@ -9,6 +9,8 @@
  *   them. EC2 knows no resources for the calls that describe, nor for Spot Fleets.
  * * Who may be the autoscaler: Nomad's workload identity of the job, where Nomad's issuer is an OpenID Connect provider
  *   of the account (`nomad_oidc`), or roles of yours (`autoscaler_trusted_role_arns`).
+ * * Who bakes images (`image_builder`) has what Packer's Amazon plugin 1.2.9 calls with the templates of image/packer, read from its
+ *   source; it ends and removes what these templates have tagged.
  * * Accounts' service-linked roles for spot (`AWSServiceRoleForEC2Spot`, `AWSServiceRoleForEC2SpotFleet`) are AWS's own, one
  *   of each an account: `aws iam create-service-linked-role --aws-service-name spot.amazonaws.com` and
  *   `spotfleet.amazonaws.com`, where they are missing.
@@ -55,14 +57,31 @@ locals {
       condition = {}
     }
     ParameterKeys = { resources = var.parameter_key_arns, condition = { StringEquals = { "kms:ViaService" = "ssm.${local.region}.${local.dns_suffix}" } } }
-    Queues        = { resources = var.queue_arns, condition = {} }
-    QueueKeys     = { resources = var.queue_key_arns, condition = { StringEquals = { "kms:ViaService" = "sqs.${local.region}.${local.dns_suffix}" } } }
+    # Machines that are baked, by the name that the templates of image/packer give them.
+    BakeInstances = {
+      resources = ["${local.ec2}:instance/*"]
+      condition = { StringEquals = { "aws:ResourceTag/Name" = "muster-bake" } }
+    }
+    # Images and snapshots that these templates made.
+    Images = {
+      resources = ["${local.arn}:ec2:${local.region}::image/*", "${local.arn}:ec2:${local.region}::snapshot/*"]
+      condition = { Null = { "aws:ResourceTag/muster:playbook" = "false" } }
+    }
+    BakeRole = {
+      resources = try(var.image_builder.machine_role_arns, [])
+      condition = { StringEquals = { "iam:PassedToService" = "ec2.${local.dns_suffix}" } }
+    }
+    BakeProfile = { resources = try(var.image_builder.machine_profile_arns, []), condition = {} }
+    Queues      = { resources = var.queue_arns, condition = {} }
+    QueueKeys   = { resources = var.queue_key_arns, condition = { StringEquals = { "kms:ViaService" = "sqs.${local.region}.${local.dns_suffix}" } } }
   }
 
   granted = {
     node       = concat(local.actions.node, var.consul_auto_join ? local.actions.node_join : [])
     fleet      = local.actions.fleet
     autoscaler = concat(local.actions.autoscaler, var.rollout ? local.actions.autoscaler_rollout : [])
+
+    image_builder = local.actions.image_builder
   }
 
   # A statement for each scope of a role.
@@ -189,4 +208,29 @@ resource "aws_iam_role_policy" "autoscaler" {
   name   = "muster"
   role   = aws_iam_role.autoscaler[count.index].name
   policy = local.policies.autoscaler
+}
+
+resource "aws_iam_role" "image_builder" {
+  count = var.image_builder == null ? 0 : 1
+
+  name        = "${var.name}-image-builder"
+  description = "Packer, as the pipeline of images runs it"
+  tags        = var.tags
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { AWS = var.image_builder.trusted_role_arns }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "image_builder" {
+  count = length(aws_iam_role.image_builder)
+
+  name   = "muster"
+  role   = aws_iam_role.image_builder[count.index].name
+  policy = local.policies.image_builder
 }

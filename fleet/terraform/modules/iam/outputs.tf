@@ -28,7 +28,13 @@ output "autoscaler_role_arn" {
   depends_on  = [aws_iam_role_policy.autoscaler]
 }
 
+output "image_builder_role_arn" {
+  description = "The role of who bakes images; null where nobody is trusted with it."
+  value       = one(aws_iam_role.image_builder[*].arn)
+  depends_on  = [aws_iam_role_policy.image_builder]
+}
+
 output "policies" {
-  description = "The roles' policies as JSON, by role: node, fleet, autoscaler. For reviews, and for roles that are made elsewhere."
+  description = "The roles' policies as JSON, by role: node, fleet, autoscaler, image_builder. For reviews, and for roles that are made elsewhere."
   value       = local.policies
 }

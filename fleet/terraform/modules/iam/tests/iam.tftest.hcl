@@ -30,6 +30,11 @@ run "the_documents_have_exactly_the_actions_that_are_listed" {
     parameter_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/1"]
     queue_key_arns     = ["arn:aws:kms:eu-west-1:123456789012:key/2"]
     consul_auto_join   = true
+    image_builder = {
+      trusted_role_arns    = ["arn:aws:iam::123456789012:role/pipeline"]
+      machine_role_arns    = ["arn:aws:iam::123456789012:role/bake"]
+      machine_profile_arns = ["arn:aws:iam::123456789012:instance-profile/bake"]
+    }
   }
 
   assert {
@@ -37,6 +42,8 @@ run "the_documents_have_exactly_the_actions_that_are_listed" {
       node       = sort(concat(local.actions.node, local.actions.node_join)[*].action)
       fleet      = sort(local.actions.fleet[*].action)
       autoscaler = sort(concat(local.actions.autoscaler, local.actions.autoscaler_rollout)[*].action)
+
+      image_builder = sort(local.actions.image_builder[*].action)
     }
     error_message = "Each action of actions.json, once."
   }
@@ -144,6 +151,27 @@ run "without_anybody_to_trust_there_is_no_role" {
   assert {
     condition     = length(aws_iam_role.autoscaler) == 0 && output.autoscaler_role_arn == null
     error_message = "No role that nobody may have."
+  }
+}
+
+run "who_bakes_ends_what_is_baked" {
+  variables {
+    image_builder = { trusted_role_arns = ["arn:aws:iam::123456789012:role/pipeline"] }
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(output.policies.image_builder).Statement : statement if statement.Sid == "BakeInstances"][0].Condition == { StringEquals = { "aws:ResourceTag/Name" = "muster-bake" } }
+    error_message = "Machines of the bake alone."
+  }
+
+  assert {
+    condition     = length([for action in flatten(jsondecode(output.policies.image_builder).Statement[*].Action) : action if startswith(action, "iam:")]) == 0
+    error_message = "No role is passed where the machine has none."
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role.image_builder[0].assume_role_policy).Statement[0].Principal == { AWS = ["arn:aws:iam::123456789012:role/pipeline"] }
+    error_message = "The pipeline's role, and nobody else."
   }
 }
 
