@@ -70,6 +70,8 @@ def attributes_shown(self):
     return {**attributes(self), **({"RedriveAllowPolicy": allow} if allow else {})}
 
 
+# What may be asked for by name; these are looked up for FIFO queues alone, and there is none.
+Queue.FIFO_ATTRIBUTES = [*Queue.FIFO_ATTRIBUTES, "RedriveAllowPolicy"]
 Queue._set_attributes = set_some
 Queue.attributes = property(attributes_shown)
 SpotFleets.request_spot_fleet = request
