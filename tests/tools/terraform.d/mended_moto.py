@@ -6,12 +6,14 @@ its policy, its end nor its launch template: the provider ends with a panic, or 
 fleet is shown as it was asked for, as EC2 does.
 
 Of a queue, moto forgets the policy when something else is set, and never shows who may use it for dead letters: the provider
-waits for both.
+waits for both. Of a launch template, it shows the template's own tags as those of what is launched.
 """
 
+import json
 import sys
 
 from moto.ec2.models.spot_requests import SpotFleetRequest, SpotRequestBackend
+from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.ec2.responses.spot_fleets import SpotFleets
 from moto.server import main
 from moto.sqs.models import Queue
@@ -22,6 +24,7 @@ shown_by_moto = SpotFleetRequest.spot_fleet_request_config.fget
 made_by_moto = SpotRequestBackend.request_spot_fleet
 set_attributes = Queue._set_attributes
 attributes = Queue.attributes.fget
+create_launch_template = LaunchTemplates.create_launch_template
 
 
 def request(self):
@@ -67,13 +70,27 @@ def set_some(self, some, now=None):
 
 def attributes_shown(self):
     allow = getattr(self, "redrive_allow_policy", None)
-    return {**attributes(self), **({"RedriveAllowPolicy": allow} if allow else {})}
+    shown = {**attributes(self), **({"RedriveAllowPolicy": allow} if allow else {})}
+    if shown.get("RedrivePolicy"):
+        # Without spaces, as SQS has it.
+        shown["RedrivePolicy"] = json.dumps(json.loads(shown["RedrivePolicy"]), separators=(",", ":"))
+    return shown
+
+
+def create_template(self):
+    answer = create_launch_template(self)
+    for template in self.ec2_backend.launch_templates.values():
+        for version in template.versions:
+            specifications = version.data.get("TagSpecifications", [])
+            specifications[:] = [one for one in specifications if one["ResourceType"] != "launch-template"]
+    return answer
 
 
 # What may be asked for by name; these are looked up for FIFO queues alone, and there is none.
 Queue.FIFO_ATTRIBUTES = [*Queue.FIFO_ATTRIBUTES, "RedriveAllowPolicy"]
 Queue._set_attributes = set_some
 Queue.attributes = property(attributes_shown)
+LaunchTemplates.create_launch_template = create_template
 SpotFleets.request_spot_fleet = request
 SpotFleets.modify_spot_fleet_request = modify
 SpotFleetRequest.spot_fleet_request_config = property(shown)

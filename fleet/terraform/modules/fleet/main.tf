@@ -207,6 +207,12 @@ resource "aws_ec2_fleet" "this" {
       target_capacity_specification,
       excess_capacity_termination_policy,
       launch_template_config,
+      # What the provider does not send, or EC2 does not give back, as it is written here: each of these differences would
+      # be a new fleet.
+      terminate_instances_with_expiration,
+      valid_from,
+      on_demand_options,
+      spot_options[0].instance_pools_to_use_count,
     ]
 
     precondition {
