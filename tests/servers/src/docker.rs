@@ -60,6 +60,24 @@ impl Docker {
         std::fs::remove_file(archive).expect("it was made");
     }
 
+    /// Pushes an image to its registry, with the credentials of a `config.json` in a directory.
+    pub fn push(&self, name: &str, credentials: &Path) {
+        success(docker_of(&self.socket()).env("DOCKER_CONFIG", credentials).args(["push", name]));
+    }
+    /// Forgets an image: it has to be pulled.
+    pub fn remove(&self, name: &str) {
+        success(docker_of(&self.socket()).args(["rmi", "--force", name]));
+    }
+    /// Whether an image can be pulled without credentials.
+    pub fn pulls(&self, name: &str) -> bool {
+        let pulled = docker_of(&self.socket())
+            .args(["pull", name])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        pulled.is_ok_and(|status| status.success())
+    }
+
     /// The names of the containers that run.
     pub fn running(&self) -> Vec<String> {
         let output = success(docker_of(&self.socket()).args(["ps", "--format", "{{.Names}}"]));

@@ -14,6 +14,7 @@ mod ground;
 mod http;
 mod metadata;
 mod nomad;
+mod registry;
 mod vault;
 
 pub use agent::wait_for;
@@ -23,4 +24,5 @@ pub use ground::{Ground, address, port, program};
 pub use http::{Answer, request};
 pub use metadata::metadata;
 pub use nomad::{Nomad, NomadClient, NomadOptions, NomadTls};
+pub use registry::Registry;
 pub use vault::{Vault, VaultKind, VaultOptions, VaultTls};

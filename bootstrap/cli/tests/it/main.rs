@@ -5,6 +5,7 @@ mod boot;
 mod commands;
 mod consequences;
 mod crashes;
+mod docker;
 mod dumps;
 mod front;
 mod ground;
