@@ -3,7 +3,6 @@
 //! The mark in the run directory says that nobody starts the client again, until the time in it at least. The one in the
 //! state directory outlives a reboot: it says that the node that Nomad has drained itself, and stays ineligible.
 
-use crate::node::Directories;
 use crate::status::replace;
 use fleet::Timestamp;
 use std::fs;
@@ -13,13 +12,11 @@ use std::path::Path;
 /// What both are called.
 pub(crate) const NAME: &str = "left";
 
-/// Writes both. What cannot be written is for the log: the client leaves all the same.
-pub(crate) fn write(directories: &Directories, until: Timestamp) {
-    for directory in [&directories.run, &directories.state] {
-        let text = format!("{}\n", until.millis());
-        if let Err(error) = replace(&directory.join(NAME), text.as_bytes(), 0o644) {
-            tracing::warn!(%error, "could not write down that Nomad's client leaves");
-        }
+/// Writes one. What cannot be written is for the log: the client leaves all the same.
+pub(crate) fn write(directory: &Path, until: Timestamp) {
+    let text = format!("{}\n", until.millis());
+    if let Err(error) = replace(&directory.join(NAME), text.as_bytes(), 0o644) {
+        tracing::warn!(%error, "could not write down that Nomad's client leaves");
     }
 }
 

@@ -19,6 +19,7 @@ pub mod progress;
 pub mod seal;
 pub mod status;
 pub mod steps;
+pub mod units;
 pub mod watch;
 
 /// Readers of outside bytes, for whoever gives them anything.

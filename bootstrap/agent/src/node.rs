@@ -342,13 +342,14 @@ impl Node {
     pub(crate) fn left_until(&self) -> Option<Timestamp> {
         self.locked().left
     }
-    /// It is told to leave.
+    /// It is told to leave: the next boot knows.
     pub(crate) fn set_left(&self, until: Timestamp) {
         self.locked().left = Some(until);
+        left::write(&self.directories.state, until);
     }
-    /// It was: the next process of the agent knows, too.
+    /// It was told: the next process of the agent does not tell it again.
     pub(crate) fn keep_left(&self, until: Timestamp) {
-        left::write(&self.directories, until);
+        left::write(&self.directories.run, until);
     }
     /// The instance stays after all: the client may be started again.
     pub(crate) fn stays(&self) {

@@ -3,7 +3,7 @@
 use crate::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::{out, run};
 use bootstrap_agent::node::Directories;
-use bootstrap_agent::seal;
+use bootstrap_agent::{seal, units};
 use bootstrap_config::Settings;
 use std::path::PathBuf;
 
@@ -47,7 +47,11 @@ pub fn verify_image(directories: &Directories, image: &Image) -> Outcome {
     for leftover in &left {
         out::say(format_args!("still there: {leftover}"));
     }
-    if left.is_empty() {
+    let faults = units::faults(&image.root, &settings).or_exit(Exit::Denied, "look at the image's units")?;
+    for fault in &faults {
+        out::say(fault);
+    }
+    if left.is_empty() && faults.is_empty() {
         out::say("the image holds nothing that two instances must not share");
         Ok(Exit::Done)
     } else {

@@ -6,12 +6,14 @@ use crate::{out, run};
 use bootstrap_agent::node::Directories;
 use bootstrap_agent::status::{Author, Status};
 use bootstrap_agent::steps::Said;
+use bootstrap_agent::units;
 use bootstrap_config::{Layer, duration_text, load};
 use bootstrap_core::{Condition, Step, blame, critical_chain};
 use fleet::ports::Clock as _;
 use fleet_clock::SystemClock;
 use serde_json::json;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -39,6 +41,11 @@ pub fn plan(directories: &Directories, format: Format) -> Outcome {
         };
         Failure::new(Exit::Configuration, words)
     })?;
+    let faults =
+        units::faults(Path::new("/"), &loaded.settings).or_exit(Exit::Denied, "look at the units")?;
+    for fault in &faults {
+        out::say(fault);
+    }
     let plans = loaded.settings.plans();
     if format == Format::Json {
         let values: Vec<_> = loaded

@@ -10,6 +10,7 @@ mod dumps;
 mod front;
 mod ground;
 mod imds;
+mod killed;
 mod machine;
 mod metadata;
 mod nodes;

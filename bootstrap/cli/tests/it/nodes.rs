@@ -1,7 +1,7 @@
 //! What becomes of a node's work, and of its place in Consul and Nomad, where something else happens than a boot.
 
 use crate::awx_server::{Awx, KEY, TOKEN};
-use crate::ground::Program;
+use crate::ground::{Cloud, Node, Program};
 use crate::imds::Imds;
 use crate::services::{Site, eager};
 use bootstrap_agent::host::{Units as _, Verb};
@@ -42,7 +42,7 @@ impl Site {
         checks["_node_maintenance"]["Notes"].as_str().map(str::to_owned)
     }
     /// The whole instance goes down: the agent, what it has started, and what is on tmpfs.
-    fn power_cut(&mut self) {
+    pub fn power_cut(&mut self) {
         self.node.reboot();
         for unit in ["nomad.service", "consul.service", "prometheus-node-exporter.service"] {
             self.node.units.kill(unit);
@@ -57,7 +57,9 @@ impl Site {
     }
     fn drain(&self, on: bool) {
         let nodes = self.nomad.call("GET", "/v1/nodes", &Value::Null);
-        let node = nodes.as_array().and_then(|nodes| nodes.iter().find(|node| node["Status"] == "ready"));
+        // The newest: one that drained itself may be there for as long as its heartbeats are waited for.
+        let node =
+            nodes.as_array().and_then(|nodes| nodes.iter().max_by_key(|node| node["CreateIndex"].as_u64()));
         let id = node.expect("a node")["ID"].as_str().expect("an id").to_owned();
         let strategy = if on { json!({"Deadline": 60_000_000_000_u64}) } else { Value::Null };
         let body = json!({"NodeID": id, "DrainSpec": strategy, "MarkEligible": !on});
@@ -205,7 +207,7 @@ fn a_client_that_leaves_is_left_alone_whatever_fails_and_a_node_that_is_back_wor
     wait_for("the client to leave", || (site.did("terminate nomad.service") == 1).then_some(()));
     wait_for("Consul's maintenance", || site.maintenance());
     let restarts = site.did("restart nomad.service");
-    let left = site.node.path().join("state/left");
+    let left = site.node.path().join("run/left");
     wait_for("the next process to be told of it", || left.exists().then_some(()));
     site.node.units.set("consul.service", Program { path: "/bin/false".into(), ..Program::default() });
     site.node.units.kill("consul.service");
@@ -319,4 +321,30 @@ fn a_drain_rests_drift_and_takes_the_node_out_of_consuls_answers_and_a_mere_reco
     site.drain(false);
     wait_for("the end of the maintenance", || site.maintenance().is_none().then_some(()));
     wait_for("drift", || (looks(1) > rests).then_some(()));
+}
+
+#[test]
+fn an_image_whose_units_start_by_themselves_is_none() {
+    let cloud = Cloud::start();
+    let text = "host {\n  units = [\"nomad.service\"]\n  file \"nomad\" {\n    path = \"/etc/nomad.json\"\n  }\n  \
+                directory \"nomad\" {\n    path = \"/opt/nomad\"\n  }\n}\nnomad {\n  servers = [\"10.0.0.1:4647\"]\n}\n";
+    let node = Node::new(&cloud, 0, text);
+    let root = tempfile::tempdir().expect("a directory");
+    let config = node.path().join("bootstrap.hcl");
+    let inside = root.path().join(config.strip_prefix("/").expect("an absolute path"));
+    fs::create_dir_all(inside.parent().expect("a directory")).expect("made");
+    fs::copy(&config, &inside).expect("copied");
+    // The test's own place is in a directory that is to be empty.
+    let looked = || {
+        let shown = root.path().display().to_string();
+        let output = node.command(&["verify-image", "--root", &shown]).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert!(!looked().1.contains("nomad.service"), "{}", looked().1);
+    let unit = root.path().join("etc/systemd/system/multi-user.target.wants/nomad.service");
+    fs::create_dir_all(unit.parent().expect("a directory")).expect("made");
+    fs::write(unit, "").expect("written");
+    let (code, said) = looked();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("systemctl disable nomad.service"), "{said}");
 }

@@ -10,18 +10,19 @@ use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Servers, and a node that is to join them.
 pub struct Site {
     // In this order they end.
     pub node: Node,
-    pub nomad: Nomad,
-    pub consul: Consul,
+    pub nomad: Arc<Nomad>,
+    pub consul: Arc<Consul>,
     /// The node's own agents.
     pub consul_http: SocketAddr,
     pub nomad_http: SocketAddr,
     pub exporter: SocketAddr,
-    pub cloud: Cloud,
+    pub cloud: Arc<Cloud>,
 }
 
 /// What the agent of a node may do in Consul.
@@ -43,11 +44,37 @@ impl Site {
     /// * `drivers`: what Nomad's client must be able to.
     /// * `more`: more of the agent's configuration.
     pub fn new(drivers: &str, more: &str) -> Self {
-        let cloud = Cloud::start();
-        let consul = Consul::start(&ConsulOptions { acl: true, ..ConsulOptions::default() });
-        let nomad = Nomad::start(NomadOptions { acl: true, ..NomadOptions::default() });
+        Self::begun(Cloud::start(), drivers, more)
+    }
+
+    /// With so many instances, of which this node is the first.
+    pub fn with_instances(count: u32) -> Self {
+        Self::begun(Cloud::of(count), "\"raw_exec\"", "")
+    }
+
+    fn begun(cloud: Cloud, drivers: &str, more: &str) -> Self {
+        let cloud = Arc::new(cloud);
+        let consul = Arc::new(Consul::start(&ConsulOptions { acl: true, ..ConsulOptions::default() }));
+        let nomad = Arc::new(Nomad::start(NomadOptions { acl: true, ..NomadOptions::default() }));
+        Self::of(cloud, consul, nomad, 0, drivers, more)
+    }
+
+    /// Another node, of the same servers. * `number`: of its instance.
+    pub fn beside(&self, number: usize, drivers: &str, more: &str) -> Self {
+        let Self { cloud, consul, nomad, .. } = self;
+        Self::of(Arc::clone(cloud), Arc::clone(consul), Arc::clone(nomad), number, drivers, more)
+    }
+
+    fn of(
+        cloud: Arc<Cloud>,
+        consul: Arc<Consul>,
+        nomad: Arc<Nomad>,
+        number: usize,
+        drivers: &str,
+        more: &str,
+    ) -> Self {
         let (consul_http, nomad_http, exporter) = (port(), port(), port());
-        let node = Node::new(&cloud, 0, "");
+        let node = Node::new(&cloud, number, "");
         let site = Self { node, nomad, consul, consul_http, nomad_http, exporter, cloud };
         site.prepare();
         site.configure(drivers, more);
