@@ -4,5 +4,6 @@
 pub mod agent;
 pub mod ground;
 pub mod job;
+pub mod machine;
 pub mod programs;
 pub mod tools;

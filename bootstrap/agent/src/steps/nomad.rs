@@ -215,7 +215,19 @@ pub fn configuration(settings: &Settings, nomad: &NomadSettings, proved: &Proved
         // What was tried is what the driver pulls with.
         ours["plugin"] = json!({"docker": {"config": {"auth": {"config": registry.auth_file}}}});
     }
-    merged(nomad.extra.as_deref(), ours)
+    let mut whole = merged(nomad.extra.as_deref(), ours);
+    put_drivers_in_lists(&mut whole);
+    whole
+}
+
+/// Nomad reads JSON as if it were HCL 1, where an object of nothing but objects is taken for blocks with labels: it refuses a
+/// driver's `config` that has no plain value, unless that stands in a list.
+fn put_drivers_in_lists(whole: &mut Value) {
+    let Some(plugins) = whole.get_mut("plugin").and_then(Value::as_object_mut) else { return };
+    let configs = plugins.values_mut().filter_map(|plugin| plugin.get_mut("config"));
+    for config in configs.filter(|config| config.is_object()) {
+        *config = json!([config.take()]);
+    }
 }
 
 #[cfg(test)]
@@ -244,7 +256,7 @@ mod tests {
         let made = |pool: &str| configuration(&Settings::default(), &nomad, &proved, pool);
         let whole = made("default");
         let docker = json!({"auth": {"config": "/run/muster/secrets/docker.json"}, "gc": {"image": false}});
-        assert_eq!(whole["plugin"]["docker"]["config"], docker);
+        assert_eq!(whole["plugin"]["docker"]["config"], json!([docker]));
         assert_eq!(
             (&whole["client"]["meta"]["muster_ready"], &whole["name"]),
             (&json!("true"), &json!("i-0123456789abcdef0"))

@@ -97,10 +97,6 @@ module "fleet" {
   fleet_role_arn       = module.iam.fleet_role_arn
   capacity             = var.capacity
   drain_by             = "nobody"
-
-  # Of an EC2 Fleet whose instances end with it, the provider waits for five minutes before it looks; moto's never gets further
-  # than ending them.
-  terminate_on_destroy = each.value == "spot_fleet"
 }
 
 module "parameters" {

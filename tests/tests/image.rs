@@ -1,0 +1,532 @@
+//! The image: its playbook, baked without AWS into a root file system, booted by a real systemd; and Packer's templates, by a real
+//! Packer.
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+use tests::machine::{Machine, Overlay, succeed};
+use tests::programs::bootstrap;
+use tests::tools;
+
+const TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// The goal for a node with Nomad, Consul and Docker.
+const MOST_BYTES: u64 = 1_000_000_000;
+
+/// The Debian package of the agent that was built with this test.
+fn package() -> &'static Path {
+    static MADE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    let (_, made) = MADE.get_or_init(|| {
+        let place = tempfile::tempdir().expect("a directory");
+        let built = PathBuf::from(bootstrap().get_program()).parent().expect("a folder").to_owned();
+        let profile = match built.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => "dev",
+            Some(profile) => profile,
+        };
+        let mut command = Command::new(format!("{TREE}/bootstrap/package"));
+        command.args(["--no-build", "--fast", "--profile", profile, "--output"]).arg(place.path());
+        command.env("CARGO_TARGET_DIR", built.parent().expect("a build directory"));
+        let made = PathBuf::from(succeed(&mut command).trim());
+        (place, made)
+    });
+    made
+}
+
+/// The image, which nobody writes to, and its manifest.
+fn baked() -> (PathBuf, Value) {
+    let root = tools::image(package()).unwrap_or_else(|missing| panic!("{missing}"));
+    let manifest = fs::read_to_string(format!("{}.json", root.display())).expect("a manifest");
+    (root, serde_json::from_str(&manifest).expect("JSON"))
+}
+
+/// Where the image's variables are, as `tests/tools/image` made them.
+fn variables(root: &Path) -> String {
+    format!("@{}", root.parent().expect("it is in a directory").join("variables.json").display())
+}
+
+/// A program with Ansible's on its PATH, in the directory of the playbooks.
+fn with_ansible(program: impl AsRef<Path>) -> Command {
+    let ansible = tools::ansible().unwrap_or_else(|missing| panic!("{missing}"));
+    let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ansible.display());
+    let mut command = Command::new(program.as_ref());
+    command.env("PATH", path).current_dir(format!("{TREE}/image/ansible"));
+    command
+}
+
+/// Nomad and Consul, as the image got them.
+fn programs() -> PathBuf {
+    muster_test_servers::program("nomad").parent().expect("a directory").to_owned()
+}
+
+#[test]
+fn the_playbooks_please_their_linters() {
+    let linted =
+        with_ansible("ansible-lint").args(["--offline", "--nocolor", "--strict"]).output().expect("it runs");
+    let said =
+        String::from_utf8_lossy(&linted.stdout).into_owned() + &String::from_utf8_lossy(&linted.stderr);
+    assert!(linted.status.success(), "{said}");
+    assert!(said.contains("profile 'production'") || said.contains("Profile 'production'"), "{said}");
+    succeed(with_ansible("yamllint").args(["--strict", "--config-file", ".yamllint", "."]));
+}
+
+#[test]
+fn awxs_objects_are_as_its_collection_takes_them() {
+    let mut command =
+        with_ansible(tools::ansible().unwrap_or_else(|missing| panic!("{missing}")).join("python"));
+    succeed(
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/clients/awx_objects.py")).arg("awx/objects.yml"),
+    );
+}
+
+/// A value of the recap of a playbook's run, such as `changed`.
+fn recap(said: &str, what: &str) -> u64 {
+    let line = said.lines().rev().find(|line| line.contains(" ok=") && line.contains(" unreachable="));
+    let line = line.unwrap_or_else(|| panic!("no recap:\n{said}"));
+    let value = line.split_whitespace().find_map(|word| word.strip_prefix(what)?.strip_prefix('='));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {what}: {line}"))
+}
+
+/// The tasks that have changed something, by the names of their roles and their own.
+fn changed(said: &str) -> Vec<String> {
+    let mut task = "";
+    let mut changed = Vec::new();
+    for line in said.lines() {
+        if let Some(named) = line.trim().strip_prefix("TASK [") {
+            task = named.split(']').next().unwrap_or_default();
+        }
+        if line.trim().starts_with("changed: ") && changed.last().is_none_or(|last| last != task) {
+            changed.push(task.to_owned());
+        }
+    }
+    changed
+}
+
+/// Packer, with its plugin in its place.
+struct Packer {
+    program: PathBuf,
+    place: TempDir,
+}
+
+impl Packer {
+    fn new() -> Self {
+        let bin = tools::packer().unwrap_or_else(|missing| panic!("{missing}"));
+        let packer = Self { program: bin.join("packer"), place: tempfile::tempdir().expect("a directory") };
+        let plugin = bin.join("packer-plugin-amazon");
+        succeed(
+            packer
+                .command("plugins")
+                .args(["install", "--path"])
+                .arg(plugin)
+                .arg("github.com/hashicorp/amazon"),
+        );
+        packer
+    }
+
+    fn command(&self, verb: &str) -> Command {
+        let mut command = with_ansible(&self.program);
+        command.arg(verb).current_dir(TREE);
+        command.env("PACKER_PLUGIN_PATH", self.place.path().join("plugins"));
+        command.env("PACKER_CONFIG_DIR", self.place.path()).env("CHECKPOINT_DISABLE", "1");
+        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+        command.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
+        command
+    }
+
+    /// Builds one of the builds. * returns: what it said, and its manifest.
+    fn build(&self, only: &str, variables: &[(&str, String)]) -> (String, Value) {
+        let manifest = self.place.path().join("manifest.json");
+        let mut command = self.command("build");
+        command.args([
+            "-color=false",
+            &format!("-only={only}.*"),
+            "-var",
+            "commit=0123abc",
+            "-var",
+            "playbook=test",
+        ]);
+        command.arg("-var").arg(format!("manifest={}", manifest.display()));
+        for (name, value) in variables {
+            command.arg("-var").arg(format!("{name}={value}"));
+        }
+        let said = succeed(command.arg("image/packer"));
+        (said, serde_json::from_str(&fs::read_to_string(manifest).expect("a manifest")).expect("JSON"))
+    }
+}
+
+#[test]
+fn a_second_bake_changes_nothing_and_the_image_is_small_and_sealed() {
+    let (root, manifest) = baked();
+    assert!(manifest["size_bytes"].as_u64().expect("a size") <= MOST_BYTES, "{}", manifest["size_bytes"]);
+    assert_eq!(manifest["programs"]["nomad"]["sha256"].as_str().map(str::len), Some(64), "{manifest}");
+
+    let overlay = Overlay::new(&root);
+    let arguments =
+        ["--programs", &programs().display().to_string(), "--package", &package().display().to_string()]
+            .map(str::to_owned);
+    let arguments: Vec<String> =
+        arguments.into_iter().chain(["--extra-vars".to_owned(), variables(&root)]).collect();
+    // By Packer, whose source without a machine it is.
+    let words = [
+        ("rootfs", overlay.root().display().to_string()),
+        ("rootfs_arguments", json!(arguments).to_string()),
+    ];
+    let (said, made) = Packer::new().build("rootfs", &words);
+    assert_eq!(
+        (changed(&said), recap(&said, "changed"), recap(&said, "failed")),
+        (Vec::new(), 0, 0),
+        "{said}"
+    );
+    assert_eq!(made["builds"][0]["custom_data"]["rootfs"], words[0].1, "{made}");
+
+    // What must not be cloned is found, and goes.
+    let secrets = [
+        "etc/ssh/ssh_host_ed25519_key",
+        "root/.docker/config.json",
+        "root/.aws/credentials",
+        "root/.bash_history",
+        "var/lib/muster/i-0123456789abcdef0/awx.json",
+        "var/lib/nomad/client/client-id",
+        "var/lib/consul/node-id",
+        "var/lib/systemd/random-seed",
+    ];
+    for secret in secrets {
+        overlay.write(secret, 0o600, "planted-secret-5a1b");
+    }
+    overlay.write("etc/machine-id", 0o444, "0123456789abcdef0123456789abcdef\n");
+    let found = overlay.chroot(&["muster-bootstrap", "verify-image"]);
+    let told = String::from_utf8_lossy(&found.stderr).into_owned();
+    assert_eq!(found.status.code(), Some(1), "{told}");
+    for secret in &secrets[..5] {
+        let top = secret.rsplit_once('/').map_or(*secret, |(above, _)| above);
+        assert!(told.contains(secret) || told.contains(top), "{secret}: {told}");
+    }
+    let mut seal = with_ansible(format!("{TREE}/image/bake-rootfs"));
+    seal.args(["--playbook", "seal", "--extra-vars", &variables(&root), "--manifest"]);
+    succeed(seal.arg(overlay.root().join("../manifest.json")).arg(overlay.root()));
+    assert_eq!(overlay.chroot(&["muster-bootstrap", "verify-image"]).status.code(), Some(0));
+    for secret in secrets {
+        assert!(!overlay.root().join(secret).exists(), "{secret} is still there");
+    }
+    assert_eq!(fs::read_to_string(overlay.root().join("etc/machine-id")).expect("it stays"), "");
+}
+
+/// What the drift of a node is, of which AWX's playbook must find each, and nothing else.
+const DRIFT: [(&str, &str); 3] = [
+    (
+        "docker : Install the helper that gives the registry's credentials",
+        "rm /usr/local/bin/docker-credential-muster",
+    ),
+    ("base : Copy it from the local directory", "echo >>/usr/local/bin/nomad"),
+    (
+        "hardening : Take keys and certificates alone by SSH",
+        "echo PermitRootLogin yes >/etc/ssh/sshd_config.d/10-muster.conf",
+    ),
+];
+
+#[test]
+fn an_image_boots_without_a_failed_unit_and_its_drift_is_found_and_mended() {
+    let (root, _) = baked();
+    let overlay = Overlay::new(&root);
+    let keys = tempfile::tempdir().expect("a directory");
+    let key = keys.path().join("key");
+    succeed(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
+    let added = overlay.chroot(&["useradd", "--create-home", "--shell=/bin/bash", "awx"]);
+    assert!(added.status.success(), "{added:?}");
+    let public = fs::read_to_string(keys.path().join("key.pub")).expect("a key");
+    overlay.write("etc/ssh/keys/awx", 0o644, &public);
+    overlay.write("etc/ssh/sshd_config.d/20-test.conf", 0o600, "AuthorizedKeysFile /etc/ssh/keys/%u\n");
+    overlay.write("etc/sudoers.d/awx", 0o440, "awx ALL=(ALL) NOPASSWD: ALL\n");
+    // The agent boots no instance here; its tests are its own.
+    overlay.write(
+        "etc/systemd/system/muster-bootstrap.service.d/test.conf",
+        0o644,
+        "[Unit]\nConditionPathExists=/nowhere\n",
+    );
+
+    let machine = Machine::boot(overlay);
+    machine.wait_run(&["systemctl", "is-system-running", "--wait"]);
+    assert_eq!(machine.run(&["systemctl", "list-units", "--failed", "--plain", "--no-legend"]), "");
+    for unit in ["docker.service", "ssh.service", "systemd-resolved.service", "muster-host.path"] {
+        assert_eq!(machine.run(&["systemctl", "is-active", unit]), "active", "{unit}");
+    }
+    // What the agent starts waits for the agent.
+    for unit in ["consul.service", "nomad.service", "prometheus-node-exporter.service"] {
+        assert!(
+            !machine.try_run(&["systemctl", "is-active", unit]).expect("it runs").status.success(),
+            "{unit}"
+        );
+    }
+    let listeners = machine.run(&["ss", "--no-header", "--listening", "--tcp", "--numeric"]);
+    let open: Vec<&str> = listeners.lines().filter_map(|line| line.split_whitespace().nth(3)).collect();
+    let open: Vec<&str> =
+        open.into_iter().filter(|at| !at.starts_with("127.") && !at.starts_with("169.254.")).collect();
+    assert_eq!(open, ["0.0.0.0:22", "[::]:22"], "{listeners}");
+
+    names_are_answered(&machine);
+    mended(&machine, &root, &key);
+}
+
+/// Consul's names, on the machine and in a container of it.
+fn names_are_answered(machine: &Machine) {
+    machine.run(&[
+        "systemd-run",
+        "--quiet",
+        "--unit=test-consul",
+        "consul",
+        "agent",
+        "-dev",
+        "-log-level=error",
+    ]);
+    let asked = ["getent", "hosts", "consul.service.consul"];
+    assert!(machine.wait_run(&asked).starts_with("127.0.0.1"));
+    let image = "mkdir /run/probe && cp --parents --dereference /usr/bin/getent $(ldd /usr/bin/getent | grep -o '/[^ ]*') /run/probe && \
+                 tar --directory=/run/probe --create . | docker import - probe:1";
+    machine.run(&["sh", "-c", image]);
+    for network in ["bridge", "host"] {
+        let mut words = vec!["docker", "run", "--rm", "--network", network, "probe:1"];
+        words.extend(asked);
+        assert!(machine.wait_run(&words).starts_with("127.0.0.1"), "{network}");
+    }
+    machine.run(&["systemctl", "stop", "test-consul.service"]);
+}
+
+/// Drift is planted; the playbook that AWX runs finds it, over SSH, and tells the agent that it is done.
+fn mended(machine: &Machine, root: &Path, key: &Path) {
+    for (_, plant) in DRIFT {
+        machine.run(&["sh", "-c", plant]);
+    }
+    let instance = "i-0123456789abcdef0";
+    let status = json!({"who": {"instance": instance}});
+    let place = format!("mkdir -p /run/muster/metrics && echo '{status}' >/run/muster/status.json");
+    machine.run(&["sh", "-c", &place]);
+    let mut drift = with_ansible("ansible-playbook");
+    drift
+        .args(["--inventory", &format!("{},", machine.address()), "--user", "awx", "--private-key"])
+        .arg(key);
+    drift.args([
+        "--ssh-common-args",
+        "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes",
+    ]);
+    let version = |name: &str| {
+        let says = Command::new(programs().join(name)).arg("version").output().expect("it runs");
+        let says = String::from_utf8_lossy(&says.stdout).into_owned();
+        let first = says.lines().next().and_then(|line| line.split('v').nth(1)).unwrap_or_default();
+        first.trim().to_owned()
+    };
+    let asked = json!({
+        "instance_id": instance, "awx_job_id": 17, "monitoring_labels": {"team": "web"}, "image_source": "local",
+        "image_local_directory": programs(), "nomad_version": version("nomad"), "consul_version": version("consul"),
+    });
+    let said = succeed(drift.args([
+        "--extra-vars",
+        &variables(root),
+        "--extra-vars",
+        &asked.to_string(),
+        "drift.yml",
+    ]));
+    // The playbook's own words beside them: what this node is, and the place of its last file.
+    let found = changed(&said);
+    let found: Vec<&str> = found
+        .iter()
+        .map(String::as_str)
+        .filter(|task| DRIFT.iter().any(|(drift, _)| drift == task))
+        .collect();
+    assert_eq!(found, DRIFT.map(|(task, _)| task), "{said}");
+    let report = machine.run(&["cat", "/run/muster/metrics/muster_drift.prom"]);
+    assert!(report.contains("muster_node_drift_failed 0"), "{report}\n{said}");
+    assert!(report.contains(&format!("muster_node_drift_mended {}", DRIFT.len())), "{report}\n{said}");
+    let node = machine.run(&["cat", "/run/muster/metrics/muster_node.prom"]);
+    assert!(node.ends_with("muster_node_info{team=\"web\"} 1"), "{node}");
+    assert_eq!(
+        machine.run(&["sshd", "-T"]).lines().find(|line| line.starts_with("permitrootlogin")),
+        Some("permitrootlogin no")
+    );
+    let completion = machine.run(&["cat", "/var/lib/muster/awx/17.json"]);
+    let completion: Value = serde_json::from_str(&completion).expect("JSON");
+    assert_eq!(completion, json!({"job": 17, "instance": instance, "status": "successful", "message": ""}));
+}
+
+/// Whether Packer takes the templates for each way to reach a machine, on each architecture.
+#[test]
+fn packer_takes_the_templates() {
+    let packer = Packer::new();
+    succeed(packer.command("fmt").args(["-check", "-diff", "image/packer"]));
+    for architecture in ["amd64", "arm64"] {
+        for interface in ["private_ip", "public_ip", "session_manager"] {
+            let mut command = packer.command("validate");
+            command.args([
+                "-var",
+                "commit=0123abc",
+                "-var",
+                "playbook=test",
+                "-var",
+                "instance_profile=bake",
+            ]);
+            command.arg("-var").arg(format!("architecture={architecture}"));
+            succeed(command.arg("-var").arg(format!("ssh_interface={interface}")).arg("image/packer"));
+        }
+    }
+    let refused = packer
+        .command("validate")
+        .args(["-var", "commit=none", "-var", "playbook=test", "image/packer"])
+        .output();
+    let refused = refused.expect("it runs");
+    assert!(
+        !refused.status.success() && String::from_utf8_lossy(&refused.stdout).contains("a hash of git's"),
+        "{refused:?}"
+    );
+}
+
+/// moto with what it lacks for images, and a record of what it was asked. Gone when dropped.
+struct Cloud {
+    process: Child,
+    url: String,
+    place: TempDir,
+}
+
+impl Cloud {
+    fn start() -> Self {
+        let bin = tools::aws_clients().unwrap_or_else(|missing| panic!("{missing}"));
+        let place = tempfile::tempdir().expect("a directory");
+        let mut process = Command::new(bin.join("python"))
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/clients/moto_images.py"))
+            .arg("0")
+            .arg(place.path().join("asked"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("moto starts");
+        let mut lines = BufReader::new(process.stderr.take().expect("a pipe")).lines();
+        let url = loop {
+            let line = lines.next().expect("moto says where it listens").expect("readable text");
+            if let Some((_, url)) = line.split_once("Running on ") {
+                break url.trim().to_owned();
+            }
+        };
+        // Read on, so that the server never waits for a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, url, place }
+    }
+
+    /// What it was asked of one action, in order.
+    fn asked(&self, action: &str) -> Vec<BTreeMap<String, String>> {
+        let asked = fs::read_to_string(self.place.path().join("asked")).expect("a record");
+        let asked = asked.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        asked
+            .filter(|asked: &BTreeMap<String, String>| asked.get("Action").is_some_and(|is| is == action))
+            .collect()
+    }
+
+    /// Some image of its catalogue.
+    fn image(&self) -> String {
+        let bin = tools::aws_clients().unwrap_or_else(|missing| panic!("{missing}"));
+        let mut command = Command::new(bin.join("aws"));
+        command.args(["--region", "eu-west-1", "--endpoint-url", &self.url, "ec2", "describe-images"]);
+        command.args(["--query", "Images[0].ImageId", "--output", "text"]);
+        command
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("NO_PROXY", "127.0.0.1");
+        succeed(&mut command).trim().to_owned()
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        // Nothing is left to do where it is gone already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn packer_makes_an_image_on_spot_encrypted_for_imdsv2_alone_that_says_where_it_came_from() {
+    let cloud = Cloud::start();
+    let base = cloud.image();
+    let variables =
+        [("endpoint", cloud.url.clone()), ("communicator", "none".to_owned()), ("source_ami", base.clone())];
+    let (said, made) = Packer::new().build("rehearsal", &variables);
+    let image = made["builds"][0]["artifact_id"].as_str().and_then(|id| id.strip_prefix("eu-west-1:ami-"));
+    assert!(image.is_some(), "{made}\n{said}");
+    assert_eq!(made["builds"][0]["custom_data"]["commit"], "0123abc");
+
+    let [template] = &cloud.asked("CreateLaunchTemplate")[..] else { panic!("one template\n{said}") };
+    let is = |name: &str| template.get(&format!("LaunchTemplateData.{name}")).map(String::as_str);
+    assert_eq!(is("InstanceMarketOptions.MarketType"), Some("spot"));
+    assert_eq!(is("MetadataOptions.HttpTokens"), Some("required"));
+    assert_eq!(is("MetadataOptions.HttpPutResponseHopLimit"), Some("1"));
+    assert_eq!(is("BlockDeviceMapping.1.Ebs.Encrypted"), Some("true"));
+    let [fleet] = &cloud.asked("CreateFleet")[..] else { panic!("one fleet\n{said}") };
+    let types =
+        fleet.keys().filter(|name| name.contains(".Overrides.") && name.ends_with(".InstanceType")).count();
+    assert!(types >= 4, "{fleet:?}");
+    let [rule] = &cloud.asked("AuthorizeSecurityGroupIngress")[..] else { panic!("one rule\n{said}") };
+    assert!(!rule.values().any(|value| value == "0.0.0.0/0" || value == "::/0"), "{rule:?}");
+    let attributes = cloud.asked("ModifyImageAttribute");
+    let support: Vec<&String> =
+        attributes.iter().filter_map(|asked| asked.get("ImdsSupport.Value")).collect();
+    assert_eq!(support, ["v2.0"]);
+    assert_eq!(cloud.asked("EnableImageDeprecation").len(), 1);
+
+    let tags: BTreeMap<String, String> = cloud.asked("CreateTags").iter().flat_map(tags).collect();
+    for (tag, value) in [
+        ("muster:commit", "0123abc"),
+        ("muster:playbook", "test"),
+        ("muster:architecture", "amd64"),
+        ("muster:base", &base),
+    ] {
+        assert_eq!(tags.get(tag).map(String::as_str), Some(value), "{tags:?}");
+    }
+    assert!(tags.contains_key("muster:built") && tags.contains_key("muster:base-name"), "{tags:?}");
+    // Nothing of the bake is left.
+    for (made, gone) in [
+        ("CreateKeyPair", "DeleteKeyPair"),
+        ("CreateSecurityGroup", "DeleteSecurityGroup"),
+        ("CreateLaunchTemplate", "DeleteLaunchTemplate"),
+        ("CreateFleet", "TerminateInstances"),
+    ] {
+        assert_eq!((cloud.asked(made).len(), cloud.asked(gone).len()), (1, 1), "{made} {gone}");
+    }
+}
+
+/// The tags of a request of EC2's Query protocol.
+fn tags(asked: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let keys = asked.iter().filter(|(name, _)| name.starts_with("Tag.") && name.ends_with(".Key"));
+    let pair = |(name, key): (&String, &String)| {
+        let value = asked.get(&name.replace(".Key", ".Value"))?;
+        Some((key.clone(), value.clone()))
+    };
+    keys.filter_map(pair).collect()
+}
+
+/// The wheels that a machine is baked with are those of its architecture, and whole.
+#[test]
+fn ansible_is_had_for_a_machine_of_either_architecture() {
+    let pinned = fs::read_to_string(format!("{TREE}/image/ansible/requirements.txt")).expect("a file");
+    let pinned = pinned.lines().filter(|line| !line.starts_with('#')).count();
+    let versions =
+        fs::read_to_string(format!("{TREE}/image/ansible/group_vars/all/versions.yml")).expect("a file");
+    let ansible =
+        versions.lines().find_map(|line| line.trim().strip_prefix("ansible_core: ")).expect("a version");
+    for (architecture, machine) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
+        let place = tempfile::tempdir().expect("a directory");
+        let wheels = place.path().join("wheels");
+        succeed(with_ansible(format!("{TREE}/image/packer/wheels")).arg(architecture).arg(&wheels));
+        let names: Vec<String> = fs::read_dir(&wheels)
+            .expect("a directory")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(names.len(), pinned, "{names:?}");
+        let wanted = format!("ansible_core-{}-", ansible.trim_matches('"'));
+        assert!(names.iter().any(|name| name.starts_with(&wanted)), "{names:?}");
+        let native = |name: &&String| name.ends_with("_x86_64.whl") || name.ends_with("_aarch64.whl");
+        assert!(
+            names.iter().filter(native).all(|name| name.ends_with(&format!("_{machine}.whl"))),
+            "{names:?}"
+        );
+    }
+}
