@@ -127,6 +127,8 @@ pub struct Node {
     pub clock: Arc<dyn Clock>,
     /// The metadata service.
     pub imds: Imds,
+    /// Held by whoever configures and restarts Nomad's client.
+    pub client: tokio::sync::Mutex<()>,
     /// Who does what needs root.
     pub host: Arc<dyn Host>,
     /// AWS.
@@ -192,6 +194,7 @@ impl Node {
         let node = Self {
             clock,
             imds,
+            client: tokio::sync::Mutex::default(),
             host,
             aws,
             directories,

@@ -3,11 +3,12 @@
 //! What it says stands in the tests as it was recorded. Jobs are begun as there: the guard against two for one host looks
 //! before it creates, so that two callbacks at once make two.
 
+use crate::ground::port;
 use fleet::ports::Clock;
 use fleet_clock::SystemClock;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -112,7 +113,7 @@ impl Awx {
 
     /// One whose jobs are created at a clock's time.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let listener = TcpListener::bind(port()).expect("a port");
         let at = listener.local_addr().expect("it listens");
         let shared =
             Shared { state: Mutex::default(), met: Condvar::new(), clock, connected: Mutex::new(None) };

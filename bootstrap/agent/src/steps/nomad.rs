@@ -92,7 +92,7 @@ pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Mad
     if !works {
         start.in_pool(&nomad.proving_pool).await?;
     }
-    if let Some(registry) = &nomad.registry {
+    if let Some(registry) = nomad.registry.as_ref().filter(|_| !works) {
         registry::try_manifest(registry).await?;
     }
     notes.keep(OWN).await?;
@@ -157,6 +157,11 @@ async fn place_and_restart(
     verb: Verb,
 ) -> Result<(), Failure> {
     let contents = Contents(format!("{:#}\n", configuration(settings, nomad, proved, pool)));
+    // A step that was at it when the node was withheld does not undo that.
+    let _alone = node.client.lock().await;
+    if node.is_withheld() && pool != nomad.proving_pool {
+        return Err(Failure::new(ErrorClass::Conflict, "new work was to be kept away in the meantime"));
+    }
     node.host.ask(Request::Place { file: nomad.file.clone(), contents }).await?;
     if node.has_left() {
         // A second signal would cut its drain.

@@ -43,7 +43,11 @@ pub(super) async fn carry_out(
         let pause = node.clock.sleep_until(node.clock.monotonic() + AGAIN * 10);
         tokio::select! {
             consequence = consequences.recv() => match consequence {
-                Some(consequence) => owed = !one(&node, &commands, &mut ending, consequence).await,
+                // What one step's recovery settles is not what another one's failure still owes.
+                Some(consequence) => {
+                    let settled = one(&node, &commands, &mut ending, consequence).await;
+                    owed = !settled || owed && node.is_withheld();
+                }
                 None => return,
             },
             () = pause => {

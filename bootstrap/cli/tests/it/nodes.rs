@@ -123,7 +123,9 @@ fn a_check_that_somebody_takes_away_comes_back_and_nobody_spins() {
     let before = site.node.units.done().len();
     let id = &site.node.instance;
     site.own_consul("PUT", &format!("/v1/agent/check/deregister/muster-node-{id}:ready"));
-    wait_for("no check", || site.check_of_node().is_none().then_some(()));
+    // It may be back before anybody has seen that it was gone.
+    let mended = || site.node.log().matches("a registration had vanished").count();
+    wait_for("it to be missed", || (mended() > 0).then_some(()));
     wait_for("the check", || site.check_of_node().filter(|check| check == "passing"));
     // The exporter's is not fed by anybody; it is looked for.
     let exporters = || {
@@ -134,12 +136,13 @@ fn a_check_that_somebody_takes_away_comes_back_and_nobody_spins() {
         exporters().filter(|check| check == "passing")
     });
     site.own_consul("PUT", &format!("/v1/agent/check/deregister/prometheus-node-exporter-{id}:metrics"));
-    wait_for("no check", || exporters().is_none().then_some(()));
+    let before_exporter = mended();
     site.node.verify();
+    wait_for("it to be missed, too", || (mended() > before_exporter).then_some(()));
     wait_for("the exporter's check", || exporters().filter(|check| check == "passing"));
     assert_eq!(site.node.units.done().len(), before, "without a restart");
-    let mended = site.node.log().matches("a registration had vanished").count();
-    assert_eq!(mended, 2, "once for each");
+    // The feed and a look may both miss the first one.
+    assert!(mended() <= 4, "nobody spins: {}", site.node.log());
 }
 
 #[test]
@@ -172,16 +175,17 @@ fn a_client_that_was_down_when_the_node_was_withheld_comes_back_without_work() {
     let mut site = Site::new("\"raw_exec\"", QUICK_CONSUL);
     site.node.start();
     site.node.wait_done();
+    let tried = site.did("try-restart nomad.service");
     site.node.units.kill("nomad.service");
     site.node.units.set("consul.service", Program { path: "/bin/false".into(), ..Program::default() });
     site.node.units.kill("consul.service");
     site.node.verify();
     site.node.wait_state(Step::Consul, State::Failed);
-    wait_for("root to have been asked", || (site.did("try-restart nomad.service") > 0).then_some(()));
-    // Somebody else starts it: systemd, or an operator.
-    site.nomad.register(&eager("eager"));
+    wait_for("root to have been asked", || (site.did("try-restart nomad.service") > tried).then_some(()));
+    // Somebody else starts it: systemd, or an operator. Until then the servers may take it for what it was.
     site.node.units.act(Verb::Start, "nomad.service").expect("it starts");
     site.wait_pool("muster-proving");
+    site.nomad.register(&eager("eager"));
     site.evaluate("eager");
     assert_eq!(site.allocations("eager"), 0);
     site.prepare();
@@ -203,6 +207,8 @@ fn a_client_that_leaves_is_left_alone_whatever_fails_and_a_node_that_is_back_wor
     task["KillTimeout"] = json!(20_000_000_000_u64);
     site.nomad.register(&job);
     site.running("work");
+    // A slow boot may have had one.
+    let tried = site.did("try-restart nomad.service");
     imds.say(ACTION, Some(r#"{"action": "hibernate", "time": "2017-09-18T08:22:00Z"}"#));
     wait_for("the client to leave", || (site.did("terminate nomad.service") == 1).then_some(()));
     wait_for("Consul's maintenance", || site.maintenance());
@@ -223,7 +229,7 @@ fn a_client_that_leaves_is_left_alone_whatever_fails_and_a_node_that_is_back_wor
     });
     // A second signal would have cut its drain.
     let done = ["terminate", "restart", "try-restart"].map(|verb| site.did(&format!("{verb} nomad.service")));
-    assert_eq!(done, [1, restarts, 0], "{:?}", site.node.units.done());
+    assert_eq!(done, [1, restarts, tried], "{:?}", site.node.units.done());
     // It wakes up: nothing is announced any more.
     site.prepare();
     imds.say(ACTION, None);
