@@ -14,6 +14,8 @@ pub mod http;
 pub mod imds;
 mod left;
 pub mod metrics;
+#[cfg(test)]
+mod no_aws;
 pub mod node;
 pub mod progress;
 pub mod seal;

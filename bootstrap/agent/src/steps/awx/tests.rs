@@ -7,11 +7,11 @@ use super::*;
 use crate::drive::{Command, Driver, Works};
 use crate::host::{Answering, Host, HostError, Request};
 use crate::imds::Imds;
-use crate::node::{Aws, Directories, Later, Parameter, Proved, Work};
+use crate::no_aws::NoAws;
+use crate::node::{Directories, Proved, Work};
 use crate::progress::{Damaged, Store};
-use bootstrap_config::{IdentitySettings, Server, Settings, StepSettings, VaultAws};
-use bootstrap_core::{OnFailure, Plan, Report, Secret, State};
-use bootstrap_vault::LoginRequest;
+use bootstrap_config::{IdentitySettings, Server, Settings, StepSettings};
+use bootstrap_core::{OnFailure, Plan, Report, State};
 use fleet::ports::Clock;
 use fleet::{InstanceId, Region};
 use fleet_clock::{SteppedClock, SystemClock};
@@ -30,38 +30,12 @@ const SHORT: Duration = Duration::from_secs(61);
 const PATIENCE: Duration = Duration::from_secs(60);
 const INSTANCE: &str = "i-0123456789abcdef0";
 
-/// Nobody does anything that needs root, and nobody asks AWS.
+/// Nobody does anything that needs root.
 struct Nobody;
 
 impl Host for Nobody {
     fn ask(&self, request: Request) -> Answering<'_> {
         Box::pin(async move { Err(HostError::new(&request, ErrorClass::Denied, "nobody is there")) })
-    }
-}
-
-fn nobody<T>() -> Result<T, Failure> {
-    Err(Failure::new(ErrorClass::Denied, "nobody"))
-}
-
-impl Aws for Nobody {
-    fn parameters<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: &'a str) -> Later<'a, Vec<Parameter>> {
-        Box::pin(async { nobody() })
-    }
-    fn secret<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: &'a str) -> Later<'a, Secret> {
-        Box::pin(async { nobody() })
-    }
-    fn sign_login<'a>(&'a self, _: &'a str, _: &'a VaultAws, _: Timestamp) -> Later<'a, LoginRequest> {
-        Box::pin(async { nobody() })
-    }
-    fn tag<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a InstanceId,
-        _: &'a str,
-        _: &'a str,
-        _: Timestamp,
-    ) -> Later<'a, ()> {
-        Box::pin(async { nobody() })
     }
 }
 
@@ -153,7 +127,7 @@ impl Bench {
         let at = |name: &str| self.place.path().join(name);
         let directories = Directories { config: at("none.hcl"), state: at("state"), run: at("run") };
         let imds = Imds::new(&IdentitySettings::default(), Arc::clone(&clock)).expect("a client");
-        let (host, aws) = (Arc::new(Nobody), Arc::new(Nobody));
+        let (host, aws) = (Arc::new(Nobody), Arc::new(NoAws));
         let (node, _, _) = Node::new(self.settings.clone(), directories, clock, imds, host, aws);
         let document = Document {
             instance: InstanceId::new(&self.instance),

@@ -3,10 +3,9 @@
 use super::*;
 use crate::host::{Answering, Done, Host, Request};
 use crate::imds::Imds;
-use crate::node::{Aws, Directories, Later, Parameter, Proved};
-use bootstrap_config::{ConsulSettings, IdentitySettings, Server, Settings, VaultAws};
-use bootstrap_core::Secret;
-use bootstrap_vault::LoginRequest;
+use crate::no_aws::NoAws;
+use crate::node::{Directories, Proved};
+use bootstrap_config::{ConsulSettings, IdentitySettings, Server, Settings};
 use fleet::ports::Clock;
 use fleet::{InstanceId, Region, Timestamp};
 use fleet_clock::SteppedClock;
@@ -22,35 +21,6 @@ impl Host for Paper {
     fn ask(&self, request: Request) -> Answering<'_> {
         self.0.lock().expect("whole").push(request);
         Box::pin(std::future::ready(Ok(Done::Changed)))
-    }
-}
-
-/// An AWS that is never asked.
-struct NoAws;
-
-fn never<T>() -> Result<T, Failure> {
-    Err(Failure::new(ErrorClass::Denied, "there is no AWS here"))
-}
-
-impl Aws for NoAws {
-    fn parameters<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: &'a str) -> Later<'a, Vec<Parameter>> {
-        Box::pin(async { never() })
-    }
-    fn secret<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: &'a str) -> Later<'a, Secret> {
-        Box::pin(async { never() })
-    }
-    fn sign_login<'a>(&'a self, _: &'a str, _: &'a VaultAws, _: Timestamp) -> Later<'a, LoginRequest> {
-        Box::pin(async { never() })
-    }
-    fn tag<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a InstanceId,
-        _: &'a str,
-        _: &'a str,
-        _: Timestamp,
-    ) -> Later<'a, ()> {
-        Box::pin(async { never() })
     }
 }
 
