@@ -273,6 +273,16 @@ fn the_documents_are_what_the_tables_say() {
 }
 
 #[test]
+fn the_documents_leave_no_default_and_no_example_out() {
+    let reference = bootstrap_config::reference_markdown();
+    let empty: Vec<&str> = reference.lines().filter(|line| line.contains("|  |")).collect();
+    assert!(empty.is_empty(), "a default that is not said: {empty:#?}");
+    let example = bootstrap_config::example_file();
+    let empty: Vec<&str> = example.lines().filter(|line| line.ends_with("= …")).collect();
+    assert!(empty.is_empty(), "an example that says nothing: {empty:#?}");
+}
+
+#[test]
 fn the_example_file_is_a_configuration() {
     let text = bootstrap_config::example_file();
     let loaded = fine(&[image("full.hcl", &text)]);

@@ -197,7 +197,9 @@ static MONITORING_TABLE: Table<MonitoringSettings> = Table {
             "arguments without spaces and quotes",
             argument,
             arguments
-        ),
+        )
+        .unset("none")
+        .example("[\"--collector.systemd\"]"),
         list!(
             MonitoringSettings,
             "series",
