@@ -320,7 +320,8 @@ impl Boot {
     }
 
     fn verify(&mut self) {
-        for walk in self.walks.values_mut().filter(|walk| walk.stage == Stage::Rests && walk.is_wanted()) {
+        // One that is left out, too: those behind it wait for those before it, which may say something new.
+        for walk in self.walks.values_mut().filter(|walk| walk.stage == Stage::Rests) {
             walk.due = true;
         }
     }

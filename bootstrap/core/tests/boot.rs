@@ -569,3 +569,38 @@ fn what_fails_once_more_is_tried_again_with_longer_and_longer_pauses() {
     }
     assert!(pauses.windows(2).all(|pair| pair[0] < pair[1]), "{pauses:?}");
 }
+
+#[test]
+fn what_is_left_out_hides_nothing_that_is_read_anew_from_those_behind_it() {
+    let mut plans = plans(&[]);
+    for step in [Step::Vault, Step::Awx] {
+        plans.get_mut(&step).expect("a plan").wanted = false;
+    }
+    let (mut boot, mut node) = (Boot::new(&plans, 1), Node::default());
+    walk(&mut boot, &mut node, 100, ALWAYS);
+    assert!(boot.stands(Step::Ready));
+    let begun = |effects: &[Effect]| {
+        let steps = effects.iter().filter_map(|effect| match effect {
+            Effect::Start { step, .. } => Some(*step),
+            _ => None,
+        });
+        steps.collect::<Vec<_>>()
+    };
+    // Before the configuration was read, nobody is looked at by what it said last time.
+    let effects = boot.handle(Event::Verify, at(300));
+    assert_eq!(begun(&effects), [Step::Identity, Step::Time]);
+    assert!(
+        [Step::Vault, Step::Awx, Step::Monitoring].iter().all(|step| boot.stands(*step)),
+        "it all stands meanwhile"
+    );
+    let mut order = Vec::new();
+    let mut queue: VecDeque<Effect> = effects.into();
+    while let Some(effect) = queue.pop_front() {
+        if let Effect::Start { step, work, attempt, .. } = effect {
+            order.push(step);
+            queue.extend(boot.handle(node.work(step, work, attempt), at(301)));
+        }
+    }
+    let wanted: Vec<Step> = Step::ALL.into_iter().filter(|step| plans[step].wanted).collect();
+    assert_eq!(order, wanted);
+}
