@@ -224,7 +224,7 @@ fn matching(root: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
 const MOST_LINKS: usize = 40;
 
 /// Where a path below the root leads to in the image, links and all; `None` where nothing is.
-fn within(root: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
+pub(crate) fn within(root: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
     let parts =
         |path: &Path| path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>();
     let below = path.strip_prefix(root).unwrap_or(path);

@@ -3,6 +3,7 @@
 //! The agent starts them, when all that they need stands: what starts by itself is there before anything was looked at.
 //! And a client of Nomad that was told to leave has to stay away.
 
+use crate::seal::within;
 use bootstrap_config::Settings;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -92,10 +93,15 @@ pub fn faults(root: &Path, settings: &Settings) -> io::Result<Vec<Fault>> {
 /// The links that start a unit with others.
 fn enabled(root: &Path, unit: &str) -> io::Result<Vec<Fault>> {
     let mut links = Vec::new();
-    for path in listed(&root.join(PLACES[0]))? {
+    for path in listed(root, &root.join(PLACES[0]))? {
         let kind = path.extension().and_then(|kind| kind.to_str());
-        let link = path.join(unit);
-        if matches!(kind, Some("wants" | "requires" | "upholds")) && fs::symlink_metadata(&link).is_ok() {
+        if !matches!(kind, Some("wants" | "requires" | "upholds")) {
+            continue;
+        }
+        let Some(wants) = within(root, &path)? else { continue };
+        let link = wants.join(unit);
+        // Whatever it leads to: systemd goes by its name.
+        if fs::symlink_metadata(&link).is_ok() {
             links.push(link);
         }
     }
@@ -106,8 +112,9 @@ fn enabled(root: &Path, unit: &str) -> io::Result<Vec<Fault>> {
     Ok(links.into_iter().map(fault).collect())
 }
 
-/// What is in a directory, in the order of the names; nothing where there is none.
-fn listed(directory: &Path) -> io::Result<Vec<PathBuf>> {
+/// What is in a directory of the image, in the order of the names; nothing where there is none.
+fn listed(root: &Path, directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let Some(directory) = within(root, directory)? else { return Ok(Vec::new()) };
     let listed = match fs::read_dir(directory) {
         Ok(listed) => listed,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -126,6 +133,8 @@ struct Service {
     signal: Option<String>,
     restart: Option<String>,
     prevented: BTreeSet<String>,
+    /// What is no failure, beside 0.
+    clean: BTreeSet<String>,
 }
 
 impl Service {
@@ -145,7 +154,7 @@ impl Service {
         let mut names = BTreeSet::new();
         let mut drop_ins = Vec::new();
         for place in PLACES {
-            for path in listed(&root.join(place).join(format!("{unit}.d")))? {
+            for path in listed(root, &root.join(place).join(format!("{unit}.d")))? {
                 let name = path.file_name().map(std::ffi::OsStr::to_owned).unwrap_or_default();
                 if path.extension().is_some_and(|kind| kind == "conf") && names.insert(name.clone()) {
                     drop_ins.push((name, path));
@@ -175,11 +184,8 @@ impl Service {
             match key.trim() {
                 "KillSignal" => self.signal = said,
                 "Restart" => self.restart = said,
-                // It adds to what stands; nothing forgets it.
-                "RestartPreventExitStatus" if said.is_none() => self.prevented.clear(),
-                "RestartPreventExitStatus" => {
-                    self.prevented.extend(value.split_whitespace().map(str::to_owned));
-                }
+                "RestartPreventExitStatus" => add(&mut self.prevented, value),
+                "SuccessExitStatus" => add(&mut self.clean, value),
                 _ => {}
             }
         }
@@ -193,8 +199,11 @@ impl Service {
         }
         let restart = self.restart.unwrap_or_else(|| "no".to_owned());
         // Nomad's client ends with 0 where it has left in order, with 1 where that took too long or it was told twice.
-        for (status, returns) in [(0, ["always", "on-success"]), (1, ["always", "on-failure"])] {
-            if returns.contains(&restart.as_str()) && !self.prevented.contains(&status.to_string()) {
+        for status in [0, 1] {
+            let is_clean = status == 0 || self.clean.contains(&status.to_string());
+            let returns =
+                restart == "always" || restart == if is_clean { "on-success" } else { "on-failure" };
+            if returns && !self.prevented.contains(&status.to_string()) {
                 all.push(Why::Returns { restart: restart.clone(), status });
             }
         }
@@ -202,12 +211,17 @@ impl Service {
     }
 }
 
-/// A file's text, through a link that means the image's own root; `None` where there is none.
+/// Says more statuses: they add to what stands; nothing forgets it.
+fn add(statuses: &mut BTreeSet<String>, value: &str) {
+    if value.is_empty() {
+        statuses.clear();
+    }
+    statuses.extend(value.split_whitespace().map(str::to_owned));
+}
+
+/// A file's text, through links that mean the image's own root; `None` where there is none.
 fn text_of(root: &Path, path: &Path) -> io::Result<Option<String>> {
-    let path = match fs::read_link(path) {
-        Ok(to) if to.is_absolute() => root.join(to.strip_prefix("/").unwrap_or(&to)),
-        Ok(_) | Err(_) => path.to_owned(),
-    };
+    let Some(path) = within(root, path)? else { return Ok(None) };
     match fs::read(&path) {
         Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -261,6 +275,42 @@ mod tests {
         let drop_in = "etc/systemd/system/nomad.service.d/10-restart.conf";
         check(&[(PACKAGED, right), (drop_in, "[Service]\nRestartPreventExitStatus=\n")], &["left with 1"]);
         check(&[(PACKAGED, right), (drop_in, "[Unit]\nRestart=always\n")], &[]);
+    }
+
+    #[test]
+    fn the_unit_of_the_image_is_as_it_should_be() {
+        let template = include_str!("../../../image/ansible/roles/nomad/templates/nomad.service.j2");
+        check(&[(OWN, template)], &[]);
+        // A leave that took too long is no failure there, and is not told of as one that comes back.
+        let forgiven = "[Service]\nKillSignal=SIGINT\nRestart=on-failure\nSuccessExitStatus=1\n";
+        check(&[(PACKAGED, forgiven)], &[]);
+        check(&[(PACKAGED, &forgiven.replace("on-failure", "on-success"))], &["left with 0", "left with 1"]);
+    }
+
+    #[test]
+    fn links_of_an_image_lead_to_places_in_it() {
+        let root = tempfile::tempdir().expect("a directory");
+        let place = |path: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            path
+        };
+        // On this host there is nothing of the kind: the image's own is meant, in a chain of links and below a directory
+        // that is one.
+        let real = place("opt/muster-units/nomad.service");
+        fs::write(real, "[Service]\nRestart=always\nKillSignal=SIGINT\n").expect("written");
+        let link = |at: &str, to: &str| std::os::unix::fs::symlink(to, place(at)).expect("linked");
+        link("etc/systemd/system", "/opt/muster-links");
+        link("opt/muster-links/nomad.service", "/opt/muster-units/again.service");
+        link("opt/muster-units/again.service", "nomad.service");
+        link("opt/muster-links/multi-user.target.wants", "/opt/muster-wants");
+        link("opt/muster-wants/nomad.service", "/nowhere");
+        let settings = Settings { nomad: Some(NomadSettings::default()), ..Settings::default() };
+        let found = faults(root.path(), &settings).expect("looked at");
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 3, "{found:#?}");
+        assert!(found[0].contains("enabled by /opt/muster-wants/nomad.service"), "{found:#?}");
+        assert!(found[1].contains("left with 0") && found[2].contains("left with 1"), "{found:#?}");
     }
 
     #[test]
