@@ -3,7 +3,8 @@
 //!
 //! Each test process has an address of its own beneath 127.0.0.0/8, so that two never meet on a port. What is
 //! started lives beneath one directory; a watcher ends all of it when the test lets go, or dies in any way.
-//! Whatever goes wrong in here fails the test that asked, in words. AWX alone is a stand-in: none can be had.
+//! Whatever goes wrong in here fails the test that asked, in words. AWX alone is a stand-in of its own: none can be had;
+//! whoever else is to misbehave is played by a [`StandIn`].
 #![expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test that asked, in words")]
 
 mod agent;
@@ -15,6 +16,7 @@ mod http;
 mod metadata;
 mod nomad;
 mod registry;
+mod standin;
 mod vault;
 
 pub use agent::wait_for;
@@ -25,4 +27,5 @@ pub use http::{Answer, request};
 pub use metadata::metadata;
 pub use nomad::{Nomad, NomadClient, NomadOptions, NomadTls};
 pub use registry::Registry;
+pub use standin::{Asked, Plays, StandIn};
 pub use vault::{Vault, VaultKind, VaultOptions, VaultTls};

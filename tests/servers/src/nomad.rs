@@ -7,7 +7,7 @@ use crate::{ConsulAgent, metadata, wait_for};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -27,6 +27,8 @@ pub struct NomadOptions {
     pub peers: u8,
     /// Its region; `global` if `None`. Without TLS.
     pub region: Option<String>,
+    /// Where the server listens, and where it is for its clients; [`address`] if `None`. For clients that run in another network.
+    pub at: Option<Ipv4Addr>,
     /// The server's Consul agent, if any. Where that has access control, workloads get their Consul tokens for their
     /// Nomad identities, by the auth method `nomad-workloads`.
     pub consul: Option<ConsulAgent>,
@@ -85,7 +87,8 @@ impl Nomad {
     /// Starts a server and the clients, and waits until the clients are ready.
     pub fn start(options: NomadOptions) -> Self {
         let ground = Ground::new();
-        let (http, rpc, serf) = (port(), port(), port());
+        let at = options.at.unwrap_or_else(address);
+        let [http, rpc, serf] = [port(), port(), port()].map(|port| SocketAddr::from((at, port.port())));
         let tls = options.tls.then(|| certificates(ground.path()));
         let start = |name: &str, ports: [SocketAddr; 3]| {
             let directory = directory(&ground, name);
@@ -314,7 +317,7 @@ fn common(
     region: Option<&str>,
     consul: Option<&ConsulAgent>,
 ) -> String {
-    let address = address();
+    let address = http.ip();
     let data = directory.join("data").display().to_string();
     let [http, rpc, serf] = [http, rpc, serf].map(|at| at.port());
     let consul = consul.map(consul_agent).unwrap_or_default();
