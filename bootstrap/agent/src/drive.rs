@@ -2,7 +2,7 @@
 
 use crate::progress::{Damaged, Store, StoreError};
 use bootstrap_core::{
-    Boot, Checked, Effect, Entry, Event, Failure, Inputs, Now, OnFailure, Plan, Report, Step, Work,
+    Boot, Checked, Condition, Effect, Entry, Event, Failure, Inputs, Now, OnFailure, Plan, Report, Step, Work,
 };
 use fleet::ports::Clock;
 use fleet::{ErrorClass, InstanceId};
@@ -16,6 +16,9 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 /// What has just been made may still be overtaken by what was under way before, such as the last word of a client that was
 /// restarted: everything is looked at again so soon after the boot.
 const FIRST_VERIFY: Duration = Duration::from_secs(20);
+
+/// How soon a beat that was held back is thought of again: whoever waits for it does not wait for two.
+const HELD_BACK: Duration = Duration::from_secs(1);
 
 /// What a check answers.
 pub type Looked = Result<(Checked, Inputs), Failure>;
@@ -101,6 +104,8 @@ pub struct Driver<W> {
     running: JoinSet<Event>,
     /// What each task is at.
     under_way: BTreeMap<Id, UnderWay>,
+    /// Whose progress is on disk, too: it is forgotten once everything stands, and so nothing of theirs is left.
+    others: Vec<InstanceId>,
     instance: Option<InstanceId>,
     /// What was to be written before the instance was known.
     unwritten: Vec<Entry>,
@@ -123,7 +128,7 @@ struct UnderWay {
 struct Pulse {
     every: Duration,
     next: Duration,
-    beat: Box<dyn Fn() + Send>,
+    beat: Box<dyn Fn() -> bool + Send>,
 }
 
 impl<W: Works> Driver<W> {
@@ -140,6 +145,7 @@ impl<W: Works> Driver<W> {
             clock,
             running: JoinSet::new(),
             under_way: BTreeMap::new(),
+            others: Vec::new(),
             instance: None,
             unwritten: Vec::new(),
             next_verify,
@@ -151,8 +157,10 @@ impl<W: Works> Driver<W> {
     }
 
     /// Has the loop say that it is alive: from where everything is decided, so that one that hangs is missed.
+    ///
+    /// * `beat`: whether it was said: what was held back is said as soon as it can be.
     #[must_use]
-    pub fn with_pulse(mut self, every: Duration, beat: impl Fn() + Send + 'static) -> Self {
+    pub fn with_pulse(mut self, every: Duration, beat: impl Fn() -> bool + Send + 'static) -> Self {
         self.pulse = Some(Pulse { every, next: Duration::ZERO, beat: Box::new(beat) });
         self
     }
@@ -160,8 +168,8 @@ impl<W: Works> Driver<W> {
     fn beat(&mut self) {
         let now = self.clock.monotonic();
         if let Some(pulse) = self.pulse.as_mut().filter(|pulse| pulse.next <= now) {
-            (pulse.beat)();
-            pulse.next = now + pulse.every;
+            let pause = if (pulse.beat)() { pulse.every } else { pulse.every.min(HELD_BACK) };
+            pulse.next = now + pause;
         }
     }
 
@@ -267,6 +275,7 @@ impl<W: Works> Driver<W> {
         }
         self.unwritten.clear();
         self.works.found_on_disk(&damaged, &others);
+        self.others = others;
         self.boot.resume(progress);
         Ok(())
     }
@@ -279,8 +288,23 @@ impl<W: Works> Driver<W> {
             self.is_booted = true;
             self.next_verify = self.next_verify.min(self.clock.monotonic() + FIRST_VERIFY);
         }
-        self.works.report(&self.boot.report(self.now()));
+        let report = self.boot.report(self.now());
+        self.works.report(&report);
+        if report.condition == Condition::Done {
+            self.forget_others();
+        }
         failed
+    }
+
+    fn forget_others(&mut self) {
+        for other in std::mem::take(&mut self.others) {
+            match self.store.forget(&other) {
+                Ok(()) => tracing::info!(instance = %other, "forgot what another instance had left"),
+                Err(error) => {
+                    tracing::warn!(instance = %other, %error, "could not forget what another instance left");
+                }
+            }
+        }
     }
 
     fn carry(&mut self, effects: Vec<Effect>) -> Vec<Step> {

@@ -313,6 +313,10 @@ impl Node {
             tracing::info!(eligible, drains, "Nomad's servers say of work on this node");
         }
     }
+    /// There is nobody any more who would say it.
+    pub(crate) fn forget_work(&self) {
+        self.locked().work = None;
+    }
     /// Whether its work goes elsewhere: the instance is interrupted, or Nomad drains it, whoever asked for that.
     pub fn is_leaving(&self) -> bool {
         let known = self.locked();

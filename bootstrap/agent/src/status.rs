@@ -90,12 +90,22 @@ pub enum Author {
     Gone,
 }
 
-/// When a process started, in the kernel's ticks since the boot; `None` where there is none.
+/// When a process started, in the kernel's ticks since the boot; `None` where there is none, or it is not for us to see.
 pub fn started_of(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in parentheses, whatever that holds; this is the twenty-second.
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Whether a process is there, even where `/proc` hides those of others (`hidepid=2`): the kernel tells whoever would send it
+/// a signal.
+fn is_there(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    // That it may not be told anything is a word about one that is there.
+    pid.is_some_and(|pid| {
+        matches!(rustix::process::test_kill_process(pid), Ok(()) | Err(rustix::io::Errno::PERM))
+    })
 }
 
 /// Where it is.
@@ -111,8 +121,13 @@ impl Status {
 
     /// Whether who wrote it is still there. * `now`: wall time.
     pub fn author(&self, now: Timestamp) -> Author {
-        let there = started_of(self.pid);
-        if there.is_none() || (self.process_started.is_some() && there != self.process_started) {
+        let is_another = match (started_of(self.pid), self.process_started) {
+            (Some(there), Some(own)) => there != own,
+            (Some(_), None) => false,
+            // One that is hidden may be another, later process: by what it writes it is known.
+            (None, _) => !is_there(self.pid),
+        };
+        if is_another {
             return Author::Gone;
         }
         // A look may take a while itself, and two of them be far apart.

@@ -6,6 +6,8 @@ pub(crate) mod health;
 mod load;
 mod maintenance;
 mod notices;
+#[cfg(test)]
+mod tests;
 mod vault;
 
 pub use autoscaler::{Autoscaler, Told};

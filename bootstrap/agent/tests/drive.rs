@@ -104,6 +104,14 @@ impl Bench {
     }
 
     fn start_in(script: Script, place: tempfile::TempDir) -> Self {
+        Self::start_with(script, place, |driver, _| driver)
+    }
+
+    fn start_with(
+        script: Script,
+        place: tempfile::TempDir,
+        with: impl FnOnce(Driver<Node>, SteppedClock) -> Driver<Node>,
+    ) -> Self {
         let clock = SteppedClock::new(Timestamp::from_secs(1_000_000));
         let node = Arc::new(Node {
             script,
@@ -115,6 +123,7 @@ impl Bench {
         let store = Store::open(place.path()).expect("a store");
         let (commands, orders) = mpsc::channel(1);
         let driver = Driver::new(Arc::clone(&node), store, Arc::new(clock.clone()), 7);
+        let driver = with(driver, clock.clone());
         let running = tokio::spawn(driver.run(orders));
         Self { node, clock, commands, running, place }
     }
@@ -222,5 +231,48 @@ async fn metadata_that_takes_minutes_to_come_is_waited_for() {
     bench.until("the consequence", |report| report.condition == Condition::Failed).await;
     assert!(bench.clock.monotonic() >= Duration::from_secs(300), "five minutes of patience");
     bench.until("the end", |report| report.condition == Condition::Done).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_beat_that_was_held_back_is_made_up_for_before_the_next_one_is_due() {
+    let beats = Arc::<Mutex<Vec<u64>>>::default();
+    let heard = Arc::clone(&beats);
+    let every = Duration::from_secs(15);
+    let bench =
+        Bench::start_with(Script::Works, tempfile::tempdir().expect("a directory"), |driver, clock| {
+            driver.with_pulse(every, move || {
+                let now = clock.monotonic().as_secs();
+                let held_back = (15..18).contains(&now);
+                if !held_back {
+                    heard.lock().expect("whole").push(now);
+                }
+                !held_back
+            })
+        });
+    bench.until("beats", |_| beats.lock().expect("whole").len() >= 4).await;
+    // A watchdog of twice the time had been fed at 0: the next one of its own at 30 were too late.
+    assert_eq!(*beats.lock().expect("whole"), [0, 18, 33, 48]);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_other_instances_left_is_forgotten_once_nothing_of_theirs_is_needed() {
+    let other = InstanceId::new("i-0fedcba9876543210");
+    let place = tempfile::tempdir().expect("a directory");
+    let left = place.path().join(other.as_str());
+    std::fs::create_dir_all(&left).expect("made");
+    std::fs::write(left.join("nomad.json"), "{}").expect("written");
+    // A boot that fails has everything yet to do: what is there is what an operator looks at.
+    let bench = Bench::start_in(Script::Hangs, place);
+    bench.until("the consequence", |report| report.condition == Condition::Failed).await;
+    assert!(left.exists());
+    let Bench { commands, running, place, .. } = bench;
+    commands.send(Command::Stop).await.expect("it runs");
+    running.await.expect("it ends");
+    let bench = Bench::start_in(Script::Works, place);
+    bench.until("the end", |report| report.condition == Condition::Done).await;
+    bench.until("nothing of another's", |_| !left.exists()).await;
+    assert!(bench.line(Step::Time).is_some(), "its own stays");
     bench.stop().await;
 }

@@ -33,6 +33,11 @@ pub struct Options {
     /// Ends once the boot is done or has failed, as `status` would: for a test of an image.
     #[arg(long)]
     once: bool,
+    /// Stops looking for notices once the node is ready, as a bug would have it: for a test of the watchdog, and in nothing that
+    /// is shipped.
+    #[cfg(debug_assertions)]
+    #[arg(long, hide = true)]
+    hang: bool,
 }
 
 /// The files of the image, and what they say by themselves.
@@ -74,7 +79,10 @@ pub fn run(directories: Directories, options: Options) -> Outcome {
         let (commands, orders) = mpsc::channel(4);
         // Until the instance is known the process is all that tells its pauses from others'.
         let driver = Driver::new(Arc::clone(&node), store, Arc::clone(&clock), u64::from(std::process::id()));
-        let mut watchman = tokio::spawn(watch(Arc::clone(&node), commands.clone(), consequences));
+        let watching = watch(Arc::clone(&node), commands.clone(), consequences);
+        #[cfg(debug_assertions)]
+        let watching = until_ready(watching, Arc::clone(&node), Arc::clone(&clock), options.hang);
+        let mut watchman = tokio::spawn(watching);
         let mut told = tokio::spawn(tell(Arc::clone(&node), reports, options.once, commands.clone()));
         let listening = tokio::spawn(listen(commands));
         let pulse = service::watchdog().unwrap_or(PULSE);
@@ -82,11 +90,13 @@ pub fn run(directories: Directories, options: Options) -> Outcome {
             let node = Arc::clone(&node);
             // The loop of the steps says this; that of the notices matters as much.
             move || {
-                if node.is_watched() {
+                let is_watched = node.is_watched();
+                if is_watched {
                     service::alive(node.is_ready());
                 } else {
                     tracing::error!("nobody has looked for notices lately");
                 }
+                is_watched
             }
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
@@ -113,6 +123,25 @@ pub fn run(directories: Directories, options: Options) -> Outcome {
             _ => Exit::Done,
         })
     })
+}
+
+/// A watch that hangs, if it is to, as soon as the node is ready.
+#[cfg(debug_assertions)]
+async fn until_ready(
+    watching: impl Future<Output = Ended>,
+    node: Arc<Node>,
+    clock: Arc<dyn Clock>,
+    hangs: bool,
+) -> Ended {
+    let ready = async {
+        while !hangs || !node.is_ready() {
+            clock.sleep_until(clock.monotonic() + Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        ended = watching => ended,
+        () = ready => std::future::pending().await,
+    }
 }
 
 /// Waits for the end of the steps' loop, which was told to; or for that of a part that never should end.

@@ -216,9 +216,9 @@ parameters {
 #   arguments_variable = "ARGS"
 #
 #   # Its arguments. For node_exporter where it listens, of `address`, and the directory of the
-#   # agent's own metrics, `/run/muster/metrics`, are added unless they stand here. Takes a list of
-#   # arguments without spaces and quotes.
-#   # arguments = …
+#   # agent's own metrics, `/run/muster/metrics`, are added unless they stand here. Unset: none. Takes
+#   # a list of arguments without spaces and quotes.
+#   # arguments = ["--collector.systemd"]
 #
 #   # The series that it must have. Takes a list of names of metrics.
 #   series = ["node_cpu_seconds_total"]

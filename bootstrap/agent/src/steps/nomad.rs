@@ -6,9 +6,11 @@
 //! was true before a reboot need not be now. One that runs there stays there, whatever becomes of the agent.
 
 mod client;
+mod drain;
 
 pub use client::NomadClient;
 pub(crate) use client::reads;
+pub(crate) use drain::fit_drain;
 
 use super::{OWN, inputs_of, is_ours_already, is_own_state, merged, registry, wanted};
 use crate::drive::{Looked, Made, Notes};
@@ -75,7 +77,7 @@ pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Mad
         return Ok(None);
     }
     let start = Start { node, settings: &settings, nomad: &nomad, proved: &proved };
-    let runs = NomadClient::new(&nomad)?.runs().await?;
+    let runs = NomadClient::new(&nomad)?.runs().await.map_err(|failure| unproved(&nomad, failure))?;
     let pool_of_ours = match &runs {
         Runs::As { name, pool } if *name == proved.document.instance.as_str() => Some(pool),
         Runs::As { .. } | Runs::Silent | Runs::Not => None,
@@ -103,6 +105,22 @@ pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Mad
     }
     node.set_applied(Step::Nomad, Some(inputs(&settings, &nomad, &proved, pool)));
     Ok(Some(OWN.to_owned()))
+}
+
+/// What is to be done where the client that runs does not say whose it is.
+///
+/// It may be another instance's, and it may be this one's with work: what cannot be proved is neither stopped nor emptied.
+fn unproved(nomad: &NomadSettings, failure: Failure) -> Failure {
+    if failure.class != ErrorClass::Denied {
+        return failure;
+    }
+    let token = nomad.server.token_file.as_deref().unwrap_or("token_file, which is not set,");
+    let what = format_args!(
+        "whose client of Nomad runs is not known, and it may have work: {failure}; either {token} has to be a token with \
+         agent:read in its cluster, or it is none of this node's: systemctl disable --now {}",
+        nomad.unit
+    );
+    Failure::new(ErrorClass::Denied, what)
 }
 
 /// Whether what Nomad keeps on disk is this instance's, and of use: a node that drained itself stays ineligible, and only
@@ -198,8 +216,10 @@ pub fn configuration(settings: &Settings, nomad: &NomadSettings, proved: &Proved
         "enabled": true,
         "node_pool": pool,
         "meta": meta,
-        // What the watchman does when nobody confirms a notice: two minutes, less what a shutdown itself takes.
-        "drain_on_shutdown": {"deadline": "90s", "force": false, "ignore_system_jobs": true},
+        // What the watchman does when nobody confirms a notice; where less is left, with less.
+        "drain_on_shutdown": {
+            "deadline": format!("{}s", drain::CONFIGURED.as_secs()), "force": false, "ignore_system_jobs": true,
+        },
     });
     if let Some(class) = &nomad.node_class {
         client["node_class"] = json!(class);

@@ -161,30 +161,17 @@ impl Autoscaler {
         unreachable!("the last round returns")
     }
 
-    /// Sends JSON to every process: a standby has to know what it will decide upon. * returns: the answers that came.
-    ///
-    /// Fails where no process is known; one that does not answer is for the next time.
-    pub async fn post_to_all(
-        &self,
-        node: &Node,
-        path: &str,
-        body: &Value,
-        within: Duration,
-    ) -> Result<Vec<Reply>, Failure> {
+    /// Its processes, of which one leads. Looks for them where none is known.
+    pub async fn all(&self, node: &Node) -> Result<Vec<String>, Failure> {
         if self.locked().processes.is_empty() {
             self.find(node).await?;
         }
-        let mut replies = Vec::new();
-        for address in self.addresses() {
-            match self.post(node, &address, path, body, within).await {
-                Ok(reply) => replies.push(reply),
-                Err(failure) => {
-                    tracing::debug!(%failure, "a process of the autoscaler did not answer");
-                    self.locked().doubted = true;
-                }
-            }
-        }
-        Ok(replies)
+        Ok(self.addresses())
+    }
+
+    /// They may be others by now: one of those that are known did not answer.
+    pub fn doubt(&self) {
+        self.locked().doubted = true;
     }
 
     fn addresses(&self) -> Vec<String> {

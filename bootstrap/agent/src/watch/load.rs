@@ -1,69 +1,114 @@
 //! How busy the node is, told in batches.
 
+use super::notices::whole;
 use super::{Autoscaler, Told};
 use crate::node::Node;
 use bootstrap_core::{Outbox, Reading, Sampler};
 use fleet::wire::SampleBatch;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// How often the kernel's counters are read: what could run is a mean over these.
 const LOOKS: Duration = Duration::from_secs(1);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 
+/// The processes of the autoscaler that need not have a batch again.
+type Settled = BTreeSet<String>;
+
 /// Samples until it is dropped.
+///
+/// Whoever is told may hang: the kernel's counters are read all the same.
 pub(super) async fn sample(node: Arc<Node>, told: Arc<Told>) {
     let Some(proved) = node.proved() else { return };
     let mut period = node.settings().watch.samples;
     let mut sampler = Sampler::new(period);
     let mut outbox = Outbox::new(proved.document.instance.clone());
+    let mut settled = Settled::new();
+    let mut sending: JoinSet<(Settled, bool)> = JoinSet::new();
+    let mut next_look = node.clock.monotonic();
     loop {
-        node.clock.sleep_until(node.clock.monotonic() + LOOKS).await;
-        let settings = node.settings().watch;
-        let Some(autoscaler) = settings.autoscaler else { continue };
-        if settings.samples != period {
-            period = settings.samples;
-            sampler = Sampler::new(period);
-        }
-        let autoscaler = match told.of(&autoscaler) {
-            Ok(autoscaler) => autoscaler,
-            Err(failure) => {
-                tracing::warn!(%failure, "could not make ready to tell the autoscaler of load");
-                continue;
+        let next = tokio::select! {
+            Some(sent) = sending.join_next(), if !sending.is_empty() => {
+                let (by, everybody) = whole(sent);
+                if everybody {
+                    outbox.settled();
+                }
+                // It goes once more to those that lack it.
+                let again = if everybody { None } else { outbox.lost() };
+                settled = if again.is_some() { by } else { Settled::new() };
+                again.or_else(|| outbox.to_send())
+            }
+            () = node.clock.sleep_until(next_look) => {
+                next_look = node.clock.monotonic() + LOOKS;
+                let settings = node.settings().watch;
+                if settings.autoscaler.is_none() {
+                    continue;
+                }
+                if settings.samples != period {
+                    period = settings.samples;
+                    sampler = Sampler::new(period);
+                }
+                let Some(reading) = read() else { continue };
+                if let Some(sample) = sampler.take(reading, node.clock.monotonic(), node.clock.wall()) {
+                    outbox.push(sample);
+                }
+                outbox.to_send()
             }
         };
-        let Some(reading) = read() else { continue };
-        if let Some(sample) = sampler.take(reading, node.clock.monotonic(), node.clock.wall()) {
-            outbox.push(sample);
-        }
-        let mut out = outbox.to_send();
-        while let Some(batch) = out.take() {
-            if send(&node, &autoscaler, &batch).await {
-                outbox.settled();
-            } else {
-                out = outbox.lost();
-            }
-        }
+        let Some(batch) = next else { continue };
+        let (node, told) = (Arc::clone(&node), Arc::clone(&told));
+        let by = settled.clone();
+        sending.spawn(async move { send(&node, &told, &batch, by).await });
     }
 }
 
-/// * returns: whether it need not come again: somebody has it, or nobody will ever take it.
-async fn send(node: &Node, autoscaler: &Autoscaler, batch: &SampleBatch) -> bool {
-    let body = serde_json::json!(batch);
-    match autoscaler.post_to_all(node, "/v1/samples", &body, ANSWERS_WITHIN).await {
-        Ok(replies) => replies.iter().any(|reply| {
-            let refused = reply.status >= 400 && reply.status < 500 && reply.status != 429;
-            if refused {
-                tracing::debug!(
-                    status = reply.status,
-                    words = reply.words(),
-                    "the autoscaler did not take the load"
-                );
-            }
-            refused || reply.is_success()
-        }),
+/// Sends a batch to every process that has not settled it: the leader, whoever that is, decides by it, and a standby has to know
+/// what it will decide upon.
+///
+/// * returns: who has it, or will never take it; whether these are all.
+async fn send(node: &Node, told: &Told, batch: &SampleBatch, mut by: Settled) -> (Settled, bool) {
+    // Taken out of the configuration since: nobody waits for it.
+    let Some(settings) = node.settings().watch.autoscaler else { return (by, true) };
+    let found = match told.of(&settings) {
+        Ok(autoscaler) => autoscaler.all(node).await.map(|all| (autoscaler, all)),
+        Err(failure) => Err(failure),
+    };
+    let (autoscaler, all) = match found {
+        Ok(found) => found,
         Err(failure) => {
             tracing::debug!(%failure, "could not tell the autoscaler of load");
+            return (by, false);
+        }
+    };
+    let mut everybody = true;
+    for address in all {
+        if by.contains(&address) {
+            continue;
+        }
+        if settles(node, &autoscaler, &address, batch).await {
+            by.insert(address);
+        } else {
+            everybody = false;
+        }
+    }
+    (by, everybody)
+}
+
+/// * returns: whether it need not come to this process again: it has it, or will never take it.
+async fn settles(node: &Node, autoscaler: &Autoscaler, address: &str, batch: &SampleBatch) -> bool {
+    let body = serde_json::json!(batch);
+    match autoscaler.post(node, address, "/v1/samples", &body, ANSWERS_WITHIN).await {
+        Ok(reply) if reply.is_success() => true,
+        Ok(reply) => {
+            let (status, words) = (reply.status, reply.words());
+            tracing::debug!(address, status, words, "the autoscaler did not take the load");
+            (400..500).contains(&status) && status != 429
+        }
+        Err(failure) => {
+            tracing::debug!(address, %failure, "a process of the autoscaler did not answer");
+            autoscaler.doubt();
             false
         }
     }

@@ -44,7 +44,8 @@ pub(super) async fn keep(node: Arc<Node>) {
 
 /// Asks what work may land here, and whether it is drained. While nobody answers, what was said last holds.
 async fn ask_nomad(node: &Node) {
-    let Some(nomad) = node.settings().nomad else { return };
+    // A client that the configuration does not have any more is nobody's to speak of.
+    let Some(nomad) = node.settings().nomad else { return node.forget_work() };
     let work = match NomadClient::new(&nomad) {
         Ok(client) => client.work().await,
         Err(failure) => Err(failure),

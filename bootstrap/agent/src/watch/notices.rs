@@ -4,6 +4,7 @@ use super::{AGAIN, Autoscaler, Told};
 use crate::host::{Request, Verb};
 use crate::imds::paths;
 use crate::node::Node;
+use crate::steps;
 use bootstrap_core::{Answered, Failure, Watch, WatchEffect};
 use fleet::wire::{AgentNotice, NoticeBatch, NoticesAccepted};
 use fleet::{NoticeKind, Timestamp};
@@ -67,7 +68,7 @@ pub(super) async fn watch(node: Arc<Node>, told: Arc<Told>) {
 }
 
 /// What a task of the watch came to. One that panics ends the watch: nobody else would ever know.
-fn whole<T>(ended: Result<T, JoinError>) -> T {
+pub(super) fn whole<T>(ended: Result<T, JoinError>) -> T {
     ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
@@ -217,6 +218,7 @@ impl Watchman {
         // Draining takes its time; the looks go on. Whoever is to do it may be out of order himself: it is asked for until
         // it was done, or the instance is gone, or stays.
         tokio::spawn(async move {
+            steps::fit_drain(&node, until).await;
             let mut pause = AGAIN;
             while node.has_left() {
                 match node.host.ask(request.clone()).await {

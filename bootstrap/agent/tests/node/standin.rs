@@ -1,4 +1,4 @@
-//! A metadata service that does what a test says, and a node that asks it.
+//! A node that asks a metadata service which a test plays.
 
 use bootstrap_agent::host::{Answering, Done, Host, Request};
 use bootstrap_agent::imds::Imds;
@@ -9,95 +9,18 @@ use bootstrap_vault::LoginRequest;
 use fleet::ports::Clock;
 use fleet::{ErrorClass, InstanceId, Timestamp};
 use fleet_clock::SteppedClock;
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use muster_test_servers::{Asked, StandIn};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use tokio::sync::mpsc;
 
-/// A request: its first line without the protocol, and the token that it bears.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
-    pub line: String,
-    pub token: Option<String>,
+/// How often a token was asked for.
+pub fn tokens(service: &StandIn) -> usize {
+    service.times("PUT /latest/api/token")
 }
 
-/// What a request comes to.
-pub enum Answer {
-    /// A status, a body and `Date`, where there is one.
-    Says(u16, String, Option<String>),
-    /// Nothing, until they hang up.
-    Hangs,
-}
-
-type Script = dyn Fn(&Asked) -> Answer + Send + Sync;
-
-pub struct Service {
-    pub at: SocketAddr,
-    asked: Arc<Mutex<Vec<Asked>>>,
-}
-
-impl Service {
-    /// * `script`: what each request comes to; may be asked by several at once.
-    pub fn start(at: IpAddr, script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((at, 0)).unwrap_or_else(|error| {
-            panic!("this host has no loopback {at}: {error}: sysctl net.ipv6.conf.lo.disable_ipv6=0")
-        });
-        let at = listener.local_addr().expect("it listens");
-        let (asked, script) = (Arc::<Mutex<Vec<Asked>>>::default(), Arc::new(script));
-        let noted = Arc::clone(&asked);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (noted, script) = (Arc::clone(&noted), Arc::clone(&script));
-                // Who hangs up gets no answer, and that is all.
-                thread::spawn(move || serve(&stream, &*script, &noted));
-            }
-        });
-        Self { at, asked }
-    }
-    pub fn address(&self) -> String {
-        format!("http://{}", self.at)
-    }
-    pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().expect("whole").clone()
-    }
-    /// How often a token was asked for.
-    pub fn tokens(&self) -> usize {
-        self.asked().iter().filter(|asked| asked.line == "PUT /latest/api/token").count()
-    }
-}
-
-fn serve(mut stream: &TcpStream, script: &Script, noted: &Mutex<Vec<Asked>>) -> io::Result<()> {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let (mut first, mut token) = (String::new(), None);
-        if reader.read_line(&mut first)? == 0 {
-            return Ok(());
-        }
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line)?;
-            if line.trim().is_empty() {
-                break;
-            }
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("x-aws-ec2-metadata-token")
-            {
-                token = Some(value.trim().to_owned());
-            }
-        }
-        let line = first.rsplit_once(' ').map_or("", |(line, _)| line).to_owned();
-        let asked = Asked { line, token };
-        noted.lock().expect("whole").push(asked.clone());
-        match script(&asked) {
-            Answer::Says(status, body, date) => {
-                let date = date.map_or_else(String::new, |date| format!("Date: {date}\r\n"));
-                let length = body.len();
-                write!(stream, "HTTP/1.1 {status} X\r\n{date}Content-Length: {length}\r\n\r\n{body}")?;
-            }
-            Answer::Hangs => return io::copy(&mut stream, &mut io::sink()).map(|_| ()),
-        }
-    }
+/// The token that a request bears.
+pub fn token_of(asked: &Asked) -> Option<&str> {
+    asked.header("x-aws-ec2-metadata-token")
 }
 
 /// Root's hands on paper.
@@ -159,11 +82,12 @@ pub struct Bench {
     pub clock: SteppedClock,
     pub host: Arc<Paper>,
     pub consequences: mpsc::UnboundedReceiver<Consequence>,
+    pub service: StandIn,
     _place: tempfile::TempDir,
 }
 
 impl Bench {
-    pub fn new(service: &Service, base: Settings, at: Timestamp) -> Self {
+    pub fn new(service: StandIn, base: Settings, at: Timestamp) -> Self {
         let place = tempfile::tempdir().expect("a directory");
         let clock = SteppedClock::new(at);
         let directories = Directories {
@@ -176,6 +100,6 @@ impl Bench {
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let (node, _, consequences) =
             Node::new(base, directories, shared, imds, Arc::clone(&host) as Arc<dyn Host>, Arc::new(NoAws));
-        Self { node, clock, host, consequences, _place: place }
+        Self { node, clock, host, consequences, service, _place: place }
     }
 }

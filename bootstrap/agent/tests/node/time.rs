@@ -1,13 +1,13 @@
 //! The clock: right by the metadata service's, set where it is not.
 
-use crate::standin::{Answer, Bench, Service};
+use crate::standin::Bench;
 use bootstrap_agent::drive::Works as _;
 use bootstrap_agent::host::{Request, Verb};
 use bootstrap_config::{Settings, TimeSettings};
 use bootstrap_core::{Checked, Step};
 use fleet::Timestamp;
 use fleet::ports::Clock as _;
-use std::net::Ipv4Addr;
+use muster_test_servers::{Plays, StandIn};
 use std::time::Duration;
 
 /// The service's time.
@@ -15,12 +15,12 @@ const THEN: i64 = 1_700_000_000;
 const DATE: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
 
 fn bench(ahead: i64) -> Bench {
-    let service = Service::start(Ipv4Addr::LOCALHOST.into(), |asked| {
-        let text = if asked.line.starts_with("PUT") { "token" } else { "i-1" };
-        Answer::Says(200, text.to_owned(), Some(DATE.to_owned()))
+    let service = StandIn::start(|asked| {
+        let text = if asked.method == "PUT" { "token" } else { "i-1" };
+        Plays::Says(200, vec![format!("Date: {DATE}")], text.to_owned())
     });
     let time = TimeSettings { unit: Some("chrony.service".to_owned()), ..TimeSettings::default() };
-    Bench::new(&service, Settings { time, ..Settings::default() }, Timestamp::from_secs(THEN + ahead))
+    Bench::new(service, Settings { time, ..Settings::default() }, Timestamp::from_secs(THEN + ahead))
 }
 
 #[tokio::test]

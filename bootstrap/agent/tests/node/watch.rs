@@ -1,17 +1,17 @@
 //! A watch that is half gone is none.
 
-use crate::standin::{Answer, Bench, Service};
+use crate::standin::Bench;
 use bootstrap_agent::watch::{Ended, watch};
 use bootstrap_config::Settings;
 use fleet::Timestamp;
-use std::net::Ipv4Addr;
+use muster_test_servers::{Plays, StandIn};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 fn bench() -> Bench {
-    let service = Service::start(Ipv4Addr::LOCALHOST.into(), |_| Answer::Says(404, String::new(), None));
-    Bench::new(&service, Settings::default(), Timestamp::from_secs(1_000_000))
+    let service = StandIn::start(|_| Plays::status(404));
+    Bench::new(service, Settings::default(), Timestamp::from_secs(1_000_000))
 }
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_part_of_the_watch_that_ends_is_the_end_of_the_watch() {
 
 #[tokio::test]
 async fn who_does_not_look_any_more_is_known_by_that() {
-    let Bench { node, clock, consequences, .. } = bench();
+    let Bench { node, clock, consequences, service: _service, .. } = bench();
     let (commands, _orders) = mpsc::channel(1);
     let watching = tokio::spawn(watch(Arc::clone(&node), commands, consequences));
     let mut turns = 0;

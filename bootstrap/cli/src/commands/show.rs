@@ -13,6 +13,7 @@ use fleet::ports::Clock as _;
 use fleet_clock::SystemClock;
 use serde_json::json;
 use std::fmt::Write as _;
+use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -24,10 +25,18 @@ const LOOKS: Duration = Duration::from_millis(100);
 pub fn plan(directories: &Directories, format: Format) -> Outcome {
     let (files, _) = run::files(directories)?;
     let mut layers: Vec<Layer> = files.into_iter().map(Layer::Image).collect();
-    let said = Said::read(&directories.run).unwrap_or_else(|error| {
-        out::say(format_args!("what parameters and tags say cannot be read: {error}"));
-        None
-    });
+    // Without it, what is shown would be what no agent goes by.
+    let exit = |error: &io::Error| match error.kind() {
+        io::ErrorKind::PermissionDenied => Exit::Denied,
+        _ => Exit::Unavailable,
+    };
+    let said = Said::read(&directories.run).map_err(|error| {
+        let why = "root and the agent may read it; a restart of muster-bootstrap writes it anew";
+        Failure::new(
+            exit(&error),
+            format_args!("failed to read what parameters and tags say: {error} ({why})"),
+        )
+    })?;
     match &said {
         Some(said) => layers.extend(said.layers()),
         None => out::say("files alone: what parameters and tags say is known once the agent has run"),

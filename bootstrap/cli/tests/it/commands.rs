@@ -5,6 +5,7 @@ use bootstrap_core::{Condition, State, Step};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// A command's exit code, its data and its talk.
 fn ran(node: &Node, words: &[&str]) -> (Option<i32>, String, String) {
@@ -112,6 +113,62 @@ fn a_status_that_nobody_stands_behind_any_more_is_not_believed() {
     node.start();
     let again = node.wait_done();
     assert_eq!((again.ready, state_of(&again, Step::Ready)), (first.ready, State::Done));
+}
+
+/// The same command by somebody to whom `/proc` shows no process of others.
+fn hidden(command: &Command) -> Command {
+    let mut hidden = Command::new("unshare");
+    hidden
+        .args(["--mount", "--", "sh", "-c"])
+        .arg(
+            "mount -t proc -o hidepid=2 proc /proc && \
+             exec setpriv --regid=65534 --clear-groups --bounding-set=-sys_ptrace \"$0\" \"$@\"",
+        )
+        .arg(command.get_program())
+        .args(command.get_args());
+    hidden
+}
+
+#[test]
+fn an_agent_that_proc_does_not_show_is_not_called_dead() {
+    let cloud = Cloud::start();
+    let mut node = Node::new(&cloud, 0, "");
+    node.start();
+    node.wait_done();
+    let status = |node: &Node| {
+        let output = hidden(&node.command(&["status"])).output();
+        let output = output.expect("unshare and setpriv are missing: apt-get install util-linux");
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+        (output.status.code(), said)
+    };
+    let own = format!("ls /proc/{}", node.pid());
+    let mut look = Command::new("sh");
+    look.args(["-c", &own]);
+    let seen = hidden(&look).output().expect("it runs");
+    assert!(!seen.status.success(), "it is hidden: {seen:?}");
+    let (code, said) = status(&node);
+    assert_eq!(code, Some(0), "{said:?}");
+    node.kill();
+    let (code, said) = status(&node);
+    assert_eq!(code, Some(2), "{said:?}");
+    assert!(said[0].contains("THE AGENT DOES NOT RUN"), "{said:?}");
+}
+
+#[test]
+fn plan_does_not_pass_the_files_alone_off_as_what_holds() {
+    let cloud = Cloud::start();
+    let mut node = Node::new(&cloud, 0, "");
+    node.start();
+    node.wait_done();
+    check(&node, &[(&["plan"], 0, "watch.verify")]);
+    let said = node.path().join("run/said.json");
+    fs::write(&said, "{\"parameters\": 7").expect("written");
+    let (code, data, talk) = ran(&node, &["plan"]);
+    assert_eq!((code, data.as_str()), (Some(69), ""), "{talk}");
+    assert!(
+        talk.contains("failed to read what parameters and tags say: ") && !talk.contains("files alone"),
+        "{talk}"
+    );
 }
 
 #[test]
@@ -235,7 +292,7 @@ vault {
         write(path, "x");
     }
     let run = |command: &str| {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_muster-bootstrap"))
+        let output = Command::new(env!("CARGO_BIN_EXE_muster-bootstrap"))
             .env_clear()
             .args([command, "--root"])
             .arg(root)

@@ -2,64 +2,19 @@
 //! takes whatever it is told.
 
 use fleet::InstanceId;
-use serde_json::{Value, json};
-use std::io::{self, BufReader, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use muster_test_servers::{Asked, Plays, StandIn};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread;
 
 /// What happened, in order, to whoever writes it down.
 pub type Events = Arc<Mutex<Vec<String>>>;
 
-/// What a request of one's own head and body comes to.
-struct Asked {
-    method: String,
-    path: String,
-    /// The head's other lines, as they stand.
-    headers: Vec<String>,
-    body: String,
-}
-
-/// The next request of a connection; `None` at its end.
-fn asked(reader: &mut impl io::BufRead) -> io::Result<Option<Asked>> {
-    let mut first = String::new();
-    if reader.read_line(&mut first)? == 0 {
-        return Ok(None);
-    }
-    let mut words = first.split_whitespace().map(str::to_owned);
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let mut headers = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        if line.trim().is_empty() {
-            break;
-        }
-        headers.push(line.trim_end().to_owned());
-    }
-    let length = headers.iter().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-    });
-    let mut body = vec![0; length.unwrap_or(0)];
-    reader.read_exact(&mut body)?;
-    Ok(Some(Asked { method, path, headers, body: String::from_utf8_lossy(&body).into_owned() }))
-}
-
-fn listen(at: IpAddr, serve: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind((at, 0)).unwrap_or_else(|error| {
-        panic!("this host has no loopback {at}: {error}: sysctl net.ipv6.conf.lo.disable_ipv6=0")
-    });
-    let address = listener.local_addr().expect("it listens");
-    let serve = Arc::new(serve);
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let serve = Arc::clone(&serve);
-            // Who hangs up in the middle gets no answer, and that is all.
-            thread::spawn(move || serve(stream));
-        }
-    });
-    address
+fn note(events: &Events, what: String) {
+    events.lock().expect("whole").push(what);
 }
 
 /// What is done with a request.
@@ -77,12 +32,14 @@ struct Rules {
     instance: InstanceId,
     /// What is done where a path holds a text; the first that fits.
     does: Vec<(&'static str, Does)>,
+    /// What documents say whose path ends so; `None`: there is none.
+    says: BTreeMap<String, Option<String>>,
     dated: bool,
 }
 
 /// The metadata service.
 pub struct Front {
-    at: SocketAddr,
+    server: StandIn,
     rules: Arc<Mutex<Rules>>,
     events: Events,
 }
@@ -90,15 +47,20 @@ pub struct Front {
 impl Front {
     /// One that answers as the cloud does. * `at`: its address.
     pub fn start(cloud: SocketAddr, instance: &InstanceId, at: IpAddr) -> Self {
-        let rules = Rules { instance: instance.clone(), does: Vec::new(), dated: true };
+        let rules =
+            Rules { instance: instance.clone(), does: Vec::new(), says: BTreeMap::new(), dated: true };
         let (rules, events) = (Arc::new(Mutex::new(rules)), Events::default());
         let (shared, told) = (Arc::clone(&rules), Arc::clone(&events));
-        let at = listen(at, move |stream| serve(cloud, &stream, &shared, &told));
-        Self { at, rules, events }
+        let server = StandIn::start_at(at, move |asked| plays(cloud, asked, &shared, &told));
+        Self { server, rules, events }
     }
 
     pub fn address(&self) -> String {
-        format!("http://{}", self.at)
+        self.server.address()
+    }
+
+    pub const fn at(&self) -> SocketAddr {
+        self.server.at()
     }
 
     fn rules(&self) -> MutexGuard<'_, Rules> {
@@ -108,6 +70,11 @@ impl Front {
     /// What is done from now on where a path holds a text.
     pub fn does(&self, does: &[(&'static str, Does)]) {
         does.clone_into(&mut self.rules().does);
+    }
+
+    /// Says so of a document, whose path ends like this, from now on; `None`: there is none.
+    pub fn says(&self, path: &str, text: Option<&str>) {
+        self.rules().says.insert(path.to_owned(), text.map(str::to_owned));
     }
 
     /// It is another instance's from now on.
@@ -130,96 +97,111 @@ impl Front {
     }
 }
 
-fn serve(cloud: SocketAddr, mut stream: &TcpStream, rules: &Mutex<Rules>, events: &Events) -> io::Result<()> {
-    let Some(asked) = asked(&mut BufReader::new(stream))? else { return Ok(()) };
-    let (instance, does, dated) = {
+fn plays(cloud: SocketAddr, asked: &Asked, rules: &Mutex<Rules>, events: &Events) -> Plays {
+    let (instance, does, says, dated) = {
         let rules = rules.lock().expect("whole");
         let does = rules.does.iter().find(|(part, _)| asked.path.contains(part)).map(|(_, does)| *does);
-        (rules.instance.clone(), does.unwrap_or(Does::Answers), rules.dated)
+        let says = rules.says.iter().find(|(of, _)| asked.path.ends_with(*of)).map(|(_, text)| text.clone());
+        (rules.instance.clone(), does.unwrap_or(Does::Answers), says, rules.dated)
     };
-    let note = |what: String| events.lock().expect("whole").push(what);
-    note(format!("{} {}", asked.method, asked.path.trim_start_matches('/')));
-    match does {
-        Does::Hangs => {
-            io::copy(&mut stream, &mut io::sink())?;
-            note(format!("gave up {}", asked.path));
-            Ok(())
+    note(events, format!("{} {}", asked.method, asked.path.trim_start_matches('/')));
+    match (does, says) {
+        (Does::Hangs, _) => {
+            let (events, path) = (Arc::clone(events), asked.path.clone());
+            Plays::Hangs(Box::new(move || note(&events, format!("gave up {path}"))))
         }
-        Does::Says(status) => {
-            write!(stream, "HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        }
-        Does::Answers => {
-            let mut far = TcpStream::connect(cloud)?;
-            let kept = asked.headers.iter().filter(|line| !line.to_lowercase().starts_with("connection:"));
-            let headers: Vec<&str> = kept.map(String::as_str).chain(["Connection: close"]).collect();
-            let headers = headers.join("\r\n");
-            write!(
-                far,
-                "{} /_imds/{instance}{} HTTP/1.1\r\n{headers}\r\n\r\n{}",
-                asked.method, asked.path, asked.body
-            )?;
-            let mut answer = Vec::new();
-            far.read_to_end(&mut answer)?;
-            let text = String::from_utf8_lossy(&answer).into_owned();
-            note(format!("answered {} {}", asked.path, text.split(' ').nth(1).unwrap_or_default()));
-            let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-            let lines = head.split("\r\n").filter(|line| dated || !line.to_lowercase().starts_with("date:"));
-            let head: Vec<&str> = lines.collect();
-            write!(stream, "{}\r\n\r\n{body}", head.join("\r\n"))?;
-            stream.shutdown(Shutdown::Both)
+        (Does::Says(status), _) => Plays::status(status),
+        (Does::Answers, Some(says)) => says.map_or(Plays::status(404), Plays::text),
+        (Does::Answers, None) => {
+            let path = format!("/_imds/{instance}{}", asked.path);
+            let answer = forwarded(cloud, asked, &path, dated).unwrap_or(Plays::status(502));
+            if let Plays::Says(status, ..) = answer {
+                note(events, format!("answered {} {status}", asked.path));
+            }
+            answer
         }
     }
 }
 
-/// An autoscaler that leads, and confirms what it is told.
+/// What another server answers to the same request at a path of its own. * `dated`: with its time.
+fn forwarded(to: SocketAddr, asked: &Asked, path: &str, dated: bool) -> io::Result<Plays> {
+    let mut far = TcpStream::connect(to)?;
+    let kept = asked.headers.iter().filter(|line| !line.to_lowercase().starts_with("connection:"));
+    let headers: Vec<&str> = kept.map(String::as_str).chain(["Connection: close"]).collect();
+    write!(far, "{} {path} HTTP/1.1\r\n{}\r\n\r\n{}", asked.method, headers.join("\r\n"), asked.body)?;
+    let mut answer = Vec::new();
+    far.read_to_end(&mut answer)?;
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let mut lines = head.split("\r\n");
+    let status = lines.next().and_then(|first| first.split(' ').nth(1)?.parse().ok());
+    let status = status.ok_or_else(|| io::Error::other(format!("no answer in HTTP: {text:?}")))?;
+    let own = ["connection:", "content-length:"];
+    let headers = lines.filter(|line| {
+        let line = line.to_lowercase();
+        !own.iter().any(|name| line.starts_with(name)) && (dated || !line.starts_with("date:"))
+    });
+    Ok(Plays::Says(status, headers.map(str::to_owned).collect(), body.to_owned()))
+}
+
+/// One process of an autoscaler, which takes and confirms what it is told.
 pub struct Scaler {
-    pub at: SocketAddr,
+    server: StandIn,
     events: Events,
 }
 
 impl Scaler {
-    /// * `events`: where it writes down `identify`, `notices KIND…` and `samples`.
+    /// The leader. * `events`: where it writes down `identify`, `notices KIND…` and `samples NUMBER`.
     pub fn start(events: &Events) -> Self {
-        let told = Arc::clone(events);
-        let at = listen(Ipv4Addr::LOCALHOST.into(), move |stream| {
-            let mut reader = BufReader::new(&stream);
-            while let Some(asked) = asked(&mut reader)? {
-                let body: Value = serde_json::from_str(&asked.body).unwrap_or_default();
-                let (what, answer) = match asked.path.as_str() {
-                    "/v1/identify" => {
-                        let answer =
-                            json!({"token": "planted-token-of-autoscaler", "expires": 4_102_444_800_000_i64});
-                        ("identify".to_owned(), answer)
-                    }
-                    "/v1/notices" => {
-                        let notices = body["notices"].as_array().cloned().unwrap_or_default();
-                        let kinds: Vec<&str> =
-                            notices.iter().filter_map(|notice| notice["kind"].as_str()).collect();
-                        let answer =
-                            json!({"accepted": kinds.len(), "confirmed": kinds.len(), "leader": true});
-                        (format!("notices {}", kinds.join(" ")), answer)
-                    }
-                    _ => ("samples".to_owned(), json!({"accepted": 1})),
-                };
-                told.lock().expect("whole").push(what);
-                let text = answer.to_string();
-                write!(
-                    &stream,
-                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}",
-                    text.len()
-                )?;
+        Self::which(events, true, 0)
+    }
+
+    /// * `leads`: what it says of itself.
+    /// * `busy`: so many times batches of samples are answered with 503 before any is taken.
+    pub fn which(events: &Events, leads: bool, busy: usize) -> Self {
+        let (told, left) = (Arc::clone(events), AtomicUsize::new(busy));
+        let server = StandIn::start(move |asked| {
+            let body = asked.json();
+            match asked.path.as_str() {
+                "/v1/identify" => {
+                    note(&told, "identify".to_owned());
+                    Plays::json(
+                        &json!({"token": "planted-token-of-autoscaler", "expires": 4_102_444_800_000_i64}),
+                    )
+                }
+                "/v1/notices" => {
+                    let notices = body["notices"].as_array().cloned().unwrap_or_default();
+                    let kinds: Vec<&str> =
+                        notices.iter().filter_map(|notice| notice["kind"].as_str()).collect();
+                    note(&told, format!("notices {}", kinds.join(" ")));
+                    Plays::json(&json!({"accepted": kinds.len(), "confirmed": kinds.len(), "leader": leads}))
+                }
+                _ => {
+                    note(&told, format!("samples {}", body["sequence"]));
+                    let busy =
+                        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+                    if busy.is_ok() { Plays::status(503) } else { Plays::json(&json!({"accepted": 1})) }
+                }
             }
-            Ok(())
         });
-        Self { at, events: Arc::clone(events) }
+        Self { server, events: Arc::clone(events) }
+    }
+
+    pub const fn at(&self) -> SocketAddr {
+        self.server.at()
     }
 
     pub fn address(&self) -> String {
-        format!("http://{}", self.at)
+        self.server.address()
     }
 
     /// What it was told so far.
     pub fn told(&self) -> Vec<String> {
         self.events.lock().expect("whole").clone()
+    }
+
+    /// How often it was told something.
+    pub fn times(&self, what: &str) -> usize {
+        self.told().iter().filter(|told| *told == what).count()
     }
 }

@@ -57,7 +57,7 @@ impl Drop for Network {
 }
 
 /// Runs a program that has to succeed. * returns: its standard output.
-fn succeed(command: &mut Command) -> String {
+pub fn succeed(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}: {said}", output.status);
@@ -183,6 +183,11 @@ impl Machine {
             }
         });
         at
+    }
+
+    /// This machine's address in the instance's network.
+    pub const fn here(&self) -> Ipv4Addr {
+        self.network.here
     }
 
     /// Switches it on.

@@ -2,6 +2,7 @@
 
 mod awx;
 mod boot;
+mod client;
 mod commands;
 mod consequences;
 mod crashes;
@@ -11,6 +12,7 @@ mod front;
 mod ground;
 mod imds;
 mod killed;
+mod leaving;
 mod machine;
 mod metadata;
 mod nodes;

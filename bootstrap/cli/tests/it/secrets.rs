@@ -6,6 +6,7 @@ use bootstrap_core::{Condition, State, Step};
 use muster_test_servers::{Vault, VaultOptions, wait_for};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 const SERVER_ID: &str = "vault.example.com";
@@ -88,6 +89,48 @@ fn templates(node: &Node) {
     fs::write(node.path().join("other.tmpl"), "token={{ secret('kv/data/awx').token }}\n").expect("written");
 }
 
+/// What of an agent that runs can be seen from outside, each with its name.
+fn in_sight(node: &Node) -> Vec<(String, String)> {
+    let process = ["cmdline", "environ"].map(|what| {
+        let path = format!("/proc/{}/{what}", node.pid());
+        let text = fs::read(&path).expect("Linux tells");
+        (path, String::from_utf8_lossy(&text).into_owned())
+    });
+    process.into_iter().chain(files_of(node)).collect()
+}
+
+/// The log, and every file that the agent writes: progress, status, metrics, what parameters said, answers of root.
+fn files_of(node: &Node) -> Vec<(String, String)> {
+    let mut files = vec![("the log".to_owned(), node.log())];
+    let mut left = vec![node.path().join("state"), node.path().join("run")];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(&directory).expect("a directory").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                left.push(path);
+            } else if path.ends_with("vault.state") {
+                // By what is in it the next process of the agent goes on with the token of this one.
+                let mode =
+                    fs::metadata(&path).map_or(0o600, |metadata| metadata.permissions().mode() & 0o777);
+                assert_eq!(mode, 0o600, "it is nobody else's");
+            } else if let Ok(text) = fs::read(&path) {
+                // One that is gone again was on its way to become another.
+                files.push((path.display().to_string(), String::from_utf8_lossy(&text).into_owned()));
+            }
+        }
+    }
+    for known in ["status.json", "muster_bootstrap.prom", "identity.json"] {
+        assert!(files.iter().any(|(path, _)| path.ends_with(known)), "{known} is among them");
+    }
+    files
+}
+
+fn must_lack(seen: &[(String, String)], secrets: &[&str]) {
+    for (place, text) in seen {
+        assert!(!secrets.iter().any(|secret| text.contains(secret)), "a secret is shown in {place}");
+    }
+}
+
 #[test]
 fn the_role_of_the_instance_gets_the_secrets_that_awx_is_asked_with_and_the_end_revokes_them() {
     let (cloud, awx, secrets) = (Cloud::start(), Awx::start(), memory());
@@ -119,25 +162,10 @@ fn the_role_of_the_instance_gets_the_secrets_that_awx_is_asked_with_and_the_end_
     let token = wait_for("another token", || {
         Some(read("token")).filter(|other| *other != token && vault.knows(other))
     });
-    // Nothing of it can be seen from outside.
-    let seen: Vec<String> = ["cmdline", "environ"]
-        .map(|what| {
-            String::from_utf8_lossy(&fs::read(format!("/proc/{}/{what}", node.pid())).expect("Linux tells"))
-                .into_owned()
-        })
-        .to_vec();
-    let status = fs::read_to_string(node.path().join("run/status.json")).expect("a status");
-    let metrics = fs::read_to_string(node.path().join("run/metrics/muster_bootstrap.prom")).expect("metrics");
+    let mut seen = in_sight(&node);
     assert_eq!(node.stop(), 0);
-    let progress: String = fs::read_dir(node.path().join("state").join(node.instance.as_str()))
-        .expect("progress")
-        .map(|entry| fs::read_to_string(entry.expect("an entry").path()).expect("a line"))
-        .collect();
-    for text in seen.iter().chain([&status, &metrics, &node.log(), &progress]) {
-        for secret in [KEY, &token, "planted-token", crate::awx_server::TOKEN] {
-            assert!(!text.contains(secret), "a secret is shown");
-        }
-    }
+    seen.extend(files_of(&node));
+    must_lack(&seen, &[KEY, &token, "planted-token", crate::awx_server::TOKEN]);
     assert!(!vault.knows(&token), "it is revoked");
     assert!(!secrets.path().join("token").exists() && !secrets.path().join("awx-key").exists());
     assert!(secrets.path().join("for-others").exists(), "others may go on with it");
@@ -173,6 +201,8 @@ fn parameters_say_what_files_do_not_and_hold_the_key_of_awx() {
     );
     cloud.put_parameter("/muster/web/awx", "String", &fragment);
     cloud.put_parameter("/muster/web/awx-key", "SecureString", KEY);
+    // Beneath the path of the fragments, and none.
+    cloud.put_parameter("/muster/web/other", "SecureString", "planted-parameter-4c2a");
     let files = format!(
         "parameters {{\n  path = \"/muster/web\"\n  endpoint = \"{endpoint}\"\n}}\n\
          ready {{\n  tag = \"muster:state\"\n  ec2_endpoint = \"{endpoint}\"\n}}\n"
@@ -185,7 +215,7 @@ fn parameters_say_what_files_do_not_and_hold_the_key_of_awx() {
     let completion = json!({"job": 1, "instance": node.instance, "status": "successful"});
     fs::write(directory.join("1.json"), completion.to_string()).expect("written");
     node.wait_done();
-    assert!(!node.log().contains(KEY));
+    must_lack(&in_sight(&node), &[KEY, "planted-parameter"]);
     let tags = cloud
         .world()
         .shown_instances()
@@ -205,4 +235,10 @@ fn parameters_say_what_files_do_not_and_hold_the_key_of_awx() {
     cloud.put_parameter("/muster/web/watch", "String", "watch {\n  samples = \"7s\"\n}\n");
     node.verify();
     node.wait_until("an end of the alarm", |status| status.alarms.is_empty());
+    let seen = in_sight(&node);
+    assert!(
+        seen.iter().any(|(path, text)| path.ends_with("said.json") && text.contains("/muster/web/awx")),
+        "what parameters said, but for secrets"
+    );
+    must_lack(&seen, &[KEY, "planted-parameter"]);
 }

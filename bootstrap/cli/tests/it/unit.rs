@@ -8,6 +8,7 @@ use bootstrap_core::{State, Step};
 use muster_test_servers::{Vault, VaultKind, VaultOptions, wait_for};
 use serde_json::{Value, json};
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
@@ -131,15 +132,14 @@ fn a_machine_boots_with_the_agent_as_a_unit_without_rights_and_boots_again() {
     assert_eq!(awx.state().callbacks, 1, "asked for once in two boots");
 }
 
-/// A Debian package with an exporter and its unit. * returns: its version and its SHA-256.
-fn exporter_package(place: &Path, file: &Path) -> (&'static str, String) {
+/// Makes a Debian package of a version, with an exporter and its unit. * returns: its SHA-256.
+fn exporter_package(place: &Path, file: &Path, version: &str) -> String {
     let tree = place.join("tree");
     let write = |path: &str, text: &str| {
         let path = tree.join(path);
         fs::create_dir_all(path.parent().expect("a directory")).expect("made");
         fs::write(path, text).expect("written");
     };
-    let version = "1.5.0-muster1";
     write(
         "DEBIAN/control",
         &format!(
@@ -161,7 +161,7 @@ fn exporter_package(place: &Path, file: &Path) -> (&'static str, String) {
     };
     run(Command::new("dpkg-deb").args(["--build", "--root-owner-group"]).arg(&tree).arg(file));
     let digest = run(Command::new("sha256sum").arg(file));
-    (version, digest.split(' ').next().unwrap_or_default().to_owned())
+    digest.split(' ').next().unwrap_or_default().to_owned()
 }
 
 #[test]
@@ -169,7 +169,8 @@ fn an_exporter_that_is_missing_is_installed_if_it_is_the_one_that_was_meant_and_
     let cloud = Cloud::start();
     let place = tempfile::tempdir().expect("a directory");
     let file = place.path().join("exporter.deb");
-    let (version, sha256) = exporter_package(place.path(), &file);
+    let (version, newer) = ("1.5.0-muster1", "1.5.0-muster2");
+    let sha256 = exporter_package(place.path(), &file, version);
     let configuration = |sha256: &str| {
         format!(
             "host {{\n  units = [\"prometheus-node-exporter.service\"]\n  power_off = true\n  \
@@ -197,8 +198,33 @@ fn an_exporter_that_is_missing_is_installed_if_it_is_the_one_that_was_meant_and_
     });
     machine.wait_active();
     let installed =
-        machine.run(&["dpkg-query", "--show", "--showformat=${Version}", "prometheus-node-exporter"]);
-    assert_eq!(installed, version);
+        || machine.run(&["dpkg-query", "--show", "--showformat=${Version}", "prometheus-node-exporter"]);
+    assert_eq!(installed(), version);
+
+    // Another version, once everything stood: it is not taken for what it is not, and installed where it is that.
+    let second = exporter_package(place.path(), &file, newer);
+    fs::copy(&file, machine.root().join("opt/newer.deb")).expect("copied");
+    let process = machine.property("prometheus-node-exporter.service", "MainPID");
+    let text = text.replace("/opt/exporter.deb", "/opt/newer.deb").replace(version, newer);
+    let with = |digest: &str| {
+        machine.write("etc/muster/bootstrap.hcl", 0o644, &text.replace(&sha256, digest));
+        machine.run(&["systemctl", "reload", UNIT]);
+    };
+    with(&other);
+    machine.wait_until("a package that is not the one", || {
+        let failure = failure_of(&machine.status()?, Step::Monitoring);
+        failure.contains(&format!("has the SHA-256 {second}, not {other}")).then_some(())
+    });
+    assert_eq!(installed(), version);
+    with(&second);
+    machine.wait_until("the newer exporter", || {
+        let (now, status) =
+            (machine.property("prometheus-node-exporter.service", "MainPID"), machine.status()?);
+        (now != process && now != "0" && status.report.condition == bootstrap_core::Condition::Done)
+            .then_some(())
+    });
+    assert_eq!(installed(), newer);
+
     // The last resort, as the agent asks for it.
     let request =
         "umask 077 && cd /run/muster/host/requests && echo '\"power_off\"' >.new && mv .new 9-9.json";
@@ -235,6 +261,71 @@ fn an_agent_that_is_killed_or_hangs_is_started_again_and_takes_up_where_it_was()
     };
     assert!(told("Watchdog timeout"), "systemd says why");
     assert_eq!(awx.state().callbacks, 1, "nothing is done twice");
+}
+
+/// Only what is built for tests can be told to hang.
+#[cfg(debug_assertions)]
+#[test]
+fn a_watch_that_looks_for_no_notices_any_more_is_missed_by_systemd_though_the_steps_go_on() {
+    let (cloud, awx) = (Cloud::start(), Awx::start());
+    awx.state().ends_as = "successful";
+    let mut machine = with_awx(&cloud, &awx);
+    machine.drop_in(
+        "[Service]\nWatchdogSec=4s\nRestartSec=100ms\nExecStart=\nExecStart=/usr/bin/muster-bootstrap run --hang\n",
+    );
+    machine.boot();
+    let first = machine.wait_active();
+    // Nothing is the matter with its process, and its steps are looked at.
+    let seen = machine.status().expect("a status").updated;
+    machine.run(&["systemctl", "reload", UNIT]);
+    machine.wait_until("another look", || machine.status().filter(|status| status.updated > seen));
+    machine.wait_until("another process", || {
+        let pid: u32 = machine.property(UNIT, "MainPID").parse().ok()?;
+        (pid != first && pid != 0).then_some(())
+    });
+    machine.wait_active();
+    let journal = machine.journal();
+    let said = |words: &str| {
+        journal.iter().any(|entry| entry["MESSAGE"].as_str().is_some_and(|text| text.contains(words)))
+    };
+    assert!(said("nobody has looked for notices lately"), "it knows by itself");
+    assert!(said("Watchdog timeout"), "systemd says why");
+    assert_eq!(awx.state().callbacks, 1, "nothing is done twice");
+}
+
+/// Whether the kernel's clock is synchronised, as this machine's own PID 1 says: the machine has no other clock.
+#[test]
+fn the_unit_without_rights_hears_whether_the_kernels_clock_is_synchronised() {
+    let cloud = Cloud::start();
+    let mut machine = Machine::new(&cloud, |_| String::new());
+    let front =
+        crate::front::Front::start(cloud.server.addr(), &machine.instance, Ipv4Addr::LOCALHOST.into());
+    front.without_date();
+    let metadata = machine.reachable(front.at());
+    machine.write(
+        "etc/muster/bootstrap.hcl",
+        0o644,
+        &format!(
+            "identity {{\n  endpoints = [\"http://{metadata}\"]\n  certificates = [\"/etc/muster/aws-identity.pem\"]\n}}\n\
+             step \"time\" {{\n  attempt = \"2s\"\n  pause = \"1s\"\n  most_pause = \"1s\"\n  deadline = \"3s\"\n}}\n"
+        ),
+    );
+    machine.boot();
+    let asked = ["timedatectl", "show", "--property=NTPSynchronized", "--value"];
+    let kept = machine.wait_until("an answer of systemd's", || {
+        let output = machine.try_run(&asked).filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|said| !said.is_empty())
+    });
+    if kept == "yes" {
+        machine.wait_active();
+        assert_eq!(state_of(&machine.status().expect("a status"), Step::Time), State::Done);
+    } else {
+        let failure = machine.wait_until("a clock that nobody keeps", || {
+            let status = machine.status().filter(|status| state_of(status, Step::Time) == State::Failed)?;
+            Some(failure_of(&status, Step::Time))
+        });
+        assert!(failure.contains("is not synchronised, as the kernel says"), "{failure}");
+    }
 }
 
 #[test]

@@ -1,0 +1,162 @@
+//! The autoscaler: known before there is anything to tell, and shown who this is.
+
+use super::*;
+use crate::watch::{Autoscaler, load};
+use bootstrap_config::ConsulSettings;
+
+const WITHIN: Duration = Duration::from_secs(20);
+
+fn autoscaler(processes: &[&Process]) -> Autoscaler {
+    Autoscaler::new(&of(processes)).expect("a client")
+}
+
+async fn tell(autoscaler: &Autoscaler, bench: &Bench) -> Result<u16, String> {
+    let address = autoscaler.current(&bench.node).await.map_err(|failure| failure.to_string())?;
+    let body = json!({"notices": []});
+    let reply = autoscaler.post(&bench.node, &address, "/v1/notices", &body, WITHIN).await;
+    reply.map(|reply| reply.status).map_err(|failure| failure.to_string())
+}
+
+#[tokio::test]
+async fn a_token_is_kept_made_anew_in_good_time_and_when_it_is_refused_once() {
+    let leader = Process::start(Manner::Leads, Duration::from_secs(3600));
+    let bench = Bench::new(|_| {});
+    let autoscaler = autoscaler(&[&leader]);
+    for _ in 0..3 {
+        assert_eq!(tell(&autoscaler, &bench).await, Ok(200));
+    }
+    assert_eq!(leader.identified(), 1);
+    // Ten minutes before its end it is made anew, where nobody waits for it.
+    bench.clock.advance_to(Duration::from_secs(2990));
+    autoscaler.make_ready(&bench.node).await.expect("it is there");
+    assert_eq!(leader.identified(), 1);
+    bench.clock.advance_to(Duration::from_secs(3001));
+    assert_eq!(tell(&autoscaler, &bench).await, Ok(200));
+    assert_eq!(leader.identified(), 1, "it holds for a while yet");
+    autoscaler.make_ready(&bench.node).await.expect("it is there");
+    assert_eq!(leader.identified(), 2);
+    // Its tokens end at the same time as before: five minutes before that none is relied upon.
+    bench.clock.advance_to(Duration::from_secs(3301));
+    assert_eq!(tell(&autoscaler, &bench).await, Ok(200));
+    assert_eq!(leader.identified(), 3);
+
+    // The process forgets all tokens.
+    let other = Process::start(Manner::Leads, DAY);
+    let autoscaler = self::autoscaler(&[&other]);
+    assert_eq!(tell(&autoscaler, &bench).await, Ok(200));
+    let address = other.server.address();
+    let identify = json!({"version": 1, "pkcs7": "another"});
+    autoscaler.post(&bench.node, &address, "/v1/identify", &identify, WITHIN).await.expect("it answers");
+    assert_eq!(other.identified(), 2, "somebody else has the last one");
+    assert_eq!(tell(&autoscaler, &bench).await, Ok(200), "it proves itself again");
+    assert_eq!(other.identified(), 3);
+    other.turns(Manner::Refuses(401));
+    assert_eq!(tell(&autoscaler, &bench).await, Ok(401), "but not for ever");
+    assert_eq!(other.identified(), 4);
+}
+
+#[tokio::test]
+async fn processes_are_turned_to_one_after_the_other_and_looked_for_again_once_around() {
+    let (first, second) = (Process::start(Manner::Leads, DAY), Process::start(Manner::Leads, DAY));
+    let services = Arc::new(Mutex::new(vec![first.server.at(), second.server.at()]));
+    let shown = Arc::clone(&services);
+    let consul = StandIn::start(move |_| {
+        let rows: Vec<Value> = shown.lock().expect("whole").iter().map(|at| {
+            json!({"Node": {"Address": "10.0.0.9"}, "Service": {"Address": at.ip(), "Port": at.port(), "Tags": ["http"]}})
+        }).collect();
+        Plays::json(&json!(rows))
+    });
+    let bench = Bench::new(|base| {
+        let mut settings = ConsulSettings::default();
+        settings.server.address = consul.address();
+        base.consul = Some(settings);
+    });
+    let service = Some("muster-autoscaler".to_owned());
+    let autoscaler = Autoscaler::new(&AutoscalerSettings { service, ..of(&[]) }).expect("a client");
+    let finds = || consul.asked().len();
+    let current = async || autoscaler.current(&bench.node).await.expect("one is known");
+    autoscaler.make_ready(&bench.node).await.expect("both are there");
+    assert_eq!((finds(), first.identified(), second.identified()), (1, 1, 1));
+    assert_eq!(current().await, first.server.address());
+    autoscaler.turn_from(&second.server.address());
+    assert_eq!(current().await, first.server.address(), "it was not the current one");
+    autoscaler.turn_from(&first.server.address());
+    assert_eq!(current().await, second.server.address());
+    // Nothing is wrong: looked for once a minute; whoever is known stays the current one, with his token.
+    autoscaler.make_ready(&bench.node).await.expect("both are there");
+    assert_eq!(finds(), 1);
+    bench.clock.advance_to(Duration::from_secs(60));
+    services.lock().expect("whole").reverse();
+    autoscaler.make_ready(&bench.node).await.expect("both are there");
+    assert_eq!((finds(), first.identified(), second.identified()), (2, 1, 1));
+    assert_eq!(current().await, second.server.address());
+    // Once around: they may be others by now.
+    autoscaler.turn_from(&second.server.address());
+    autoscaler.turn_from(&first.server.address());
+    assert_eq!(current().await, second.server.address());
+    services.lock().expect("whole").truncate(1);
+    autoscaler.make_ready(&bench.node).await.expect("one is there");
+    assert_eq!(finds(), 3);
+    autoscaler.make_ready(&bench.node).await.expect("one is there");
+    assert_eq!(finds(), 3);
+    // Nobody can say anything newer: what was known stays.
+    services.lock().expect("whole").clear();
+    bench.clock.advance_to(Duration::from_secs(200));
+    autoscaler.make_ready(&bench.node).await.expect_err("none is there");
+    assert_eq!(current().await, second.server.address());
+}
+
+/// A second of the watch's time, in which the kernel has counted something.
+async fn second(bench: &Bench) {
+    let counted = || {
+        let stat = std::fs::read_to_string("/proc/stat").expect("Linux tells");
+        stat.lines().next().unwrap_or_default().to_owned()
+    };
+    let before = counted();
+    bench.until("the kernel's ticks", || counted() != before).await;
+    let now = bench.clock.monotonic() + Duration::from_secs(1);
+    bench.clock.advance_to(now);
+    bench.until("a look", || bench.clock.next_wake().is_some_and(|wake| wake > now)).await;
+}
+
+#[tokio::test]
+async fn load_reaches_the_leader_though_a_standby_has_it_and_is_counted_while_somebody_hangs() {
+    let (standby, leader) =
+        (Process::start(Manner::StandsBy, DAY), Process::start(Manner::Refuses(503), DAY));
+    let bench = Bench::new(|base| {
+        base.watch.autoscaler = Some(of(&[&standby, &leader]));
+        base.watch.samples = Duration::from_secs(1);
+    });
+    let _sampling = tokio::spawn(load::sample(Arc::clone(&bench.node), Arc::default()));
+    bench.settle().await;
+    second(&bench).await;
+    bench.settle().await;
+    assert_eq!(leader.samples(), [0, 0], "once more, and no more");
+    assert_eq!(standby.samples(), [0], "it has it");
+    leader.turns(Manner::Leads);
+    second(&bench).await;
+    bench.settle().await;
+    // What is refused for good does not come again, to either.
+    leader.turns(Manner::Refuses(404));
+    second(&bench).await;
+    bench.settle().await;
+    assert_eq!((leader.samples(), standby.samples()), (vec![0, 0, 1, 2], vec![0, 1, 2]));
+    leader.turns(Manner::Refuses(429));
+    second(&bench).await;
+    bench.settle().await;
+    assert_eq!((leader.samples(), standby.samples()), (vec![0, 0, 1, 2, 3, 3], vec![0, 1, 2, 3]));
+    // Samples are taken all the while that one of them hangs, and go out together then.
+    leader.turns(Manner::Leads);
+    standby.turns(Manner::Hangs);
+    second(&bench).await;
+    bench.until("who hangs", || standby.samples().last() == Some(&4)).await;
+    for _ in 0..3 {
+        second(&bench).await;
+    }
+    standby.turns(Manner::StandsBy);
+    bench.settle().await;
+    assert_eq!(leader.samples().last(), Some(&5));
+    let last =
+        leader.server.asked().last().map(|asked| asked.json()["samples"].as_array().map_or(0, Vec::len));
+    assert_eq!(last, Some(3), "what was taken meanwhile");
+}

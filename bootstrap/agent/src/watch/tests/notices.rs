@@ -1,0 +1,192 @@
+//! Notices: told, told again, and acted upon.
+
+use super::*;
+use crate::watch::notices;
+use bootstrap_config::NomadSettings;
+
+const ACTION: &str = r#"{"action": "terminate", "time": "1970-01-12T13:48:40Z"}"#;
+/// Two minutes after the beginning: what [`ACTION`] says.
+const GOES: Duration = Duration::from_secs(120);
+const RECOMMENDED: &str = r#"{"noticeTime": "1970-01-12T13:46:40Z"}"#;
+
+/// A node with Nomad's client, whom nobody answers, and these processes of the autoscaler.
+fn bench(processes: &[&Process]) -> Bench {
+    Bench::new(|base| {
+        let mut nomad = NomadSettings::default();
+        nomad.server.address = "http://127.0.0.1:9".to_owned();
+        base.nomad = Some(nomad);
+        base.watch.autoscaler = (!processes.is_empty()).then(|| of(processes));
+    })
+}
+
+fn watch(bench: &Bench) -> JoinHandle<()> {
+    tokio::spawn(notices::watch(Arc::clone(&bench.node), Arc::default()))
+}
+
+const LEAVES: &str = "terminate nomad.service";
+
+#[tokio::test]
+async fn a_node_whose_interruption_a_leader_confirmed_stays_until_it_is_taken() {
+    let leader = Process::start(Manner::Leads, DAY);
+    let bench = bench(&[&leader]);
+    let _watching = watch(&bench);
+    bench.seconds(2).await;
+    assert!(bench.node.notices().is_empty() && !bench.node.is_leaving());
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    bench.seconds(1).await;
+    bench.until("the notice", || leader.notices().len() == 1).await;
+    assert_eq!(leader.notices()[0][0]["kind"], "spot_interruption");
+    bench.seconds(10).await;
+    assert_eq!(leader.notices().len(), 1, "it is told once");
+    assert_eq!(bench.asked(), [""; 0]);
+    assert!(bench.node.is_leaving() && !bench.node.has_left());
+    assert_eq!(bench.node.notices(), ["interruption at 1970-01-12T13:48:40Z"]);
+}
+
+#[tokio::test]
+async fn a_node_that_nobody_hears_has_its_client_leave_once_and_whoever_comes_after_knows() {
+    let bench = bench(&[]);
+    let watching = watch(&bench);
+    bench.seconds(1).await;
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    bench.seconds(1).await;
+    assert!(bench.node.is_leaving());
+    bench.seconds(1).await;
+    assert_eq!(bench.asked(), [""; 0], "an autoscaler has two seconds");
+    bench.seconds(2).await;
+    bench.until("the client to leave", || bench.asked() == [LEAVES]).await;
+    assert!(bench.node.has_left());
+    assert_eq!(bench.node.left_until(), Some(THEN + GOES));
+    watching.abort();
+    // The agent is started again: a second signal would cut the drain.
+    let _again = watch(&bench);
+    bench.seconds(6).await;
+    assert_eq!(bench.asked(), [LEAVES]);
+}
+
+#[tokio::test]
+async fn root_is_asked_to_have_the_client_leave_until_it_was_done() {
+    let mut bench = bench(&[]);
+    // Whoever asks root goes on.
+    bench.lasting = 2;
+    *bench.host.fails.lock().expect("whole") = 3;
+    let _watching = watch(&bench);
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    bench.seconds(20).await;
+    bench.until("the fourth time", || bench.asked().len() == 4).await;
+    bench.seconds(30).await;
+    assert_eq!(bench.asked(), [LEAVES; 4], "and not again");
+}
+
+#[tokio::test]
+async fn an_interruption_is_over_when_its_time_is_and_nothing_is_announced_any_more() {
+    let bench = bench(&[]);
+    let _watching = watch(&bench);
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    bench.seconds(5).await;
+    bench.until("the client to leave", || bench.asked() == [LEAVES]).await;
+    bench.is_silent_of(paths::INSTANCE_ACTION);
+    bench.seconds(100).await;
+    assert!(bench.node.is_leaving() && bench.node.has_left(), "its time is not over");
+    // Nobody can say whether it is.
+    bench.says(paths::INSTANCE_ACTION, 500, "");
+    bench.pass(Duration::from_secs(60)).await;
+    assert!(bench.node.has_left());
+    bench.is_silent_of(paths::INSTANCE_ACTION);
+    bench.pass(Duration::from_secs(6)).await;
+    bench.until("an end of it", || !bench.node.has_left() && !bench.node.is_leaving()).await;
+    bench.until("no notice", || bench.node.notices().is_empty()).await;
+    assert!(bench.node.is_drained_for_good(), "what Nomad has of it is of no use");
+}
+
+#[tokio::test]
+async fn a_metadata_service_that_says_nothing_is_asked_less_and_less_often() {
+    let bench = bench(&[]);
+    for path in [paths::INSTANCE_ACTION, paths::TERMINATION_TIME, paths::REBALANCE, paths::SCHEDULED] {
+        bench.says(path, 500, "");
+    }
+    let _watching = watch(&bench);
+    let mut looks = Vec::new();
+    for second in 0..=24 {
+        bench.settle().await;
+        if bench.looks(paths::INSTANCE_ACTION) > looks.len() {
+            looks.push(second);
+        }
+        bench.seconds(1).await;
+    }
+    // What a look comes to is known to the pause after the next one.
+    assert_eq!(looks, [0, 1, 3, 7, 12, 17, 22]);
+    // It speaks again: every second, as before.
+    for path in [paths::INSTANCE_ACTION, paths::TERMINATION_TIME, paths::REBALANCE, paths::SCHEDULED] {
+        bench.is_silent_of(path);
+    }
+    bench.seconds(10).await;
+    let before = bench.looks(paths::INSTANCE_ACTION);
+    bench.seconds(5).await;
+    assert_eq!(bench.looks(paths::INSTANCE_ACTION), before + 5);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_as_it_was_and_what_is_taken_back_is_gone() {
+    let bench = bench(&[]);
+    let _watching = watch(&bench);
+    bench.says(paths::REBALANCE, 200, RECOMMENDED);
+    bench.says(
+        paths::SCHEDULED,
+        200,
+        r#"[{"Code": "system-reboot", "State": "active", "NotBefore": "12 Jan 1970 14:46:40 GMT"}]"#,
+    );
+    bench.seconds(2).await;
+    let both = ["rebalance recommendation", "scheduled event at 1970-01-12T14:46:40Z"];
+    bench.until("both", || bench.node.notices() == both).await;
+    bench.says(paths::REBALANCE, 500, "");
+    bench.says(paths::SCHEDULED, 500, "");
+    bench.seconds(3).await;
+    assert_eq!(bench.node.notices(), both);
+    bench.is_silent_of(paths::REBALANCE);
+    bench.seconds(2).await;
+    bench.until("one", || bench.node.notices() == both[1..]).await;
+    bench.is_silent_of(paths::SCHEDULED);
+    bench.seconds(2).await;
+    bench.until("none", || bench.node.notices().is_empty()).await;
+    assert_eq!(bench.asked(), [""; 0], "nobody leaves for what only may be");
+    assert!(!bench.node.is_leaving());
+}
+
+#[tokio::test]
+async fn who_does_not_lead_or_does_not_answer_is_turned_from() {
+    let (standby, leader) = (Process::start(Manner::StandsBy, DAY), Process::start(Manner::Leads, DAY));
+    let bench = bench(&[&standby, &leader]);
+    let _watching = watch(&bench);
+    bench.seconds(1).await;
+    bench.says(paths::REBALANCE, 200, RECOMMENDED);
+    bench.seconds(1).await;
+    assert_eq!((standby.notices().len(), leader.notices().len()), (1, 0));
+    bench.pass(Duration::from_millis(500)).await;
+    assert_eq!((standby.notices().len(), leader.notices().len()), (1, 1));
+    // What comes later goes to the leader at once.
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    bench.seconds(1).await;
+    bench.until("the interruption", || leader.notices().len() == 2).await;
+    assert_eq!(standby.notices().len(), 1);
+    bench.seconds(4).await;
+    assert!(!bench.node.has_left());
+}
+
+#[tokio::test]
+async fn while_one_hangs_another_one_is_told() {
+    let (hangs, leader) = (Process::start(Manner::Leads, DAY), Process::start(Manner::Leads, DAY));
+    let bench = bench(&[&hangs, &leader]);
+    let told = Arc::new(Told::default());
+    let settings = bench.node.settings().watch.autoscaler.expect("one");
+    told.of(&settings).expect("a client").make_ready(&bench.node).await.expect("both identify");
+    hangs.turns(Manner::Hangs);
+    let _watching = tokio::spawn(notices::watch(Arc::clone(&bench.node), Arc::clone(&told)));
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    bench.until("a first look", || bench.clock.next_wake().is_some()).await;
+    bench.clock.advance_to(Duration::from_secs(1));
+    bench.until("the one that hangs", || hangs.notices().len() == 1).await;
+    bench.clock.advance_to(bench.clock.monotonic() + Duration::from_millis(500));
+    bench.until("the leader", || leader.notices().len() == 1).await;
+    assert_eq!(hangs.given_up(), 0, "its answer was not waited for");
+}
