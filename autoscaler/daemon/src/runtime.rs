@@ -195,7 +195,7 @@ impl Runtime {
             Ask::Notices { peer, batch, reply } => {
                 let (answer, effects) = self.engine.accept_notices(peer, &batch, now);
                 match answer {
-                    Ok(NoticesHeard { batch: written, accepted, leads: leader }) => {
+                    Ok(NoticesHeard { batch: written, accepted, heeds: leader }) => {
                         let accepted = NoticesAccepted { accepted, confirmed: batch.notices.len(), leader };
                         let waiting = Waiting::Notices(accepted, reply);
                         self.ordered.entry(written).or_default().push(waiting);

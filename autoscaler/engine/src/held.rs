@@ -6,7 +6,7 @@ use crate::lead::Tenure;
 use crate::region::Streak;
 use crate::windows::Windows;
 use crate::{BatchId, CallId, Decided, Known, Operation, Record, State};
-use autoscaler_core::{Action, Phase, PoolTrouble, TroubleKind};
+use autoscaler_core::{Action, Hold, Phase, PoolTrouble, TroubleKind};
 use autoscaler_policy::{FleetPolicy, SourcePolicy};
 use fleet::{
     CapacityUnits, ErrorClass, FleetName, FleetRef, FleetState, InstanceId, InstanceState, InstanceType,
@@ -173,6 +173,16 @@ pub(crate) enum Pace {
 }
 
 impl Held {
+    /// Whether the fleet is changed by us: nobody has told us not to, and it can be held.
+    pub fn is_ours(&self, now: Timestamp) -> bool {
+        let State { policy, memory, pause, .. } = &self.state;
+        let paused = pause.as_ref().is_some_and(|pause| pause.until > now);
+        let told_off = policy.observe_only || policy.dry_run || memory.ceded || paused;
+        let holds = self.decisions.back().map(|decided| &decided.report.holds);
+        !told_off
+            && holds.is_none_or(|holds| !holds.iter().any(|hold| matches!(hold, Hold::NotHoldable { .. })))
+    }
+
     /// A fleet that nothing is known of but its policy and, after a restart, its state.
     pub fn new(policy: FleetPolicy, region: Option<Region>, state: State) -> Self {
         let told = state.latest.iter().map(|latest| (latest.source, latest.end)).collect();

@@ -8,7 +8,7 @@
 
 use crate::calls::CallKind;
 use crate::{BatchId, CallId, Effect, Engine, NoticeCount, Now, Read, Record, Rejection};
-use autoscaler_core::{PoolTrouble, TroubleKind};
+use autoscaler_core::{DrainBy, PoolTrouble, TroubleKind};
 use fleet::wire::{AgentNotice, MAX_NOTICES, NoticeBatch, VERSION};
 use fleet::{
     FleetId, FleetName, FleetRef, InstanceId, InstanceState, InstanceType, MessageId, News, Notice,
@@ -43,8 +43,9 @@ pub struct NoticesHeard {
     pub batch: BatchId,
     /// How many of them were news.
     pub accepted: usize,
-    /// Whether we lead: a standby keeps them, and acts when it leads.
-    pub leads: bool,
+    /// Whether we act on them: we lead, and the fleet is ours to change, and its nodes are emptied. A standby keeps them, and
+    /// acts when it leads.
+    pub heeds: bool,
 }
 
 /// What was heard and is not settled yet.
@@ -124,14 +125,25 @@ impl Engine {
             *self.metrics.batches_rejected.entry(rejection.label()).or_default() += 1;
         }
         // The records of all that this event brings go out in one batch, which the notices are part of.
+        let told = batch;
         let batch = self.journal.next_batch();
         let mut effects = self.finish(now);
         if answer.is_ok() && self.journal.next_batch() == batch {
             self.hand_out_empty(now);
             effects.append(&mut self.out);
         }
-        let leads = self.leads(now);
-        (answer.map(|accepted| NoticesHeard { batch, accepted, leads }), effects)
+        let heeds = self.leads(now) && self.heeds(told, now);
+        (answer.map(|accepted| NoticesHeard { batch, accepted, heeds }), effects)
+    }
+
+    /// Whether what is announced of an instance leads to all that it should. Where it does not, its agent has to hear that: it
+    /// empties the node itself.
+    fn heeds(&self, told: &NoticeBatch, now: Now) -> bool {
+        let goes = told.notices.iter().any(|notice| notice.kind == NoticeKind::SpotInterruption);
+        let held = self.owners.get(&told.instance).and_then(|name| self.fleets.get(name));
+        held.is_some_and(|held| {
+            held.is_ours(now.wall) && !(goes && held.state.policy.drain.by == DrainBy::Nobody)
+        })
     }
 
     fn take_notices(&mut self, peer: IpAddr, batch: &NoticeBatch, now: Now) -> Result<usize, Rejection> {

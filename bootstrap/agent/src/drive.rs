@@ -109,6 +109,8 @@ pub struct Driver<W> {
     instance: Option<InstanceId>,
     /// What was to be written before the instance was known.
     unwritten: Vec<Entry>,
+    /// What each step failed with last, as the log has it.
+    said: BTreeMap<Step, String>,
     next_verify: Duration,
     is_booted: bool,
     notes: mpsc::Sender<Noted>,
@@ -148,6 +150,7 @@ impl<W: Works> Driver<W> {
             others: Vec::new(),
             instance: None,
             unwritten: Vec::new(),
+            said: BTreeMap::new(),
             next_verify,
             is_booted: false,
             notes,
@@ -222,6 +225,7 @@ impl<W: Works> Driver<W> {
         let event = match ended {
             Ok((id, event)) => {
                 self.under_way.remove(&id);
+                self.say(&event);
                 self.learn(event)
             }
             Err(error) => {
@@ -241,6 +245,25 @@ impl<W: Works> Driver<W> {
             }
         };
         self.tell(event);
+    }
+
+    /// Logs what a step failed with, once as long as it is the same.
+    fn say(&mut self, event: &Event) {
+        let (step, failure) = match event {
+            Event::Checked { step, found, .. } => (step, found.as_ref().err()),
+            Event::Applied { step, outcome, .. } => (step, outcome.as_ref().err()),
+            _ => return,
+        };
+        let words = failure.map(ToString::to_string);
+        if let Some(failure) = &words
+            && self.said.get(step) != Some(failure)
+        {
+            tracing::warn!(%step, failure, "a step failed");
+        }
+        match words {
+            Some(words) => self.said.insert(*step, words),
+            None => self.said.remove(step),
+        };
     }
 
     /// The identity says whose progress is on disk; the configuration, how the steps are repeated.
@@ -271,7 +294,11 @@ impl<W: Works> Driver<W> {
         let (progress, damaged) = self.store.load(instance)?;
         let others = self.store.others(instance)?;
         for entry in &self.unwritten {
-            self.store.record(instance, entry)?;
+            // What is on disk already is not worth a disk that takes nothing.
+            let there = progress.get(entry.step);
+            if there.is_none_or(|there| Entry { at: there.at, ..entry.clone() } != *there) {
+                self.store.record(instance, entry)?;
+            }
         }
         self.unwritten.clear();
         self.works.found_on_disk(&damaged, &others);
@@ -322,6 +349,8 @@ impl<W: Works> Driver<W> {
                         effects.extend(self.boot.handle(Event::Unrecorded { step, failure }, self.now()));
                     }
                 }
+                // What it was to stand on may not be on disk.
+                Effect::Start { step, work, attempt, .. } if !self.boot.awaits(step, work, attempt) => {}
                 Effect::Start { step, work, attempt, within, last } => {
                     self.start(step, work, attempt, within, last);
                 }

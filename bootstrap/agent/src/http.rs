@@ -31,6 +31,16 @@ pub enum HttpError {
         /// The transport's words.
         why: String,
     },
+    /// Its certificate does not convince us: nothing was asked.
+    #[error("{service} at {address} is not trusted: {why}")]
+    Untrusted {
+        /// Consul, AWX, …
+        service: &'static str,
+        /// Where.
+        address: String,
+        /// What is wrong with its certificate.
+        why: String,
+    },
     /// The request may have been taken.
     #[error("{service} at {address} took the request and gave no whole answer: {why}")]
     Cut {
@@ -55,7 +65,7 @@ impl HttpError {
     /// What to make of it.
     pub const fn class(&self) -> ErrorClass {
         match self {
-            Self::Unreachable { .. } => ErrorClass::Transient,
+            Self::Unreachable { .. } | Self::Untrusted { .. } => ErrorClass::Transient,
             Self::Cut { .. } => ErrorClass::Unclear,
             Self::Unusable { .. } => ErrorClass::Denied,
         }
@@ -115,6 +125,7 @@ impl Reply {
             404 => ErrorClass::NotFound,
             409 => ErrorClass::Conflict,
             429 => ErrorClass::Throttled { retry_after: self.retry_after },
+            503 if self.retry_after.is_some() => ErrorClass::Throttled { retry_after: self.retry_after },
             500.. => ErrorClass::Unclear,
             _ => ErrorClass::Malformed,
         };
@@ -245,9 +256,13 @@ pub async fn send(
 ) -> Result<Reply, HttpError> {
     let cut = |why: String| HttpError::Cut { service, address: address.to_owned(), why };
     let mut response = client.execute(request).await.map_err(|error| {
-        let nobody = error.is_connect();
-        let why = chain(&error.without_url());
-        if nobody { HttpError::Unreachable { service, address: address.to_owned(), why } } else { cut(why) }
+        let (nobody, distrust) = (error.is_connect(), distrust(&error));
+        let (why, at) = (chain(&error.without_url()), address.to_owned());
+        match distrust {
+            Some(why) => HttpError::Untrusted { service, address: at, why },
+            None if nobody => HttpError::Unreachable { service, address: at, why },
+            None => cut(why),
+        }
     })?;
     let header = |headers: &HeaderMap, name| {
         headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
@@ -269,6 +284,33 @@ pub async fn send(
         reply.body.extend_from_slice(&piece);
     }
     Ok(reply)
+}
+
+/// What is wrong with a server's certificate, in words; `None` where that is not why a request failed.
+fn distrust(error: &reqwest::Error) -> Option<String> {
+    use rustls::{CertificateError as Why, Error as Tls};
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    let tls = causes.filter_map(|cause| {
+        // TLS's errors travel within the system's, which show them as their own.
+        let mut cause = cause;
+        while let Some(within) = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            cause = within;
+        }
+        cause.downcast_ref::<Tls>()
+    });
+    tls.into_iter().find_map(|error| match error {
+        Tls::InvalidCertificate(Why::Expired | Why::ExpiredContext { .. }) => {
+            Some(format!("its certificate has expired: {error}"))
+        }
+        // An authority that was made anew has its name, and not its key.
+        Tls::InvalidCertificate(Why::UnknownIssuer | Why::BadSignature) => {
+            Some("its certificate was signed by an authority that is not known here: see ca_file".to_owned())
+        }
+        Tls::InvalidCertificate(_) | Tls::NoCertificatesPresented | Tls::AlertReceived(_) => {
+            Some(error.to_string())
+        }
+        _ => None,
+    })
 }
 
 /// A secret that a file holds, without the line's end. * fails: in words that name the file.

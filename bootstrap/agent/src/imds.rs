@@ -192,7 +192,7 @@ fn found(path: &str, reply: Reply) -> Result<Found, Failure> {
 }
 
 /// HTTP's date.
-fn parse_date(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse_date(text: &str) -> Option<Timestamp> {
     let since = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
     Some(Timestamp::EPOCH + since)
 }

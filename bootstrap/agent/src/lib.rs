@@ -23,6 +23,7 @@ pub mod status;
 pub mod steps;
 pub mod units;
 pub mod watch;
+mod whole;
 
 /// Readers of outside bytes, for whoever gives them anything.
 #[doc(hidden)]
@@ -31,7 +32,20 @@ pub mod readers {
     pub fn nomad(body: &[u8]) {
         crate::steps::reads_nomad(body);
     }
-    /// Docker's `config.json`, and a registry's challenge.
+    /// What AWX says of jobs, and a playbook's last task of its own.
+    pub fn awx(body: &[u8]) {
+        crate::steps::reads_awx(body);
+    }
+    /// What Consul's agent says of itself, of services and of keys.
+    pub fn consul(body: &[u8]) {
+        crate::steps::reads_consul(body);
+    }
+    /// What an exporter shows, and what time the metadata service says that it is.
+    pub fn shown(text: &str) {
+        crate::steps::reads_exporter(text);
+        let _ = crate::imds::parse_date(text);
+    }
+    /// Docker's `config.json`, a registry's manifest, challenge and token.
     pub fn registry(text: &str) {
         crate::steps::reads_registry(text);
     }

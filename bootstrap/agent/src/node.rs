@@ -289,14 +289,21 @@ impl Node {
             None => known.applied.remove(&step),
         };
     }
+    /// Says what a step waits for: in the status at once, and of its failure where it is cut off.
+    pub(crate) fn awaits(&self, step: Step, what: &str) {
+        let before = self.locked().waits.insert(step, what.to_owned());
+        if before.as_deref() != Some(what) {
+            self.publish();
+        }
+    }
     /// Says what a step waits for, and waits for a moment.
     pub(crate) fn wait(
         &self,
         step: Step,
-        what: String,
+        what: &str,
         pause: Duration,
     ) -> impl Future<Output = ()> + Send + use<> {
-        self.locked().waits.insert(step, what);
+        self.awaits(step, what);
         self.clock.sleep_until(self.clock.monotonic() + pause)
     }
     /// The conversation with AWX's callback, over all attempts.
@@ -417,6 +424,7 @@ impl Node {
             notices: known.notices.clone(),
             drift: known.drift.clone(),
             alarms: known.alarms.values().cloned().collect(),
+            waits: known.waits.clone(),
             report,
         })
     }
@@ -443,7 +451,9 @@ impl Works for Node {
         steps::check(self, step, last).await
     }
     async fn apply(&self, step: Step, last: Option<Entry>, notes: Notes) -> Made {
-        steps::apply(self, step, last, notes).await
+        let made = steps::apply(self, step, last, notes).await;
+        self.locked().waits.remove(&step);
+        made
     }
     fn waits_for(&self, step: Step) -> Option<String> {
         self.locked().waits.remove(&step)

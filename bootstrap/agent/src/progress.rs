@@ -3,10 +3,11 @@
 //! A file is written whole, to disk, under another name, and then renamed: whatever happens, what is read is the line
 //! before or the line after. The directory's own change is on disk, too, when [`Store::record`] returns.
 
+use crate::whole::{self, Manner};
 use bootstrap_core::{Entry, Progress, Step};
 use fleet::{ErrorClass, InstanceId};
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -98,15 +99,13 @@ impl Store {
         let directory = self.directory(instance)?;
         make(&directory)?;
         let path = file_of(&directory, entry.step);
-        let mut file = tempfile::Builder::new()
-            .prefix(UNFINISHED)
-            .tempfile_in(&directory)
-            .map_err(StoreError::io("create a file in", &directory))?;
-        let written = serde_json::to_writer(file.as_file_mut(), entry).map_err(io::Error::from);
-        let written = written.and_then(|()| file.write_all(b"\n")).and_then(|()| file.as_file().sync_all());
-        written.map_err(StoreError::io("write", &path))?;
-        file.persist(&path).map_err(|error| StoreError::io("replace", &path)(error.error))?;
-        sync(&directory)
+        let manner = Manner { unfinished: UNFINISHED, mode: None, owner: None, durable: true };
+        let line = serde_json::to_vec(entry).map_err(io::Error::from);
+        let written = line.and_then(|mut line| {
+            line.push(b'\n');
+            whole::write(&path, &line, manner)
+        });
+        written.map_err(StoreError::io("write", &path))
     }
 
     /// Forgets a step, so that it is looked at as if nothing was known of it. * returns: whether anything was.
@@ -168,7 +167,7 @@ fn make(directory: &Path) -> Result<(), StoreError> {
 }
 
 fn sync(directory: &Path) -> Result<(), StoreError> {
-    File::open(directory).and_then(|file| file.sync_all()).map_err(StoreError::io("synchronise", directory))
+    whole::sync(directory).map_err(StoreError::io("synchronise", directory))
 }
 
 /// What a file is called until it is whole.

@@ -1,9 +1,11 @@
 //! What `status` shows: a file in the run directory, written anew after everything that happened.
 
 use crate::progress::{UNFINISHED, sweep};
-use bootstrap_core::Report;
+use crate::whole::{self, Manner};
+use bootstrap_core::{Report, Step};
 use fleet::{InstanceId, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -73,6 +75,9 @@ pub struct Status {
     /// What an operator has to look at, in words: an open breaker, a file that is damaged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
+    /// What a step that is under way waits for, in words.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waits: BTreeMap<Step, String>,
     /// The steps.
     #[serde(flatten)]
     pub report: Report,
@@ -161,18 +166,17 @@ pub fn tidy(run: &Path) -> io::Result<()> {
 /// Puts a file in the place of another: whoever reads sees the one or the other, never a part. Not synchronised: what
 /// is in the run directory is gone with a power cut anyway.
 pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
-    use std::io::Write as _;
     let directory = path.parent().unwrap_or(Path::new("/"));
     if !directory.is_dir() {
         fs::create_dir_all(directory)?;
         // Others look into it, whatever the agent's own mask is.
         fs::set_permissions(directory, Permissions::from_mode(0o755))?;
     }
-    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
-    file.write_all(contents)?;
-    file.as_file().set_permissions(Permissions::from_mode(mode))?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    whole::write(
+        path,
+        contents,
+        Manner { unfinished: UNFINISHED, mode: Some(mode), owner: None, durable: false },
+    )
 }
 
 #[cfg(test)]
@@ -197,6 +201,7 @@ mod tests {
             ready: None,
             notices: Vec::new(),
             drift: None,
+            waits: BTreeMap::new(),
             alarms: Vec::new(),
             report: Report { condition: Condition::Done, steps: Vec::new() },
         };

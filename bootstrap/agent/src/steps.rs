@@ -6,15 +6,19 @@ mod consul;
 mod identity;
 mod monitoring;
 mod nomad;
+mod patience;
 mod ready;
 mod registry;
+mod reloads;
 mod time;
 mod vault;
 
 pub use awx::COMPLETIONS;
+pub(crate) use awx::reads as reads_awx;
 pub use configuration::{Said, read_files};
-pub(crate) use consul::register_again;
 pub use consul::{Consul, Health};
+pub(crate) use consul::{reads as reads_consul, register_again};
+pub(crate) use monitoring::reads as reads_exporter;
 pub(crate) use nomad::reads as reads_nomad;
 pub use nomad::{NomadClient, configuration as nomad_configuration};
 pub(crate) use nomad::{fit_drain, withhold};
@@ -83,6 +87,11 @@ fn is_ours_already(node: &Node, step: Step, inputs: &Inputs, last: Option<&Entry
 /// Whether the state on disk is this instance's: the note says so once another's was removed.
 fn is_own_state(last: Option<&Entry>) -> bool {
     last.and_then(|last| last.note.as_deref()) == Some(OWN)
+}
+
+/// Whether a failure says nothing against the node: whoever its agent speaks to is away, or overloaded.
+fn is_of_servers(failure: &Failure) -> bool {
+    matches!(failure.class, ErrorClass::Transient | ErrorClass::Throttled { .. } | ErrorClass::Unclear)
 }
 
 /// The note of a step whose agent keeps state, once that is this instance's own.

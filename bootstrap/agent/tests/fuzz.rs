@@ -8,6 +8,7 @@ use bootstrap_config::{File, Layer, begin, load, tag_layer};
 use bootstrap_core::awx::{Answer, Callback, Job};
 use bootstrap_core::{Entry, Reading};
 use fleet::Timestamp;
+use fleet::wire::{Identified, NoticesAccepted};
 use fleet_identity::Trust;
 use fleet_notices::imds;
 use std::time::Duration;
@@ -93,9 +94,55 @@ fn any_bytes_are_an_answer_of_nomad_or_none() {
 }
 
 #[test]
+fn any_bytes_are_a_job_of_awx_its_end_or_none() {
+    let kinds = [
+        r#"{"results":[{"id":7,"created":"2026-01-01T00:00:00Z","extra_vars":"{\"instance_id\":\"i-0123456789abcdef0\"}"}]}"#,
+        r#"{"range":{"start":0},"content":"x"}"#,
+        r#"{"job":17,"instance":"i-0123456789abcdef0","status":"failed","message":"a\nb"}"#,
+        "job 17",
+    ];
+    reads(&kinds, readers::awx);
+}
+
+#[test]
+fn any_bytes_are_an_answer_of_consul_or_none() {
+    let kinds = [
+        r#"{"Config":{"NodeName":"i-0123456789abcdef0"}}"#,
+        r#"{"Service":"web","Tags":["a"],"Meta":{"a":"b"},"Port":80}"#,
+        r#"[{"Node":{"Address":"::1"},"Service":{"Address":"","Port":80,"Tags":["http"]}}]"#,
+        r#"[{"Value":"eyJlbmRlZCI6WyJpLTEiXX0=","ModifyIndex":7}]"#,
+        r#""127.0.0.1:8300""#,
+    ];
+    reads(&kinds, readers::consul);
+}
+
+#[test]
+fn any_bytes_are_an_answer_of_the_autoscaler_or_none() {
+    let kinds = [r#"{"token":"t","expires":1767225600000}"#, r#"{"confirmed":2,"leader":true}"#];
+    reads(&kinds, |body| {
+        let _ = serde_json::from_slice::<Identified>(body);
+        let _ = serde_json::from_slice::<NoticesAccepted>(body);
+    });
+}
+
+#[test]
+fn any_text_is_of_an_exporter_or_of_another_node() {
+    let kinds = [
+        "node_cpu_seconds_total{cpu=\"0\"} 1\nnode_uname_info{nodename=\"a\"} 1\n",
+        "Thu, 01 Jan 1970 00:01:40 GMT",
+    ];
+    reads(&kinds, |body| readers::shown(&String::from_utf8_lossy(body)));
+}
+
+#[test]
 fn any_text_is_a_registrys_or_none() {
-    let kinds =
-        [r#"{"auths":{"r":{"auth":"eDp5"}}}"#, r#"Bearer realm="https://a",service="b",scope="c""#, "r/a:1"];
+    let kinds = [
+        r#"{"schemaVersion":2}"#,
+        r#"{"token":"t","access_token":"t"}"#,
+        r#"{"auths":{"r":{"auth":"eDp5"}}}"#,
+        r#"Bearer realm="https://a",service="b",scope="c""#,
+        "r/a:1",
+    ];
     reads(&kinds, |body| readers::registry(&String::from_utf8_lossy(body)));
 }
 

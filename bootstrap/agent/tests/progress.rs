@@ -117,7 +117,7 @@ fn a_file_system_that_takes_nothing_is_named_and_keeps_what_it_has() {
     fs::create_dir(disk.file(Step::Vault)).expect("it is made");
     let error =
         disk.store.record(&node(), &line(Step::Vault, Phase::Intent)).expect_err("it cannot be replaced");
-    assert!(error.to_string().starts_with("replace ") && error.to_string().contains("vault.json"), "{error}");
+    assert!(error.to_string().starts_with("write ") && error.to_string().contains("vault.json"), "{error}");
     assert_eq!(error.class(), ErrorClass::Transient);
     let (progress, _) = disk.store.load(&node()).expect("it loads");
     assert_eq!(progress.get(Step::Awx), Some(&line(Step::Awx, Phase::Intent)));

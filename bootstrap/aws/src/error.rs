@@ -35,8 +35,8 @@ pub enum Operation {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Parameters { path } => write!(f, "read the parameters beneath {path}"),
-            Self::Parameter { name } => write!(f, "read the parameter {name}"),
+            Self::Parameters { path } => write!(f, "read the parameters beneath {path} in SSM"),
+            Self::Parameter { name } => write!(f, "read the parameter {name} in SSM"),
             Self::Tag { instance, key } => write!(f, "set the tag {key} of {instance}"),
         }
     }
@@ -174,6 +174,7 @@ fn class_of(status: u16, code: &str, retry_after: Option<Duration>) -> ErrorClas
     }
     match status {
         429 => ErrorClass::Throttled { retry_after },
+        503 if retry_after.is_some() => ErrorClass::Throttled { retry_after },
         401 | 403 => ErrorClass::Denied,
         404 => ErrorClass::NotFound,
         500.. => ErrorClass::Transient,

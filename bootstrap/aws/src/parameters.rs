@@ -4,7 +4,9 @@ use crate::error::{bounded, chain};
 use crate::{Aws, AwsError, Operation};
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ssm::types::ParameterType;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bootstrap_core::Secret;
+use std::time::Duration;
 
 /// The most parameters beneath a path, and the most bytes of them: a node's configuration has dozens.
 const MOST_PARAMETERS: usize = 1000;
@@ -85,6 +87,12 @@ impl Aws {
     }
 }
 
+/// When the server said to come back, in seconds.
+fn retry_after(answer: &HttpResponse) -> Option<Duration> {
+    let after = answer.headers().get("retry-after")?;
+    after.trim().parse().ok().map(Duration::from_secs)
+}
+
 fn refusal<E>(operation: Operation, error: &SdkError<E>) -> AwsError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -93,7 +101,17 @@ where
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();
             let (code, message) = (answer.err().code(), answer.err().message().unwrap_or_default());
-            AwsError::refused(operation, status, code, message, None)
+            AwsError::refused(operation, status, code, message, retry_after(answer.raw()))
+        }
+        // Refused by somebody who does not speak as AWS does, such as a proxy in between.
+        SdkError::ResponseError(answer) if !answer.raw().status().is_success() => {
+            let status = answer.raw().status().as_u16();
+            let message = "the answer is not in AWS's form: something in between may have given it";
+            AwsError::refused(operation, status, None, message, retry_after(answer.raw()))
+        }
+        SdkError::ResponseError(_) => {
+            let why = format!("the answer is not in AWS's form: {}", chain(error));
+            AwsError::Unanswered { operation, why: bounded(&why) }
         }
         other => {
             let credentials = std::iter::successors(std::error::Error::source(other), |error| error.source())

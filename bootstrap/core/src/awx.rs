@@ -34,9 +34,10 @@ pub enum Answer {
         body: Vec<u8>,
     },
     /// It was sent, and what came of it is not known: a timeout, a cut connection.
-    Lost,
-    /// It was never sent.
-    Unreachable,
+    Lost {
+        /// What happened instead of an answer.
+        why: String,
+    },
 }
 
 /// What to do after a callback.
@@ -78,12 +79,9 @@ impl Callback {
 
     fn judge(&mut self, answer: &Answer, now: Duration) -> Next {
         let (status, location, retry_after, body) = match answer {
-            Answer::Lost => {
-                let what = "AWX did not answer in time: whether it has begun a job is not known";
+            Answer::Lost { why } => {
+                let what = format_args!("{why}; whether it has begun a job is not known");
                 return Next::Again(Failure::new(ErrorClass::Unclear, what));
-            }
-            Answer::Unreachable => {
-                return Next::Again(Failure::new(ErrorClass::Transient, "AWX cannot be reached"));
             }
             Answer::Http { status, location, retry_after, body } => (*status, location, *retry_after, body),
         };
@@ -91,7 +89,12 @@ impl Callback {
         let lasting = |class, hint: &str| Next::Fail(Failure::lasting(class, said(status, &words, hint)));
         let again = |class| Next::Again(Failure::new(class, said(status, &words, "")));
         match status {
-            200..=299 => Next::Wait { job: location.as_deref().and_then(job_in) },
+            201 => Next::Wait { job: location.as_deref().and_then(job_in) },
+            // Somebody else's, on the way to AWX: a page to log in at, of a proxy. No job was begun.
+            200..=299 => {
+                let hint = "that is no answer of its callback, but perhaps a proxy's";
+                Next::Again(Failure::new(ErrorClass::Malformed, said(status, &words, hint)))
+            }
             300..=399 => lasting(ErrorClass::Malformed, "it redirects: give the address that it leads to"),
             400 => self.bad_request(&words, now),
             401 | 405 => lasting(ErrorClass::Malformed, "the address is not that of a provisioning callback"),
@@ -101,6 +104,7 @@ impl Callback {
             ),
             404 => lasting(ErrorClass::NotFound, "is the number of the job template right?"),
             429 => again(ErrorClass::Throttled { retry_after }),
+            503 if retry_after.is_some() => again(ErrorClass::Throttled { retry_after }),
             500..=599 => again(ErrorClass::Unclear),
             // 415, and what nobody has seen yet.
             _ => lasting(ErrorClass::Malformed, ""),
@@ -317,6 +321,7 @@ mod tests {
     fn what_may_pass_is_tried_again() {
         let retry_after = Some(Duration::from_secs(7));
         let throttled = Answer::Http { status: 429, location: None, retry_after, body: Vec::new() };
+        let overloaded = Answer::Http { status: 503, location: None, retry_after, body: Vec::new() };
         for (answer, class) in [
             (msg("Error starting job!"), ErrorClass::Transient),
             (http(500, "<h1>Server Error (500)</h1>"), ErrorClass::Unclear),
@@ -324,8 +329,11 @@ mod tests {
             (http(503, ""), ErrorClass::Unclear),
             (http(504, ""), ErrorClass::Unclear),
             (throttled, ErrorClass::Throttled { retry_after }),
-            (Answer::Lost, ErrorClass::Unclear),
-            (Answer::Unreachable, ErrorClass::Transient),
+            (overloaded, ErrorClass::Throttled { retry_after }),
+            // What stands between may answer anything, and has begun no job.
+            (http(200, "<html>Log in</html>"), ErrorClass::Malformed),
+            (http(204, ""), ErrorClass::Malformed),
+            (Answer::Lost { why: "AWX hung up".to_owned() }, ErrorClass::Unclear),
         ] {
             let Next::Again(failure) = once(&answer) else { panic!("{answer:?} is final") };
             assert!(!failure.lasting && failure.class == class, "{failure:?}");

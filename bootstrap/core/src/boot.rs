@@ -98,7 +98,8 @@ pub enum Effect {
     /// Writes a line of the progress, durably. If that fails, [`Event::Unrecorded`] is said, and the effects after it
     /// of the same step are left out.
     Record(Entry),
-    /// Begins a piece of work. It ends with one event, after `within` at the latest.
+    /// Begins a piece of work, unless [`Boot::awaits`] does not know of it any more. It ends with one event, after
+    /// `within` at the latest.
     Start {
         /// Of this step.
         step: Step,
@@ -272,6 +273,10 @@ impl Boot {
             }
             Event::Unrecorded { step, failure } => {
                 self.progress.doubt(step);
+                // A node that works goes on working.
+                if !self.booted {
+                    self.take_back(step);
+                }
                 self.failed(step, failure, now, &mut effects);
             }
         }
@@ -294,6 +299,31 @@ impl Boot {
     /// Whether a step stands: those that need it may go on.
     pub fn stands(&self, step: Step) -> bool {
         self.walks.get(&step).is_some_and(|walk| walk.stands)
+    }
+
+    /// Whether a piece of work is waited for: one that was called off before it began is not.
+    pub fn awaits(&self, step: Step, work: Work, attempt: u32) -> bool {
+        self.answers(step, work, attempt)
+    }
+
+    /// A step does not stand after all: those that have just begun upon it have not. Nothing goes on upon what a power cut
+    /// would take back.
+    fn take_back(&mut self, step: Step) {
+        let mut fallen = vec![step];
+        for later in Step::ALL {
+            let Some(walk) = self.walks.get_mut(&later) else { continue };
+            if later == step {
+                walk.stands = false;
+            } else if later.after().iter().any(|needed| fallen.contains(needed)) {
+                fallen.push(later);
+                if !walk.is_wanted() {
+                    // One that is left out stands when those before it do.
+                    (walk.stands, walk.due) = (false, true);
+                } else if walk.stage == Stage::Works(Work::Check) {
+                    (walk.stage, walk.due, walk.since, walk.began) = (Stage::Rests, true, None, None);
+                }
+            }
+        }
     }
 
     fn plan(&mut self, plans: &BTreeMap<Step, Plan>, effects: &mut Vec<Effect>) {

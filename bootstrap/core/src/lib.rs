@@ -38,6 +38,6 @@ pub use lifetime::{Lifetime, Renewal};
 pub use load::{Outbox, Reading, Sampler};
 pub use progress::{Entry, Inputs, Phase, Progress};
 pub use report::{Condition, Report, State, StepReport};
-pub use retry::{Retry, spread};
+pub use retry::{Pace, Retry, spread};
 pub use secret::Secret;
 pub use watch::{Answered, Watch, WatchEffect};

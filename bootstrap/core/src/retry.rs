@@ -1,4 +1,4 @@
-//! When a step is tried again.
+//! When a step is tried again, and how soon a server is looked at again in between.
 
 use crate::Failure;
 use fleet::ErrorClass;
@@ -6,6 +6,9 @@ use std::time::Duration;
 
 /// The longest that a server's own wish is minded before it is asked again: whoever answers may be no such server.
 const MOST_ASKED: Duration = Duration::from_secs(900);
+/// The longest pause between two looks at a server that fails, and says nothing of when to come back: what is waited
+/// for is to be seen soon.
+const MOST_BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
 /// How long a step may take, and how it is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,46 @@ impl Retry {
         };
         let first = self.first.max(failure.pause);
         Self { first, ..*self }.pause(failures, seed).max(asked)
+    }
+}
+
+/// How soon a server is looked at again, while a step waits for something to come about there.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    looks: Duration,
+    failures: u32,
+}
+
+impl Pace {
+    /// * `looks`: the pause after an answer that is well, and only not the one that is waited for.
+    pub const fn new(looks: Duration) -> Self {
+        Self { looks, failures: 0 }
+    }
+
+    /// The pause after a look that was answered.
+    pub const fn answered(&mut self) -> Duration {
+        self.failures = 0;
+        self.looks
+    }
+
+    /// The pause after a look that came to a failure.
+    ///
+    /// A server that is overloaded, or fails, is left alone for twice as long each time, up to five seconds and half by
+    /// chance; one that names a time, for so long at least. One that is not there yet, or has not what is waited for,
+    /// is looked at as ever: that costs nobody anything.
+    ///
+    /// * `seed`: of this node and step.
+    pub fn failed(&mut self, class: ErrorClass, seed: u64) -> Duration {
+        let asked = match class {
+            ErrorClass::Throttled { retry_after } => retry_after.unwrap_or_default().min(MOST_ASKED),
+            ErrorClass::Unclear => Duration::ZERO,
+            _ => return self.answered(),
+        };
+        self.failures += 1;
+        let doubled = self.looks.saturating_mul(1 << self.failures.min(20));
+        let whole = doubled.min(MOST_BETWEEN_LOOKS).max(self.looks);
+        let half = whole / 2;
+        (half + spread(half, seed, u64::from(self.failures))).max(asked)
     }
 }
 
@@ -103,6 +146,33 @@ mod tests {
         within(&Failure::new(ErrorClass::Throttled { retry_after }, "busy"), 1, 77, 77);
         let retry_after = Some(Duration::from_secs(1_000_000));
         within(&Failure::new(ErrorClass::Throttled { retry_after }, "busy"), 1, 900, 900);
+    }
+
+    #[test]
+    fn a_server_that_fails_is_looked_at_less_and_less_and_one_that_names_a_time_not_before() {
+        let looks = Duration::from_millis(250);
+        let throttled =
+            |after: Option<u64>| ErrorClass::Throttled { retry_after: after.map(Duration::from_secs) };
+        for seed in 0..100 {
+            let mut pace = Pace::new(looks);
+            for whole in [500, 1000, 2000, 4000, 5000, 5000] {
+                let whole = Duration::from_millis(whole);
+                let pause = pace.failed(ErrorClass::Unclear, seed);
+                assert!(pause >= whole / 2 && pause <= whole, "{pause:?}, not {whole:?}");
+            }
+            // The next one would be longer; what is only not so yet takes that back.
+            assert_eq!(pace.failed(ErrorClass::Conflict, seed), looks);
+            assert_eq!(pace.failed(ErrorClass::Transient, seed), looks);
+            assert!(pace.failed(throttled(None), seed) <= looks * 2);
+            assert_eq!(pace.failed(throttled(Some(7)), seed), Duration::from_secs(7));
+            assert_eq!(pace.failed(throttled(Some(u64::MAX)), seed), MOST_ASKED);
+            assert_eq!(pace.answered(), looks);
+            // Looks that are far apart do not come closer.
+            assert!(
+                Pace::new(Duration::from_secs(60)).failed(ErrorClass::Unclear, seed)
+                    >= Duration::from_secs(30)
+            );
+        }
     }
 
     #[test]

@@ -236,14 +236,14 @@ fn refusal(call: &Call<'_>, status: StatusCode, headers: &HeaderMap, body: &[u8]
     if said.contains("active cluster node not found") || said.contains("node not active") {
         return VaultError::NotElected { call };
     }
+    let retry_after = headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.trim().parse().ok());
+    let retry_after = retry_after.map(Duration::from_secs);
     match status {
         401 | 403 => VaultError::Denied { call, words },
         404 => VaultError::NotFound { call, words },
-        429 => {
-            let retry_after =
-                headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.trim().parse().ok());
-            VaultError::Throttled { call, retry_after: retry_after.map(Duration::from_secs) }
-        }
+        429 => VaultError::Throttled { call, retry_after },
+        // Whoever balances the load says when there will be a server.
+        503 if retry_after.is_some() => VaultError::Throttled { call, retry_after },
         // Vault answers 400 when it could not ask STS, which may be better a little later.
         400 if said.contains("error making upstream request") => VaultError::Failing { call, status, words },
         408 | 412 | 500.. => VaultError::Failing { call, status, words },

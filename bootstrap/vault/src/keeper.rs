@@ -117,6 +117,8 @@ struct File {
 struct Attempts {
     failures: u32,
     again: Duration,
+    /// Until when the server has asked to be left alone, whoever it is that asks.
+    asked: Duration,
 }
 
 impl Attempts {
@@ -128,6 +130,7 @@ impl Attempts {
             _ => Duration::ZERO,
         };
         self.again = now.saturating_add(pause.max(asked));
+        self.asked = if asked.is_zero() { Duration::ZERO } else { now.saturating_add(asked) };
     }
 }
 
@@ -259,6 +262,13 @@ impl Keeper {
         }
     }
 
+    /// The units that are due for a reload: a file of theirs is in its place, and nobody has told of theirs since.
+    pub fn due(&self) -> BTreeSet<String> {
+        let placed = self.files.iter().filter(|file| file.placed).map(|file| &file.source.of);
+        let due = placed.filter(|of| place::is_due(&of.destination.path));
+        due.flat_map(|of| of.reload.iter().cloned()).collect()
+    }
+
     /// That these units were reloaded: their files' marks go (see [`place::place`]). Says of no file more than its
     /// units warrant.
     pub fn reloaded(&self, units: &BTreeSet<String>) -> Result<(), VaultError> {
@@ -374,6 +384,12 @@ impl Keeper {
     }
 
     async fn log_in(&mut self, now: Now, stepped: &mut Stepped) -> bool {
+        let left = self.login.asked.saturating_sub(now.monotonic);
+        if !left.is_zero() {
+            let call = "the login waits, as the server has asked".to_owned();
+            stepped.failures.push(VaultError::Throttled { call, retry_after: Some(left) });
+            return false;
+        }
         let Self { client, options, signer, unwrapped, .. } = self;
         match login::login(client, &options.method, signer.as_deref(), unwrapped).await {
             Ok(auth) => {
@@ -484,7 +500,7 @@ impl Keeper {
         let (fields, term) = request.fetch(&self.client, &token.secret, now, refresh).await?;
         let changed = self.secrets.get(request).is_none_or(|held| held.fields != fields);
         stepped.happened.push(Happened::Fetched { path: request.path().to_owned(), changed });
-        let attempts = Attempts { failures: 0, again: now.monotonic.saturating_add(SHORTEST) };
+        let attempts = Attempts { again: now.monotonic.saturating_add(SHORTEST), ..Attempts::default() };
         self.secrets.insert(request.clone(), Held { fields, term, attempts });
         if changed {
             for file in self.files.iter_mut().filter(|file| file.made_of.contains(request)) {

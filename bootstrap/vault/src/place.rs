@@ -100,6 +100,11 @@ pub fn place(rendered: &Rendered) -> Result<Placed, PlaceError> {
     Ok(if mark.is_some_and(|mark| mark.exists()) { Placed::Contents } else { placed })
 }
 
+/// Whether the units of a file are due for a reload that nobody has told of.
+pub fn is_due(path: &Path) -> bool {
+    beside(path, ".due").is_some_and(|mark| mark.exists())
+}
+
 /// That the units of a file were reloaded after it was placed.
 pub fn reloaded(path: &Path) -> Result<(), PlaceError> {
     // Where another places the file there is none, and its directory may be none that we may write to.

@@ -90,7 +90,8 @@ pub struct NoticesAccepted {
     pub accepted: usize,
     /// How many of them are on disk, whoever told of them first. An agent sends again what is not.
     pub confirmed: usize,
-    /// Whether this process acts on them. A standby keeps them and says no: the leader has to hear, too.
+    /// Whether this process acts on them. A standby keeps them and says no: the leader has to hear, too. So does one that may
+    /// not change the fleet (paused, ceded, a dry run), or does not empty nodes: the agent empties its own.
     pub leader: bool,
 }
 

@@ -16,6 +16,8 @@ pub struct ConsulOptions {
     pub acl: bool,
     /// Whether it answers by HTTPS as well, to clients with a certificate alone; see [`Consul::tls`].
     pub tls: bool,
+    /// Further servers. With one, neither leads without the other; see [`Consul::kill_peers`].
+    pub peers: u32,
 }
 
 /// HTTPS: where, and the files, as PEM.
@@ -46,6 +48,7 @@ pub struct ConsulAgent {
 pub struct Consul {
     // Before the ground: the agent ends first.
     agent: Agent,
+    peers: Vec<Agent>,
     http: SocketAddr,
     gossip: SocketAddr,
     token: Option<String>,
@@ -61,8 +64,20 @@ impl Consul {
         let token = options.acl.then(uuid);
         let mut configuration = configuration(ground.path(), http, gossip, token.as_deref());
         let tls = options.tls.then(|| with_tls(ground.path(), &mut configuration));
-        let agent = agent(ground.path(), &configuration);
-        let mut consul = Self { agent, http, gossip, token, tls, ground };
+        configuration["bootstrap_expect"] = json!(1 + options.peers);
+        let of_agent = agent(ground.path(), &configuration);
+        let peers = (1..=options.peers).map(|peer| {
+            let directory = ground.path().join(format!("peer-{peer}"));
+            std::fs::create_dir_all(&directory).expect("a directory");
+            let mut of_peer = self::configuration(&directory, port(), port(), token.as_deref());
+            of_peer["node_name"] = json!(format!("peer-{peer}"));
+            of_peer["bootstrap_expect"] = configuration["bootstrap_expect"].clone();
+            of_peer["retry_join"] = json!([gossip.to_string()]);
+            of_peer["retry_interval"] = json!("1s");
+            agent(&directory, &of_peer)
+        });
+        let peers = peers.collect();
+        let mut consul = Self { agent: of_agent, peers, http, gossip, token, tls, ground };
         consul.wait_for_leader();
         consul
     }
@@ -84,7 +99,7 @@ impl Consul {
             tokens.remove("initial_management");
         }
         let agent = agent(ground.path(), &configuration);
-        let mut consul = Self { agent, http, gossip, token, tls: None, ground };
+        let mut consul = Self { agent, peers: Vec::new(), http, gossip, token, tls: None, ground };
         consul.wait_for_leader();
         consul
     }
@@ -143,6 +158,14 @@ impl Consul {
     pub fn start_again(&mut self) {
         self.agent.start_again();
         self.wait_for_leader();
+    }
+    /// Kills the further servers.
+    pub fn kill_peers(&mut self) {
+        self.peers.iter_mut().for_each(Agent::kill);
+    }
+    /// Starts the further servers again.
+    pub fn start_peers(&mut self) {
+        self.peers.iter_mut().for_each(Agent::start_again);
     }
     /// Starts it again, without waiting for anything.
     pub fn start_again_at_once(&mut self) {

@@ -37,7 +37,7 @@ pub struct Line {
 impl Contest {
     /// Consul with access control, and a file with a token of the least rights for each contender to come.
     pub fn new() -> Self {
-        let consul = Consul::start(&ConsulOptions { acl: true, tls: false });
+        let consul = Consul::start(&ConsulOptions { acl: true, ..ConsulOptions::default() });
         Self { consul, contenders: BTreeMap::new(), clock: SystemClock::new() }
     }
 

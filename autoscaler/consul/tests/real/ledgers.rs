@@ -16,7 +16,7 @@ struct Ground {
 
 impl Ground {
     fn new() -> Self {
-        let server = Server::start(&ConsulOptions { acl: true, tls: false });
+        let server = Server::start(&ConsulOptions { acl: true, ..ConsulOptions::default() });
         let token_file = server.directory().join("token");
         std::fs::write(&token_file, server.new_token(RULES)).expect("a token file");
         Self { server, token_file }

@@ -7,7 +7,7 @@ use muster_test_servers::{Consul as Server, ConsulOptions};
 
 #[tokio::test]
 async fn certificates_are_verified_both_ways_and_read_again_when_their_files_change() {
-    let server = Server::start(&ConsulOptions { acl: false, tls: true });
+    let server = Server::start(&ConsulOptions { tls: true, ..ConsulOptions::default() });
     let tls = server.tls().expect("it has TLS").clone();
     let mut options = Options::new(&tls.address, "one");
 

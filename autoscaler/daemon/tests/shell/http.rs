@@ -173,11 +173,18 @@ async fn notices_are_answered_when_they_are_on_disk_and_may_be_told_again() {
         (&[], 0, 0),
     ] {
         let (status, body) = served.post("/v1/notices", Some(address), &batch(kinds)).await;
-        let expected = json!({"accepted": accepted, "confirmed": confirmed, "leader": true});
+        // Nobody empties nodes here: of an interruption, the agent has to do it.
+        let heeds = !kinds.contains(&"spot_interruption");
+        let expected = json!({"accepted": accepted, "confirmed": confirmed, "leader": heeds});
         assert_eq!((status, body), (StatusCode::OK, expected), "{kinds:?}");
     }
     let (status, body) = served.post("/v1/notices", None, &batch(&["spot_interruption"])).await;
     assert_eq!(status, StatusCode::FORBIDDEN, "from elsewhere: {body}");
+    let order = json!({"for": "1h", "by": "ann", "reason": "a look"});
+    let (status, body) = served.post("/v1/fleets/web/pause", None, &order).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let (_, body) = served.post("/v1/notices", Some(address), &batch(&["rebalance_recommendation"])).await;
+    assert_eq!(body["leader"], false, "nothing is done for a fleet that is paused: {body}");
     for kind in ["fleet_scale_in", "doom"] {
         let (status, body) = served.post("/v1/notices", Some(address), &batch(&[kind])).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");

@@ -2,16 +2,17 @@
 
 use super::{Done, HostError, Request, Verb};
 use crate::progress::sweep;
+use crate::whole::{self, Manner};
 use bootstrap_config::{DirectoryRule, FileRule, HostSettings, PackageRule};
 use fleet::ErrorClass;
 use nix::unistd::{Gid, Group, Uid, User};
 use sha2::{Digest as _, Sha256};
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::fs::{self, File, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -179,13 +180,12 @@ fn place(rule: &FileRule, contents: &[u8]) -> Result<Done, (ErrorClass, String)>
     let write = || -> io::Result<()> {
         fs::create_dir_all(directory)?;
         sweep(directory, UNFINISHED)?;
-        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
-        file.write_all(contents)?;
-        fchown(file.as_file(), Some(owner.as_raw()), Some(group.as_raw()))?;
-        file.as_file().set_permissions(Permissions::from_mode(mode))?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        File::open(directory)?.sync_all()
+        let owner = Some((owner, group));
+        whole::write(
+            path,
+            contents,
+            Manner { unfinished: UNFINISHED, mode: Some(mode), owner, durable: true },
+        )
     };
     write().map_err(|error| of_io(path, &error))?;
     Ok(Done::Changed)

@@ -5,11 +5,12 @@
 
 use super::{Answering, Done, Hands, Host, HostError, Request, Units};
 use crate::progress::{UNFINISHED, sweep};
+use crate::whole::{self, Manner};
 use fleet::ErrorClass;
 use fleet::ports::Clock;
 use rustix::fs::{Mode, OFlags};
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,10 +51,8 @@ impl Spool {
             |error: io::Error| HostError::new(&request, ErrorClass::Transient, format_args!("{error}"));
         let text = serde_json::to_vec(&request).map_err(|error| there(error.into()))?;
         let text = zeroize::Zeroizing::new(text);
-        let mut file =
-            tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.requests).map_err(there)?;
-        file.write_all(&text).map_err(there)?;
-        file.persist(self.requests.join(&name)).map_err(|error| there(error.error))?;
+        let manner = Manner { unfinished: UNFINISHED, mode: None, owner: None, durable: false };
+        whole::write(&self.requests.join(&name), &text, manner).map_err(there)?;
         let answer = self.answers.join(&name);
         let until = self.clock.monotonic() + PATIENCE;
         loop {
@@ -152,12 +151,9 @@ fn take(path: &Path, asker: u32) -> Result<Request, String> {
 }
 
 fn answer(answers: &Path, name: &str, outcome: &Result<Done, HostError>) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(answers)?;
-    serde_json::to_writer(file.as_file_mut(), outcome)?;
     // It holds no secret, and the agent is another user.
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    file.persist(answers.join(name)).map_err(|error| error.error)?;
-    Ok(())
+    let manner = Manner { unfinished: UNFINISHED, mode: Some(0o644), owner: None, durable: false };
+    whole::write(&answers.join(name), &serde_json::to_vec(outcome)?, manner)
 }
 
 /// Removes answers that nobody waits for: those of other starts of the agent.

@@ -19,6 +19,7 @@ use bootstrap_core::{Checked, Entry, Failure, Inputs, Phase, Step, spread};
 use fleet::{ErrorClass, Timestamp};
 use note::Note;
 use std::time::Duration;
+pub(crate) use talk::reads;
 use talk::{Stop, Talk};
 
 /// Where the playbook's last task says that it is done, below the state directory: it survives a reboot.
@@ -205,7 +206,7 @@ impl Run<'_> {
                 Err(failure) => {
                     failures += 1;
                     let pause = retry.pause_after(&failure, failures, self.node.seed());
-                    self.node.wait(Step::Awx, failure.to_string(), pause).await;
+                    self.node.wait(Step::Awx, &failure.to_string(), pause).await;
                 }
             }
         };

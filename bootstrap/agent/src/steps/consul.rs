@@ -1,6 +1,7 @@
 //! The Consul agent of this node: configured, started, joined, and told of this node.
 
-use super::{OWN, inputs_of, is_ours_already, is_own_state, monitoring, wanted};
+use super::patience::Patience;
+use super::{OWN, inputs_of, is_of_servers, is_ours_already, is_own_state, monitoring, wanted};
 use crate::drive::{Looked, Made, Notes};
 use crate::host::{Contents, Request, Verb};
 use crate::http::Http;
@@ -16,6 +17,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// The alarm of servers that are away.
+const SERVERS: &str = "consul";
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// How long it may take from its start to having joined.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -48,6 +51,98 @@ impl Health {
     }
 }
 
+/// Consul's agent, as far as it is ours to read.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Me {
+    config: Config,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config {
+    node_name: String,
+}
+
+/// A check of this agent.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Check {
+    #[serde(default)]
+    notes: String,
+}
+
+/// A service that is registered.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct There {
+    service: String,
+    tags: Option<Vec<String>>,
+    meta: Option<Map<String, Value>>,
+    address: String,
+    port: u16,
+}
+
+/// A healthy instance of a service.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Instance {
+    node: At,
+    service: Service,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct At {
+    address: String,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Service {
+    address: String,
+    port: u16,
+    tags: Option<Vec<String>>,
+}
+
+impl Instance {
+    fn address(self) -> String {
+        let host = if self.service.address.is_empty() { self.node.address } else { self.service.address };
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        let plain = self.service.tags.unwrap_or_default().iter().any(|tag| tag == "http");
+        format!("{}://{host}:{}", if plain { "http" } else { "https" }, self.service.port)
+    }
+}
+
+/// A key.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Key {
+    value: Option<String>,
+    modify_index: u64,
+}
+
+impl Key {
+    /// Its value, and its index for compare-and-set.
+    fn held(self) -> Result<(Vec<u8>, u64), base64::DecodeError> {
+        use base64::Engine as _;
+        let value = base64::engine::general_purpose::STANDARD.decode(self.value.unwrap_or_default())?;
+        Ok((value, self.modify_index))
+    }
+}
+
+/// Reads what Consul may have said; for those who give it anything.
+pub(crate) fn reads(body: &[u8]) {
+    let _ = serde_json::from_slice::<String>(body);
+    let _ = serde_json::from_slice::<bool>(body);
+    let _ = serde_json::from_slice::<Me>(body);
+    let _ = serde_json::from_slice::<There>(body);
+    let _ = serde_json::from_slice::<BTreeMap<String, Check>>(body);
+    let rows = serde_json::from_slice::<Vec<Instance>>(body).unwrap_or_default();
+    let _: Vec<String> = rows.into_iter().map(Instance::address).collect();
+    for key in serde_json::from_slice::<Vec<Key>>(body).unwrap_or_default() {
+        let breaker = key.held().map(|(value, _)| serde_json::from_slice::<bootstrap_core::Breaker>(&value));
+        let _ = breaker.is_ok_and(|breaker| breaker.is_ok());
+    }
+}
+
 impl Consul {
     /// The agent of the settings.
     pub fn new(settings: &ConsulSettings) -> Result<Self, Failure> {
@@ -57,15 +152,16 @@ impl Consul {
 
     /// Whether the agent is this instance's and has joined a datacenter that has a leader. * fails: with what it lacks.
     async fn joined(&self, proved: &Proved) -> Result<(), Failure> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Me {
-            config: Config,
+        // Before anything that needs a token: without a leader every token is unknown.
+        let reply = self.http.get("/v1/status/leader", ANSWERS_WITHIN).await?;
+        if !reply.is_success() {
+            return Err(reply.failure("Consul", "say who its leader is"));
         }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Config {
-            node_name: String,
+        if reply.json::<String>("Consul")?.is_empty() {
+            return Err(Failure::new(
+                ErrorClass::Transient,
+                "Consul has no leader, or this node has not joined it yet",
+            ));
         }
         let reply = self.http.get("/v1/agent/self", ANSWERS_WITHIN).await?;
         if !reply.is_success() {
@@ -77,15 +173,12 @@ impl Consul {
             let what = format!("the agent of Consul is the node {}, not {instance}", me.config.node_name);
             return Err(Failure::new(ErrorClass::Conflict, what));
         }
-        let reply = self.http.get("/v1/status/leader", ANSWERS_WITHIN).await?;
-        let leader: String = if reply.is_success() { reply.json("Consul")? } else { String::new() };
-        if leader.is_empty() {
-            return Err(Failure::new(
-                ErrorClass::Unclear,
-                "Consul has no leader, or this node has not joined it yet",
-            ));
-        }
         Ok(())
+    }
+
+    /// Whether the agent of this node answers at all, whatever it says.
+    async fn answers(&self) -> bool {
+        self.http.get("/v1/status/leader", ANSWERS_WITHIN).await.is_ok()
     }
 
     /// The id of the service that stands for this node.
@@ -95,17 +188,11 @@ impl Consul {
 
     /// The checks of this agent, by their ids, with their notes.
     async fn checks(&self) -> Result<BTreeMap<String, String>, Failure> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Row {
-            #[serde(default)]
-            notes: String,
-        }
         let reply = self.http.get("/v1/agent/checks", ANSWERS_WITHIN).await?;
         if !reply.is_success() {
             return Err(reply.failure("Consul", "show its agent's checks"));
         }
-        let rows: BTreeMap<String, Row> = reply.json("Consul")?;
+        let rows: BTreeMap<String, Check> = reply.json("Consul")?;
         Ok(rows.into_iter().map(|(id, row)| (id, row.notes)).collect())
     }
 
@@ -116,15 +203,6 @@ impl Consul {
 
     /// Whether a service is registered as it should be, but for its checks.
     async fn is_registered(&self, service: &Value) -> Result<bool, Failure> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct There {
-            service: String,
-            tags: Option<Vec<String>>,
-            meta: Option<Map<String, Value>>,
-            address: String,
-            port: u16,
-        }
         let id = service["ID"].as_str().unwrap_or_default();
         let reply = self.http.get(&format!("/v1/agent/service/{id}"), ANSWERS_WITHIN).await?;
         if reply.status == 404 {
@@ -176,47 +254,16 @@ impl Consul {
 
     /// The addresses of a service's healthy instances.
     pub async fn healthy(&self, service: &str) -> Result<Vec<String>, Failure> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Row {
-            node: At,
-            service: Service,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct At {
-            address: String,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Service {
-            address: String,
-            port: u16,
-            tags: Option<Vec<String>>,
-        }
         let reply = self.http.get(&format!("/v1/health/service/{service}?passing"), ANSWERS_WITHIN).await?;
         if !reply.is_success() {
             return Err(reply.failure("Consul", &format!("find the service {service}")));
         }
-        let rows: Vec<Row> = reply.json("Consul")?;
-        let address = |row: Row| {
-            let host = if row.service.address.is_empty() { row.node.address } else { row.service.address };
-            let host = if host.contains(':') { format!("[{host}]") } else { host };
-            let plain = row.service.tags.unwrap_or_default().iter().any(|tag| tag == "http");
-            format!("{}://{host}:{}", if plain { "http" } else { "https" }, row.service.port)
-        };
-        Ok(rows.into_iter().map(address).collect())
+        let rows: Vec<Instance> = reply.json("Consul")?;
+        Ok(rows.into_iter().map(Instance::address).collect())
     }
 
     /// A key's value with its index for compare-and-set; `None` where there is none.
     pub async fn value(&self, key: &str) -> Result<Option<(Vec<u8>, u64)>, Failure> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Row {
-            value: Option<String>,
-            modify_index: u64,
-        }
-        use base64::Engine as _;
         let reply = self.http.get(&format!("/v1/kv/{key}"), ANSWERS_WITHIN).await?;
         if reply.status == 404 {
             return Ok(None);
@@ -224,12 +271,9 @@ impl Consul {
         if !reply.is_success() {
             return Err(reply.failure("Consul", &format!("show the key {key}")));
         }
-        let rows: Vec<Row> = reply.json("Consul")?;
-        let Some(row) = rows.into_iter().next() else { return Ok(None) };
-        let value = base64::engine::general_purpose::STANDARD.decode(row.value.unwrap_or_default());
-        let value = value
-            .map_err(|error| Failure::new(ErrorClass::Malformed, format_args!("the key {key}: {error}")))?;
-        Ok(Some((value, row.modify_index)))
+        let rows: Vec<Key> = reply.json("Consul")?;
+        let held = rows.into_iter().next().map(Key::held).transpose();
+        held.map_err(|why| Failure::new(ErrorClass::Malformed, format_args!("the key {key}: {why}")))
     }
 
     /// Writes a key if nobody has since it was read. * `index`: 0: if it does not exist. * returns: whether it was written.
@@ -253,15 +297,27 @@ pub(super) async fn check(node: &Node, last: Option<Entry>) -> Looked {
         return Ok((Checked::Needed, inputs));
     }
     let agent = Consul::new(&consul)?;
-    if agent.joined(&proved).await.is_err() {
-        return Ok((Checked::Needed, inputs));
+    let stands = match agent.joined(&proved).await {
+        Ok(()) => mend(node).await,
+        Err(failure) if is_of_servers(&failure) && agent.answers().await => Err(failure),
+        Err(_) => return Ok((Checked::Needed, inputs)),
+    };
+    match stands {
+        Ok(()) => node.alarm(SERVERS, None),
+        // An agent that has no servers is as good as it was, and no restart brings them back.
+        Err(failure) if is_of_servers(&failure) => node.alarm(SERVERS, Some(format!("consul: {failure}"))),
+        Err(failure) => return Err(failure),
     }
-    // Somebody else may take a registration away: that needs no restart, so it is mended here and now.
+    Ok((Checked::Already, inputs))
+}
+
+/// Somebody else may take a registration away: that needs no restart, so it is mended here and now.
+async fn mend(node: &Node) -> Result<(), Failure> {
     if register_again(node).await? && node.is_ready() {
         // What is registered anew begins as critical.
         health::say(node).await?;
     }
-    Ok((Checked::Already, inputs))
+    Ok(())
 }
 
 /// Registers what Consul's agent does not have, or has otherwise: services and their checks. * returns: whether there was any.
@@ -299,12 +355,9 @@ pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Mad
     node.host.ask(Request::Place { file: consul.file.clone(), contents }).await?;
     node.host.ask(unit(Verb::Restart)).await?;
     let agent = Consul::new(&consul)?;
-    let until = node.clock.monotonic() + PATIENCE;
+    let mut patience = Patience::new(node, Step::Consul, LOOKS, PATIENCE);
     while let Err(failure) = agent.joined(&proved).await {
-        if node.clock.monotonic() >= until {
-            return Err(failure);
-        }
-        node.wait(Step::Consul, failure.to_string(), LOOKS).await;
+        patience.after(failure).await?;
     }
     let services = services(&settings, &consul, &proved);
     for service in &services {

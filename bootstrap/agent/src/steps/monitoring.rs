@@ -1,5 +1,6 @@
 //! The exporter of this node's metrics: believed when what it answers is about this node.
 
+use super::patience::Patience;
 use super::{inputs_of, is_ours_already, wanted};
 use crate::drive::{Looked, Made};
 use crate::host::{Contents, Request, Verb};
@@ -39,13 +40,9 @@ pub(super) async fn apply(node: &Node) -> Made {
     let contents = Contents(format!("{}=\"{}\"\n", monitoring.arguments_variable, arguments.join(" ")));
     node.host.ask(Request::Place { file: monitoring.arguments_file.clone(), contents }).await?;
     node.host.ask(Request::Unit { verb: Verb::Restart, unit: monitoring.unit.clone() }).await?;
-    let until = node.clock.monotonic() + PATIENCE;
-    loop {
-        match wanted.verify().await {
-            Ok(()) => break,
-            Err(failure) if node.clock.monotonic() >= until => return Err(failure),
-            Err(failure) => node.wait(Step::Monitoring, failure.to_string(), LOOKS).await,
-        }
+    let mut patience = Patience::new(node, Step::Monitoring, LOOKS, PATIENCE);
+    while let Err(failure) = wanted.verify().await {
+        patience.after(failure).await?;
     }
     node.set_applied(Step::Monitoring, Some(wanted.inputs()));
     Ok(None)
@@ -123,6 +120,11 @@ fn arguments(monitoring: &MonitoringSettings, address: &str, own: &Path) -> Vec<
         }
     }
     arguments
+}
+
+/// Reads what an exporter may have said; for those who give it anything.
+pub(crate) fn reads(text: &str) {
+    let _ = is_ours(text, &MonitoringSettings::default(), text);
 }
 
 /// Whether a text in Prometheus's format is about this node. * fails: with what speaks against it.

@@ -12,7 +12,8 @@ pub use client::NomadClient;
 pub(crate) use client::reads;
 pub(crate) use drain::fit_drain;
 
-use super::{OWN, inputs_of, is_ours_already, is_own_state, merged, registry, wanted};
+use super::patience::Patience;
+use super::{OWN, inputs_of, is_of_servers, is_ours_already, is_own_state, merged, registry, wanted};
 use crate::drive::{Looked, Made, Notes};
 use crate::host::{Contents, Request, Verb};
 use crate::node::{Node, Proved};
@@ -31,6 +32,8 @@ const LOOKS: Duration = Duration::from_millis(250);
 const EMPTIED: &str = "emptied";
 /// The alarm of a registry that does not give its manifest.
 const REGISTRY: &str = "registry";
+/// The alarm of servers that are away.
+const SERVERS: &str = "nomad";
 
 /// The pool that the node is to be in now.
 fn pool<'a>(node: &Node, nomad: &'a NomadSettings) -> &'a str {
@@ -55,8 +58,17 @@ pub(super) async fn check(node: &Node, last: Option<Entry>) -> Looked {
     if !is_ours_already(node, Step::Nomad, &inputs, last.as_ref()) {
         return Ok((Checked::Needed, inputs));
     }
-    match NomadClient::new(&nomad)?.proved(&nomad, &proved, pool).await {
-        Ok(work) => node.set_work(work),
+    let client = NomadClient::new(&nomad)?;
+    match client.proved(&nomad, &proved, pool).await {
+        Ok(work) => {
+            node.set_work(work);
+            node.alarm(SERVERS, None);
+        }
+        Err(failure) if is_of_servers(&failure) && is_in(&client, &proved, pool).await => {
+            // What runs runs on without servers, and no restart brings them back.
+            node.alarm(SERVERS, Some(format!("nomad: {failure}")));
+            return Ok((Checked::Already, inputs));
+        }
         Err(failure) => {
             tracing::debug!(%failure, "Nomad's client is not proved");
             return Ok((Checked::Needed, inputs));
@@ -67,6 +79,12 @@ pub(super) async fn check(node: &Node, last: Option<Entry>) -> Looked {
         node.alarm(REGISTRY, registry::try_manifest(registry).await.err().map(|failure| failure.to_string()));
     }
     Ok((Checked::Already, inputs))
+}
+
+/// Whether the client runs as this instance's, in a pool.
+async fn is_in(client: &NomadClient, proved: &Proved, pool: &str) -> bool {
+    let instance = proved.document.instance.as_str();
+    matches!(client.runs().await, Ok(Runs::As { name, pool: is }) if name == instance && is == pool)
 }
 
 pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Made {
@@ -80,13 +98,15 @@ pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Mad
     let runs = NomadClient::new(&nomad)?.runs().await.map_err(|failure| unproved(&nomad, failure))?;
     let pool_of_ours = match &runs {
         Runs::As { name, pool } if *name == proved.document.instance.as_str() => Some(pool),
-        Runs::As { .. } | Runs::Silent | Runs::Not => None,
+        Runs::As { .. } | Runs::Silent { .. } | Runs::Not => None,
     };
     if pool_of_ours.is_none() && !is_state_ours(node, last.as_ref()) {
-        if runs == Runs::Silent {
+        if let Runs::Silent { why } = runs {
             // Emptied, it would lose the work that it may have.
-            let what = "somebody at Nomad's address says nothing: whose client it is is not known";
-            return Err(Failure::new(ErrorClass::Unclear, what));
+            return Err(Failure::new(
+                ErrorClass::Unclear,
+                format_args!("whose client runs is not known: {why}"),
+            ));
         }
         start.empty(&notes).await?;
     }
@@ -153,13 +173,9 @@ impl Start<'_> {
     async fn in_pool(&self, pool: &str) -> Result<(), Failure> {
         place_and_restart(self.node, self.settings, self.nomad, self.proved, pool, Verb::Restart).await?;
         let client = NomadClient::new(self.nomad)?;
-        let clock = &self.node.clock;
-        let until = clock.monotonic() + PATIENCE;
+        let mut patience = Patience::new(self.node, Step::Nomad, LOOKS, PATIENCE);
         while let Err(failure) = client.proved(self.nomad, self.proved, pool).await {
-            if clock.monotonic() >= until {
-                return Err(failure);
-            }
-            self.node.wait(Step::Nomad, failure.to_string(), LOOKS).await;
+            patience.after(failure).await?;
         }
         Ok(())
     }

@@ -53,7 +53,12 @@ pub async fn try_manifest(settings: &RegistrySettings) -> Result<(), Failure> {
         reply = fetch(&client, &address, &url, &bearer).await?;
     }
     match reply.status {
-        200 => Ok(()),
+        200 if is_manifest(&reply.body) => Ok(()),
+        // A page to log in at, of a proxy in between, says nothing of the image.
+        200 => Err(Failure::new(
+            ErrorClass::Malformed,
+            format_args!("the registry {registry} answered what is no manifest of {}", settings.image),
+        )),
         401 | 403 => Err(Failure::new(
             ErrorClass::Denied,
             format_args!(
@@ -85,8 +90,20 @@ async fn fetch(client: &Client, address: &str, url: &str, auth: &str) -> Result<
     Ok(send(client, SERVICE, address, request).await?)
 }
 
+/// Whether a body is a manifest, or a list of some: all that are pulled are of the second version.
+fn is_manifest(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Manifest {
+        schema_version: u32,
+    }
+    serde_json::from_slice(body).is_ok_and(|Manifest { schema_version }| schema_version == 2)
+}
+
 /// Reads what Docker and registries may have written; for those who give it anything.
 pub(crate) fn reads(text: &str) {
+    let _ = is_manifest(text.as_bytes());
+    let _ = serde_json::from_str::<Given>(text);
     let _ = serde_json::from_str::<DockerConfig>(text);
     let _ = challenge(text);
     let _ = parts(text);
@@ -125,6 +142,13 @@ fn challenge(header: &str) -> Option<Challenge> {
     (!challenge.realm.is_empty()).then_some(challenge)
 }
 
+/// What is given where a registry sends for a token.
+#[derive(Deserialize)]
+struct Given {
+    token: Option<Zeroizing<String>>,
+    access_token: Option<Zeroizing<String>>,
+}
+
 /// Fetches the token that a registry asks for, with the credentials.
 ///
 /// They go nowhere without TLS that the settings do not allow it for, whatever the registry says.
@@ -135,11 +159,6 @@ async fn token(
     challenge: &Challenge,
     basic: &str,
 ) -> Result<Zeroizing<String>, Failure> {
-    #[derive(Deserialize)]
-    struct Given {
-        token: Option<Zeroizing<String>>,
-        access_token: Option<Zeroizing<String>>,
-    }
     let shown: String = challenge.realm.chars().filter(|c| !c.is_control()).take(200).collect();
     let wrong = |why: &str| {
         Failure::lasting(

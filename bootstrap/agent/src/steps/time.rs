@@ -111,6 +111,6 @@ pub(super) async fn apply(node: &Node) -> Made {
             };
             return Err(Failure::new(ErrorClass::Conflict, format_args!("{wrong}; {help}")));
         }
-        node.wait(Step::Time, wrong, LOOKS).await;
+        node.wait(Step::Time, &wrong, LOOKS).await;
     }
 }

@@ -1,12 +1,13 @@
 //! A token of Vault, and files that are made of its secrets.
 
+use super::reloads::Reloads;
 use super::{inputs_of, wanted};
 use crate::drive::{Looked, Made};
 use crate::host::{Contents, Done, Host, Request, Verb};
 use crate::node::{Aws, Node};
 use bootstrap_config::{Settings, TemplateSettings, VaultSettings};
 use bootstrap_core::{Checked, Failure, Inputs, Now, Step};
-use bootstrap_vault::place::{self, Placed};
+use bootstrap_vault::place;
 use bootstrap_vault::{
     Destination, Keeper, Method, Rendered, SecretId, Server, SignLogin, Signing, Template, VaultError,
     VaultOptions,
@@ -50,6 +51,7 @@ pub(super) async fn check(node: &Node) -> Looked {
         Ok(()) => held.keeper.is_whole(node.clock.monotonic()),
         Err(error) => error.class() != ErrorClass::Denied && held.keeper.is_whole(node.clock.monotonic()),
     };
+    let stands = stands && due(node, held).is_empty();
     Ok((if stands { Checked::Already } else { Checked::Needed }, inputs))
 }
 
@@ -106,15 +108,9 @@ async fn do_what_is_due(node: &Node, held: &mut Held) -> Option<Failure> {
         tracing::info!(?happened, "kept the secrets of Vault");
     }
     let mut failures: Vec<Failure> = stepped.failures.into_iter().map(Failure::from).collect();
-    let mut reload = BTreeSet::new();
     for rendered in stepped.rendered {
         match place_one(&*node.host, node, held, &rendered).await {
-            Ok(changed) => {
-                held.keeper.placed(&rendered);
-                if changed {
-                    reload.extend(rendered.reload.iter().cloned());
-                }
-            }
+            Ok(()) => held.keeper.placed(&rendered),
             Err((failure, error)) => {
                 if let Some(error) = error {
                     held.keeper.not_placed(&rendered, &error, now.monotonic);
@@ -124,7 +120,7 @@ async fn do_what_is_due(node: &Node, held: &mut Held) -> Option<Failure> {
         }
     }
     let mut reloaded = BTreeSet::new();
-    for unit in reload {
+    for unit in due(node, held) {
         // One that does not run yet finds the new file when it starts.
         match node.host.ask(Request::Unit { verb: Verb::Reload, unit: unit.clone() }).await {
             Ok(_) => {
@@ -136,31 +132,66 @@ async fn do_what_is_due(node: &Node, held: &mut Held) -> Option<Failure> {
     if let Err(error) = held.keeper.reloaded(&reloaded) {
         failures.push(error.into());
     }
+    let marks = Reloads::new(&node.directories.run);
+    for (file, units) in by_host(held) {
+        if marks.is_due(file)
+            && units.iter().all(|unit| reloaded.contains(unit))
+            && let Err(error) = marks.settle(file)
+        {
+            failures.push(unmarked(file, &error));
+        }
+    }
     for failure in &failures {
         tracing::warn!(%failure, "could not keep the secrets of Vault");
     }
     failures.into_iter().next()
 }
 
-/// * returns: whether its contents are new.
+/// The templates that root puts in their places: the file's name, and its units.
+fn by_host(held: &Held) -> impl Iterator<Item = (&str, &[String])> {
+    held.templates.iter().filter_map(|template| Some((template.file.as_deref()?, template.reload.as_slice())))
+}
+
+/// The units that are due for a reload: of what was placed now, and of what one before us placed and did not come to tell.
+fn due(node: &Node, held: &Held) -> BTreeSet<String> {
+    let marks = Reloads::new(&node.directories.run);
+    let ours = by_host(held).filter(|(file, _)| marks.is_due(file));
+    let mut due = held.keeper.due();
+    due.extend(ours.flat_map(|(_, units)| units.iter().cloned()));
+    due
+}
+
+fn unmarked(file: &str, error: &std::io::Error) -> Failure {
+    let what = format_args!("which units are to be reloaded for the file {file} could not be noted: {error}");
+    Failure::new(ErrorClass::Transient, what)
+}
+
 async fn place_one(
     host: &dyn Host,
     node: &Node,
     held: &Held,
     rendered: &Rendered,
-) -> Result<bool, (Failure, Option<VaultError>)> {
+) -> Result<(), (Failure, Option<VaultError>)> {
     let settings = node.settings();
-    let by_host = held.templates.iter().filter_map(|template| template.file.as_ref()).find(|file| {
+    let file = held.templates.iter().filter_map(|template| template.file.as_ref()).find(|file| {
         let rule = settings.host.files.iter().find(|rule| rule.name == **file);
         rule.is_some_and(|rule| Path::new(&rule.path) == rendered.destination.path)
     });
-    if let Some(file) = by_host {
+    if let Some(file) = file {
+        let marks = Reloads::new(&node.directories.run);
+        let told = |error: std::io::Error| (unmarked(file, &error), None);
+        let was_due = rendered.reload.is_empty() || marks.intend(file).map_err(told)?;
         let contents = Contents(rendered.contents.expose().to_owned());
         let done = host.ask(Request::Place { file: file.clone(), contents }).await;
-        return done.map(|done| done == Done::Changed).map_err(|error| (error.into(), None));
+        // What may have been done is due until it is known that it was not.
+        let done = done.map_err(|error| (Failure::from(error), None))?;
+        if done == Done::Unchanged && !was_due {
+            marks.settle(file).map_err(told)?;
+        }
+        return Ok(());
     }
     make_room(&node.directories.run, &rendered.destination.path);
-    place::place(rendered).map(|placed| placed == Placed::Contents).map_err(|error| {
+    place::place(rendered).map(|_| ()).map_err(|error| {
         let error = VaultError::from(error);
         (Failure::from(error.clone()), Some(error))
     })

@@ -20,7 +20,14 @@ pub(super) async fn keep(node: Arc<Node>) {
     let mut next_look = Duration::ZERO;
     // What Consul has, as far as that is known.
     let mut held = None;
+    // Until then there is no work that could go elsewhere, and the steps are asking.
+    let mut was_ready = false;
     loop {
+        was_ready |= node.is_ready();
+        if !was_ready {
+            node.clock.sleep_until(node.clock.monotonic() + AGAIN).await;
+            continue;
+        }
         let now = node.clock.monotonic();
         if now >= next_look {
             next_look = now + LOOKS;

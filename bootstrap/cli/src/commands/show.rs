@@ -191,6 +191,9 @@ fn text(status: &Status, author: Author) -> String {
     for step in &status.report.steps {
         let seconds = step.seconds.map_or(String::new(), |seconds| format!("{seconds:.1} s"));
         let _ = writeln!(text, "{:<14} {:<10} {seconds:>10}", step.step.name(), step.state.to_string());
+        if let Some(waits) = status.waits.get(&step.step) {
+            let _ = writeln!(text, "    waits: {waits}");
+        }
         if let Some(failure) = &step.failure {
             let policy = step.policy.map_or(String::new(), |policy| format!(" [{}]", policy.name()));
             let _ = writeln!(text, "    {failure}{policy}, {} in a row", step.failures);

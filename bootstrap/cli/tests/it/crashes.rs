@@ -1,8 +1,8 @@
 //! SIGKILL and power cuts at any moment: wherever the agent dies, the next one ends where an undisturbed one does.
 
+use crate::agents;
 use crate::awx_server::{Awx, KEY, TOKEN};
-use crate::ground::{Cloud, Node, Program};
-use crate::services::on_path;
+use crate::ground::{Cloud, Node};
 use bootstrap_core::{Condition, Inputs, Step, spread};
 use muster_test_servers::{Vault, VaultKind, VaultOptions, port, wait_for};
 use serde_json::{Value, json};
@@ -115,11 +115,7 @@ monitoring {{
         fs::write(place.join("role_id"), role_id).expect("written");
         fs::write(place.join("api"), TOKEN).expect("written");
         fs::write(place.join("awx.tmpl"), "{{ secret('kv/awx').key }}\n").expect("written");
-        let program = on_path("prometheus-node-exporter", "prometheus-node-exporter");
-        let script = format!(". {}/node_exporter.env; exec {} $ARGS", place.display(), program.display());
-        let arguments = vec!["-c".to_owned(), script];
-        let shell = Program { path: "/bin/sh".into(), arguments, environment: Vec::new() };
-        site.node.units.set("prometheus-node-exporter.service", shell);
+        agents::set_exporter(&site.node);
         site.secret_id();
         site
     }

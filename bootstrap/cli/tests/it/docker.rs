@@ -1,6 +1,7 @@
 //! A private registry and a real Docker daemon: what was tried is what work is pulled with, and it is shown nowhere.
 
-use crate::services::{Site, on_path};
+use crate::agents::on_path;
+use crate::services::Site;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bootstrap_core::Step;

@@ -144,6 +144,8 @@ struct Running {
     /// What fails so many times more.
     fails: BTreeMap<String, u32>,
     logs: PathBuf,
+    /// Whoever dies with the next reload, and so it is not done.
+    dies: Option<u32>,
 }
 
 impl Processes {
@@ -169,6 +171,10 @@ impl Processes {
     pub fn done(&self) -> Vec<String> {
         self.locked().done.clone()
     }
+    /// Has the agent die when it asks for the next reload, which is not done.
+    pub fn die_at_reload(&self, agent: u32) {
+        self.locked().dies = Some(agent);
+    }
     pub fn kill(&self, unit: &str) {
         if let Some(mut child) = self.locked().children.remove(unit) {
             let _ = child.kill();
@@ -181,6 +187,12 @@ impl Units for Processes {
     fn act(&self, verb: Verb, unit: &str) -> Result<(), String> {
         let mut running = self.locked();
         let what = format!("{} {unit}", verb.word());
+        if verb == Verb::Reload
+            && let Some(agent) = running.dies.take()
+        {
+            let _ = Command::new("kill").args(["-KILL", &agent.to_string()]).status();
+            return Err("Its asker has died.".to_owned());
+        }
         running.done.push(what.clone());
         if let Some(left) = running.fails.get_mut(&what).filter(|left| **left > 0) {
             *left -= 1;

@@ -1,5 +1,6 @@
 //! The agent as a process, against a loopback cloud and real servers; what needs root is done by the test.
 
+mod agents;
 mod awx;
 mod boot;
 mod client;
@@ -14,6 +15,7 @@ mod imds;
 mod killed;
 mod leaving;
 mod machine;
+mod matrix;
 mod metadata;
 mod nodes;
 mod notices;

@@ -1,7 +1,7 @@
 //! What becomes of a node's work, and of its place in Consul and Nomad, where something else happens than a boot.
 
 use crate::awx_server::{Awx, KEY, TOKEN};
-use crate::ground::{Cloud, Node, Program};
+use crate::ground::{Cloud, Node, Program, state_of};
 use crate::imds::Imds;
 use crate::services::{Site, eager};
 use bootstrap_agent::host::{Units as _, Verb};
@@ -9,6 +9,8 @@ use bootstrap_core::{Condition, State, Step};
 use muster_test_servers::{request, wait_for};
 use serde_json::{Value, json};
 use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const QUICK_CONSUL: &str = "step \"consul\" {\n  attempt = \"4s\"\n  pause = \"1s\"\n  most_pause = \"1s\"\n  \
                             deadline = \"5s\"\n}\n";
@@ -353,4 +355,43 @@ fn an_image_whose_units_start_by_themselves_is_none() {
     let (code, said) = looked();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("systemctl disable nomad.service"), "{said}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "that nothing happens takes its time")]
+#[test]
+fn servers_that_are_away_cost_a_node_that_works_nothing() {
+    let quick_nomad = QUICK_CONSUL.replace("consul", "nomad");
+    let mut site = Site::new("\"raw_exec\"", &format!("{QUICK_CONSUL}{quick_nomad}"));
+    site.node.start();
+    site.node.wait_done();
+    site.nomad.register(&eager("steady"));
+    site.running("steady");
+    let before = site.node.units.done().len();
+    Arc::get_mut(&mut site.nomad).expect("nobody else has it").kill_server();
+    Arc::get_mut(&mut site.consul).expect("nobody else has it").kill();
+    // Far longer than either step has.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(20) {
+        site.node.verify();
+        let status = site.node.wait_until("both to be told of", |status| {
+            let told = |who: &str| status.alarms.iter().any(|alarm| alarm.starts_with(who));
+            told("consul: ") && told("nomad: ")
+        });
+        for step in [Step::Consul, Step::Nomad, Step::Ready] {
+            assert_eq!(state_of(&status, step), State::Done, "{status:#?}");
+        }
+    }
+    assert_eq!(
+        site.node.units.done().len(),
+        before,
+        "nothing is started again: {:?}",
+        site.node.units.done()
+    );
+    Arc::get_mut(&mut site.nomad).expect("nobody else has it").start_server();
+    Arc::get_mut(&mut site.consul).expect("nobody else has it").start_again();
+    wait_for("no alarm", || {
+        site.node.verify();
+        site.node.status().filter(|status| status.alarms.is_empty())
+    });
+    site.running("steady");
 }

@@ -49,6 +49,7 @@ fn configuration(vault: &Vault, secrets: &Path, more: &str) -> String {
     format!(
         r#"
 host {{
+  units = ["other.service"]
   file "other" {{
     path = "{secrets}/for-others"
     mode = "0640"
@@ -71,6 +72,7 @@ vault {{
   template "other" {{
     source = "$PLACE/other.tmpl"
     file = "other"
+    reload = ["other.service"]
   }}
 }}
 step "vault" {{
@@ -169,6 +171,35 @@ fn the_role_of_the_instance_gets_the_secrets_that_awx_is_asked_with_and_the_end_
     assert!(!vault.knows(&token), "it is revoked");
     assert!(!secrets.path().join("token").exists() && !secrets.path().join("awx-key").exists());
     assert!(secrets.path().join("for-others").exists(), "others may go on with it");
+}
+
+#[test]
+fn a_reload_that_the_agent_did_not_live_to_ask_for_is_done_once_by_the_next_one() {
+    let (cloud, secrets) = (Cloud::start(), memory());
+    let vault = vault(&cloud);
+    let mut node = Node::new(&cloud, 0, &configuration(&vault, secrets.path(), ""));
+    templates(&node);
+    let reload = "try-reload-or-restart other.service".to_owned();
+    let placed = || fs::read_to_string(secrets.path().join("for-others")).unwrap_or_default();
+    node.start();
+    node.wait_done();
+    wait_for("the first reload", || (node.units.done() == [reload.clone()]).then_some(()));
+    // Root has written the file, and then the agent dies.
+    node.units.die_at_reload(node.pid());
+    vault.call("POST", "kv/data/awx", &json!({"data": {"key": KEY, "token": "planted-token-77aa"}}));
+    let mut agent = node.take();
+    agent.wait().expect("it is killed");
+    assert_eq!(placed(), "token=planted-token-77aa\n");
+    assert_eq!(node.units.done().len(), 1, "nobody has told the unit");
+    node.start();
+    node.wait_done();
+    assert_eq!(node.units.done(), [reload.clone(), reload.clone()], "now it knows");
+    // And once is enough.
+    node.kill();
+    node.start();
+    node.wait_done();
+    assert_eq!(node.units.done(), [reload.clone(), reload]);
+    assert_eq!(fs::read_dir(node.path().join("run/reloads")).expect("it was made").count(), 0);
 }
 
 #[test]

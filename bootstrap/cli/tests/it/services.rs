@@ -1,15 +1,13 @@
 //! The whole boot against real Consul, Nomad and node_exporter, with access control and the rights that the docs ask for.
 
+use crate::agents;
 use crate::ground::{Cloud, Node, Program, failure_of, state_of};
 use bootstrap_agent::status::Status;
 use bootstrap_core::{Condition, State, Step};
-use muster_test_servers::{
-    Consul, ConsulOptions, Nomad, NomadOptions, address, metadata, port, program, request, wait_for,
-};
+use muster_test_servers::{Consul, ConsulOptions, Nomad, NomadOptions, port, request, wait_for};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Servers, and a node that is to join them.
@@ -26,17 +24,9 @@ pub struct Site {
 }
 
 /// What the agent of a node may do in Consul.
-const CONSUL_RULES: &str = include_str!("../../../policies/consul.hcl");
+pub const CONSUL_RULES: &str = include_str!("../../../policies/consul.hcl");
 /// What it may do in Nomad.
-const NOMAD_RULES: &str = include_str!("../../../policies/nomad.hcl");
-
-pub fn on_path(name: &str, package: &str) -> PathBuf {
-    let found = ["/usr/bin", "/usr/sbin", "/usr/local/bin"].iter().map(|place| Path::new(place).join(name));
-    found
-        .into_iter()
-        .find(|path| path.exists())
-        .unwrap_or_else(|| panic!("{name} is missing: apt-get install {package}"))
-}
+pub const NOMAD_RULES: &str = include_str!("../../../policies/nomad.hcl");
 
 impl Site {
     /// Servers that run, and a node whose agent has not.
@@ -85,7 +75,10 @@ impl Site {
         let Self { consul_http, nomad_http, exporter, .. } = self;
         let (join, servers) = (self.consul.gossip(), self.nomad.rpc());
         let escaped = |value: Value| json!(value.to_string()).to_string();
-        let (consul_extra, nomad_extra) = (escaped(self.consul_extra()), escaped(self.nomad_extra()));
+        let (consul_extra, nomad_extra) = (
+            escaped(agents::consul_extra(*consul_http, self.consul.token())),
+            escaped(agents::nomad_extra(*nomad_http)),
+        );
         let text = format!(
             r#"
 host {{
@@ -132,39 +125,6 @@ nomad {{
         self.node.configure(&self.cloud.metadata(&self.node.instance), &text);
     }
 
-    fn consul_extra(&self) -> Value {
-        json!({
-            "bind_addr": address().to_string(), "client_addr": address().to_string(), "retry_interval": "1s",
-            "disable_update_check": true, "leave_on_terminate": false,
-            "ports": {
-                "http": self.consul_http.port(), "server": port().port(), "serf_lan": port().port(),
-                "serf_wan": port().port(), "dns": -1, "grpc": -1, "grpc_tls": -1,
-            },
-            "acl": {
-                "enabled": true, "default_policy": "deny", "tokens": {"agent": self.consul.token()},
-            },
-        })
-    }
-
-    fn nomad_extra(&self) -> Value {
-        let at = address().to_string();
-        json!({
-            "bind_addr": at, "disable_update_check": true,
-            "ports": {"http": self.nomad_http.port(), "rpc": port().port(), "serf": port().port()},
-            "advertise": {"http": at, "rpc": at, "serf": at},
-            "acl": {"enabled": true},
-            "consul": {"auto_advertise": false, "client_auto_join": false, "server_auto_join": false},
-            "client": {
-                "network_interface": "lo", "cpu_total_compute": 2000, "memory_total_mb": 1024,
-                "options": {
-                    "driver.allowlist": "raw_exec",
-                    "fingerprint.denylist": "consul,vault,env_gce,env_azure,env_digitalocean,bridge,cni",
-                },
-            },
-            "plugin": {"raw_exec": {"config": {"enabled": true}}},
-        })
-    }
-
     /// Tokens, and what the units run.
     pub fn prepare(&self) {
         let place = self.node.path().to_owned();
@@ -172,29 +132,7 @@ nomad {{
         let token = self.consul.new_token(&CONSUL_RULES.replace("INSTANCE", instance));
         fs::write(place.join("consul-token"), token).expect("written");
         fs::write(place.join("nomad-token"), self.nomad.new_token(NOMAD_RULES)).expect("written");
-        let metadata = metadata(instance);
-        let agent = |name: &str, argument: &str| Program {
-            path: program(name),
-            arguments: vec![
-                "agent".to_owned(),
-                format!("{argument}={}", place.join(format!("{name}.json")).display()),
-            ],
-            environment: vec![
-                ("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), metadata.clone()),
-                ("NO_PROXY".to_owned(), "*".to_owned()),
-            ],
-        };
-        self.node.units.set("consul.service", agent("consul", "-config-file"));
-        self.node.units.set("nomad.service", agent("nomad", "-config"));
-        let exporter = on_path("prometheus-node-exporter", "prometheus-node-exporter");
-        let (file, exporter) = (place.join("node_exporter.env"), exporter.display().to_string());
-        let script = format!(". {}; exec {exporter} $ARGS", file.display());
-        let shell = Program {
-            path: "/bin/sh".into(),
-            arguments: vec!["-c".to_owned(), script],
-            environment: Vec::new(),
-        };
-        self.node.units.set("prometheus-node-exporter.service", shell);
+        agents::set_units(&self.node);
     }
 
     pub fn ask_consul(&self, path: &str) -> Value {

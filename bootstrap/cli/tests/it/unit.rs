@@ -1,9 +1,9 @@
 //! The agent as a unit of a real systemd, asked for what needs root by real path units.
 
+use crate::agents::on_path;
 use crate::awx_server::{Awx, KEY, TOKEN};
 use crate::ground::{Cloud, failure_of, state_of};
 use crate::machine::{Machine, UNIT, package};
-use crate::services::on_path;
 use bootstrap_core::{State, Step};
 use muster_test_servers::{Vault, VaultKind, VaultOptions, wait_for};
 use serde_json::{Value, json};

@@ -1,5 +1,6 @@
 //! The conversation with AWX: its callback, its list of jobs, and what tells of a job's end.
 
+use super::super::patience::Patience;
 use super::COMPLETIONS;
 use super::note::{Asked, Note};
 use crate::drive::Notes;
@@ -63,6 +64,60 @@ impl Request<'_> {
         debug_assert!(text.capacity() == room, "it has not moved");
         text
     }
+}
+
+/// A job's output.
+#[derive(Deserialize)]
+struct Output {
+    content: String,
+}
+
+/// The newest jobs of a template, newest first.
+#[derive(Deserialize)]
+struct Listed {
+    results: Vec<Row>,
+}
+#[derive(Deserialize)]
+struct Row {
+    id: u64,
+    #[serde(default)]
+    created: String,
+    #[serde(default)]
+    extra_vars: String,
+}
+
+impl Listed {
+    /// The newest one of an instance that was begun since a time, and after another one.
+    fn newest_of(&self, instance: &str, since: Timestamp, over: Option<u64>) -> Option<u64> {
+        // Clocks differ by a little.
+        let since = Timestamp::from_millis(since.millis().saturating_sub(60_000));
+        let ours = |row: &&Row| {
+            let variables: serde_json::Value = serde_json::from_str(&row.extra_vars).unwrap_or_default();
+            let new = Timestamp::parse(&row.created).is_ok_and(|created| created >= since);
+            let new = new && over.is_none_or(|over| row.id > over);
+            new && variables["instance_id"] == json!(instance)
+        };
+        self.results.iter().find(ours).map(|row| row.id)
+    }
+}
+
+/// Reads what AWX, and a playbook's last task, may have said; for those who give it anything.
+pub(crate) fn reads(body: &[u8]) {
+    if let Ok(listed) = serde_json::from_slice::<Listed>(body) {
+        let _ = listed.newest_of("i-0123456789abcdef0", Timestamp::EPOCH, Some(1));
+    }
+    let _ = serde_json::from_slice::<Output>(body);
+    let _ = serde_json::from_slice::<Completion>(body);
+}
+
+/// What a look at a job came to.
+enum Look {
+    /// It has ended.
+    Ended(Result<u64, Stop>),
+    /// It has not.
+    Runs,
+    /// AWX cannot tell just now.
+    Unseen(Failure),
 }
 
 /// Why there is no end to report.
@@ -152,13 +207,14 @@ impl<'a> Talk<'a> {
         // The callback is nobody's: a token there is refused by some of AWX's versions, and never needed.
         let server = bootstrap_config::Server { token_file: None, ..self.awx.server.clone() };
         let anonymous = Http::new("AWX", &server, None)?;
+        self.node.awaits(Step::Awx, "AWX has not answered the callback yet");
         match anonymous.post_secret(&path, body, CALLBACK_WITHIN).await {
             Ok(Reply { status, location, retry_after, body, .. }) => {
                 Ok(Answer::Http { status, location, retry_after, body })
             }
-            Err(HttpError::Unreachable { .. }) => Ok(Answer::Unreachable),
-            Err(HttpError::Cut { .. }) => Ok(Answer::Lost),
-            Err(error @ HttpError::Unusable { .. }) => Err(error.into()),
+            Err(error @ HttpError::Cut { .. }) => Ok(Answer::Lost { why: error.to_string() }),
+            // It was never sent.
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -191,6 +247,8 @@ impl<'a> Talk<'a> {
     ) -> Result<Option<u64>, Stop> {
         let mut known = job;
         let mut asked = self.node.clock.monotonic();
+        // As long as the attempt lasts: a playbook takes the time that it takes.
+        let mut looks = Patience::new(self.node, Step::Awx, LOOKS, Duration::MAX);
         loop {
             if self.can_watch() {
                 if known.is_none() {
@@ -199,10 +257,15 @@ impl<'a> Talk<'a> {
                         self.keep(note, known).await?;
                     }
                 }
-                if let Some(job) = known
-                    && let Some(ended) = self.watched(job).await?
-                {
-                    return ended.map(Some);
+                if let Some(job) = known {
+                    match self.watched(job).await? {
+                        Look::Ended(ended) => return ended.map(Some),
+                        Look::Runs => {}
+                        Look::Unseen(failure) => {
+                            looks.after(failure).await?;
+                            continue;
+                        }
+                    }
                 }
             } else if let Some(completion) = self.completion(known, since, note.over())? {
                 return self.completed(completion).map(Some);
@@ -221,7 +284,7 @@ impl<'a> Talk<'a> {
                 || "its job, whose number is not known".to_owned(),
                 |job| format!("its job {job}"),
             );
-            self.node.wait(Step::Awx, format!("AWX has not ended {job}"), LOOKS).await;
+            looks.for_more(&format!("AWX has not ended {job}")).await;
         }
     }
 
@@ -253,61 +316,43 @@ impl<'a> Talk<'a> {
     ///
     /// * `over`: a job that is over, where one is known: only newer ones are looked for.
     async fn find(&self, since: Timestamp, over: Option<u64>) -> Result<Option<u64>, Failure> {
-        #[derive(Deserialize)]
-        struct Listed {
-            results: Vec<Row>,
-        }
-        #[derive(Deserialize)]
-        struct Row {
-            id: u64,
-            #[serde(default)]
-            created: String,
-            #[serde(default)]
-            extra_vars: String,
-        }
         let template = self.awx.template;
         let path = format!("/api/v2/jobs/?job_template={template}&order_by=-id&page_size={NEWEST}");
+        self.node.awaits(Step::Awx, "AWX has not listed its jobs yet");
         let reply = self.http.get(&path, ANSWERS_WITHIN).await?;
         if !reply.is_success() {
             return Err(reply.failure("AWX", "list its jobs"));
         }
-        let Listed { results } = reply.json("AWX")?;
         let instance = self.node.identity()?.document.instance.to_string();
-        // Clocks differ by a little.
-        let since = Timestamp::from_millis(since.millis().saturating_sub(60_000));
-        let ours = |row: &&Row| {
-            let variables: serde_json::Value = serde_json::from_str(&row.extra_vars).unwrap_or_default();
-            let new = Timestamp::parse(&row.created).is_ok_and(|created| created >= since);
-            let new = new && over.is_none_or(|over| row.id > over);
-            new && variables["instance_id"] == json!(instance)
-        };
-        Ok(results.iter().find(ours).map(|row| row.id))
+        Ok(reply.json::<Listed>("AWX")?.newest_of(&instance, since, over))
     }
 
-    /// The job's end as AWX tells of it; `None`: it has not ended, or AWX cannot tell just now.
-    async fn watched(&self, job: u64) -> Result<Option<Result<u64, Stop>>, Failure> {
+    /// The job's end as AWX tells of it.
+    async fn watched(&self, job: u64) -> Result<Look, Failure> {
         let path = format!("/api/v2/jobs/{job}/");
         let mut output_looks = 0;
         loop {
             let reply = match self.http.get(&path, ANSWERS_WITHIN).await {
                 Ok(reply) => reply,
+                Err(error @ HttpError::Unusable { .. }) => return Err(error.into()),
                 // A job does not end because nobody can look at it.
-                Err(HttpError::Unreachable { .. } | HttpError::Cut { .. }) => return Ok(None),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Ok(Look::Unseen(error.into())),
             };
-            match reply.status {
-                200 => {}
-                429 | 500.. => return Ok(None),
-                _ => return Err(reply.failure("AWX", &format!("show job {job}"))),
+            if reply.status != 200 {
+                let failure = reply.failure("AWX", &format!("show job {job}"));
+                return match reply.status {
+                    429 | 500.. => Ok(Look::Unseen(failure)),
+                    _ => Err(failure),
+                };
             }
             let seen: Job = reply.json("AWX")?;
             match seen.ended() {
-                None => return Ok(None),
-                Some(Ended::Successful) => return Ok(Some(Ok(job))),
+                None => return Ok(Look::Runs),
+                Some(Ended::Successful) => return Ok(Look::Ended(Ok(job))),
                 Some(Ended::Failed) if seen.event_processing_finished || output_looks >= OUTPUT_PATIENCE => {
                     let output = self.output(job).await;
                     let failure = Box::new(seen.failure(self.link(job), &output, TAIL_LINES));
-                    return Ok(Some(Err(Stop::Failed { job: Some(job), failure })));
+                    return Ok(Look::Ended(Err(Stop::Failed { job: Some(job), failure })));
                 }
                 Some(Ended::Failed) => {
                     output_looks += 1;
@@ -324,10 +369,6 @@ impl<'a> Talk<'a> {
 
     /// The job's output; what cannot be had is not worth failing otherwise for.
     async fn output(&self, job: u64) -> String {
-        #[derive(Deserialize)]
-        struct Output {
-            content: String,
-        }
         let path = format!("/api/v2/jobs/{job}/stdout/?format=json");
         let reply = self.http.get(&path, ANSWERS_WITHIN).await.ok().filter(Reply::is_success);
         reply

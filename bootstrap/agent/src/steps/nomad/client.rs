@@ -23,8 +23,11 @@ pub struct NomadClient {
 pub(super) enum Runs {
     /// Nobody is there.
     Not,
-    /// Somebody is, and says nothing.
-    Silent,
+    /// Somebody is, and says nothing that is whole.
+    Silent {
+        /// What came instead.
+        why: String,
+    },
     /// One does, of this configuration.
     As {
         /// Its name: the instance that it was configured for.
@@ -110,7 +113,7 @@ impl NomadClient {
         let reply = match self.http.get("/v1/agent/self", ANSWERS_WITHIN).await {
             Ok(reply) => reply,
             Err(HttpError::Unreachable { .. }) => return Ok(Runs::Not),
-            Err(HttpError::Cut { .. }) => return Ok(Runs::Silent),
+            Err(error @ HttpError::Cut { .. }) => return Ok(Runs::Silent { why: error.to_string() }),
             Err(error) => return Err(error.into()),
         };
         if !reply.is_success() {
@@ -121,6 +124,14 @@ impl NomadClient {
     }
 
     async fn stats(&self) -> Result<ClientStats, Failure> {
+        // Before anything that waits for one: a question that only a leader can answer hangs. This one any server answers.
+        let reply = self.http.get("/v1/status/leader?stale", ANSWERS_WITHIN).await.map_err(silence)?;
+        if !reply.is_success() {
+            return Err(reply.failure("Nomad", "say who its leader is"));
+        }
+        if reply.json::<String>("Nomad")?.is_empty() {
+            return Err(Failure::new(ErrorClass::Transient, "Nomad has no leader"));
+        }
         let reply = self.http.get("/v1/agent/self", ANSWERS_WITHIN).await?;
         if !reply.is_success() {
             return Err(reply.failure("Nomad", "say who its agent is"));
@@ -193,8 +204,23 @@ fn lack(what: &str) -> Failure {
     Failure::new(ErrorClass::Conflict, format_args!("Nomad's client {what}"))
 }
 
+/// A client that has just been started answers nobody before its servers have taken it up.
+fn silence(error: HttpError) -> Failure {
+    match error {
+        HttpError::Cut { .. } => {
+            let class = error.class();
+            Failure::new(
+                class,
+                format_args!("{error}; a new client is silent while its servers have no leader"),
+            )
+        }
+        error => error.into(),
+    }
+}
+
 /// Reads what Nomad may have said; for those who give it anything.
 pub(crate) fn reads(body: &[u8]) {
+    let _ = serde_json::from_slice::<String>(body);
     let _ = serde_json::from_slice::<Me>(body);
     let _ = serde_json::from_slice::<Seen>(body);
     let _ = seconds(&String::from_utf8_lossy(body));

@@ -1,0 +1,225 @@
+//! Disks that are full, or turn read-only, under an agent that runs.
+
+use super::said;
+use crate::awx_server::{Awx, KEY, TOKEN};
+use crate::ground::{Cloud, Node, state_of};
+use bootstrap_core::{State, Step};
+use muster_test_servers::wait_for;
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What is wrong with a file system.
+#[derive(Clone, Copy, Debug)]
+enum Wrong {
+    Full,
+    ReadOnly,
+}
+
+impl Wrong {
+    const ALL: [Self; 2] = [Self::Full, Self::ReadOnly];
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Full => "No space left on device",
+            Self::ReadOnly => "Read-only file system",
+        }
+    }
+}
+
+/// A small file system of its own.
+struct Small {
+    at: PathBuf,
+}
+
+impl Small {
+    /// In place of a directory, or of a link to one. Beneath a node's place it goes with that, whatever happens.
+    fn mount(at: PathBuf) -> Self {
+        if at.is_symlink() {
+            fs::remove_file(&at).expect("a link");
+        }
+        fs::create_dir_all(&at).expect("a directory");
+        call("mount", &["-t", "tmpfs", "-o", "size=512k,mode=0755", "muster-test"], &at);
+        Self { at }
+    }
+
+    fn turn(&self, wrong: Wrong) {
+        match wrong {
+            Wrong::Full => {
+                let mut filler = File::create(self.at.join("filler")).expect("a file");
+                // Down to the last byte.
+                for size in [4096, 1] {
+                    while filler.write_all(&vec![b'x'; size]).is_ok() {}
+                }
+            }
+            Wrong::ReadOnly => call("mount", &["-o", "remount,ro"], &self.at),
+        }
+    }
+
+    fn mend(&self, wrong: Wrong) {
+        match wrong {
+            Wrong::Full => fs::remove_file(self.at.join("filler")).expect("it is there"),
+            Wrong::ReadOnly => call("mount", &["-o", "remount,rw"], &self.at),
+        }
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        call("umount", &["--lazy"], &self.at);
+    }
+}
+
+fn call(program: &str, arguments: &[&str], at: &Path) {
+    let output = Command::new(program).args(arguments).arg(at).output().expect("util-linux is there");
+    assert!(output.status.success(), "{program} needs root: {output:?}");
+}
+
+fn node(cloud: &Cloud, awx: &Awx, number: usize) -> Node {
+    let text = format!(
+        "awx {{\n  address = \"{}\"\n  template = 7\n  key_file = \"$PLACE/key\"\n  token_file = \"$PLACE/token\"\n  \
+         jitter = \"0s\"\n}}\n{}",
+        awx.address(),
+        ["identity", "time", "configuration", "awx", "ready"]
+            .map(|step| format!("step \"{step}\" {{\n  pause = \"1s\"\n  most_pause = \"1s\"\n}}\n"))
+            .concat()
+    );
+    let node = Node::new(cloud, number, &text);
+    fs::write(node.path().join("key"), KEY).expect("written");
+    fs::write(node.path().join("token"), TOKEN).expect("written");
+    node
+}
+
+fn line(node: &Node, step: Step) -> Option<Value> {
+    let path = node.path().join("state").join(node.instance.as_str()).join(format!("{step}.json"));
+    fs::read_to_string(path).ok().map(|text| serde_json::from_str(&text).expect("a line"))
+}
+
+#[test]
+fn a_boot_that_can_write_nothing_down_does_nothing_and_says_so_until_it_can() {
+    let cloud = Cloud::start();
+    for (number, wrong) in Wrong::ALL.into_iter().enumerate() {
+        let awx = Awx::start();
+        awx.state().ends_as = "successful";
+        let mut node = node(&cloud, &awx, number);
+        let disk = Small::mount(node.path().join("state"));
+        disk.turn(wrong);
+        node.start();
+        let status =
+            node.wait_until("what is wrong", |status| said(status, Step::Identity).contains(wrong.words()));
+        assert_eq!(state_of(&status, Step::Identity), State::Retrying, "{wrong:?}");
+        assert_eq!(state_of(&status, Step::Awx), State::Waiting, "{wrong:?}");
+        assert_eq!(awx.state().callbacks, 0, "{wrong:?}: nobody is asked before that is written down");
+        assert!(!node.path().join("run/ready").exists());
+        disk.mend(wrong);
+        let status = node.wait_done();
+        for step in status.report.steps.iter().filter(|step| step.state == State::Done) {
+            assert_eq!(line(&node, step.step).expect("a line")["phase"], "done", "{wrong:?}: {}", step.step);
+        }
+        assert_eq!(awx.state().jobs.len(), 1);
+        node.kill();
+    }
+}
+
+#[test]
+fn a_job_that_ends_while_the_disk_takes_nothing_is_not_said_to_be_done_before_that_is_on_disk() {
+    let cloud = Cloud::start();
+    for (number, wrong) in Wrong::ALL.into_iter().enumerate() {
+        let awx = Awx::start();
+        let mut node = node(&cloud, &awx, number);
+        let disk = Small::mount(node.path().join("state"));
+        node.start();
+        wait_for("the job's number on disk", || {
+            line(&node, Step::Awx)
+                .filter(|line| line["note"].as_str().is_some_and(|note| note.starts_with("job 1")))
+        });
+        disk.turn(wrong);
+        awx.end("successful", "");
+        let status =
+            node.wait_until("what is wrong", |status| said(status, Step::Awx).contains(wrong.words()));
+        assert_ne!(state_of(&status, Step::Awx), State::Done, "{wrong:?}");
+        assert_eq!(state_of(&status, Step::Ready), State::Waiting, "{wrong:?}");
+        assert_eq!(line(&node, Step::Awx).expect("the line before")["phase"], "intent");
+        // A power cut now loses nothing either.
+        if number == 0 {
+            node.kill();
+            node.start();
+        }
+        disk.mend(wrong);
+        node.wait_done();
+        let line = line(&node, Step::Awx).expect("a line");
+        assert_eq!(line["phase"], "done");
+        assert!(line["note"].as_str().is_some_and(|note| note.starts_with("ended 1 of ")), "{line}");
+        let state = awx.state();
+        assert_eq!((state.callbacks, state.jobs.len()), (1, 1), "{wrong:?}: nobody asked again");
+        node.kill();
+    }
+}
+
+#[test]
+fn a_node_that_works_goes_on_working_on_a_disk_that_takes_nothing() {
+    let cloud = Cloud::start();
+    for (number, wrong) in Wrong::ALL.into_iter().enumerate() {
+        let awx = Awx::start();
+        awx.state().ends_as = "successful";
+        let mut node = node(&cloud, &awx, number);
+        let disk = Small::mount(node.path().join("state"));
+        node.start();
+        node.wait_done();
+        disk.turn(wrong);
+        node.kill();
+        node.start();
+        node.wait_done();
+        assert!(node.path().join("run/ready").exists());
+        assert_eq!(awx.state().jobs.len(), 1, "{wrong:?}");
+        node.kill();
+    }
+}
+
+#[test]
+fn a_run_directory_that_takes_nothing_is_told_and_no_work_is_let_in_until_it_does() {
+    let cloud = Cloud::start();
+    for (number, wrong) in Wrong::ALL.into_iter().enumerate() {
+        let awx = Awx::start();
+        let mut node = node(&cloud, &awx, number);
+        let run = Small::mount(node.path().join("run"));
+        node.start();
+        wait_for("the job's number on disk", || {
+            line(&node, Step::Awx)
+                .filter(|line| line["note"].as_str().is_some_and(|note| note.starts_with("job 1")))
+        });
+        run.turn(wrong);
+        awx.end("successful", "");
+        // Its status cannot be written either: the journal has it, and so has systemd.
+        wait_for("what is wrong in the log", || {
+            let log = node.log();
+            let told =
+                |part: &str| log.lines().any(|line| line.contains(part) && line.contains(wrong.words()));
+            (told("could not write the status") && told("ready")).then_some(())
+        });
+        assert!(!node.path().join("run/ready").exists());
+        assert_eq!(line(&node, Step::Awx).expect("a line")["phase"], "done");
+        run.mend(wrong);
+        node.wait_done();
+        assert!(node.path().join("run/ready").exists());
+        assert_eq!(awx.state().jobs.len(), 1);
+        node.kill();
+    }
+}
+
+#[test]
+fn an_agent_that_is_started_on_a_run_directory_that_is_read_only_says_so_and_ends_to_be_started_again() {
+    let (cloud, awx) = (Cloud::start(), Awx::start());
+    awx.state().ends_as = "successful";
+    let mut node = node(&cloud, &awx, 0);
+    let run = Small::mount(node.path().join("run"));
+    run.turn(Wrong::ReadOnly);
+    let ran = node.command(&["run"]).output().expect("it runs");
+    assert_eq!(ran.status.code(), Some(75), "{ran:?}");
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("Read-only file system"), "{ran:?}");
+    run.mend(Wrong::ReadOnly);
+    node.start();
+    node.wait_done();
+}
