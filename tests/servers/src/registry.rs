@@ -16,7 +16,7 @@ pub struct Registry {
     // Before the ground: the server ends first.
     _server: Agent,
     at: SocketAddr,
-    _ground: Ground,
+    ground: Ground,
 }
 
 impl Registry {
@@ -42,7 +42,7 @@ impl Registry {
         let arguments = vec!["serve".to_owned(), file.display().to_string()];
         let mut server = Agent::start(program.to_owned(), arguments, Vec::new(), ground.path());
         server.wait_for("the registry", || request(at, "GET", "/v2/", &[], "").ok().map(|_| ()));
-        let registry = Self { _server: server, at, _ground: ground };
+        let registry = Self { _server: server, at, ground };
         registry.push(password);
         registry
     }
@@ -50,6 +50,10 @@ impl Registry {
     /// Where it answers.
     pub const fn at(&self) -> SocketAddr {
         self.at
+    }
+    /// A directory that ends with it, for a test's own files.
+    pub fn directory(&self) -> &Path {
+        self.ground.path()
     }
 
     /// Pushes an image that is no more than its configuration.
