@@ -55,10 +55,16 @@ build {
       "PACKAGE_SHA256=${var.package_sha256}",
     ])
   }
+  # What was installed, as the playbook notes it beside each program.
+  provisioner "file" {
+    direction   = "download"
+    sources     = [for name in ["consul", "muster-bootstrap", "nomad"] : "/usr/share/muster/programs/${name}.json"]
+    destination = "${var.noted}/"
+  }
 
   post-processor "manifest" {
     output      = var.manifest
-    custom_data = local.manifest
+    custom_data = merge(local.manifest, { noted = var.noted })
   }
 }
 

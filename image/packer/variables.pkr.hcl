@@ -127,6 +127,12 @@ variable "manifest" {
   default     = "packer-manifest.json"
 }
 
+variable "noted" {
+  type        = string
+  description = "Where the notes of the programs that were installed are put, of a node alone."
+  default     = ".packer-noted"
+}
+
 variable "rootfs" {
   type        = string
   description = "The directory of the image without AWS."

@@ -31,6 +31,13 @@ pub fn bootstrap() -> Command {
     ours("muster-bootstrap")
 }
 
+/// The program of images as it was built with this test, in surroundings that say nothing.
+///
+/// Panics with how to build it where it is missing.
+pub fn image() -> Command {
+    ours("muster-image")
+}
+
 /// Copies the autoscaler without its symbols, which are most of it.
 pub fn stripped(to: &Path) {
     let strip = on_path("strip", "apt-get install binutils");

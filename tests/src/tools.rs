@@ -23,6 +23,11 @@ pub fn packer() -> Result<PathBuf, String> {
     tool("hashicorp", &[OsStr::new("packer"), OsStr::new("packer-plugin-amazon")])
 }
 
+/// The directory of the Python that reads Jenkinsfiles, installed on the first call; see [`aws_clients`].
+pub fn jenkins() -> Result<PathBuf, String> {
+    tool("jenkins", &[])
+}
+
 /// The image of a node, baked into a directory on the first call; its manifest is beside it, with `.json` after its name.
 ///
 /// * `package`: the Debian package of the agent.

@@ -117,7 +117,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "fleet-sim",
         ],
     ),
-    ("tests", &["fleet", "fleet-clock", "fleet-cloud", "fleet-sim", "muster-test-servers"]),
+    ("muster-machine", &[]),
+    ("muster-image", &["fleet", "fleet-aws", "fleet-clock", "muster-machine"]),
+    ("tests", &["fleet", "fleet-clock", "fleet-cloud", "fleet-sim", "muster-machine", "muster-test-servers"]),
     ("muster-test-servers", &["fleet", "fleet-clock"]),
     (
         "muster-worlds",

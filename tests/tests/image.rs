@@ -5,62 +5,15 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use tempfile::TempDir;
+use tests::image::{Packer, TREE, baked, package, programs, variables, with_ansible};
 use tests::machine::{Machine, Overlay, succeed};
-use tests::programs::bootstrap;
 use tests::tools;
 
-const TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// The goal for a node with Nomad, Consul and Docker.
 const MOST_BYTES: u64 = 1_000_000_000;
-
-/// The Debian package of the agent that was built with this test.
-fn package() -> &'static Path {
-    static MADE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, made) = MADE.get_or_init(|| {
-        let place = tempfile::tempdir().expect("a directory");
-        let built = PathBuf::from(bootstrap().get_program()).parent().expect("a folder").to_owned();
-        let profile = match built.file_name().and_then(|name| name.to_str()) {
-            Some("debug") | None => "dev",
-            Some(profile) => profile,
-        };
-        let mut command = Command::new(format!("{TREE}/bootstrap/package"));
-        command.args(["--no-build", "--fast", "--profile", profile, "--output"]).arg(place.path());
-        command.env("CARGO_TARGET_DIR", built.parent().expect("a build directory"));
-        let made = PathBuf::from(succeed(&mut command).trim());
-        (place, made)
-    });
-    made
-}
-
-/// The image, which nobody writes to, and its manifest.
-fn baked() -> (PathBuf, Value) {
-    let root = tools::image(package()).unwrap_or_else(|missing| panic!("{missing}"));
-    let manifest = fs::read_to_string(format!("{}.json", root.display())).expect("a manifest");
-    (root, serde_json::from_str(&manifest).expect("JSON"))
-}
-
-/// Where the image's variables are, as `tests/tools/image` made them.
-fn variables(root: &Path) -> String {
-    format!("@{}", root.parent().expect("it is in a directory").join("variables.json").display())
-}
-
-/// A program with Ansible's on its PATH, in the directory of the playbooks.
-fn with_ansible(program: impl AsRef<Path>) -> Command {
-    let ansible = tools::ansible().unwrap_or_else(|missing| panic!("{missing}"));
-    let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ansible.display());
-    let mut command = Command::new(program.as_ref());
-    command.env("PATH", path).current_dir(format!("{TREE}/image/ansible"));
-    command
-}
-
-/// Nomad and Consul, as the image got them.
-fn programs() -> PathBuf {
-    muster_test_servers::program("nomad").parent().expect("a directory").to_owned()
-}
 
 #[test]
 fn the_playbooks_please_their_linters() {
@@ -105,56 +58,24 @@ fn changed(said: &str) -> Vec<String> {
     changed
 }
 
-/// Packer, with its plugin in its place.
-struct Packer {
-    program: PathBuf,
-    place: TempDir,
-}
-
-impl Packer {
-    fn new() -> Self {
-        let bin = tools::packer().unwrap_or_else(|missing| panic!("{missing}"));
-        let packer = Self { program: bin.join("packer"), place: tempfile::tempdir().expect("a directory") };
-        let plugin = bin.join("packer-plugin-amazon");
-        succeed(
-            packer
-                .command("plugins")
-                .args(["install", "--path"])
-                .arg(plugin)
-                .arg("github.com/hashicorp/amazon"),
-        );
-        packer
+/// Builds one of the builds. * returns: what it said, and its manifest.
+fn build(packer: &Packer, only: &str, variables: &[(&str, String)]) -> (String, Value) {
+    let manifest = packer.place.path().join("manifest.json");
+    let mut command = packer.command("build");
+    command.args([
+        "-color=false",
+        &format!("-only={only}.*"),
+        "-var",
+        "commit=0123abc",
+        "-var",
+        "playbook=test",
+    ]);
+    command.arg("-var").arg(format!("manifest={}", manifest.display()));
+    for (name, value) in variables {
+        command.arg("-var").arg(format!("{name}={value}"));
     }
-
-    fn command(&self, verb: &str) -> Command {
-        let mut command = with_ansible(&self.program);
-        command.arg(verb).current_dir(TREE);
-        command.env("PACKER_PLUGIN_PATH", self.place.path().join("plugins"));
-        command.env("PACKER_CONFIG_DIR", self.place.path()).env("CHECKPOINT_DISABLE", "1");
-        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
-        command.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
-        command
-    }
-
-    /// Builds one of the builds. * returns: what it said, and its manifest.
-    fn build(&self, only: &str, variables: &[(&str, String)]) -> (String, Value) {
-        let manifest = self.place.path().join("manifest.json");
-        let mut command = self.command("build");
-        command.args([
-            "-color=false",
-            &format!("-only={only}.*"),
-            "-var",
-            "commit=0123abc",
-            "-var",
-            "playbook=test",
-        ]);
-        command.arg("-var").arg(format!("manifest={}", manifest.display()));
-        for (name, value) in variables {
-            command.arg("-var").arg(format!("{name}={value}"));
-        }
-        let said = succeed(command.arg("image/packer"));
-        (said, serde_json::from_str(&fs::read_to_string(manifest).expect("a manifest")).expect("JSON"))
-    }
+    let said = succeed(command.arg("image/packer"));
+    (said, serde_json::from_str(&fs::read_to_string(manifest).expect("a manifest")).expect("JSON"))
 }
 
 #[test]
@@ -174,7 +95,7 @@ fn a_second_bake_changes_nothing_and_the_image_is_small_and_sealed() {
         ("rootfs", overlay.root().display().to_string()),
         ("rootfs_arguments", json!(arguments).to_string()),
     ];
-    let (said, made) = Packer::new().build("rootfs", &words);
+    let (said, made) = build(&Packer::new(), "rootfs", &words);
     assert_eq!(
         (changed(&said), recap(&said, "changed"), recap(&said, "failed")),
         (Vec::new(), 0, 0),
@@ -449,7 +370,7 @@ fn packer_makes_an_image_on_spot_encrypted_for_imdsv2_alone_that_says_where_it_c
     let base = cloud.image();
     let variables =
         [("endpoint", cloud.url.clone()), ("communicator", "none".to_owned()), ("source_ami", base.clone())];
-    let (said, made) = Packer::new().build("rehearsal", &variables);
+    let (said, made) = build(&Packer::new(), "rehearsal", &variables);
     let image = made["builds"][0]["artifact_id"].as_str().and_then(|id| id.strip_prefix("eu-west-1:ami-"));
     assert!(image.is_some(), "{made}\n{said}");
     assert_eq!(made["builds"][0]["custom_data"]["commit"], "0123abc");

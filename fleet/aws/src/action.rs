@@ -25,6 +25,30 @@ pub(crate) enum Action {
     ReceiveMessage,
     DeleteMessageBatch,
     GetQueueAttributes,
+    DescribeImages,
+    DescribeImageAttribute,
+    ModifyImageAttribute,
+    EnableImageDeprecation,
+    DeregisterImage,
+    DescribeSnapshots,
+    DeleteSnapshot,
+    CreateTags,
+    DescribeLaunchTemplates,
+    GetParameter,
+    GetParametersByPath,
+    PutParameter,
+    DeleteParameter,
+}
+
+/// Who calls an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// `muster-autoscaler` alone.
+    Autoscaler,
+    /// `muster-image` alone.
+    Image,
+    /// Both; what is said of the use is the autoscaler's.
+    Both,
 }
 
 /// Whether a call changes something: decides what an answer that never came may mean.
@@ -51,7 +75,9 @@ pub(crate) struct Facts {
     pub bucket: u32,
     /// AWS's refill of the bucket, in requests a second.
     pub refill: u32,
-    /// Which method of the ports needs it.
+    /// Whose it is.
+    pub of: Program,
+    /// Which method of the ports, or which command of `muster-image`, needs it.
     pub used_by: &'static str,
     /// What for: the reason that stands beside the permission.
     pub why: &'static str,
@@ -60,7 +86,17 @@ pub(crate) struct Facts {
 const fn read(action: Action, name: &'static str, rate: (u32, u32), use_: [&'static str; 2]) -> Facts {
     let [used_by, why] = use_;
     let (bucket, refill) = rate;
-    Facts { action, service: "ec2", name, effect: Effect::Read, bucket, refill, used_by, why }
+    Facts {
+        action,
+        service: "ec2",
+        name,
+        effect: Effect::Read,
+        bucket,
+        refill,
+        of: Program::Autoscaler,
+        used_by,
+        why,
+    }
 }
 
 const fn write(action: Action, name: &'static str, rate: (u32, u32), use_: [&'static str; 2]) -> Facts {
@@ -73,19 +109,34 @@ const fn of_queue(action: Action, name: &'static str, use_: [&'static str; 2]) -
     Facts { service: "sqs", ..read(action, name, (1000, 1000), use_) }
 }
 
+/// What `muster-image` calls of EC2. Writes among it have the same effect however often they are sent.
+const fn of_image(action: Action, name: &'static str, rate: (u32, u32), use_: [&'static str; 2]) -> Facts {
+    Facts { of: Program::Image, ..read(action, name, rate, use_) }
+}
+
+/// SSM's rates: reads 40 a second, writes 3 a second, without a setting that costs.
+/// <https://docs.aws.amazon.com/general/latest/gr/ssm.html>
+const fn of_ssm(action: Action, name: &'static str, refill: u32, use_: [&'static str; 2]) -> Facts {
+    Facts { service: "ssm", ..of_image(action, name, (refill * 4, refill), use_) }
+}
+
+const fn for_both(facts: Facts) -> Facts {
+    Facts { of: Program::Both, ..facts }
+}
+
 /// The actions in the order of [`Action`].
 ///
 /// EC2's rates: <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>. The page gives none for
 /// `DescribeFleetHistory`: it is taken to be as scarce as its Spot Fleet sibling. CloudWatch's rate:
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html>. Application Auto
 /// Scaling publishes none: what is used here is far below anything that was seen to be refused.
-pub(crate) const ACTIONS: [Facts; 20] = [
-    read(
+pub(crate) const ACTIONS: [Facts; 33] = [
+    for_both(read(
         Action::DescribeSpotFleetRequests,
         "DescribeSpotFleetRequests",
         (50, 3),
         ["describe_fleets", "see target, state and policy of the Spot Fleets"],
-    ),
+    )),
     read(
         Action::DescribeSpotFleetInstances,
         "DescribeSpotFleetInstances",
@@ -104,12 +155,12 @@ pub(crate) const ACTIONS: [Facts; 20] = [
         (50, 5),
         ["modify", "set a Spot Fleet's target, and the policy NoTermination with it"],
     ),
-    read(
+    for_both(read(
         Action::DescribeFleets,
         "DescribeFleets",
         (100, 20),
         ["describe_fleets", "see target, state and policy of the EC2 Fleets"],
-    ),
+    )),
     read(
         Action::DescribeFleetInstances,
         "DescribeFleetInstances",
@@ -128,12 +179,12 @@ pub(crate) const ACTIONS: [Facts; 20] = [
         (50, 5),
         ["modify", "set an EC2 Fleet's target, and the policy no-termination with it"],
     ),
-    read(
+    for_both(read(
         Action::DescribeInstances,
         "DescribeInstances",
         (100, 20),
         ["describe_instances", "see pool, age, size, address and state of the fleets' instances"],
-    ),
+    )),
     write(
         Action::TerminateInstances,
         "TerminateInstances",
@@ -164,7 +215,7 @@ pub(crate) const ACTIONS: [Facts; 20] = [
         (100, 20),
         ["describe_fleets", "tell the zone of an override that names only its subnet; may be withheld"],
     ),
-    read(
+    for_both(read(
         Action::DescribeLaunchTemplateVersions,
         "DescribeLaunchTemplateVersions",
         (100, 20),
@@ -172,7 +223,7 @@ pub(crate) const ACTIONS: [Facts; 20] = [
             "describe_fleets",
             "tell the type that a launch template without overrides launches; may be withheld",
         ],
-    ),
+    )),
     Facts {
         action: Action::GetMetricData,
         service: "cloudwatch",
@@ -180,6 +231,7 @@ pub(crate) const ACTIONS: [Facts; 20] = [
         effect: Effect::Read,
         bucket: 50,
         refill: 50,
+        of: Program::Autoscaler,
         used_by: "read",
         why: "read utilisation where no agent pushes it, and fill the history at the start",
     },
@@ -190,6 +242,7 @@ pub(crate) const ACTIONS: [Facts; 20] = [
         effect: Effect::Read,
         bucket: 10,
         refill: 2,
+        of: Program::Autoscaler,
         used_by: "scalable_targets",
         why: "refuse a Spot Fleet that another autoscaler already writes to",
     },
@@ -205,6 +258,72 @@ pub(crate) const ACTIONS: [Facts; 20] = [
         ["delete", "remove notices that are taken care of"],
     ),
     of_queue(Action::GetQueueAttributes, "GetQueueAttributes", ["depth", "show how much waits in the queue"]),
+    of_image(
+        Action::DescribeImages,
+        "DescribeImages",
+        (100, 20),
+        ["all", "see the account's images: whether they can be launched, and their age"],
+    ),
+    of_image(
+        Action::DescribeImageAttribute,
+        "DescribeImageAttribute",
+        (50, 10),
+        ["janitor", "see with whom an image is shared, whose instances cannot be seen"],
+    ),
+    of_image(
+        Action::ModifyImageAttribute,
+        "ModifyImageAttribute",
+        (50, 5),
+        ["publish", "let other accounts launch an image"],
+    ),
+    of_image(
+        Action::EnableImageDeprecation,
+        "EnableImageDeprecation",
+        (50, 5),
+        ["janitor", "say that nobody is to start from an image any more"],
+    ),
+    of_image(
+        Action::DeregisterImage,
+        "DeregisterImage",
+        (50, 5),
+        ["janitor", "remove an image that nothing refers to"],
+    ),
+    of_image(
+        Action::DescribeSnapshots,
+        "DescribeSnapshots",
+        (100, 20),
+        ["janitor", "see snapshots of images that are gone"],
+    ),
+    of_image(
+        Action::DeleteSnapshot,
+        "DeleteSnapshot",
+        (100, 5),
+        ["janitor", "remove the snapshots of an image that was removed"],
+    ),
+    of_image(Action::CreateTags, "CreateTags", (100, 10), ["publish", "say on an image where it stands"]),
+    of_image(
+        Action::DescribeLaunchTemplates,
+        "DescribeLaunchTemplates",
+        (100, 20),
+        ["janitor", "see which images launch templates name"],
+    ),
+    of_ssm(Action::GetParameter, "GetParameter", 40, ["channels", "see what a channel's parameter says"]),
+    of_ssm(Action::GetParametersByPath, "GetParametersByPath", 40, ["channels", "read a channel's journal"]),
+    Facts {
+        effect: Effect::Write,
+        ..of_ssm(
+            Action::PutParameter,
+            "PutParameter",
+            3,
+            ["promote", "write the next entry of a channel's journal, then its parameter"],
+        )
+    },
+    of_ssm(
+        Action::DeleteParameter,
+        "DeleteParameter",
+        5,
+        ["promote", "drop the oldest entries of a channel's journal"],
+    ),
 ];
 
 /// [`Action::facts`] relies on the order.
@@ -227,9 +346,24 @@ pub struct Permission {
     pub why: &'static str,
 }
 
-/// The permissions that muster needs, and no more.
+/// The permissions that the autoscaler needs, and no more.
 pub fn permissions() -> impl Iterator<Item = Permission> {
-    ACTIONS.iter().map(|Facts { service, name, used_by, why, .. }| Permission {
+    of(&[Program::Autoscaler, Program::Both])
+}
+
+/// The permissions that `muster-image` needs for channels and the janitor, and no more. What Packer needs is Packer's.
+pub fn image_permissions() -> impl Iterator<Item = Permission> {
+    let both = of(&[Program::Both]).map(|permission| Permission {
+        used_by: "janitor",
+        why: "see what still names an image",
+        ..permission
+    });
+    both.chain(of(&[Program::Image]))
+}
+
+fn of(programs: &'static [Program]) -> impl Iterator<Item = Permission> {
+    let theirs = ACTIONS.iter().filter(|facts| programs.contains(&facts.of));
+    theirs.map(|Facts { service, name, used_by, why, .. }| Permission {
         // IAM has no names for SQS's batches: who may delete a message may delete ten.
         name: format!("{service}:{}", name.strip_suffix("Batch").unwrap_or(name)),
         used_by,
@@ -266,11 +400,16 @@ mod tests {
 
     #[test]
     fn the_readme_lists_exactly_the_permissions_that_are_used() {
-        let mut table = String::from("| Permission | Used by | What for |\n|---|---|---|\n");
-        for Permission { name, used_by, why } in permissions() {
-            writeln!(table, "| `{name}` | `{used_by}` | {why} |").expect("a string takes everything");
-        }
         let readme = include_str!("../README.md");
-        assert!(readme.contains(&table), "README.md of fleet-aws should contain\n{table}");
+        let check = |head: &str, permissions: &mut dyn Iterator<Item = Permission>| {
+            let mut table = format!("| {head} | What for |\n|---|---|---|\n");
+            for Permission { name, used_by, why } in permissions {
+                writeln!(table, "| `{name}` | `{used_by}` | {why} |").expect("a string takes everything");
+            }
+            table.push('\n');
+            assert!(readme.contains(&table), "README.md of fleet-aws should contain\n{table}");
+        };
+        check("Permission | Used by", &mut permissions());
+        check("Permission | Command", &mut image_permissions());
     }
 }

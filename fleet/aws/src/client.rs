@@ -14,6 +14,7 @@ use aws_sdk_applicationautoscaling as autoscaling;
 use aws_sdk_cloudwatch as cloudwatch_sdk;
 use aws_sdk_ec2 as ec2;
 use aws_sdk_sqs as sqs;
+use aws_sdk_ssm as ssm;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -59,6 +60,7 @@ pub(crate) struct InRegion {
     pub(crate) cloudwatch: cloudwatch_sdk::Client,
     pub(crate) autoscaling: autoscaling::Client,
     pub(crate) sqs: sqs::Client,
+    pub(crate) ssm: ssm::Client,
     pub(crate) known: Mutex<Known>,
     governor: Governor,
 }
@@ -81,6 +83,9 @@ impl Aws {
     /// A queue of this region, by its URL. Nothing is asked of SQS before the first call.
     pub fn queue(&self, url: &str) -> AwsQueue {
         AwsQueue::new(Arc::clone(&self.region), url)
+    }
+    pub(crate) fn in_region(&self) -> &InRegion {
+        &self.region
     }
     /// The region that this answers for.
     pub fn region(&self) -> &Region {
@@ -149,6 +154,10 @@ impl InRegion {
         if let Some(url) = endpoints.sqs() {
             sqs_config = sqs_config.endpoint_url(url);
         }
+        let mut ssm_config = ssm::config::Builder::from(&sdk);
+        if let Some(url) = endpoints.ssm() {
+            ssm_config = ssm_config.endpoint_url(url);
+        }
         Self {
             name: name.clone(),
             clock: Arc::clone(&account.clock),
@@ -156,6 +165,7 @@ impl InRegion {
             cloudwatch: cloudwatch_sdk::Client::from_conf(cloudwatch_config.build()),
             autoscaling: autoscaling::Client::from_conf(autoscaling_config.build()),
             sqs: sqs::Client::from_conf(sqs_config.build()),
+            ssm: ssm::Client::from_conf(ssm_config.build()),
             known: Mutex::default(),
             governor: Governor::new(&account.config, name, Arc::clone(&account.clock)),
         }

@@ -74,6 +74,8 @@ pub struct Endpoints {
     pub application_autoscaling: Option<String>,
     /// SQS. Where a queue's URL points does not matter.
     pub sqs: Option<String>,
+    /// SSM: the parameters of channels.
+    pub ssm: Option<String>,
     /// STS: where web identities and roles are turned into credentials.
     pub sts: Option<String>,
 }
@@ -94,6 +96,9 @@ impl Endpoints {
     }
     pub(crate) fn sqs(&self) -> Option<&str> {
         self.sqs.as_deref().or(self.all.as_deref())
+    }
+    pub(crate) fn ssm(&self) -> Option<&str> {
+        self.ssm.as_deref().or(self.all.as_deref())
     }
     pub(crate) fn sts(&self) -> Option<&str> {
         self.sts.as_deref().or(self.all.as_deref())

@@ -69,6 +69,8 @@ const EC2: &[Row] = &[
     ("InsufficientReservedInstanceCapacity", Meaning::NoCapacity),
     ("InternalError", Meaning::ServerFault),
     ("InvalidAction", Meaning::Malformed),
+    // An image is made of it.
+    ("InvalidSnapshot.InUse", Meaning::Conflict),
     ("InvalidState", Meaning::Conflict),
     ("MaxSpotFleetRequestCountExceeded", Meaning::NoCapacity),
     ("MaxSpotInstanceCountExceeded", Meaning::NoCapacity),
@@ -128,12 +130,25 @@ const SQS: &[Row] = &[
     ("RequestThrottled", Meaning::Throttled),
 ];
 
+/// SSM's own codes.
+/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html>
+const SSM: &[Row] = &[
+    ("InternalServerError", Meaning::ServerFault),
+    ("ParameterAlreadyExists", Meaning::Conflict),
+    ("ParameterLimitExceeded", Meaning::NoCapacity),
+    ("ParameterMaxVersionLimitExceeded", Meaning::Conflict),
+    ("ParameterNotFound", Meaning::NotFound),
+    ("ParameterVersionNotFound", Meaning::NotFound),
+    ("TooManyUpdates", Meaning::Throttled),
+];
+
 /// What a code means, by the tables, then by the endings that EC2 keeps to.
 fn meaning_of_code(service: &str, code: &str) -> Option<Meaning> {
     let own = match service {
         "ec2" => EC2,
         "cloudwatch" => CLOUDWATCH,
         "sqs" => SQS,
+        "ssm" => SSM,
         _ => AUTOSCALING,
     };
     let listed = own.iter().chain(COMMON).find(|(known, _)| *known == code);
@@ -304,6 +319,11 @@ mod tests {
             (Action::ReceiveMessage, "AWS.SimpleQueueService.NonExistentQueue", "not_found"),
             (Action::ReceiveMessage, "OverLimit", "throttled"),
             (Action::DeleteMessageBatch, "AccessDenied", "denied"),
+            (Action::PutParameter, "ParameterAlreadyExists", "conflict"),
+            (Action::PutParameter, "TooManyUpdates", "throttled"),
+            (Action::GetParameter, "ParameterNotFound", "not_found"),
+            (Action::DeregisterImage, "InvalidAMIID.NotFound", "not_found"),
+            (Action::DeleteSnapshot, "InvalidSnapshot.InUse", "conflict"),
         ] {
             assert_eq!(class(action, code), Some(expected), "{code} of {action:?}");
         }
@@ -320,12 +340,12 @@ mod tests {
 
     #[test]
     fn no_code_is_listed_twice_and_each_table_is_in_order() {
-        for table in [EC2, CLOUDWATCH, AUTOSCALING, SQS, COMMON] {
+        for table in [EC2, CLOUDWATCH, AUTOSCALING, SQS, SSM, COMMON] {
             for pair in table.windows(2) {
                 assert!(pair[0].0 < pair[1].0, "{} stands before {}", pair[0].0, pair[1].0);
             }
         }
-        for own in [EC2, CLOUDWATCH, AUTOSCALING, SQS] {
+        for own in [EC2, CLOUDWATCH, AUTOSCALING, SQS, SSM] {
             for (code, _) in own {
                 assert!(COMMON.iter().all(|(common, _)| common != code), "{code} is in two tables");
             }

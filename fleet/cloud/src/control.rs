@@ -2,6 +2,7 @@
 //! What there is stands in the crate's README. Answers are JSON; a refusal is `{"error": "..."}` with a status of
 //! 4xx. Only callers on loopback are served.
 
+use crate::ec2;
 use crate::faults::HttpFault;
 use crate::gate::plain;
 use crate::request::Request;
@@ -65,6 +66,10 @@ fn carry_out(shared: &Shared, request: &Request, path: &str) -> Result<Value, Re
             let Lag { lag } = read(request)?;
             shared.world().set_describe_lag(duration(&lag)?);
             Ok(json!({"lag": lag}))
+        }
+        (&Method::POST, "image") => {
+            let (image, snapshot) = ec2::put_image(shared, &read(request)?);
+            Ok(json!({"image": image, "snapshot": snapshot}))
         }
         (&Method::POST, "load") => load(shared, request),
         (&Method::POST, "advance") => moved(advance(shared, request)),

@@ -1,6 +1,7 @@
 //! The HTTP server: connections, bounds, the world's own pace, and the way out.
 
 use crate::config::CloudConfig;
+use crate::ec2::{self, ImageSpec};
 use crate::faults::HttpFault;
 use crate::gate::{self, Outcome};
 use crate::oidc::OidcProvider;
@@ -107,6 +108,11 @@ impl CloudServer {
     /// Has the account trust a provider of identities, beside those that it trusts already.
     pub fn trust(&self, provider: OidcProvider) {
         locked(&self.shared.providers).push(provider);
+    }
+
+    /// Puts an image into the account that nobody has made, with a past. * returns: its id, and its snapshot's.
+    pub fn put_image(&self, image: &ImageSpec) -> (String, String) {
+        ec2::put_image(&self.shared, image)
     }
 
     /// Says that somebody else has advanced the world, so that long polls look for what has come.

@@ -2,7 +2,7 @@
 
 use crate::autoscaling::ScalableTargets;
 use crate::config::{CloudConfig, Secret};
-use crate::ec2::Templates;
+use crate::ec2::{Access, Images, Machines, Templates};
 use crate::faults::Faults;
 use crate::identity::{DocumentSigner, SignerError};
 use crate::imds::Tokens;
@@ -31,6 +31,9 @@ pub(crate) struct Shared {
     pub parameters: Mutex<Parameters>,
     pub queues: Mutex<Queues>,
     pub templates: Mutex<Templates>,
+    pub images: Mutex<Images>,
+    pub machines: Mutex<Machines>,
+    pub access: Mutex<Access>,
     pub targets: Mutex<ScalableTargets>,
     pub tokens: Mutex<Tokens>,
     /// Told when the world has moved or a message has come: long polls look again.
@@ -59,6 +62,9 @@ impl Shared {
             parameters: Mutex::default(),
             queues: Mutex::new(Queues::new(&config.event_queue)),
             templates: Mutex::default(),
+            images: Mutex::default(),
+            machines: Mutex::default(),
+            access: Mutex::default(),
             targets: Mutex::default(),
             tokens: Mutex::new(Tokens::new(config.seed)),
             moved: Notify::new(),

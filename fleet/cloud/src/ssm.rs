@@ -14,6 +14,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation::by_gate("GetParametersByPath", get_parameters_by_path),
     Operation::by_gate("PutParameter", put_parameter),
     Operation::by_gate("DeleteParameter", delete_parameter),
+    Operation::by_gate("GetParameterHistory", get_parameter_history),
+    Operation::by_gate("LabelParameterVersion", label_parameter_version),
 ];
 
 /// The largest value of a standard parameter, in bytes.
@@ -25,6 +27,11 @@ const MAX_AT_ONCE: usize = 10;
 const MAX_PARAMETERS: usize = 10_000;
 /// The most versions of a parameter; the oldest goes first.
 const MAX_VERSIONS: usize = 100;
+
+/// The most versions of a page of a history.
+const MAX_HISTORY: usize = 50;
+/// The most labels of a version.
+const MAX_LABELS: usize = 10;
 
 /// All parameters.
 #[derive(Debug, Default)]
@@ -38,6 +45,8 @@ struct History {
     /// How many of the oldest are gone.
     dropped: usize,
     kept: VecDeque<Version>,
+    /// Which version each label is at.
+    labels: BTreeMap<String, usize>,
 }
 
 impl History {
@@ -48,11 +57,16 @@ impl History {
     fn version(&self, number: usize) -> Option<&Version> {
         self.kept.get(number.checked_sub(self.dropped + 1)?)
     }
+    /// Whether the oldest version would have to go and may not, for its label.
+    fn is_full_of_labels(&self) -> bool {
+        self.kept.len() >= MAX_VERSIONS && self.labels.values().any(|number| *number == self.dropped + 1)
+    }
     fn put(&mut self, version: Version) {
         self.kept.push_back(version);
         if self.kept.len() > MAX_VERSIONS {
             self.kept.pop_front();
             self.dropped += 1;
+            self.labels.retain(|_, number| *number > self.dropped);
         }
     }
 }
@@ -65,14 +79,17 @@ struct Version {
 }
 
 impl Parameters {
-    /// Finds `name` or `name:VERSION`: the name, the version's number and the version.
+    /// Finds `name`, `name:VERSION` or `name:LABEL`: the name, the version's number and the version.
     fn find<'a>(&'a self, selector: &'a str) -> Result<(&'a str, usize, &'a Version), AwsError> {
         let (name, number) =
             selector.split_once(':').map_or((selector, None), |(name, number)| (name, Some(number)));
         let versions = self.by_name.get(name).ok_or_else(|| AwsError::new("ParameterNotFound", ""))?;
         let number = match number {
             None => versions.newest(),
-            Some(number) => number.parse().unwrap_or(0),
+            Some(word) => match word.parse() {
+                Ok(number) => number,
+                Err(_) => versions.labels.get(word).copied().unwrap_or(0),
+            },
         };
         let version = versions.version(number).ok_or_else(|| {
             let message = format!("Systems Manager could not find version {number} of {name}.");
@@ -203,6 +220,7 @@ fn put_parameter(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
         return Err(AwsError::new("ParameterLimitExceeded", message).into());
     }
     let versions = parameters.by_name.entry(name.to_owned()).or_default();
+    // Whoever does not know that one is there is not to write over it.
     if !versions.kept.is_empty() && input.get("Overwrite").as_bool() != Some(true) {
         let message = "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.";
         return Err(AwsError::new("ParameterAlreadyExists", message).into());
@@ -212,6 +230,15 @@ fn put_parameter(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
         .as_str()
         .or_else(|| versions.kept.back().map(|v| v.kind.as_str()))
         .unwrap_or("String");
+    if versions.is_full_of_labels() {
+        let message = format!(
+            "You attempted to create a new version of {name} by calling the PutParameter API with the overwrite flag. \
+             Version {}, the oldest version, can't be deleted because it has a label associated with it. Move the label \
+             to another version of the parameter, and try again.",
+            versions.dropped + 1
+        );
+        return Err(AwsError::new("ParameterMaxVersionLimitExceeded", message).into());
+    }
     let version = Version { kind: kind.to_owned(), value: value.to_owned(), at: now };
     versions.put(version);
     Ok(map([("Version", versions.newest().into()), ("Tier", "Standard".into())]))
@@ -223,6 +250,78 @@ fn delete_parameter(context: &Context<'_>, input: &Data) -> Result<Data, Failure
         Some(_) => Ok(map([])),
         None => Err(AwsError::new("ParameterNotFound", "").into()),
     }
+}
+
+/// Oldest first, as SSM has it.
+fn get_parameter_history(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    let name = required(input, "Name")?;
+    let limit = match input.get("MaxResults") {
+        Data::Null => MAX_HISTORY,
+        given => given
+            .as_i64()
+            .and_then(|limit| usize::try_from(limit).ok())
+            .filter(|limit| (1..=MAX_HISTORY).contains(limit))
+            .ok_or_else(|| AwsError::new("ValidationException", "MaxResults must be from 1 to 50"))?,
+    };
+    // The token is the last number of the page before.
+    let after: usize = match input.get("NextToken").as_str() {
+        None => 0,
+        Some(token) => {
+            token.parse().map_err(|_| AwsError::new("InvalidNextToken", "The token is not valid."))?
+        }
+    };
+    let parameters = locked(&context.shared.parameters);
+    let history = parameters.by_name.get(name).ok_or_else(|| AwsError::new("ParameterNotFound", ""))?;
+    let numbered =
+        history.kept.iter().enumerate().map(|(place, version)| (history.dropped + place + 1, version));
+    let mut left = numbered.filter(|(number, _)| *number > after);
+    let page: Vec<_> = left.by_ref().take(limit).collect();
+    let next = page.last().filter(|_| left.next().is_some()).map(|(number, _)| number.to_string());
+    let shown = page
+        .into_iter()
+        .map(|(number, version)| {
+            let mut shown = shown(context, name, name, number, version, decrypt(input));
+            let labels =
+                history.labels.iter().filter(|(_, at)| **at == number).map(|(label, _)| label.as_str());
+            if let Data::Map(entries) = &mut shown {
+                entries.push(("Labels".to_owned(), Data::list(labels)));
+            }
+            shown
+        })
+        .collect();
+    Ok(map([("Parameters", Data::List(shown)), ("NextToken", next.into())]))
+}
+
+fn label_parameter_version(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    let name = required(input, "Name")?;
+    let labels = input.get("Labels").texts();
+    let mut parameters = locked(&context.shared.parameters);
+    let history = parameters.by_name.get_mut(name).ok_or_else(|| AwsError::new("ParameterNotFound", ""))?;
+    let number = match input.get("ParameterVersion").as_i64() {
+        None => history.newest(),
+        Some(number) => usize::try_from(number).unwrap_or(0),
+    };
+    if history.version(number).is_none() {
+        let message = format!("Systems Manager could not find version {number} of {name}.");
+        return Err(AwsError::new("ParameterVersionNotFound", message).into());
+    }
+    let legal = |label: &&&str| {
+        let first = label.chars().next().is_some_and(|c| c.is_ascii_digit());
+        !first
+            && (1..=100).contains(&label.len())
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+            && !label.starts_with("aws")
+            && !label.starts_with("ssm")
+    };
+    let (good, wrong): (Vec<&str>, Vec<&str>) = labels.into_iter().partition(|label| legal(&label));
+    let there = history.labels.values().filter(|at| **at == number).count();
+    if there + good.len() > MAX_LABELS {
+        let message = "A parameter version can have a maximum of ten labels.";
+        return Err(AwsError::new("ParameterVersionLabelLimitExceeded", message).into());
+    }
+    // A label is at one version: it moves.
+    history.labels.extend(good.into_iter().map(|label| (label.to_owned(), number)));
+    Ok(map([("InvalidLabels", Data::list(wrong)), ("ParameterVersion", number.into())]))
 }
 
 #[cfg(test)]

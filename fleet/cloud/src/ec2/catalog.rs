@@ -1,6 +1,8 @@
 //! What there is to be had: prices, types and zones.
 
+use super::access::VPC;
 use super::filter::Filters;
+use super::fleets::{subnet_of, unsupported};
 use super::instances::{cpu_options, is_arm};
 use super::optional_time;
 use super::page::page;
@@ -14,6 +16,10 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation::by_world("DescribeSpotPriceHistory", describe_spot_price_history),
     Operation::by_gate("DescribeInstanceTypes", describe_instance_types),
     Operation::by_gate("DescribeAvailabilityZones", describe_availability_zones),
+    Operation::by_gate("DescribeInstanceTypeOfferings", describe_instance_type_offerings),
+    Operation::by_gate("DescribeRegions", describe_regions),
+    Operation::by_gate("DescribeVpcs", describe_vpcs),
+    Operation::by_gate("DescribeSubnets", describe_subnets),
 ];
 
 /// The one product that is simulated, under both of its names.
@@ -149,6 +155,138 @@ fn describe_availability_zones(context: &Context<'_>, input: &Data) -> Result<Da
             ])
         });
     Ok(map([("availabilityZoneInfo", Data::list(shown))]))
+}
+
+/// Which zones have which types: those that have a pool of theirs, and every zone has each type that no pool is of.
+fn describe_instance_type_offerings(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    let filters = Filters::read(input, &["instance-type", "location"], false)?;
+    let by = input.get("LocationType").as_str().unwrap_or("region");
+    let world = context.world();
+    let spec = world.spec();
+    let mut offered: BTreeSet<(String, String)> = BTreeSet::new();
+    for pool in &spec.pools {
+        let place = match by {
+            "region" => spec.region.to_string(),
+            "availability-zone" => pool.zone.to_string(),
+            _ => return Err(unsupported("offerings by zone id").into()),
+        };
+        offered.insert((pool.instance_type.to_string(), place));
+    }
+    let asked = input.get("Filter").items().iter();
+    let asked = asked.filter(|filter| filter.get("Name").as_str() == Some("instance-type"));
+    for name in asked.flat_map(|filter| filter.get("Value").texts()) {
+        if spec.pools.iter().all(|pool| pool.instance_type.as_str() != name) && !name.contains(['*', '?']) {
+            let places = spec.zones.iter().map(ToString::to_string);
+            let places: Vec<String> =
+                if by == "region" { vec![spec.region.to_string()] } else { places.collect() };
+            offered.extend(places.into_iter().map(|place| (name.to_owned(), place)));
+        }
+    }
+    let none = BTreeMap::new();
+    let found = offered
+        .into_iter()
+        .filter(|(name, place)| {
+            filters
+                .pass(&none, |filter| Some(if filter == "location" { place.clone() } else { name.clone() }))
+        })
+        .map(|(name, place)| {
+            let shown = map([
+                ("instanceType", name.as_str().into()),
+                ("locationType", by.into()),
+                ("location", place.as_str().into()),
+            ]);
+            (format!("{name} {place}"), shown)
+        });
+    let page = page(input, 5..=1000, found)?;
+    Ok(map([("instanceTypeOfferingSet", Data::List(page.items)), ("nextToken", page.next)]))
+}
+
+fn describe_regions(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    let wanted = input.get("RegionName").texts();
+    let region = context.world().spec().region.to_string();
+    if let Some(unknown) = wanted.iter().find(|name| **name != region) {
+        let message = format!("Invalid region names: [{unknown}]");
+        return Err(AwsError::new("InvalidParameterValue", message).into());
+    }
+    let shown = map([
+        ("regionName", region.as_str().into()),
+        ("regionEndpoint", format!("ec2.{region}.amazonaws.com").into()),
+        ("optInStatus", "opt-in-not-required".into()),
+    ]);
+    Ok(map([("regionInfo", Data::List(vec![shown]))]))
+}
+
+/// The one VPC, which is the default.
+fn describe_vpcs(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    let filters = Filters::read(input, &["vpc-id", "is-default", "isDefault", "state"], true)?;
+    let wanted = input.get("VpcId").texts();
+    if let Some(unknown) = wanted.iter().find(|id| **id != VPC) {
+        let message = format!("The vpc ID '{unknown}' does not exist");
+        return Err(AwsError::new("InvalidVpcID.NotFound", message).into());
+    }
+    let passes = filters.pass(&BTreeMap::new(), |filter| {
+        Some(match filter {
+            "vpc-id" => VPC.to_owned(),
+            "state" => "available".to_owned(),
+            _ => "true".to_owned(),
+        })
+    });
+    let shown = map([
+        ("vpcId", VPC.into()),
+        ("ownerId", context.world().spec().account.as_str().into()),
+        ("state", "available".into()),
+        ("cidrBlock", "10.250.0.0/16".into()),
+        ("instanceTenancy", "default".into()),
+        ("isDefault", true.into()),
+    ]);
+    Ok(map([("vpcSet", Data::List(if passes { vec![shown] } else { Vec::new() }))]))
+}
+
+/// One subnet a zone.
+fn describe_subnets(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    const FILTERS: &[&str] =
+        &["subnet-id", "vpc-id", "availability-zone", "availabilityZone", "default-for-az", "state"];
+    let filters = Filters::read(input, FILTERS, true)?;
+    let wanted = input.get("SubnetId").texts();
+    let world = context.world();
+    let spec = world.spec();
+    let all: Vec<(String, &fleet::Zone)> =
+        spec.zones.iter().map(|zone| (subnet_of(spec, zone), zone)).collect();
+    if let Some(unknown) = wanted.iter().find(|id| all.iter().all(|(known, _)| known != *id)) {
+        let message = format!("The subnet ID '{unknown}' does not exist");
+        return Err(AwsError::new("InvalidSubnetID.NotFound", message).into());
+    }
+    let none = BTreeMap::new();
+    let found = all
+        .into_iter()
+        .filter(|(id, _)| wanted.is_empty() || wanted.contains(&id.as_str()))
+        .filter(|(id, zone)| {
+            filters.pass(&none, |filter| {
+                Some(match filter {
+                    "subnet-id" => id.clone(),
+                    "vpc-id" => VPC.to_owned(),
+                    "state" => "available".to_owned(),
+                    "default-for-az" => "true".to_owned(),
+                    _ => zone.to_string(),
+                })
+            })
+        })
+        .map(|(id, zone)| {
+            let shown = map([
+                ("subnetId", id.as_str().into()),
+                ("state", "available".into()),
+                ("vpcId", VPC.into()),
+                ("availableIpAddressCount", 4000u32.into()),
+                ("availabilityZone", zone.as_str().into()),
+                ("defaultForAz", true.into()),
+                ("ownerId", spec.account.as_str().into()),
+                ("mapPublicIpOnLaunch", true.into()),
+                ("tagSet", Data::List(vec![])),
+            ]);
+            (id, shown)
+        });
+    let page = page(input, 5..=1000, found)?;
+    Ok(map([("subnetSet", Data::List(page.items)), ("nextToken", page.next)]))
 }
 
 /// `euw1` of `eu-west-1`.

@@ -7,7 +7,7 @@ use super::{EC2_FLEET_EXCESS, Words, invalid, missing, optional, optional_time, 
 use crate::service::Operation;
 use crate::shared::{Context, Failure};
 use crate::wire::{AwsError, Data, map};
-use fleet::{AllocationStrategy, Backend, FleetId, FleetKind, FleetView};
+use fleet::{AllocationStrategy, Backend, FleetId, FleetView};
 use fleet_sim::{FleetRecord, FleetRequest, ModifyFleet, RecordType};
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -28,7 +28,7 @@ const STRATEGIES: Words<AllocationStrategy> = Words(&[
 ]);
 
 /// The total target and the on-demand part of it, as `TargetCapacitySpecification` says.
-fn targets_of(specification: &Data) -> Result<(u32, u32), AwsError> {
+pub(super) fn targets_of(specification: &Data) -> Result<(u32, u32), AwsError> {
     let total = fleets::target_of(specification, "TotalTargetCapacity")?
         .ok_or_else(|| missing("TargetCapacitySpecification.TotalTargetCapacity"))?;
     let on_demand = fleets::target_of(specification, "OnDemandTargetCapacity")?;
@@ -45,15 +45,15 @@ fn targets_of(specification: &Data) -> Result<(u32, u32), AwsError> {
 }
 
 fn create_fleet(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    if input.get("Type").as_str() == Some("instant") {
+        return super::instant::create(context, input);
+    }
     let launch = fleets::launch_of(context, input.get("LaunchTemplateConfigs"))?;
     let (target, on_demand_target) = targets_of(input.get("TargetCapacitySpecification"))?;
     let spot = input.get("SpotOptions");
     let strategy = spot.get("AllocationStrategy").as_str().unwrap_or("lowest-price");
     let kind = input.get("Type").as_str().unwrap_or("maintain");
     let kind = KINDS.value(kind).ok_or_else(|| invalid(kind, "Type"))?;
-    if kind == FleetKind::Instant {
-        return Err(fleets::unsupported("instant fleets").into());
-    }
     let excess = input.get("ExcessCapacityTerminationPolicy").as_str().unwrap_or("termination");
     let mut instance_tags = launch.instance_tags;
     instance_tags.extend(tags_of(input, "instance"));

@@ -7,11 +7,11 @@ use super::{missing, optional, tag_set};
 use crate::eventbridge::state_name;
 use crate::imds::event_id;
 use crate::service::Operation;
-use crate::shared::{Context, Failure};
+use crate::shared::{Context, Failure, locked};
 use crate::sigv4::{hex, hmac};
 use crate::wire::{AwsError, Data, map};
 use fleet::{Health, Instance, InstanceId, InstanceState, Market};
-use fleet_sim::{ScheduledEvent, SpotStatus, World, WorldSpec};
+use fleet_sim::{Action, ScheduledEvent, SpotStatus, World, WorldSpec};
 use std::collections::BTreeMap;
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -58,7 +58,7 @@ fn ids_of(input: &Data) -> Result<Vec<InstanceId>, AwsError> {
     Ok(ids.into_iter().map(InstanceId::from).collect())
 }
 
-fn state(state: InstanceState) -> Data {
+pub(super) fn state(state: InstanceState) -> Data {
     let code: i64 = match state {
         InstanceState::Pending => 0,
         InstanceState::Running => 16,
@@ -92,6 +92,7 @@ const FILTERS: &[&str] = &[
     "instance-lifecycle",
     "private-ip-address",
     "spot-instance-request-id",
+    "image-id",
 ];
 
 fn lifecycle(instance: &Instance) -> Option<&'static str> {
@@ -105,14 +106,79 @@ fn describe_instances(context: &Context<'_>, input: &Data) -> Result<Data, Failu
         return Err(AwsError::new("InvalidParameterCombination", message).into());
     }
     let filters = Filters::read(input, FILTERS, true)?;
+    let (machines, worlds) = of_machines(context, ids);
     let mut world = context.world();
-    let found = world.describe_instances(context.caller, &[], &ids)?;
+    let found = match &worlds {
+        // All that were asked for are machines.
+        Some(ids) if ids.is_empty() => {
+            world.admit(context.caller, Action::DESCRIBE_INSTANCES)?;
+            Vec::new()
+        }
+        ids => world.describe_instances(context.caller, &[], ids.as_deref().unwrap_or_default())?,
+    };
+    let image = |instance: &Instance| world.request_of(&instance.fleet).map(|asked| asked.image.clone());
+    let passes = |instance: &Instance, image: Option<String>| {
+        filters.pass(&instance.tags, |filter| match filter {
+            "image-id" => image.clone(),
+            filter => value_of(instance, filter),
+        })
+    };
     let shown = found
         .iter()
-        .filter(|instance| filters.pass(&instance.tags, |filter| value_of(instance, filter)))
+        .filter(|instance| passes(instance, image(instance)))
         .map(|instance| (instance.id.to_string(), reservation(&world, instance)));
-    let page = page(input, 5..=1000, shown)?;
+    let machines = machines
+        .iter()
+        .filter(|(instance, asked, _)| passes(instance, Some(asked.image.clone())))
+        .map(|machine| (machine.0.id.to_string(), reservation_of_machine(world.spec(), machine)));
+    let page = page(input, 5..=1000, shown.chain(machines))?;
     Ok(map([("reservationSet", Data::List(page.items)), ("nextToken", page.next)]))
+}
+
+/// What is shown of a machine that no fleet holds: itself, what it was asked for with, and its disks.
+type Machine = (Instance, fleet_sim::FleetRequest, Data);
+
+/// Divides ids into the machines that they name, and the rest, which is the world's to know. * returns: all machines, and
+/// `None`, where no id is given.
+fn of_machines(context: &Context<'_>, ids: Vec<InstanceId>) -> (Vec<Machine>, Option<Vec<InstanceId>>) {
+    let now = context.world().now();
+    let all = locked(&context.shared.machines).shown(now);
+    if ids.is_empty() {
+        return (all, None);
+    }
+    let machines: Vec<Machine> =
+        all.into_iter().filter(|(instance, ..)| ids.contains(&instance.id)).collect();
+    let known = |id: &InstanceId| machines.iter().any(|(instance, ..)| instance.id == *id);
+    let rest = ids.into_iter().filter(|id| !known(id)).collect();
+    (machines, Some(rest))
+}
+
+fn reservation_of_machine(spec: &WorldSpec, (instance, asked, disks): &Machine) -> Data {
+    let mut shown = shown(spec, Some(asked), instance);
+    if let Data::Map(entries) = &mut shown {
+        entries.push(("blockDeviceMapping".to_owned(), disks.clone()));
+    }
+    let reservation = &hex(&hmac(b"reservation", instance.id.as_str()))[..17];
+    map([
+        ("reservationId", format!("r-{reservation}").into()),
+        ("ownerId", spec.account.as_str().into()),
+        ("groupSet", Data::List(vec![])),
+        ("instancesSet", Data::List(vec![shown])),
+    ])
+}
+
+/// Machines that were launched together, as RunInstances shows them.
+pub(super) fn reservation_of_machines(context: &Context<'_>, ids: &[String]) -> Data {
+    let ids = ids.iter().map(|id| InstanceId::from(id.as_str())).collect();
+    let (machines, _) = of_machines(context, ids);
+    let spec = context.world().spec().clone();
+    let shown = machines.iter().map(|(instance, asked, _)| shown(&spec, Some(asked), instance));
+    map([
+        ("reservationId", "r-00000000000000001".into()),
+        ("ownerId", spec.account.as_str().into()),
+        ("groupSet", Data::List(vec![])),
+        ("instancesSet", Data::list(shown)),
+    ])
 }
 
 /// An instance in a reservation of its own, as fleets launch them.
@@ -206,14 +272,28 @@ fn terminate_instances(context: &Context<'_>, input: &Data) -> Result<Data, Fail
     if ids.is_empty() {
         return Err(missing("InstanceId").into());
     }
-    let terminated = context.world().terminate_instances(context.caller, &ids)?;
-    let shown = terminated.into_iter().map(|terminated| {
-        map([
-            ("instanceId", terminated.instance.as_str().into()),
-            ("currentState", state(terminated.current)),
-            ("previousState", state(terminated.previous)),
-        ])
-    });
+    let (machines, worlds) = of_machines(context, ids);
+    let worlds = worlds.unwrap_or_default();
+    let mut world = context.world();
+    let terminated = if worlds.is_empty() {
+        world.admit(context.caller, Action::TERMINATE_INSTANCES)?;
+        Vec::new()
+    } else {
+        world.terminate_instances(context.caller, &worlds)?
+    };
+    let machines: Vec<&InstanceId> = machines.iter().map(|(instance, ..)| &instance.id).collect();
+    let machines = locked(&context.shared.machines).terminate(&machines, world.now());
+    let shown = terminated
+        .into_iter()
+        .map(|terminated| (terminated.instance, terminated.previous, terminated.current))
+        .chain(machines)
+        .map(|(id, previous, current)| {
+            map([
+                ("instanceId", id.as_str().into()),
+                ("currentState", state(current)),
+                ("previousState", state(previous)),
+            ])
+        });
     Ok(map([("instancesSet", Data::list(shown))]))
 }
 
@@ -222,8 +302,10 @@ fn describe_instance_status(context: &Context<'_>, input: &Data) -> Result<Data,
     let ids = ids_of(input)?;
     let filters = Filters::read(input, STATUS_FILTERS, false)?;
     let all = optional(input, "IncludeAllInstances", Data::as_bool)?.unwrap_or(false);
+    let machines = locked(&context.shared.machines).shown(context.world().now());
     let world = context.world();
-    let found = world.shown_instances();
+    let mut found = world.shown_instances();
+    found.extend(machines.into_iter().map(|(instance, ..)| instance));
     let planned = |instance: &Instance| world.notices(&instance.id).and_then(|notices| notices.scheduled);
     let value = |instance: &Instance, filter: &str| match filter {
         "event.code" => planned(instance).map(|event| event.code.word().to_owned()),

@@ -1,16 +1,25 @@
 //! EC2, as far as fleets and those who run them need it, in its Query protocol.
 
+mod access;
 mod catalog;
 mod ec2_fleet;
 mod filter;
 mod fleets;
+mod images;
 mod instances;
+mod instant;
+mod machines;
 mod page;
+mod snapshots;
 mod spot_fleet;
 mod tags;
 mod templates;
 
+pub(crate) use access::Access;
+pub use images::ImageSpec;
+pub(crate) use images::{Images, put_image};
 pub(crate) use instances::is_arm;
+pub(crate) use machines::Machines;
 pub(crate) use templates::Templates;
 
 use crate::service::Operation;
@@ -25,6 +34,10 @@ pub(crate) const OPERATIONS: &[&[Operation]] = &[
     templates::OPERATIONS,
     catalog::OPERATIONS,
     tags::OPERATIONS,
+    images::OPERATIONS,
+    snapshots::OPERATIONS,
+    machines::OPERATIONS,
+    access::OPERATIONS,
 ];
 
 /// A text that the request must have.

@@ -1,16 +1,21 @@
-//! Tags of fleets and instances.
+//! Tags of fleets, instances, and what images are made with.
 
 use super::filter::Filters;
+use super::images::with_images;
 use super::missing;
 use super::page::page;
 use crate::service::Operation;
-use crate::shared::{Context, Failure};
+use crate::shared::{Context, Failure, locked};
 use crate::wire::{AwsError, Data, map};
 use fleet::Backend;
+use fleet_sim::Action;
 use std::collections::BTreeMap;
 
 pub(crate) const OPERATIONS: &[Operation] =
     &[Operation::by_world("CreateTags", create_tags), Operation::by_gate("DescribeTags", describe_tags)];
+
+/// The most tags of a resource.
+const MAX_TAGS: usize = 50;
 
 fn create_tags(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
     let resources = input.get("ResourceId").texts();
@@ -27,8 +32,40 @@ fn create_tags(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
         }
         tags.insert(key.to_owned(), tag.get("Value").as_str().unwrap_or_default().to_owned());
     }
-    context.world().create_tags(context.caller, &resources, &tags)?;
+    let (ours, worlds): (Vec<&str>, Vec<&str>) =
+        resources.into_iter().partition(|id| with_tags(context, id, |_| ()).is_some());
+    // The world counts the call, and refuses all of it where it does not know one of the rest.
+    if worlds.is_empty() {
+        context.world().admit(context.caller, Action("CreateTags"))?;
+    } else {
+        context.world().create_tags(context.caller, &worlds, &tags)?;
+    }
+    for id in ours {
+        let put = with_tags(context, id, |own| {
+            let new = tags.keys().filter(|key| !own.contains_key(*key)).count();
+            if own.len() + new > MAX_TAGS {
+                return Err(AwsError::new("TagLimitExceeded", "The maximum number of tags has been reached"));
+            }
+            own.extend(tags.clone());
+            Ok(())
+        });
+        put.unwrap_or(Ok(()))?;
+    }
     Ok(map([("return", true.into())]))
+}
+
+/// The tags of what is not the world's: images, snapshots, machines, volumes, key pairs, groups; `None` where there is no such thing.
+fn with_tags<T>(
+    context: &Context<'_>,
+    id: &str,
+    then: impl FnOnce(&mut BTreeMap<String, String>) -> T,
+) -> Option<T> {
+    match id.split_once('-')?.0 {
+        "ami" | "snap" => with_images(context, |images, _, _| images.tags_of(id).map(then)),
+        "i" | "vol" => locked(&context.shared.machines).tags_of(id).map(then),
+        "key" | "sg" => locked(&context.shared.access).tags_of(id).map(then),
+        _ => None,
+    }
 }
 
 fn describe_tags(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {

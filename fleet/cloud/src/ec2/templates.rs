@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 pub(crate) const OPERATIONS: &[Operation] = &[
     Operation::by_gate("CreateLaunchTemplate", create_launch_template),
     Operation::by_gate("CreateLaunchTemplateVersion", create_launch_template_version),
+    Operation::by_gate("DeleteLaunchTemplate", delete_launch_template),
     Operation::by_gate("DescribeLaunchTemplates", describe_launch_templates),
     Operation::by_gate("DescribeLaunchTemplateVersions", describe_launch_template_versions),
 ];
@@ -59,6 +60,23 @@ impl Version {
     }
     pub fn detailed_monitoring(&self) -> bool {
         self.data.get("Monitoring").get("Enabled").as_bool().unwrap_or(false)
+    }
+    /// Where its launches buy, and what their disks are, as it says.
+    pub fn spot(&self) -> bool {
+        self.data.get("InstanceMarketOptions").get("MarketType").as_str() == Some("spot")
+    }
+    pub fn devices(&self) -> &Data {
+        self.data.get("BlockDeviceMapping")
+    }
+    /// The zone that it names, by itself or by its network interface's subnet.
+    pub fn subnet(&self) -> Option<&str> {
+        self.data.get("NetworkInterface").items().first()?.get("SubnetId").as_str()
+    }
+    pub fn zone(&self) -> Option<&str> {
+        self.data.get("Placement").get("AvailabilityZone").as_str()
+    }
+    pub fn volume_tags(&self) -> BTreeMap<String, String> {
+        tags_of(&self.data, "volume")
     }
     pub fn instance_tags(&self) -> BTreeMap<String, String> {
         tags_of(&self.data, "instance")
@@ -223,6 +241,15 @@ fn create_launch_template_version(context: &Context<'_>, input: &Data) -> Result
         let answer = shown_version(&version, &template.name, &principal);
         template.versions.push(version);
         Ok(map([("launchTemplateVersion", answer)]))
+    })
+}
+
+fn delete_launch_template(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    let principal = context.principal.arn(&context.world().spec().account);
+    with_templates(context, |templates, _| {
+        let id = templates.id_of(input)?;
+        let gone = templates.by_id.remove(&id).map(|template| shown(&id, &template, &principal));
+        Ok(map([("launchTemplate", gone.into())]))
     })
 }
 

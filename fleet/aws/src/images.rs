@@ -1,0 +1,324 @@
+//! Images of the account, their snapshots, and whatever refers to an image: what `muster-image` sees and does.
+
+use crate::action::Action;
+use crate::client::{Aws, InRegion};
+use crate::errors;
+use crate::governor::Toll;
+use crate::words;
+use aws_sdk_ec2::types::{
+    Filter, FleetLaunchTemplateConfig, ImageAttributeName, ImageState, InstanceStateName, LaunchPermission,
+    LaunchPermissionModifications, ResponseLaunchTemplateData, SpotFleetRequestConfigData, Tag,
+};
+use aws_smithy_types::DateTime;
+use fleet::{ApiError, ErrorClass, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An image that this account owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// `ami-…`.
+    pub id: String,
+    /// Its name, which no other image of the account has.
+    pub name: String,
+    /// The account that owns it.
+    pub owner: String,
+    /// Whether it can be launched: `available`.
+    pub available: bool,
+    /// When it was made.
+    pub created: Timestamp,
+    /// EC2's word: `x86_64`, `arm64`.
+    pub architecture: String,
+    /// The snapshots that its disks are made of.
+    pub snapshots: Vec<String>,
+    /// From when on it is deprecated, where that is said. May lie ahead.
+    pub deprecated: Option<Timestamp>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A snapshot that this account owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// `snap-…`.
+    pub id: String,
+    /// When it was begun.
+    pub started: Timestamp,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Something that launches, or was launched from, an image.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reference {
+    /// An instance that has not ended.
+    Instance {
+        /// `i-…`.
+        id: String,
+        /// EC2's word for its state.
+        state: String,
+    },
+    /// A version of a launch template.
+    Template {
+        /// `lt-…`.
+        id: String,
+        /// Its number.
+        version: i64,
+    },
+    /// A fleet whose own launch specifications or overrides name an image.
+    Fleet {
+        /// `sfr-…` or `fleet-…`.
+        id: String,
+    },
+}
+
+/// A reference, and what it names: an image's id, or `resolve:ssm:` with the name of a parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referred {
+    /// Who refers.
+    pub by: Reference,
+    /// To what.
+    pub to: String,
+}
+
+impl Aws {
+    /// The images that this account owns and that have a tag. Deprecated ones too.
+    ///
+    /// Fails with the class of the listing's first failure; safe to repeat.
+    pub async fn images(&self, tag: &str) -> Result<Vec<Image>, ApiError> {
+        let filter = Filter::builder().name("tag-key").values(tag).build();
+        self.list_images(|call| call.owners("self").filters(filter.clone())).await
+    }
+
+    /// An image by its id, if this account owns it; `None` where there is none, or it is another's.
+    pub async fn image(&self, id: &str) -> Result<Option<Image>, ApiError> {
+        let filter = Filter::builder().name("image-id").values(id).build();
+        let found = self.list_images(|call| call.owners("self").filters(filter.clone())).await?;
+        Ok(found.into_iter().next())
+    }
+
+    async fn list_images(
+        &self,
+        which: impl Fn(
+            aws_sdk_ec2::operation::describe_images::builders::DescribeImagesFluentBuilder,
+        ) -> aws_sdk_ec2::operation::describe_images::builders::DescribeImagesFluentBuilder,
+    ) -> Result<Vec<Image>, ApiError> {
+        let region = self.in_region();
+        let send = |token| {
+            let call = region.ec2.describe_images().include_deprecated(true);
+            which(call).max_results(1000).set_next_token(token).send()
+        };
+        let found = region.pages(Action::DescribeImages, usize::MAX, send, |page| {
+            (page.images.unwrap_or_default(), page.next_token)
+        });
+        found.await?.into_iter().map(read_image).collect()
+    }
+
+    /// The accounts that an image is shared with; `*` where everybody may launch it. Safe to repeat.
+    pub async fn shared_with(&self, image: &str) -> Result<BTreeSet<String>, ApiError> {
+        let region = self.in_region();
+        let send = || {
+            let call = region.ec2.describe_image_attribute().image_id(image);
+            call.attribute(ImageAttributeName::LaunchPermission).send()
+        };
+        let answer = region.call(Action::DescribeImageAttribute, Toll::None, send).await?;
+        let who = |permission: &LaunchPermission| {
+            permission.user_id().map(str::to_owned).or_else(|| permission.group().map(|_| "*".to_owned()))
+        };
+        Ok(answer.launch_permissions().iter().filter_map(who).collect())
+    }
+
+    /// Lets accounts launch an image. The same however often it is sent.
+    pub async fn share(&self, image: &str, accounts: &BTreeSet<String>) -> Result<(), ApiError> {
+        let region = self.in_region();
+        let add = |account: &String| LaunchPermission::builder().user_id(account).build();
+        let add: Vec<LaunchPermission> = accounts.iter().map(add).collect();
+        let change = LaunchPermissionModifications::builder().set_add(Some(add)).build();
+        let send = || {
+            let call = region.ec2.modify_image_attribute().image_id(image);
+            call.launch_permission(change.clone()).send()
+        };
+        region.call(Action::ModifyImageAttribute, Toll::None, send).await.map(drop)
+    }
+
+    /// Gives a resource tags, in place of those of the same keys. The same however often it is sent.
+    pub async fn tag(&self, resource: &str, tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
+        let region = self.in_region();
+        let tags: Vec<Tag> =
+            tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect();
+        let send = || region.ec2.create_tags().resources(resource).set_tags(Some(tags.clone())).send();
+        region.call(Action::CreateTags, Toll::None, send).await.map(drop)
+    }
+
+    /// Says from when on nobody is to start from an image. The same however often it is sent.
+    ///
+    /// * `at`: in the future; EC2 keeps it to the minute.
+    pub async fn deprecate(&self, image: &str, at: Timestamp) -> Result<(), ApiError> {
+        let region = self.in_region();
+        let at = DateTime::from_millis(at.millis());
+        let send = || region.ec2.enable_image_deprecation().image_id(image).deprecate_at(at).send();
+        region.call(Action::EnableImageDeprecation, Toll::None, send).await.map(drop)
+    }
+
+    /// Takes an image away. What was launched from it goes on. An image that is gone is no failure, so it is safe to repeat.
+    pub async fn deregister(&self, image: &str) -> Result<(), ApiError> {
+        let region = self.in_region();
+        let send = || region.ec2.deregister_image().image_id(image).send();
+        gone_is_fine(region.call(Action::DeregisterImage, Toll::None, send).await.map(drop))
+    }
+
+    /// The snapshots that this account owns and that have a tag. Safe to repeat.
+    pub async fn snapshots(&self, tag: &str) -> Result<Vec<Snapshot>, ApiError> {
+        let region = self.in_region();
+        let filter = Filter::builder().name("tag-key").values(tag).build();
+        let send = |token| {
+            let call = region.ec2.describe_snapshots().owner_ids("self").filters(filter.clone());
+            call.max_results(1000).set_next_token(token).send()
+        };
+        let found = region.pages(Action::DescribeSnapshots, usize::MAX, send, |page| {
+            (page.snapshots.unwrap_or_default(), page.next_token)
+        });
+        let read = |snapshot: aws_sdk_ec2::types::Snapshot| {
+            let id = snapshot.snapshot_id?;
+            let started = snapshot.start_time.and_then(|at| at.to_millis().ok());
+            // One without a time is taken to be new: nothing is done with it.
+            let started = Timestamp::from_millis(started.unwrap_or(i64::MAX));
+            Some(Snapshot { id, started, tags: words::tags(&snapshot.tags.unwrap_or_default()) })
+        };
+        Ok(found.await?.into_iter().filter_map(read).collect())
+    }
+
+    /// Deletes a snapshot. One that is gone is no failure, so it is safe to repeat; one that an image is made of is refused
+    /// by EC2, as `Malformed`.
+    pub async fn delete_snapshot(&self, snapshot: &str) -> Result<(), ApiError> {
+        let region = self.in_region();
+        let send = || region.ec2.delete_snapshot().snapshot_id(snapshot).send();
+        gone_is_fine(region.call(Action::DeleteSnapshot, Toll::None, send).await.map(drop))
+    }
+
+    /// Everything of this account and region that names an image: instances that have not ended, all versions of all launch
+    /// templates, and fleets by their own specifications. Complete, or a failure. Safe to repeat.
+    ///
+    /// Calls: a page for 1000 instances, one for 200 templates, one or more for each template, one or more for the fleets.
+    pub async fn references(&self) -> Result<Vec<Referred>, ApiError> {
+        let region = self.in_region();
+        let mut found = instances(region).await?;
+        found.extend(templates(region).await?);
+        found.extend(spot_fleets(region).await?);
+        found.extend(ec2_fleets(region).await?);
+        Ok(found)
+    }
+}
+
+/// What is not there any more needs no removing.
+fn gone_is_fine(result: Result<(), ApiError>) -> Result<(), ApiError> {
+    let gone = |error: &ApiError| {
+        error.class == ErrorClass::NotFound || error.code.as_deref() == Some("InvalidAMIID.Unavailable")
+    };
+    result.or_else(|error| if gone(&error) { Ok(()) } else { Err(error) })
+}
+
+fn read_image(image: aws_sdk_ec2::types::Image) -> Result<Image, ApiError> {
+    let time = |text: Option<&str>| text.and_then(|text| Timestamp::parse(text).ok());
+    let odd = |what: &str| errors::local(ErrorClass::Malformed, Action::DescribeImages, what);
+    let created = time(image.creation_date()).ok_or_else(|| odd("an image without a time"))?;
+    let deprecated = time(image.deprecation_time());
+    let disks = image.block_device_mappings().iter();
+    let snapshots = disks.filter_map(|disk| disk.ebs()?.snapshot_id()).map(str::to_owned).collect();
+    Ok(Image {
+        available: image.state() == Some(&ImageState::Available),
+        created,
+        deprecated,
+        snapshots,
+        architecture: image.architecture().map(|word| word.as_str().to_owned()).unwrap_or_default(),
+        tags: words::tags(image.tags()),
+        id: image.image_id.ok_or_else(|| odd("an image without an id"))?,
+        name: image.name.unwrap_or_default(),
+        owner: image.owner_id.unwrap_or_default(),
+    })
+}
+
+async fn instances(region: &InRegion) -> Result<Vec<Referred>, ApiError> {
+    let send = |token| region.ec2.describe_instances().max_results(1000).set_next_token(token).send();
+    let reservations = region.pages(Action::DescribeInstances, usize::MAX, send, |page| {
+        (page.reservations.unwrap_or_default(), page.next_token)
+    });
+    let all = reservations.await?.into_iter().flat_map(|one| one.instances.unwrap_or_default());
+    let read = |instance: aws_sdk_ec2::types::Instance| {
+        let state = instance.state.and_then(|state| state.name);
+        if state == Some(InstanceStateName::Terminated) {
+            return None;
+        }
+        let state = state.map(|state| state.as_str().to_owned()).unwrap_or_default();
+        let by = Reference::Instance { id: instance.instance_id?, state };
+        Some(Referred { by, to: instance.image_id? })
+    };
+    Ok(all.filter_map(read).collect())
+}
+
+async fn templates(region: &InRegion) -> Result<Vec<Referred>, ApiError> {
+    let send = |token| region.ec2.describe_launch_templates().max_results(200).set_next_token(token).send();
+    let templates = region.pages(Action::DescribeLaunchTemplates, usize::MAX, send, |page| {
+        (page.launch_templates.unwrap_or_default(), page.next_token)
+    });
+    let ids = templates.await?.into_iter().filter_map(|template| template.launch_template_id);
+    let mut found = Vec::new();
+    for id in ids {
+        let send = |token| {
+            let call = region.ec2.describe_launch_template_versions().launch_template_id(&id);
+            call.max_results(200).set_next_token(token).send()
+        };
+        let versions = region.pages(Action::DescribeLaunchTemplateVersions, usize::MAX, send, |page| {
+            (page.launch_template_versions.unwrap_or_default(), page.next_token)
+        });
+        let versions = match versions.await {
+            // Deleted since it was listed.
+            Err(error) if error.class == ErrorClass::NotFound => continue,
+            versions => versions?,
+        };
+        for version in versions {
+            let image = version.launch_template_data.as_ref().and_then(ResponseLaunchTemplateData::image_id);
+            if let Some(image) = image.filter(|image| !image.is_empty()) {
+                let number = version.version_number.unwrap_or_default();
+                let by = Reference::Template { id: id.clone(), version: number };
+                found.push(Referred { by, to: image.to_owned() });
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn spot_fleets(region: &InRegion) -> Result<Vec<Referred>, ApiError> {
+    let send =
+        |token| region.ec2.describe_spot_fleet_requests().max_results(1000).set_next_token(token).send();
+    let fleets = region.pages(Action::DescribeSpotFleetRequests, usize::MAX, send, |page| {
+        (page.spot_fleet_request_configs.unwrap_or_default(), page.next_token)
+    });
+    let mut found = Vec::new();
+    for fleet in fleets.await? {
+        let ended = fleet.spot_fleet_request_state().is_some_and(|state| state.as_str() == "cancelled");
+        let (Some(id), false) = (fleet.spot_fleet_request_id(), ended) else { continue };
+        let config = fleet.spot_fleet_request_config();
+        let named = config.map(SpotFleetRequestConfigData::launch_specifications).unwrap_or_default().iter();
+        let by = Reference::Fleet { id: id.to_owned() };
+        let refer = |image: &str| Referred { by: by.clone(), to: image.to_owned() };
+        found.extend(named.filter_map(|specification| specification.image_id()).map(refer));
+    }
+    Ok(found)
+}
+
+async fn ec2_fleets(region: &InRegion) -> Result<Vec<Referred>, ApiError> {
+    let send = |token| region.ec2.describe_fleets().max_results(1000).set_next_token(token).send();
+    let fleets = region.pages(Action::DescribeFleets, usize::MAX, send, |page| {
+        (page.fleets.unwrap_or_default(), page.next_token)
+    });
+    let mut found = Vec::new();
+    for fleet in fleets.await? {
+        let ended = fleet.fleet_state().is_some_and(|state| state.as_str() == "deleted");
+        let (Some(id), false) = (fleet.fleet_id(), ended) else { continue };
+        let named = fleet.launch_template_configs().iter().flat_map(FleetLaunchTemplateConfig::overrides);
+        let by = Reference::Fleet { id: id.to_owned() };
+        let refer = |image: &str| Referred { by: by.clone(), to: image.to_owned() };
+        found.extend(named.filter_map(|line| line.image_id()).map(refer));
+    }
+    Ok(found)
+}

@@ -1,0 +1,199 @@
+//! A machine that boots a root file system: a container of `systemd-nspawn` with systemd as its PID 1, a network namespace of its
+//! own behind a bridge, and an overlay, so that what it is a copy of stays as it was. For `muster-image verify`, and for tests.
+//!
+//! Needs root, and Debian's `systemd-container`, `iproute2`, `bsdutils` and `util-linux`. Nothing in here waits: whoever wants
+//! something to be so asks again.
+
+mod network;
+mod overlay;
+
+pub use overlay::Overlay;
+
+use network::Network;
+use std::fmt::Display;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+/// What a machine's programs are looked for in.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The most of the console that is kept in words.
+const MOST_CONSOLE: usize = 16 * 1024;
+
+/// Why a machine, or what it boots from, could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// A program of the host could not be started.
+    #[error("{program} cannot be run (apt-get install {package})")]
+    Missing {
+        /// Which.
+        program: &'static str,
+        /// The Debian package that has it.
+        package: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A program of the host failed.
+    #[error("{what} failed: {said}")]
+    Failed {
+        /// The program and its arguments.
+        what: String,
+        /// What it said.
+        said: String,
+    },
+    /// A file or directory of the host could not be made, read or written.
+    #[error("{what} {}", path.display())]
+    File {
+        /// "cannot make", "cannot write".
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// No network was free.
+    #[error("no network is free for a machine")]
+    NoNetwork,
+    /// It does not run, or no longer.
+    #[error("the machine does not run: {console}")]
+    Off {
+        /// The end of what its console said.
+        console: String,
+    },
+}
+
+/// Runs a program of the host that has to succeed. * returns: its standard output.
+pub(crate) fn succeed(
+    program: &'static str,
+    package: &'static str,
+    arguments: &[&str],
+) -> Result<String, MachineError> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let output = output.map_err(|source| MachineError::Missing { program, package, source })?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        return Ok(text(&output.stdout));
+    }
+    let what = format!("{program} {}", arguments.join(" "));
+    Err(MachineError::Failed { what, said: text(&output.stderr).trim().to_owned() })
+}
+
+/// A machine that runs. Dropped, it is switched off, and what it wrote is gone.
+#[derive(Debug)]
+pub struct Machine {
+    container: Child,
+    network: Network,
+    overlay: Overlay,
+}
+
+impl Machine {
+    /// Switches it on, with this host as its gateway. It has its PID 1 when [`Machine::try_run`] runs something.
+    pub fn boot(overlay: Overlay) -> Result<Self, MachineError> {
+        let network = Network::new()?;
+        let (here, address) = (network.here, network.there);
+        let settings = format!("[Match]\nName=host0\n[Network]\nAddress={address}/30\nGateway={here}\n");
+        overlay.write("etc/systemd/network/10-host0.network", 0o644, &settings)?;
+        let enabled = overlay.chroot(&["systemctl", "enable", "systemd-networkd.service"])?;
+        if !enabled.status.success() {
+            let said = String::from_utf8_lossy(&enabled.stderr).trim().to_owned();
+            return Err(MachineError::Failed {
+                what: "systemctl enable systemd-networkd.service".into(),
+                said,
+            });
+        }
+        // All rights but to set this host's clock; a daemon of containers needs calls that nspawn filters.
+        let container = format!(
+            "exec systemd-nspawn --quiet --directory={} --boot --register=no --keep-unit --machine={bridge} \
+             --network-bridge={bridge} --link-journal=no --resolv-conf=off --timezone=off \
+             --capability=all --drop-capability=CAP_SYS_TIME --system-call-filter='add_key keyctl bpf'",
+            quoted(overlay.root().display()),
+            bridge = network.bridge,
+        );
+        let container = Command::new("script")
+            .args(["--quiet", "--flush", "--return", "--command", &container])
+            .arg(overlay.console())
+            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|source| MachineError::Missing { program: "script", package: "bsdutils", source })?;
+        Ok(Self { container, network, overlay })
+    }
+
+    /// Its address, which this host reaches.
+    pub const fn address(&self) -> Ipv4Addr {
+        self.network.there
+    }
+
+    /// This host's address in its network: what it reaches this host by.
+    pub const fn gateway(&self) -> Ipv4Addr {
+        self.network.here
+    }
+
+    /// What it has on its disk.
+    pub const fn overlay(&self) -> &Overlay {
+        &self.overlay
+    }
+
+    /// The host's id of its PID 1.
+    fn leader(&self) -> Option<u32> {
+        let mut left = vec![self.container.id()];
+        while let Some(pid) = left.pop() {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+            if ids.split_whitespace().nth(1) == Some("1") {
+                return Some(pid);
+            }
+            let children =
+                std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+            left.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+        None
+    }
+
+    /// Runs a program in it as root, to its end; `None` while it has no PID 1.
+    pub fn try_run(&self, words: &[&str]) -> Result<Option<Output>, MachineError> {
+        let Some(leader) = self.leader() else { return Ok(None) };
+        let mut command = Command::new("nsenter");
+        command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd=/", "--target"]);
+        command.arg(leader.to_string()).arg("--").args(words).env_clear().env("PATH", PATH);
+        let missing = |source| MachineError::Missing { program: "nsenter", package: "util-linux", source };
+        command.stdin(Stdio::null()).output().map(Some).map_err(missing)
+    }
+
+    /// Runs a program in it as root that has to succeed. * returns: its standard output, trimmed.
+    pub fn run(&self, words: &[&str]) -> Result<String, MachineError> {
+        let output = self.try_run(words)?.ok_or_else(|| MachineError::Off { console: self.console() })?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() {
+            return Ok(text(&output.stdout));
+        }
+        let said = format!("{}\n{}", text(&output.stdout), text(&output.stderr));
+        Err(MachineError::Failed { what: words.join(" "), said })
+    }
+
+    /// The end of what its console has said.
+    pub fn console(&self) -> String {
+        let said = std::fs::read(self.overlay.console()).unwrap_or_default();
+        String::from_utf8_lossy(&said[said.len().saturating_sub(MOST_CONSOLE)..]).into_owned()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if let Some(leader) = self.leader() {
+            // With its PID 1 everything in it ends.
+            let _ = Command::new("kill").args(["-KILL", &leader.to_string()]).status();
+        } else {
+            let _ = self.container.kill();
+        }
+        let _ = self.container.wait();
+    }
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: impl Display) -> String {
+    format!("'{}'", word.to_string().replace('\'', r"'\''"))
+}

@@ -1,0 +1,79 @@
+//! A root file system over another one, which stays as it is.
+
+use crate::{MachineError, succeed};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// A root file system over another one. Dropped, what was written is gone.
+#[derive(Debug)]
+pub struct Overlay {
+    place: TempDir,
+}
+
+impl Overlay {
+    /// * `original`: a directory that is not written to. No `:` or `,` may be in its name.
+    pub fn new(original: &Path) -> Result<Self, MachineError> {
+        let make = |source| MachineError::File { what: "cannot make", path: std::env::temp_dir(), source };
+        let place = tempfile::Builder::new().prefix("muster-image-").tempdir().map_err(make)?;
+        let overlay = Self { place };
+        for part in ["upper", "work", "root"] {
+            let path = overlay.place.path().join(part);
+            fs::create_dir(&path).map_err(cannot("cannot make", &path))?;
+        }
+        let part = |name: &str| overlay.place.path().join(name).display().to_string();
+        let original = original.display().to_string();
+        if original.contains([':', ',']) {
+            let said = format!("the name {original} has a character that mount takes for its own");
+            return Err(MachineError::Failed { what: "mount".into(), said });
+        }
+        let options = format!("lowerdir={original},upperdir={},workdir={}", part("upper"), part("work"));
+        succeed("mount", "mount", &["-t", "overlay", "overlay", "-o", &options, &part("root")])?;
+        Ok(overlay)
+    }
+
+    /// The directory.
+    pub fn root(&self) -> PathBuf {
+        self.place.path().join("root")
+    }
+
+    /// Where the console of a machine that boots it is written.
+    pub(crate) fn console(&self) -> PathBuf {
+        self.place.path().join("console.log")
+    }
+
+    /// Writes a file, with the directories above it.
+    ///
+    /// * `path`: without the first `/`.
+    pub fn write(&self, path: &str, mode: u32, text: &str) -> Result<(), MachineError> {
+        let path = self.root().join(path);
+        if let Some(above) = path.parent() {
+            fs::create_dir_all(above).map_err(cannot("cannot make", above))?;
+        }
+        fs::write(&path, text).map_err(cannot("cannot write", &path))?;
+        fs::set_permissions(&path, PermissionsExt::from_mode(mode)).map_err(cannot("cannot write", &path))
+    }
+
+    /// Runs a program in it as root, to its end, which nothing has booted.
+    pub fn chroot(&self, words: &[&str]) -> Result<Output, MachineError> {
+        let mut command = Command::new("chroot");
+        command.arg(self.root()).args(words).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let missing = |source| MachineError::Missing { program: "chroot", package: "coreutils", source };
+        command.stdin(Stdio::null()).output().map_err(missing)
+    }
+}
+
+fn cannot(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MachineError {
+    let path = path.to_owned();
+    move |source| MachineError::File { what, path, source }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        // One that a machine still ends in is let go of by whoever ends last.
+        let _ = Command::new("umount").arg("--lazy").arg(self.root()).status();
+    }
+}

@@ -1,0 +1,97 @@
+//! How the program ends: the exit codes of sysexits, and the one place that prints an error.
+
+use crate::out::Terminal;
+use anyhow::Error;
+use fleet::{ApiError, ErrorClass};
+use std::fmt::Display;
+use std::process::ExitCode;
+
+/// What an exit code tells whoever started the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Success = 0,
+    /// The command line, or what it asks for, makes no sense.
+    Usage = 64,
+    /// An image, or what was handed in, is not what it should be.
+    Data = 65,
+    /// Somebody who is needed cannot be reached.
+    Unavailable = 69,
+    /// A bug in here.
+    Bug = 70,
+    /// Not now; again later.
+    TryAgain = 75,
+    /// Not allowed.
+    Denied = 77,
+    /// A file is wrong. Again will not help.
+    Configuration = 78,
+    /// Somebody ended it before its time.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// What a failed call of a service comes to.
+    pub const fn of(class: ErrorClass) -> Self {
+        match class {
+            ErrorClass::Denied => Self::Denied,
+            ErrorClass::Throttled { .. }
+            | ErrorClass::Transient
+            | ErrorClass::Unclear
+            | ErrorClass::Conflict => Self::TryAgain,
+            ErrorClass::NotFound | ErrorClass::NoCapacity => Self::Unavailable,
+            ErrorClass::Malformed => Self::Bug,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command failed, and what that means to whoever started it.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    error: Error,
+}
+
+/// How a command ends. An exit other than success without a failure has been explained already.
+pub type Outcome = Result<Exit, Failure>;
+
+impl Failure {
+    /// A failure with these words.
+    pub fn new(exit: Exit, message: impl Display) -> Self {
+        Self { exit, error: Error::msg(message.to_string()) }
+    }
+
+    /// A failure that says "failed to `what`: …".
+    pub fn because(exit: Exit, what: impl Display, error: impl Into<Error>) -> Self {
+        Self { exit, error: error.into().context(format!("failed to {what}")) }
+    }
+
+    /// A failed call of a service, with the exit code of its class.
+    pub fn of_call(what: impl Display, error: ApiError) -> Self {
+        Self::because(Exit::of(error.class), what, error)
+    }
+
+    /// Prints the error with its causes.
+    pub fn report(&self, terminal: Terminal) {
+        terminal.complain(&format!("{:#}", self.error));
+    }
+}
+
+/// Turns errors into failures.
+pub trait OrExit<T> {
+    /// Ends with `exit`, saying "failed to `what`: …".
+    fn or_exit(self, exit: Exit, what: impl Display) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<Error>> OrExit<T> for Result<T, E> {
+    fn or_exit(self, exit: Exit, what: impl Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure::because(exit, what, error))
+    }
+}

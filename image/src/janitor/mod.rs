@@ -1,0 +1,10 @@
+//! Which images go, which stay, and why; and their going.
+
+mod act;
+mod decide;
+
+pub use act::{Carried, JanitorError, Outcome, apply, survey};
+pub use decide::{
+    ChannelSeen, Decision, Inventory, KIND, Keep, Plan, Rules, SnapshotDecision, SnapshotKeep, Verdict,
+    decide,
+};

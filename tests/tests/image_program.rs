@@ -1,0 +1,242 @@
+//! `muster-image` as a process: a bake by a real Packer on the loopback cloud, the proof of a real root file system, channels and
+//! the janitor with their exit codes.
+
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use tests::account::Account;
+use tests::image::{Packer, TREE, baked};
+use tests::machine::Overlay;
+use tests::programs::{ended, image};
+
+/// The program, in an account.
+fn in_account(account: &Account) -> Command {
+    let mut command = image();
+    command.envs(account.environment());
+    command
+}
+
+/// How it ended with these arguments: (exit code, standard output, standard error).
+fn run(account: &Account, arguments: &[&str]) -> (i32, String, String) {
+    ended(in_account(account).args(arguments))
+}
+
+#[test]
+fn a_bake_makes_an_image_on_the_loopback_cloud_that_says_what_it_is_and_leaves_nothing_else() {
+    let account = Account::new();
+    let base = account.image("muster-base", 2, &[("muster:image", "base"), ("muster:architecture", "amd64")]);
+    account.image("older", 9, &[("muster:image", "base"), ("muster:architecture", "amd64")]);
+    let packer = Packer::new();
+    let manifest = packer.place.path().join("image.json");
+    let mut bake = in_account(&account);
+    bake.args([
+        "bake",
+        "--build",
+        "rehearsal",
+        "--commit",
+        "0123abc",
+        "--endpoint",
+        &account.server.endpoint(),
+    ]);
+    bake.arg("--packer").arg(&packer.program).arg("--manifest").arg(&manifest).current_dir(TREE);
+    let (code, out, said) = ended(bake.envs(packer.environment()));
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("Launching a spot AWS instance"), "Packer's lines are passed on: {said}");
+
+    let told: Value = serde_json::from_str(&fs::read_to_string(manifest).expect("a manifest")).expect("JSON");
+    let id = told["ami"].as_str().expect("an image");
+    assert_eq!(out.trim(), id);
+    let version = Command::new(format!("{TREE}/image/playbook-version")).output().expect("it runs").stdout;
+    let version = String::from_utf8(version).expect("text");
+    assert_eq!((&told["commit"], &told["playbook"]), (&json!("0123abc"), &json!(version.trim())));
+
+    let made = &account.ask(&["ec2", "describe-images", "--image-ids", id])["Images"][0];
+    assert_eq!((&made["State"], &made["ImdsSupport"]), (&json!("available"), &json!("v2.0")), "{made}");
+    assert!(made["DeprecationTime"].is_string(), "{made}");
+    let disk = &made["BlockDeviceMappings"][0]["Ebs"];
+    assert_eq!(disk["Encrypted"], json!(true), "{made}");
+    let snapshot = disk["SnapshotId"].as_str().expect("a snapshot");
+    let snapshot = &account.ask(&["ec2", "describe-snapshots", "--snapshot-ids", snapshot])["Snapshots"][0];
+    for resource in [made, snapshot] {
+        let tags = resource["Tags"].as_array().expect("tags");
+        for (key, value) in [
+            ("muster:commit", "0123abc"),
+            ("muster:playbook", version.trim()),
+            ("muster:base", &base),
+            ("muster:base-name", "muster-base"),
+            ("muster:architecture", "amd64"),
+        ] {
+            assert!(tags.contains(&json!({"Key": key, "Value": value})), "{key}: {resource}");
+        }
+    }
+    let left = |words: &[&str], what: &str| account.ask(words)[what].as_array().expect(what).len();
+    assert_eq!(left(&["ec2", "describe-key-pairs"], "KeyPairs"), 0);
+    assert_eq!(left(&["ec2", "describe-security-groups"], "SecurityGroups"), 0);
+    let templates = account.ask(&["ec2", "describe-launch-templates"]);
+    assert!(!templates.to_string().contains("packer"), "{templates}");
+    let machines = account.ask(&["ec2", "describe-instances"]);
+    let machines = machines["Reservations"].as_array().expect("a list");
+    let [machine] = &machines[..] else { panic!("one machine: {machines:?}") };
+    let state = machine["Instances"][0]["State"]["Name"].as_str();
+    assert!(matches!(state, Some("shutting-down" | "terminated")), "{machine}");
+}
+
+#[test]
+fn a_bake_that_fails_says_so_and_writes_no_manifest() {
+    let account = Account::new();
+    let packer = Packer::new();
+    let manifest = packer.place.path().join("image.json");
+    let bake = |program: &Path| {
+        let mut bake = in_account(&account);
+        bake.args(["bake", "--build", "rehearsal", "--commit", "0123abc"]);
+        bake.args(["--endpoint", &account.server.endpoint(), "--packer"]).arg(program);
+        ended(bake.arg("--manifest").arg(&manifest).envs(packer.environment()).current_dir(TREE))
+    };
+    // There is no base image.
+    let (code, _, said) = bake(&packer.program);
+    assert_eq!(code, 65, "{said}");
+    let (code, _, said) = bake(Path::new("/nowhere/packer"));
+    assert!(code == 69 && said.contains("/nowhere/packer"), "{code} {said}");
+    assert!(!manifest.exists());
+}
+
+fn verified(root: &Path, manifest: &Path) -> (i32, Value, String) {
+    let mut verify = image();
+    verify.env("PATH", tests::image::PATH).arg("verify").arg(root).arg("--manifest").arg(manifest);
+    let (code, out, said) = ended(verify.args(["--format", "json"]));
+    (code, serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}\n{said}")), said)
+}
+
+/// The names of the checks that did not pass.
+fn failing(report: &Value) -> BTreeSet<&str> {
+    let checks = report["checks"].as_array().expect("checks").iter();
+    checks
+        .filter(|check| check["passed"] == json!(false))
+        .filter_map(|check| check["name"].as_str())
+        .collect()
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the figures are shown")]
+fn an_image_is_proved_by_booting_it_and_what_is_wrong_with_one_is_told() {
+    let (root, manifest) = baked();
+    let path = root.with_file_name(format!("{}.json", root.file_name().expect("a name").to_string_lossy()));
+    let (code, report, said) = verified(&root, &path);
+    assert_eq!((code, failing(&report)), (0, BTreeSet::new()), "{report:#}\n{said}");
+    assert_eq!(report["playbook"], manifest["playbook"]);
+    assert_eq!(report["passed"], json!(true));
+    for check in report["checks"].as_array().expect("checks") {
+        println!("{}: {}", check["name"], check["found"]);
+    }
+
+    // A secret, a program that is another one, a unit that fails, a port that is open, and one that does not wait.
+    let overlay = Overlay::new(&root);
+    overlay.write("root/.aws/credentials", 0o600, "planted");
+    let nomad = overlay.root().join("usr/local/bin/nomad");
+    let mut bytes = fs::read(&nomad).expect("it is there");
+    bytes.push(b'\n');
+    fs::write(&nomad, bytes).expect("written");
+    let unit = |run: &str| format!("[Service]\nExecStart={run}\n[Install]\nWantedBy=multi-user.target\n");
+    overlay.write("etc/systemd/system/bad.service", 0o644, &unit("/bin/false"));
+    let listen = "/usr/bin/python3 -m http.server 8099";
+    overlay.write("etc/systemd/system/open.service", 0o644, &unit(listen));
+    for unit in ["bad.service", "open.service", "prometheus-node-exporter.service"] {
+        assert!(overlay.chroot(&["systemctl", "enable", unit]).status.success(), "{unit}");
+    }
+    let (code, report, said) = verified(&overlay.root(), &path);
+    let failing = failing(&report);
+    for check in ["secrets and identities", "programs", "boot", "failed units", "open ports", "units"] {
+        assert!(failing.contains(check), "{check}: {report:#}\n{said}");
+    }
+    assert_eq!((code, &report["passed"]), (65, &json!(false)));
+    assert_eq!(report["facts"]["failed"], json!(["bad.service"]), "{report:#}");
+}
+
+#[test]
+fn channels_move_by_commands_and_say_what_became_of_it_by_their_exit_codes() {
+    let account = Account::new();
+    let tags = [("muster:image", "node"), ("muster:commit", "0123abc")];
+    let [first, second] = ["node-1", "node-2"].map(|name| account.image(name, 1, &tags));
+    let publish = |id: &str| run(&account, &["publish", "--image", id, "--unverified"]);
+    let (code, _, said) = run(&account, &["promote"]);
+    assert!(code == 69 && said.contains("canary is empty"), "{code} {said}");
+    for id in [&first, &second] {
+        assert_eq!(publish(id).0, 0);
+        assert_eq!(account.channel("canary").as_ref(), Some(id));
+        let (code, out, said) = run(&account, &["promote"]);
+        assert_eq!((code, out.trim()), (0, id.as_str()), "{said}");
+        assert_eq!(account.channel("stable").as_ref(), Some(id));
+    }
+    assert_eq!(run(&account, &["promote"]).0, 0, "once more changes nothing");
+    assert_eq!(run(&account, &["promote", "--after", "1h"]).0, 75, "too soon");
+    assert_eq!(run(&account, &["promote", "--expect", &first]).0, 75, "somebody else was first");
+    assert_eq!(run(&account, &["rollback", "stable", "--expect", &first]).0, 75);
+    let (code, out, _) = run(&account, &["rollback", "stable", "--expect", &second]);
+    assert_eq!((code, out.trim()), (0, first.as_str()));
+    let (code, _, said) = run(&account, &["promote"]);
+    assert!(code == 65 && said.contains("was taken back"), "{code} {said}");
+    assert_eq!(run(&account, &["promote", "--again"]).0, 0);
+    assert_eq!(account.channel("stable").as_ref(), Some(&second));
+    assert_eq!(run(&account, &["publish", "--image", "ami-0000000000000000a", "--unverified"]).0, 69);
+    assert_eq!(run(&account, &["rollback", "Stable"]).0, 64, "no name of a channel");
+    assert_eq!(run(&account, &["publish", "--image", &first]).0, 64, "without a report or --unverified");
+
+    let (code, out, _) = run(&account, &["channels", "--format", "json"]);
+    let told: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &told[1]["image"]), (0, &json!(second)));
+    let how: Vec<&Value> =
+        told[1]["journal"].as_array().expect("a list").iter().map(|entry| &entry["change"]["type"]).collect();
+    assert_eq!(how, ["promoted", "promoted", "rolled_back", "promoted"]);
+    // Somebody writes to the parameter by hand: it is seen, and mended by the next change.
+    account.ask(&[
+        "ssm",
+        "put-parameter",
+        "--name",
+        "/muster/images/stable",
+        "--value",
+        &first,
+        "--overwrite",
+    ]);
+    assert_eq!(run(&account, &["channels"]).0, 75);
+    assert_eq!(run(&account, &["promote"]).0, 0);
+    assert_eq!(account.channel("stable").as_ref(), Some(&second));
+}
+
+#[test]
+fn the_janitor_does_nothing_unless_it_is_told_to() {
+    let account = Account::new();
+    let tags = [("muster:image", "node"), ("muster:commit", "0123abc")];
+    let id = account.image("node-1", 60, &tags);
+    let there = || {
+        account.ask(&["ec2", "describe-images", "--owners", "self", "--filters", "Name=name,Values=node-1"])
+    };
+    let deprecated = || there()["Images"][0]["DeprecationTime"].is_string();
+    for arguments in [&["janitor", "--newest", "0"][..], &["janitor", "--newest", "0", "--dry-run"]] {
+        let (code, out, said) = run(&account, arguments);
+        assert!(code == 0 && out.contains("deprecate") && out.contains(&id), "{code} {out} {said}");
+        assert!(!deprecated());
+    }
+    let (_, out, _) = run(&account, &["janitor"]);
+    assert!(out.contains("is number 1 of the newest"), "{out}");
+    // Of another account than it is to be: nothing of it is touched.
+    let other = ["janitor", "--newest", "0", "--apply", "--account", "210987654321"];
+    let (code, out, _) = run(&account, &other);
+    assert!(code == 0 && out.contains("is of the account 123456789012") && !deprecated(), "{out}");
+    let (code, out, said) = run(&account, &["janitor", "--newest", "0", "--apply", "--format", "json"]);
+    assert_eq!(code, 0, "{said}");
+    let told: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(told["carried"][0]["action"], json!("deprecate"), "{told}");
+    assert!(deprecated());
+}
+
+#[test]
+fn completions_and_manual_pages_are_made_from_the_command_line() {
+    let place = tempfile::tempdir().expect("a directory");
+    let (code, out, _) = ended(image().args(["completions", "bash"]));
+    assert!(code == 0 && out.contains("janitor"));
+    let (code, _, _) = ended(image().arg("man").arg(place.path()));
+    assert!(code == 0 && place.path().join("muster-image-promote.1").is_file());
+    assert_eq!(ended(&mut image()).0, 64, "no command is a wrong command");
+}
