@@ -387,7 +387,7 @@ def refusals():
     refused("InvalidSignatureException", 400, client("ssm", secret="wrong").get_parameter, Name="x")
     refused("SignatureDoesNotMatch", 403, client("cloudwatch", secret="wrong").list_metrics)
     refused("DryRunOperation", 412, ec2.describe_instances, DryRun=True)
-    refused("InvalidAction", 400, ec2.describe_vpcs)
+    refused("InvalidAction", 400, ec2.describe_transit_gateways)
     refused("InvalidInstanceID.NotFound", 400, ec2.terminate_instances, InstanceIds=["i-0123456789abcdef0"])
     refused("InvalidInstanceID.Malformed", 400, ec2.terminate_instances, InstanceIds=["x"])
     filters = [{"Name": "nonsense", "Values": ["x"]}]
