@@ -59,7 +59,7 @@ impl Agent {
 fn nomad(work: &Arc<Mutex<Value>>) -> StandIn {
     let work = Arc::clone(work);
     StandIn::start(move |asked| match asked.path.as_str() {
-        "/v1/status/leader" => Plays::json(&json!("10.0.0.1:4647")),
+        "/v1/status/leader?stale" => Plays::json(&json!("10.0.0.1:4647")),
         "/v1/agent/self" => Plays::json(&json!({
             "config": {"NodeName": OWN},
             "stats": {"client": {"node_id": "node", "last_heartbeat": "1s", "heartbeat_ttl": "10s"}},
