@@ -9,9 +9,18 @@ use std::process::{Child, Command};
 ///
 /// Sent until it dies: the first SIGSEGV that no fault of its own caused only takes Rust's handler away.
 fn dumps_at(mut child: Child, signal: &str) -> bool {
-    let ended = muster_test_servers::wait_for("it to die", || {
-        let _ = Command::new("kill").args([signal, &child.id().to_string()]).status();
-        child.try_wait().expect("it is ours")
+    let id = child.id().to_string();
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        muster_test_servers::wait_for("it to die", || {
+            let sent = Command::new("kill").args([signal, &id]).status().expect("it runs");
+            let ended = child.try_wait().expect("it is ours");
+            assert!(sent.success() || ended.is_some(), "{signal} cannot be sent to {id}");
+            ended
+        })
+    }));
+    let ended = ended.unwrap_or_else(|_| {
+        let status = fs::read_to_string(format!("/proc/{id}/status"));
+        panic!("{signal} does not end it: {status:#?}")
     });
     assert!(ended.signal().is_some(), "{signal}: {ended}");
     ended.core_dumped()
