@@ -25,7 +25,7 @@ fn run(account: &Account, arguments: &[&str]) -> (i32, String, String) {
 
 #[test]
 fn a_bake_makes_an_image_on_the_loopback_cloud_that_says_what_it_is_and_leaves_nothing_else() {
-    let account = Account::new();
+    let account = Account::fast();
     let base = account.image("muster-base", 2, &[("muster:image", "base"), ("muster:architecture", "amd64")]);
     account.image("older", 9, &[("muster:image", "base"), ("muster:architecture", "amd64")]);
     let packer = Packer::new();

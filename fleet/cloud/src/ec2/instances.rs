@@ -302,8 +302,8 @@ fn describe_instance_status(context: &Context<'_>, input: &Data) -> Result<Data,
     let ids = ids_of(input)?;
     let filters = Filters::read(input, STATUS_FILTERS, false)?;
     let all = optional(input, "IncludeAllInstances", Data::as_bool)?.unwrap_or(false);
-    let machines = locked(&context.shared.machines).shown(context.world().now());
     let world = context.world();
+    let machines = locked(&context.shared.machines).shown(world.now());
     let mut found = world.shown_instances();
     found.extend(machines.into_iter().map(|(instance, ..)| instance));
     let planned = |instance: &Instance| world.notices(&instance.id).and_then(|notices| notices.scheduled);

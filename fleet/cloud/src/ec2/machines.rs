@@ -213,16 +213,19 @@ pub(super) fn launch(
 
 /// The disk of a machine that an image can be made of.
 pub(super) fn disk_of(context: &Context<'_>, id: &str) -> Result<Disk, AwsError> {
-    let now = context.world().now();
+    // The world before the machines, as everywhere.
+    let (now, of_a_fleet) = {
+        let world = context.world();
+        let ours = |instance: &Instance| instance.id.as_str() == id;
+        (world.now(), world.shown_instances().iter().any(ours))
+    };
     let machines = locked(&context.shared.machines);
     let Some(machine) = machines.by_id.get(id) else {
-        if context.world().shown_instances().iter().any(|instance| instance.id.as_str() == id) {
+        if of_a_fleet {
             return Err(unsupported("an image of a fleet's instance"));
         }
-        return Err(AwsError::new(
-            "InvalidInstanceID.NotFound",
-            format!("The instance ID '{id}' does not exist"),
-        ));
+        let message = format!("The instance ID '{id}' does not exist");
+        return Err(AwsError::new("InvalidInstanceID.NotFound", message));
     };
     if !matches!(machine.state(now), InstanceState::Running | InstanceState::Stopped) {
         let message = "Instance is not in state 'running' or 'stopped'.";
