@@ -38,16 +38,10 @@ pub(super) fn check(node: &Node, last: Option<&Entry>) -> Looked {
         Some(last) if last.phase == Phase::Intent && node.is_applied(Step::Awx, &inputs) => Checked::Already,
         Some(last) if stands => {
             recall(node, last.at, &note);
-            let is_cut_off = last.phase == Phase::Intent;
-            // A drift run that was cut off is taken up by the next look: it holds up no boot.
-            let is_due =
-                if is_cut_off { note.drift.is_none() } else { is_drift_due(node, &awx, &note, last.at) };
-            match (is_due, is_cut_off) {
-                (false, _) => Checked::Already,
-                // Those that need it stand meanwhile, and are looked at.
-                (true, false) => Checked::Again,
-                (true, true) => Checked::Needed,
-            }
+            // A drift run that was cut off, before it was noted or after that, is taken up by a later look: it holds up no boot.
+            // Where it is due, those that need this step stand meanwhile, and are looked at.
+            let is_due = last.phase == Phase::Done && is_drift_due(node, &awx, &note, last.at);
+            if is_due { Checked::Again } else { Checked::Already }
         }
         _ => Checked::Needed,
     };

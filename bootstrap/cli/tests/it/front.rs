@@ -113,7 +113,10 @@ fn plays(cloud: SocketAddr, asked: &Asked, rules: &Mutex<Rules>, events: &Events
         (Does::Says(status), _) => Plays::status(status),
         (Does::Answers, Some(says)) => says.map_or(Plays::status(404), Plays::text),
         (Does::Answers, None) => {
-            let path = format!("/_imds/{instance}{}", asked.path);
+            // A node may be told the whole path, with its instance.
+            let own =
+                if asked.path.starts_with("/_imds/") { String::new() } else { format!("/_imds/{instance}") };
+            let path = format!("{own}{}", asked.path);
             let answer = forwarded(cloud, asked, &path, dated).unwrap_or(Plays::status(502));
             if let Plays::Says(status, ..) = answer {
                 note(events, format!("answered {} {status}", asked.path));

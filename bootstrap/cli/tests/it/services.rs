@@ -263,7 +263,13 @@ fn what_decays_is_mended_and_what_runs_runs_on() {
     let gone =
         request(site.consul_http, "PUT", &path, &[("X-Consul-Token", &token)], "").expect("it answers");
     gone.must_be_success();
-    wait_for("the registration", || site.check_of_node().filter(|check| check == "passing"));
+    // By the node's own agent: the servers may not have heard yet that it was gone.
+    let path = format!("/v1/agent/health/service/id/{id}");
+    wait_for("the registration", || {
+        let answer = request(site.consul_http, "GET", &path, &[("X-Consul-Token", &token)], "").ok()?;
+        (answer.status == 200).then_some(())
+    });
+    wait_for("Consul to call it good", || site.check_of_node().filter(|check| check == "passing"));
     assert_eq!(site.node.units.done().len(), before);
     // An exporter that died is started.
     site.node.units.kill("prometheus-node-exporter.service");

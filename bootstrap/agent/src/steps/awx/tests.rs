@@ -324,6 +324,30 @@ async fn a_drift_run_whose_agent_is_killed_goes_on_as_one_and_its_failure_counts
 }
 
 #[tokio::test]
+async fn no_boot_waits_for_a_drift_run_that_was_cut_off_before_it_was_noted() {
+    let mut bench = Bench::new(|_| {});
+    bench.start();
+    bench.until_done().await;
+    bench.kill();
+    // The intent is on disk, and the agent was killed before anything else was.
+    let store = Store::open(&bench.place.path().join("state")).expect("a store");
+    let line = Entry { phase: Phase::Intent, ..bench.line().expect("a line") };
+    assert_eq!(Note::of(Some(&line)).drift, None);
+    store.record(&InstanceId::new(INSTANCE), &line).expect("written");
+    bench.clock.advance_to(bench.clock.monotonic() + 6 * HOUR);
+    bench.awx.state().ends_as = "";
+    bench.start();
+    bench.until_done().await;
+    assert_eq!(bench.callbacks(), 1, "the node stands as the job left it");
+    // The run is made up for, in its time.
+    bench.pass(6 * HOUR).await;
+    bench.until("a drift run", |bench| bench.callbacks() == 2).await;
+    bench.awx.end("successful", "");
+    bench.until("its end", |bench| bench.drift().is_some_and(|drift| drift.outcome == "ok")).await;
+    assert_eq!(bench.acts(), []);
+}
+
+#[tokio::test]
 async fn a_drift_runs_callback_whose_answer_is_lost_is_found_again_and_not_sent_twice() {
     for is_killed in [false, true] {
         let mut bench = Bench::new(|_| {});
