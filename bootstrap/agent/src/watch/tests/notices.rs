@@ -41,6 +41,11 @@ async fn a_node_whose_interruption_a_leader_confirmed_stays_until_it_is_taken() 
     assert_eq!(bench.asked(), [""; 0]);
     assert!(bench.node.is_leaving() && !bench.node.has_left());
     assert_eq!(bench.node.notices(), ["interruption at 1970-01-12T13:48:40Z"]);
+    // Of an interruption nobody has heard that it was taken back.
+    bench.is_silent_of(paths::INSTANCE_ACTION);
+    bench.seconds(3).await;
+    assert!(bench.node.is_leaving());
+    assert_eq!(bench.node.notices(), ["interruption at 1970-01-12T13:48:40Z"]);
 }
 
 #[tokio::test]
