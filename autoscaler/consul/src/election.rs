@@ -127,7 +127,7 @@ impl Consul {
         let path = ["session", "create"];
         let call = put("create_session", &path, &[], body.to_string().into_bytes(), within);
         let created: Created = self.client.send(call).await?.success()?.json()?;
-        Ok(SessionId(created.id))
+        Ok(SessionId(created.id.into()))
     }
 
     async fn renew(&self) -> Result<Lock, Failure> {
@@ -209,9 +209,9 @@ impl Consul {
         let Some(Entry { session, value, .. }) = entry else { return Ok(Lock { index, ..Lock::default() }) };
         let holder = value.and_then(|value| BASE64_STANDARD.decode(value).ok()).map(|bytes| {
             let bounded = &bytes[..bytes.len().min(Lock::MAX_HOLDER)];
-            String::from_utf8_lossy(bounded).into_owned()
+            String::from_utf8_lossy(bounded).into_owned().into()
         });
-        Ok(Lock { session: session.map(SessionId), holder, index })
+        Ok(Lock { session: session.map(|id| SessionId(id.into())), holder, index })
     }
 
     /// Reads a key, and the index to wait from. A key that is not there is none.

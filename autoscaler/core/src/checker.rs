@@ -249,7 +249,7 @@ impl<'a> Court<'a> {
         let parts = |of: Resources| [of.cpu_mhz, of.memory_mib, of.disk_mib];
         for node in &nodes.what {
             let mut uses = [0_u64; 3];
-            for work in &node.work {
+            for work in node.work.iter() {
                 let moves = !matches!(work.kind, WorkKind::System | WorkKind::Sysbatch);
                 for (part, amount) in parts(work.needs).into_iter().enumerate() {
                     uses[part] = uses[part].saturating_add(amount);
@@ -374,7 +374,7 @@ impl<'a> Court<'a> {
         let node = nodes.filter(|node| node.instance == *id).max_by_key(|node| (node.ready, &node.id));
         let ignores = self.policy.drain.ignore_system_jobs;
         let stays = |work: &&Work| ignores && matches!(work.kind, WorkKind::System | WorkKind::Sysbatch);
-        let work = || node.into_iter().flat_map(|node| &node.work).filter(|work| !stays(work));
+        let work = || node.into_iter().flat_map(|node| node.work.iter()).filter(|work| !stays(work));
         let grace = work().map(|work| work.grace).max().unwrap_or_default();
         // A node that answers, and drains no more or not yet, has never been asked to let go of what it has, unless all of
         // that has been told to end.

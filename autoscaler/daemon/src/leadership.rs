@@ -112,7 +112,9 @@ impl Leadership {
         let wall = |at: Duration| now.wall - now.monotonic.saturating_sub(at);
         let role = match role {
             Role::Leader { .. } => LeaderRole::Leader,
-            Role::Standby { leader } => LeaderRole::Standby { leader },
+            Role::Standby { leader } => {
+                LeaderRole::Standby { leader: leader.map(|leader| leader.to_string()) }
+            }
             Role::Lost { .. } => LeaderRole::Lost { since: lost_at.map_or(now.wall, wall) },
             Role::Resigned => LeaderRole::Resigned,
         };
@@ -171,7 +173,7 @@ impl Leadership {
 fn say(role: &Role) {
     match role {
         Role::Standby { leader } => {
-            tracing::info!(leader = leader.as_deref().unwrap_or("nobody"), "stood by");
+            tracing::info!(leader = leader.as_ref().map_or("nobody", |leader| leader.as_str()), "stood by");
         }
         Role::Leader { term } => tracing::info!(term = term.0, "began to lead"),
         Role::Lost { term } => {

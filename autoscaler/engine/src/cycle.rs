@@ -43,8 +43,21 @@ pub(crate) fn shown(mut report: Report, withheld: Option<&Withheld>) -> Report {
 
 /// FNV-1a over the report as the journal would encode it.
 pub(crate) fn digest(report: &Report) -> u32 {
-    let bytes = postcard::to_stdvec(report).unwrap_or_default();
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    postcard::serialize_with_flavor(report, Fnv(0x811c_9dc5)).unwrap_or_default()
+}
+
+/// Hashes what would be written, byte by byte.
+struct Fnv(u32);
+
+impl postcard::ser_flavors::Flavor for Fnv {
+    type Output = u32;
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0 = (self.0 ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        Ok(())
+    }
+    fn finalize(self) -> postcard::Result<u32> {
+        Ok(self.0)
+    }
 }
 
 /// The changes to the fleet among a plan's steps, each with its place.
@@ -399,5 +412,19 @@ fn invariant_label(breach: &Breach) -> &'static str {
         Invariant::Modify => "MODIFY",
         Invariant::Spread => "SPREAD",
         Invariant::Pace => "PACE",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_hashed_as_it_would_be_encoded() {
+        let report = Report { holds: vec![Hold::NoVictim], ..Report::default() };
+        let bytes = postcard::to_stdvec(&report).expect("it encodes");
+        let fnv = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+        assert_eq!(digest(&report), bytes.iter().fold(0x811c_9dc5, fnv));
+        assert_ne!(digest(&report), digest(&Report::default()));
     }
 }

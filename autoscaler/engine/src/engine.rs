@@ -255,7 +255,9 @@ impl Engine {
     /// Asks to be woken when something is due, if nothing happens before.
     fn wake(&mut self, now: Now) {
         let mut at = (!self.fleets.is_empty() && self.stopping.is_none()).then_some(self.next_tick);
-        let mut sooner = |other: Option<Duration>| at = [at, other].into_iter().flatten().min();
+        let mut sooner = |other: Option<Duration>| {
+            at = other.map_or(at, |other| Some(at.map_or(other, |at| at.min(other))));
+        };
         sooner(self.waiting.values().min().copied());
         sooner(self.again.values().min().copied());
         if self.stopping.is_none() {

@@ -187,8 +187,8 @@ fn groups_of(state: &State) -> impl Iterator<Item = &ScaledGroup> {
 
 /// What a look has changed: nodes that are new or differ, and those that are no more.
 fn between(state: &State, shown: Vec<NodeView>) -> (Vec<NodeView>, Vec<NodeId>) {
-    let ids: BTreeSet<NodeId> = shown.iter().map(|node| node.id.clone()).collect();
-    let gone = state.nodes.keys().filter(|id| !ids.contains(*id)).cloned().collect();
+    let ids: BTreeSet<&NodeId> = shown.iter().map(|node| &node.id).collect();
+    let gone = state.nodes.keys().filter(|id| !ids.contains(id)).cloned().collect();
     let differs = |node: &NodeView| state.nodes.get(&node.id).is_none_or(|known| known.seen != *node);
     (shown.into_iter().filter(differs).collect(), gone)
 }

@@ -256,11 +256,14 @@ impl State {
 
     /// Since when an instance is being emptied: its node drains, or the operator's hook is at it.
     fn emptying_since(&self, id: &InstanceId) -> Option<Timestamp> {
-        let of_it = |known: &&KnownNode| known.seen.instance == *id;
-        let by_node = self.nodes.values().filter(of_it).find_map(|known| known.drains_since);
+        // Asked of every instance, several times a cycle, and hardly any node drains: that is looked at first.
+        let by_node = self.nodes.values().find_map(|known| {
+            let since = known.drains_since?;
+            (known.seen.instance == *id).then_some(since)
+        });
         let by_hook = || {
-            let removal = self.memory.removals.get(id)?;
-            (self.policy.drain.by == DrainBy::Hook).then_some(removal.since)
+            let removals = (self.policy.drain.by == DrainBy::Hook).then_some(&self.memory.removals)?;
+            removals.get(id).map(|removal| removal.since)
         };
         by_node.or_else(by_hook)
     }

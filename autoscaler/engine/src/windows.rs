@@ -1,6 +1,7 @@
 //! Pushed samples: from what each node says to what the fleet did, in windows of 10 s.
 
-use crate::{CompactSample, State};
+use crate::{CompactSample, Known, State};
+use autoscaler_core::Phase;
 use fleet::wire::AgentSample;
 use fleet::{InstanceId, Sample, Saturation, Source, Timestamp, Utilization};
 use std::collections::BTreeMap;
@@ -106,9 +107,14 @@ impl Windows {
         let mut closed = Vec::new();
         while let Some((end, told)) = self.open.first_key_value() {
             let begin = *end - WINDOW;
-            let spoke = |id: &InstanceId| told.contains_key(id);
+            // Asked with every batch of every agent: whether one has spoken is known sooner than whether it serves.
+            let serves = |known: &Known| {
+                let (phase, since) = state.phase(known, now);
+                phase == Phase::InService && since <= begin
+            };
             // Whoever tells all of a fleet tells it by id: the last one is the one that is missing.
-            let complete = || state.serving(now).rev().all(|(id, _, since)| since > begin || spoke(id));
+            let mut all = state.instances.iter().rev();
+            let mut complete = || all.all(|(id, known)| told.contains_key(id) || !serves(known));
             if *end > now || !complete() || state.boots(now) {
                 break;
             }

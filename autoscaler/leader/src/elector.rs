@@ -374,8 +374,9 @@ impl Elector {
 
     /// Calls that nobody answered are taken as failed: a shell that forgets must not stop the loop.
     fn give_up_lost(&mut self, now: Duration) {
-        let lost = [&mut self.steps, &mut self.renewal, &mut self.watch].map(|slot| slot.give_up(now));
-        for pending in lost.into_iter().flatten() {
+        loop {
+            let slots = [&mut self.steps, &mut self.renewal, &mut self.watch];
+            let Some(pending) = slots.into_iter().find_map(|slot| slot.give_up(now)) else { return };
             if pending.label == "withdraw" {
                 self.withdrawn();
                 continue;
@@ -415,15 +416,15 @@ impl Elector {
         if !self.registered {
             return Some(Request::Register);
         }
-        let before = self.session.clone();
-        let Some(session) = before.clone().filter(|_| !self.doubtful || self.leading.is_some()) else {
-            return Some(Request::CreateSession { instead_of: before });
+        let Some(session) = self.session.as_ref().filter(|_| !self.doubtful || self.leading.is_some()) else {
+            return Some(Request::CreateSession { instead_of: self.session.clone() });
         };
         // Only a lock that was seen to be free: an attempt that races with the end of its holder's session could
         // slip past the lock delay. And only when leadership could be proved, or nobody would lead.
         let free = self.lock.as_ref().is_some_and(|lock| lock.session.is_none());
         let able = self.troubles.iter().all(|trouble| trouble.operation != "renew");
-        (free && able && self.leading.is_none()).then_some(Request::Acquire { session })
+        let wanted = free && able && self.leading.is_none();
+        wanted.then(|| Request::Acquire { session: session.clone() })
     }
 
     fn call(&mut self, request: Request) -> CallId {
@@ -445,12 +446,22 @@ impl Elector {
         if self.way == Way::Alone || self.resigned {
             return;
         }
-        let steps = (self.steps.is_busy() || self.next_step().is_some()).then(|| self.steps.next());
-        let renews = self.registered && !self.resigning && (self.renewal.is_busy() || !self.clings(now));
-        let renewal = renews.then(|| self.renewal.next());
-        let watch = (!self.resigning).then(|| self.watch.next());
-        let lease = self.fence.until().filter(|_| self.may_write(now));
-        let Some(at) = [steps, renewal, watch, lease].into_iter().flatten().min() else { return };
+        let mut at = Duration::MAX;
+        if self.steps.is_busy() || self.next_step().is_some() {
+            at = at.min(self.steps.next());
+        }
+        if self.registered && !self.resigning && (self.renewal.is_busy() || !self.clings(now)) {
+            at = at.min(self.renewal.next());
+        }
+        if !self.resigning {
+            at = at.min(self.watch.next());
+        }
+        if let Some(lease) = self.fence.until().filter(|_| self.may_write(now)) {
+            at = at.min(lease);
+        }
+        if at == Duration::MAX {
+            return;
+        }
         let at = at.max(now);
         if self.woken_at != Some(at) || at <= now {
             self.woken_at = Some(at);

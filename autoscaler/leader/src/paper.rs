@@ -166,7 +166,7 @@ impl Consul {
             return Err(failed("create_session", "the check is in critical state").into());
         }
         self.made += 1;
-        let id = SessionId(format!("session-{}", self.made));
+        let id = SessionId(format!("session-{}", self.made).into());
         self.sessions.insert(id.clone(), caller);
         Ok(id)
     }
@@ -183,7 +183,7 @@ impl Consul {
             return Ok(holder == session);
         }
         self.lock.session = Some(session.clone());
-        self.lock.holder = Some(holder.to_owned());
+        self.lock.holder = Some(holder.to_owned().into());
         self.touch();
         Ok(true)
     }

@@ -1,13 +1,13 @@
 //! What an elector asks of Consul, and what it makes of the answers.
 
-use fleet::ApiError;
+use fleet::{ApiError, Shared};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
 /// The id of a Consul session.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct SessionId(pub String);
+pub struct SessionId(pub Shared<String>);
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,7 +86,7 @@ pub struct Lock {
     /// Whose it is.
     pub session: Option<SessionId>,
     /// What its holder, or its last one, wrote about itself; at most [`Lock::MAX_HOLDER`] bytes.
-    pub holder: Option<String>,
+    pub holder: Option<Shared<String>>,
     /// Consul's index, to wait for something newer.
     pub index: u64,
 }

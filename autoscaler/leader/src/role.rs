@@ -1,6 +1,7 @@
 //! What an elector is, and what it shows of itself.
 
 use crate::{Failure, SessionId};
+use fleet::Shared;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub enum Role {
     /// Somebody else leads, or nobody yet: observe, and be ready.
     Standby {
         /// What the leader says of itself, as far as we know.
-        leader: Option<String>,
+        leader: Option<Shared<String>>,
     },
     /// We led and cannot prove that we still do: no write begins. Observe, and say so.
     Lost {

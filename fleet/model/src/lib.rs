@@ -13,6 +13,7 @@ mod pool;
 pub mod ports;
 mod sample;
 pub mod seconds;
+mod shared;
 mod units;
 mod view;
 pub mod wire;
@@ -24,6 +25,7 @@ pub use node::{NodeView, Resources, Work, WorkKind};
 pub use notice::{News, Notice, NoticeKind, NoticeSource};
 pub use pool::{Family, Market, Offering, Pool, vcpus_by_size};
 pub use sample::{Sample, Saturation, Source};
+pub use shared::Shared;
 pub use units::{
     CapacityUnits, DurationText, ParseUnitError, Power, Timestamp, UsdPerHour, Utilization, Weight,
     parse_duration,

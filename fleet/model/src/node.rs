@@ -1,6 +1,6 @@
 //! A Nomad client node and the work on it, as far as it matters for letting the node go.
 
-use crate::{InstanceId, NodeId, Timestamp};
+use crate::{InstanceId, NodeId, Shared, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub struct NodeView {
     /// What it does not give of what the fleet's work asks for ([`Work::asks`]), in order.
     pub refuses: Vec<String>,
     /// What runs on it or is about to, an allocation each.
-    pub work: Vec<Work>,
+    pub work: Shared<Vec<Work>>,
 }
 
 /// What work needs, or a node has.

@@ -180,6 +180,15 @@ impl InstanceData {
     pub(crate) fn is_alive(&self) -> bool {
         self.created.is_some() && self.ended.is_none()
     }
+    /// What its metadata service says of its future; `None` where it does not run.
+    pub(crate) fn notices(&self) -> Option<Notices> {
+        let end = self.interruption.filter(|_| self.noticed.is_some());
+        self.is_alive().then(|| Notices {
+            terminate_at: end.map(|end| end.deadline),
+            rebalance: self.recommended,
+            scheduled: self.scheduled,
+        })
+    }
     /// EC2's state of it at a time that is not in the future; `None` before it existed.
     pub(crate) fn state_at(&self, at: Timestamp) -> Option<InstanceState> {
         let was = |moment: Option<Timestamp>| moment.is_some_and(|moment| moment <= at);

@@ -24,13 +24,7 @@ use std::time::Duration;
 impl World {
     /// What the instance's metadata service says of its future; `None` for one that does not run.
     pub fn notices(&self, instance: &InstanceId) -> Option<Notices> {
-        let instance = self.instance(instance).filter(|instance| instance.is_alive())?;
-        let end = instance.interruption.filter(|_| instance.noticed.is_some());
-        Some(Notices {
-            terminate_at: end.map(|end| end.deadline),
-            rebalance: instance.recommended,
-            scheduled: instance.scheduled,
-        })
+        self.instance(instance)?.notices()
     }
     /// The events from a place in the queue on, oldest first. A reader that lagged too far starts at the oldest
     /// that is kept; the place for next time is the last one's `sequence` + 1.
@@ -113,12 +107,22 @@ impl World {
     pub fn state_of(&self, fleet: &FleetId) -> Option<FleetState> {
         Some(self.fleets[self.place_of(fleet)?].state)
     }
+    /// Where its instances stand, in the order of their requests; gone ones too for as long as they are shown.
+    pub fn phases(&self, fleet: &FleetId) -> impl Iterator<Item = (&InstanceId, InstancePhase)> {
+        self.members(fleet).map(|instance| (&instance.id, instance.phase()))
+    }
+    /// What the metadata services of its instances say of their future, of those that run; in the order of their
+    /// requests.
+    pub fn notices_of(&self, fleet: &FleetId) -> impl Iterator<Item = (&InstanceId, Notices)> {
+        self.members(fleet).filter_map(|instance| Some((&instance.id, instance.notices()?)))
+    }
+    fn members(&self, fleet: &FleetId) -> impl Iterator<Item = &InstanceData> {
+        let members = self.place_of(fleet).map(|place| self.fleets[place].members.as_slice());
+        members.unwrap_or_default().iter().filter_map(|serial| self.instances.get(serial))
+    }
     /// Its instances as they are, gone ones too for as long as they are shown, in the order of their requests.
     pub fn instance_truths(&self, fleet: &FleetId) -> Vec<InstanceTruth> {
-        let members =
-            self.place_of(fleet).map(|place| self.fleets[place].members.as_slice()).unwrap_or_default();
-        let members = members.iter().filter_map(|serial| self.instances.get(serial));
-        members.map(|instance| instance.truth(&self.pools)).collect()
+        self.members(fleet).map(|instance| instance.truth(&self.pools)).collect()
     }
     /// How the fleet was asked for (its tags and targets as they were then).
     pub fn request_of(&self, fleet: &FleetId) -> Option<&FleetRequest> {

@@ -74,11 +74,11 @@ WORK = TARGET / "bench"
 built = set()
 
 
-def build(*what):
-    if what not in built:
-        run(["cargo", "build", "--release", "--quiet", "--locked", *what])
-        built.add(what)
-    return TARGET / "release"
+def build(*what, profile="release"):
+    if (what, profile) not in built:
+        run(["cargo", "build", "--profile", profile, "--quiet", "--locked", *what])
+        built.add((what, profile))
+    return TARGET / profile
 
 
 def programs():

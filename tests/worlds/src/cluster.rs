@@ -241,23 +241,25 @@ impl Cluster {
         let speaks = now.floor(secs(10)) + secs(1);
         let speaks = if speaks > now { speaks } else { speaks + secs(10) };
         let tells = self.agents_tell.then(|| self.told + secs(5));
-        let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
-        let mut next =
-            [Some(until), Some(speaks), tells, queued, self.nomad.next()].into_iter().flatten().min();
+        // What the world says by itself is looked for every second, or a queue would tell late.
+        let mut next = until.min(speaks).min(now + secs(1));
+        let mut at_most = |at: Option<Timestamp>| next = at.map_or(next, |at| next.min(at));
+        at_most(tells);
+        at_most(self.queue.first_key_value().map(|((at, _), _)| *at));
+        at_most(self.nomad.next());
         for process in &self.processes {
             if process.frozen {
-                next = process.thaws_at.into_iter().chain(next).min();
+                at_most(process.thaws_at);
                 continue;
             }
-            let answer = process.answers.first_key_value().map(|((at, _), _)| *at);
-            let recorded = process.recorded.first_key_value().map(|((at, _), _)| *at);
-            let seat = process.seat.as_ref().and_then(Seat::next);
-            let wake = process.engine.as_ref().and(process.wake);
-            let own = [answer, recorded, wake, process.disk.next(), process.restart_at, seat];
-            next = own.into_iter().flatten().chain(next).min();
+            at_most(process.answers.first_key_value().map(|((at, _), _)| *at));
+            at_most(process.recorded.first_key_value().map(|((at, _), _)| *at));
+            at_most(process.engine.as_ref().and(process.wake));
+            at_most(process.disk.next());
+            at_most(process.restart_at);
+            at_most(process.seat.as_ref().and_then(Seat::next));
         }
-        // What the world says by itself is looked for every second, or a queue would tell late.
-        let next = next.expect("there is an end").max(now).min(now + secs(1)).max(now);
+        let next = next.max(now);
         self.world.advance(next);
         let place = self.place;
         self.fill_queue();
@@ -265,9 +267,10 @@ impl Cluster {
         let moved = place != self.place || self.followed + secs(10) <= next;
         if moved || self.nomad.next().is_some_and(|at| at <= next) {
             self.followed = next;
-            let fleets: Vec<FleetId> = self.world.fleets().into_iter().map(|fleet| fleet.id).collect();
+            let fleets: Vec<FleetId> = self.world.targets().map(|(id, _)| id.clone()).collect();
             self.nomad.follow(&self.world, &fleets);
         }
+        self.consul.advance(next.since(Timestamp::EPOCH));
         for who in 0..self.processes.len() {
             self.go_on(who, next);
         }

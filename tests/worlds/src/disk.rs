@@ -10,6 +10,9 @@ const FLUSH: Duration = Duration::from_millis(5);
 /// How long what need not last may wait.
 const LAZY: Duration = Duration::from_millis(1500);
 
+/// Bytes of most entries.
+const USUAL: usize = 256;
+
 /// A journal in memory: entries as the real one would encode them.
 #[derive(Debug, Default)]
 pub struct Disk {
@@ -27,7 +30,7 @@ impl Disk {
     /// Takes a batch; it is written when its time has come, never after a later one.
     pub fn take(&mut self, batch: BatchId, durable: bool, entries: &[Entry], now: Timestamp) {
         let encoded = entries.iter().map(|entry| {
-            let bytes = postcard::to_stdvec(entry).expect("an entry encodes");
+            let bytes = postcard::to_extend(entry, Vec::with_capacity(USUAL)).expect("an entry encodes");
             *(if entry.is_checkpoint() { &mut self.checkpoint_bytes } else { &mut self.bytes }) +=
                 bytes.len();
             bytes

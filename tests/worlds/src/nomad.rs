@@ -1,7 +1,7 @@
 //! Nomad in virtual time: a node on each instance that serves, work that moves when it is asked to leave.
 
 use autoscaler_engine::{NodesSeen, Write};
-use fleet::{FleetId, InstanceId, NodeId, NodeView, Resources, Timestamp, Work, WorkKind};
+use fleet::{FleetId, InstanceId, NodeId, NodeView, Resources, Shared, Timestamp, Work, WorkKind};
 use fleet_sim::{InstancePhase, World};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,6 +27,8 @@ struct Node {
 #[derive(Clone, Debug, Default)]
 pub struct Nomad {
     nodes: BTreeMap<InstanceId, Node>,
+    /// When the next allocation leaves a node that drains: asked for at every step of a world.
+    next: Option<Timestamp>,
     /// How long each allocation takes to leave.
     pub leaves_in: Duration,
     /// Allocations a node begins with.
@@ -70,28 +72,30 @@ impl Nomad {
     pub fn follow(&mut self, world: &World, fleets: &[FleetId]) {
         let now = world.now();
         for fleet in fleets {
-            for instance in world.instance_truths(fleet) {
-                match instance.phase {
-                    InstancePhase::InService => self.join(&instance.id, now),
-                    InstancePhase::Gone => self.leave(&instance.id),
+            for (instance, phase) in world.phases(fleet) {
+                match phase {
+                    InstancePhase::InService => self.join(instance, now),
+                    InstancePhase::Gone => self.leave(instance),
                     _ => {}
                 }
             }
         }
-        let ids: Vec<InstanceId> = self.nodes.keys().cloned().collect();
+        let draining = self.nodes.iter().filter(|(_, node)| node.view.draining);
+        let ids: Vec<InstanceId> = draining.map(|(id, _)| id.clone()).collect();
         for id in ids {
             self.drain_on(&id, now);
         }
+        self.foresee();
     }
 
     fn join(&mut self, instance: &InstanceId, now: Timestamp) {
         if self.nodes.contains_key(instance) {
             return;
         }
-        let work = vec![work(); self.work_each];
+        let work: Shared<Vec<Work>> = vec![work(); self.work_each].into();
         self.nodes.entry(instance.clone()).or_insert_with(|| Node {
             view: NodeView {
-                id: NodeId::new(format!("node-{instance}")),
+                id: NodeId::new(format!("n-{instance}")),
                 instance: instance.clone(),
                 ready: true,
                 eligible: true,
@@ -143,8 +147,13 @@ impl Nomad {
     }
 
     /// When something happens next.
-    pub fn next(&self) -> Option<Timestamp> {
-        self.nodes.values().filter(|node| node.view.draining).filter_map(|node| node.next).min()
+    pub const fn next(&self) -> Option<Timestamp> {
+        self.next
+    }
+
+    fn foresee(&mut self) {
+        let draining = self.nodes.values().filter(|node| node.view.draining);
+        self.next = draining.filter_map(|node| node.next).min();
     }
 
     pub fn seen(&self) -> NodesSeen {
@@ -189,11 +198,13 @@ impl Nomad {
             Write::Restore(_) => {
                 (view.eligible, view.draining, view.drain_until) = (true, false, None);
                 known.next = None;
-                return true;
             }
             _ => view.eligible = false,
         }
-        self.cordoned.entry(node.instance.clone()).or_insert(now);
+        if !matches!(write, Write::Restore(_)) {
+            self.cordoned.entry(node.instance.clone()).or_insert(now);
+        }
+        self.foresee();
         true
     }
 }

@@ -30,6 +30,8 @@ pub struct Seat {
     elector: Elector,
     /// Who calls: another one after each restart.
     caller: usize,
+    /// What the lock says of it while it has it.
+    name: String,
     booted: Timestamp,
     wake: Option<Timestamp>,
     answers: BTreeMap<(Timestamp, u64), (CallId, Answer)>,
@@ -67,6 +69,7 @@ impl Seat {
         Self {
             elector: Elector::contender(),
             caller,
+            name: format!("process {caller}"),
             booted,
             wake: Some(booted),
             answers: BTreeMap::new(),
@@ -95,12 +98,11 @@ impl Seat {
     /// When something happens next.
     pub fn next(&self) -> Option<Timestamp> {
         let answer = self.answers.first_key_value().map(|((at, _), _)| *at);
-        [self.wake, answer].into_iter().flatten().min()
+        self.wake.map_or(answer, |wake| Some(answer.map_or(wake, |answer| answer.min(wake))))
     }
 
     /// Lets happen what is due. * returns: the lease, each time that it is another than the engine was told.
     pub fn go_on(&mut self, consul: &mut Consul, way: Way, now: Timestamp) -> Vec<Option<Duration>> {
-        consul.advance(since_epoch(now));
         self.watch_on(consul, way, now);
         let mut leases = Vec::new();
         while let Some(event) = self.due(now) {
@@ -122,6 +124,9 @@ impl Seat {
     }
 
     fn due(&mut self, now: Timestamp) -> Option<Event> {
+        if self.next().is_none_or(|next| next > now) {
+            return None;
+        }
         if let Some(entry) = self.answers.first_entry().filter(|entry| entry.key().0 <= now) {
             let (call, answer) = entry.remove();
             return Some(Event::Answered { call, answer });
@@ -134,9 +139,8 @@ impl Seat {
             self.watches.push((call, *after, now + *wait));
             return;
         }
-        let answer = (way != Way::Closed).then(|| {
-            consul.answer(self.caller, &format!("process {}", self.caller), request, since_epoch(now))
-        });
+        let answer =
+            (way != Way::Closed).then(|| consul.answer(self.caller, &self.name, request, since_epoch(now)));
         match answer.filter(|_| way == Way::Open) {
             Some(answer) => self.answer(now + LATENCY, call, answer),
             None => self.answer(now + ANSWER_WITHIN, call, failed(request)),

@@ -33,13 +33,15 @@ pub(super) fn choose<'a>(draft: &mut Draft<'_>, herd: &Herd<'a>, mut spare: ByMa
     leave_batch_work(draft, &mut candidates);
     let (mut hidden, mut candidates): (Vec<&Member>, Vec<&Member>) =
         candidates.into_iter().partition(|m| drain::is_hidden(draft, m));
-    let mut room = Room::of(draft, herd);
+    // Most often nothing is spare, and nobody asks for room.
+    let mut room = None;
     let mut chosen: Vec<&Member> = Vec::new();
     let mut without_room = 0;
     let before = pools.lack(&draft.policy.diversification);
     for candidates in [&mut candidates, &mut hidden] {
         while let Some(index) = best(draft, &ranks, &pools, candidates, spare) {
             let victim = candidates.remove(index);
+            let room = room.get_or_insert_with(|| Room::of(draft, herd));
             if room.as_mut().is_some_and(|room| !room.let_go(&victim.id)) {
                 without_room += 1;
                 continue;
@@ -97,6 +99,9 @@ fn leave_batch_work(draft: &mut Draft<'_>, candidates: &mut Vec<&Member>) {
 
 /// An exchange for the sake of the spread may leave no place for somebody's work: then they stay.
 fn drop_what_fits_no_more(draft: &Draft<'_>, herd: &Herd<'_>, chosen: &mut Vec<&Member>) {
+    if chosen.is_empty() {
+        return;
+    }
     if let Some(mut room) = Room::of(draft, herd) {
         chosen.retain(|m| room.let_go(&m.id));
     }

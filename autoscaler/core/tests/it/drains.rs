@@ -205,7 +205,7 @@ fn nobody_is_chosen_whose_work_has_no_place_elsewhere() {
     for node in nodes.iter_mut() {
         let mut work = service();
         work.needs = Resources { cpu_mhz: 600, memory_mib: 600, disk_mib: 600 };
-        node.work = vec![work];
+        node.work = vec![work].into();
     }
     assert!(large.plan().report.holds.contains(&Hold::NoRoom { instances: 9 }));
 
@@ -316,7 +316,7 @@ fn what_moves_to_one_that_goes_too_moves_on() {
         let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
         for node in nodes.iter_mut() {
             let allocations = (0..10).filter(|_| chance.share() < 0.4).count();
-            node.work = vec![service(); allocations];
+            node.work = vec![service(); allocations].into();
         }
         let planned = scene.plan();
         assert!(!planned.memory.removals.is_empty(), "seed {seed}: {}", planned.report);
@@ -385,7 +385,7 @@ fn work_that_has_been_told_to_end_and_never_does_keeps_nobody_beyond_deadline_an
         let node = nodes.what.iter_mut().find(|node| node.instance == id).expect("a node");
         // Nomad takes a drain for ended once it has told everybody to stop.
         (node.eligible, node.draining, node.drain_until) = (false, false, None);
-        node.work = vec![service(), service()];
+        node.work = vec![service(), service()].into();
         node.work.iter_mut().for_each(|work| work.stopping = true);
         node.work[0].stopping = told;
         let mut scene = scene.later(past);
@@ -439,7 +439,7 @@ fn an_endless_drain_is_replaced_by_one_with_a_deadline() {
     let mut drained = |drain_until| {
         let nodes = scene.seen.nodes.as_mut().expect("nodes");
         let node = nodes.what.iter_mut().find(|node| node.instance == id).expect("a node");
-        (node.draining, node.drain_until, node.work) = (true, drain_until, vec![service()]);
+        (node.draining, node.drain_until, node.work) = (true, drain_until, vec![service()].into());
         scene.plan().plan.actions
     };
     let ours = |actions: &[Action]| matches!(actions, [Action::Drain { instance, deadline, .. }] if *instance == id && *deadline == until);
@@ -462,7 +462,7 @@ fn a_drain_whose_time_is_over_is_not_begun_again() {
     (node.draining, node.drain_until) = (true, Some(now - seconds(10)));
     let mut slow = service();
     slow.grace = seconds(120);
-    node.work = vec![slow];
+    node.work = vec![slow].into();
     assert_eq!(scene.plan().plan.actions, []);
 }
 

@@ -144,7 +144,7 @@ fn call_of(effects: &[Effect], label: &str) -> Option<CallId> {
 /// An elector that leads, by a lock that it asked for at 1 s and got at `got`.
 fn elected(got: Duration) -> (Elector, SessionId) {
     let mut elector = Elector::contender();
-    let ours = SessionId("ours".to_owned());
+    let ours = SessionId("ours".to_owned().into());
     let first = elector.handle(Event::Timer, SECOND);
     let after = answer(&mut elector, &first, "register", Answer::Registered(Ok(())), SECOND);
     answer(&mut elector, &after, "create_session", Answer::SessionCreated(Ok(ours.clone())), SECOND);
@@ -191,7 +191,7 @@ fn a_former_leader_feeds_its_check_for_two_seconds_more_and_then_lets_the_sessio
     // Asked at 1 s, 4 s of lease.
     assert!(last > 6 * SECOND && last < 7 * SECOND, "{last:?}");
     assert_eq!(elector.role(now), Role::Lost { term: Term(1) });
-    let theirs = Lock { session: Some(SessionId("theirs".to_owned())), holder: None, index: 9 };
+    let theirs = Lock { session: Some(SessionId("theirs".to_owned().into())), holder: None, index: 9 };
     let call = watch.expect("it goes on watching");
     let seen = elector.handle(Event::Answered { call, answer: Answer::Watched(Ok(theirs)) }, now);
     assert!(call_of(&seen, "renew").is_some(), "a standby feeds again: {seen:?}");
@@ -204,7 +204,7 @@ fn a_former_leader_feeds_its_check_for_two_seconds_more_and_then_lets_the_sessio
 #[test]
 fn an_answer_from_before_the_lock_was_ours_does_not_end_leadership() {
     let mut elector = Elector::contender();
-    let ours = SessionId("ours".to_owned());
+    let ours = SessionId("ours".to_owned().into());
     let first = elector.handle(Event::Timer, SECOND);
     let free = Lock { index: 7, ..Lock::default() };
     let mut seen = answer(&mut elector, &first, "watch", Answer::Watched(Ok(free.clone())), SECOND);
@@ -233,12 +233,18 @@ fn an_answer_to_a_question_that_was_given_up_changes_nothing() {
 fn only_a_lock_that_was_seen_to_be_free_is_asked_for() {
     let mut elector = Elector::contender();
     let first = elector.handle(Event::Timer, SECOND);
-    let held =
-        Lock { session: Some(SessionId("theirs".to_owned())), holder: Some("they".to_owned()), index: 3 };
+    let held = Lock {
+        session: Some(SessionId("theirs".to_owned().into())),
+        holder: Some("they".to_owned().into()),
+        index: 3,
+    };
     let mut seen = answer(&mut elector, &first, "watch", Answer::Watched(Ok(held)), SECOND);
-    assert!(seen.contains(&Effect::Became(Role::Standby { leader: Some("they".to_owned()) })), "{seen:?}");
+    assert!(
+        seen.contains(&Effect::Became(Role::Standby { leader: Some("they".to_owned().into()) })),
+        "{seen:?}"
+    );
     seen.extend(answer(&mut elector, &first, "register", Answer::Registered(Ok(())), SECOND));
-    let made = Answer::SessionCreated(Ok(SessionId("ours".to_owned())));
+    let made = Answer::SessionCreated(Ok(SessionId("ours".to_owned().into())));
     seen.extend(answer(&mut elector, &seen.clone(), "create_session", made, SECOND));
     assert_eq!(call_of(&seen, "acquire"), None);
     let watched = call_of(&seen, "watch").expect("it goes on watching");
@@ -268,7 +274,7 @@ fn a_ledger_is_written_by_the_leader_alone_and_over_what_it_knows() {
     };
     let stale = world.consul.ledger(&write(b"two", LedgerVersion(0), &session), now);
     assert!(matches!(stale, LedgerAnswer::Written(Err(LedgerError::Conflict { .. }))), "{stale:?}");
-    let other = SessionId("theirs".to_owned());
+    let other = SessionId("theirs".to_owned().into());
     let fenced = world.consul.ledger(&write(b"two", version, &other), now);
     assert!(matches!(fenced, LedgerAnswer::Written(Err(LedgerError::Fenced { .. }))), "{fenced:?}");
     let large = world.consul.ledger(&write(&vec![0; MAX_LEDGER_BYTES + 1], version, &session), now);

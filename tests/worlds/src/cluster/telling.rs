@@ -14,6 +14,9 @@ const VISIBILITY: Duration = Duration::from_secs(30);
 impl Cluster {
     /// What EventBridge carries.
     pub(super) fn fill_queue(&mut self) {
+        if self.world.events_since(self.place).next().is_none() {
+            return;
+        }
         let events: Vec<WorldEvent> = self.world.events_since(self.place).cloned().collect();
         for event in events {
             self.place = event.sequence + 1;
@@ -46,10 +49,12 @@ impl Cluster {
 
     /// Agents tell every process what their metadata service says.
     pub(super) fn agents_tell_notices(&mut self) {
-        let ids: Vec<FleetId> = self.world.fleets().into_iter().map(|fleet| fleet.id).collect();
-        let members: Vec<InstanceId> =
-            ids.iter().flat_map(|id| self.world.instance_truths(id)).map(|truth| truth.id).collect();
-        for instance in members {
+        let fleets: Vec<FleetId> = self.world.targets().map(|(id, _)| id.clone()).collect();
+        let announced = fleets.iter().flat_map(|id| self.world.notices_of(id));
+        let announced = announced.filter(|(_, said)| said.terminate_at.is_some() || said.rebalance.is_some());
+        let announced: Vec<InstanceId> = announced.map(|(id, _)| id.clone()).collect();
+        for instance in announced {
+            // What was told just now may have ended this one.
             let Some(notices) = self.world.notices(&instance) else { continue };
             let now = self.world.now();
             let interrupted = notices.terminate_at.map(|at| AgentNotice {
@@ -63,9 +68,7 @@ impl Cluster {
                 deadline_ms: None,
             });
             let notices: Vec<AgentNotice> = interrupted.into_iter().chain(rebalance).collect();
-            let Some(peer) = self.world.private_address(&instance).filter(|_| !notices.is_empty()) else {
-                continue;
-            };
+            let Some(peer) = self.world.private_address(&instance) else { continue };
             let batch = NoticeBatch { version: 1, instance, sequence: None, notices };
             for who in 0..self.processes.len() {
                 let now = self.now(who);

@@ -37,7 +37,7 @@ pub fn node(instance: &InstanceId, work: Vec<Work>) -> NodeView {
         capacity: ROOM,
         reserved_ports: Vec::new(),
         refuses: Vec::new(),
-        work,
+        work: work.into(),
     }
 }
 
@@ -61,7 +61,7 @@ impl Nodes {
     /// So much work for each.
     pub fn fill(&mut self, allocations: usize) {
         for node in self.nodes.values_mut() {
-            node.work = vec![service(); allocations];
+            node.work = vec![service(); allocations].into();
         }
     }
 
