@@ -9,3 +9,4 @@ pub mod job;
 pub mod machine;
 pub mod programs;
 pub mod tools;
+pub mod web;

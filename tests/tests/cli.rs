@@ -10,7 +10,7 @@ use tests::programs::{Running, autoscaler, ended, run};
 /// The fleet of the world that `cloud` serves by default.
 const FLEET: &str = "sfr-73fbd2ce-aa30-494c-8788-1cee4b2ad1f5";
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "run",
     "check",
     "explain-policy",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 18] = [
     "pause",
     "resume",
     "override",
+    "rollout",
     "demo",
     "backtest",
     "oracle",

@@ -132,7 +132,7 @@ fn by_id(mut instances: Vec<Instance>) -> Vec<Instance> {
 }
 
 const fn change(target: u32, on_demand_target: u32) -> Change {
-    Change { target, on_demand_target }
+    Change::of_target(target, on_demand_target)
 }
 
 #[tokio::test]
@@ -530,4 +530,38 @@ async fn a_queue_that_is_not_there_is_told() {
     let queue = loopback.aws.queue("https://sqs.eu-west-1.amazonaws.com/123456789012/no-such-queue");
     let error = loopback.drive(queue.depth()).await.expect_err("there is none");
     assert_eq!(error.class, ErrorClass::NotFound, "{error}");
+}
+
+#[tokio::test]
+async fn another_version_is_made_once_and_both_fleets_launch_it_from_then_on() {
+    let cloud = Loopback::new(spec()).await;
+    cloud.pass(Duration::from_secs(600));
+    let image = fleet::ImageId::new("ami-0fedcba9876543210");
+    for backend in BOTH {
+        let view = cloud.fleet(backend).await;
+        let launch = view.launch.clone().expect("one template");
+        assert_eq!(launch.version, Some(1), "{backend}");
+        let token = format!("token-{backend}");
+        let made = cloud.drive(cloud.aws.make_version(&launch.id, 1, &image, &token)).await.expect("made");
+        let again = cloud.drive(cloud.aws.make_version(&launch.id, 1, &image, &token)).await.expect("made");
+        assert_eq!(made, again, "the same again is the same version");
+        let missing = cloud.drive(cloud.aws.make_version(&launch.id, 99, &image, "other")).await;
+        assert_eq!(missing.expect_err("no such source").class(), ErrorClass::NotFound);
+
+        let fleet = view.fleet_ref();
+        let grows = Change { launch: Some(made), ..change(view.target + 1, view.on_demand_target) };
+        cloud.drive(cloud.aws.modify(&fleet, grows)).await.expect("accepted");
+        cloud.pass(Duration::from_secs(120));
+        let after = cloud.fleet(backend).await;
+        assert_eq!(after.launch, Some(fleet::LaunchTemplate { version: Some(made), ..launch.clone() }));
+        assert_eq!((after.target, after.overrides.len()), (view.target + 1, view.overrides.len()));
+        let instances = cloud.instances(&fleet).await;
+        let of = |version| {
+            let runs = |i: &&Instance| {
+                fleet::LaunchTemplate::of_tags(&i.tags).is_some_and(|found| found.is(&launch.id, version))
+            };
+            instances.iter().filter(runs).count()
+        };
+        assert!(of(made) >= 1 && of(1) >= 5, "{backend}: {} new, {} old", of(made), of(1));
+    }
 }

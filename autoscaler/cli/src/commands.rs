@@ -12,6 +12,7 @@ pub mod oracle;
 pub mod orders;
 pub mod plan;
 pub mod replay;
+pub mod rollout;
 pub mod run;
 pub mod status;
 pub mod tune;

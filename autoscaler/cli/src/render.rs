@@ -3,6 +3,7 @@
 mod decision;
 mod outcomes;
 mod regrets;
+mod rollout;
 mod status;
 mod table;
 mod trouble;
@@ -12,6 +13,7 @@ pub use autoscaler::alarm_text;
 pub use decision::decision;
 pub use outcomes::{outcomes, outcomes_csv};
 pub use regrets::{OfTrace, Split, compact, regrets, schedules_csv};
+pub use rollout::rollout;
 pub use status::{fleet, overview};
 pub use table::Table;
 pub use trouble::troubles;

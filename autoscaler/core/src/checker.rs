@@ -2,7 +2,7 @@
 
 use crate::{
     Action, Diversification, DrainBy, DrainCause, Member, Memory, Phase, Plan, Policy, RemovalStep,
-    ReplacementStep, Snapshot,
+    ReplacementCause, ReplacementStep, Rollout, Snapshot,
 };
 use fleet::ports::Change;
 use fleet::{FleetState, Health, InstanceId, Market, NoticeKind, Pool, Resources, Timestamp, Work, WorkKind};
@@ -136,7 +136,7 @@ impl<'a> Court<'a> {
     /// CAP: the target within its bounds, above them only what replacements that are asked for explain; and the
     /// on-demand part within the target.
     fn size(&mut self, change: Change) {
-        let Change { target, on_demand_target } = change;
+        let Change { target, on_demand_target, launch: _ } = change;
         let (min, max) = (self.policy.capacity.min, self.policy.capacity.max);
         let surge = f64::from(self.policy.capacity.surge).min(asked_for(self.after).ceil());
         if target < min || f64::from(target) > f64::from(max.max(min)) + surge {
@@ -159,6 +159,14 @@ impl<'a> Court<'a> {
         if fleet.what.target != from {
             let seen = fleet.what.target;
             self.object(Invariant::Modify, format!("planned on target {from} where {seen} was seen"));
+        }
+        if let Some(version) = change.launch {
+            let ordered =
+                |rollout: &Rollout| [rollout.from, rollout.to].contains(&version) && !rollout.is_over();
+            if !self.before.rollout.as_ref().is_some_and(ordered) {
+                let how = format!("version {version} is to be launched, which nobody rolls out");
+                self.object(Invariant::Modify, how);
+            }
         }
         if let Some(expected) = self.before.expected
             && !expected.shown
@@ -200,9 +208,9 @@ impl<'a> Court<'a> {
         let before =
             self.before.expected.filter(|expected| !expected.shown).and_then(|expected| expected.before);
         let fleet = self.seen.fleet.as_ref().map(|fleet| &fleet.what);
-        before.zip(fleet).is_some_and(|(before, fleet)| {
-            before == Change { target: fleet.target, on_demand_target: fleet.on_demand_target }
-        })
+        before
+            .zip(fleet)
+            .is_some_and(|(before, fleet)| before == Change::of_target(fleet.target, fleet.on_demand_target))
     }
 
     /// DRAIN, ONCE: what the ledger may do from one cycle to the next, whatever is written.
@@ -217,6 +225,12 @@ impl<'a> Court<'a> {
             if raises && (before.replaced.contains_key(id) || before.removals.contains_key(id)) {
                 self.object(Invariant::Once, format!("{id} is replaced a second time"));
             }
+        }
+        let (was, is) = (rolled_out(before), rolled_out(after));
+        let most = usize::try_from(self.policy.rollout.surge).unwrap_or(usize::MAX);
+        if is.len() > most && is.iter().any(|id| !was.contains(id)) {
+            let how = format!("{} are replaced at once for a roll-out, where {most} may be", is.len());
+            self.object(Invariant::Cap, how);
         }
         // What the target holds for one may be passed on to another.
         if !modifies && asked_for(after) > asked_for(before) + self.lowered() + EPSILON {
@@ -512,6 +526,14 @@ impl<'a> Court<'a> {
             self.object(Invariant::Spread, how);
         }
     }
+}
+
+/// Those that are on their way out for a roll-out.
+fn rolled_out(memory: &Memory) -> BTreeSet<&InstanceId> {
+    let replaced = memory.replacements.iter().filter(|(_, r)| r.cause == ReplacementCause::Rollout);
+    let removed = DrainCause::Replaced(ReplacementCause::Rollout);
+    let removals = memory.removals.iter().filter(|(_, r)| r.cause == removed);
+    replaced.map(|(id, _)| id).chain(removals.map(|(id, _)| id)).collect()
 }
 
 /// Units that are asked for in place of what is about to go.

@@ -11,6 +11,7 @@ mod plan;
 mod planner;
 mod policy;
 mod report;
+mod rollout;
 pub mod sizing;
 mod snapshot;
 mod words;
@@ -24,9 +25,10 @@ pub use plan::{Action, DrainCause, Plan, Planned};
 pub use planner::{RESPITE, TargetStep, Way, cost_of, plan, step_target};
 pub use policy::{
     Capacity, Diversification, Drain, DrainBy, FleetBuys, Interruption, Objective, OnDemand, Policy,
-    Rebalance, ScaleIn, ScaleOut, ScaledGroup, Workload,
+    Rebalance, RolloutPace, ScaleIn, ScaleOut, ScaledGroup, Workload,
 };
 pub use report::{Bound, Candidate, Choice, Decision, Hold, Opinion, Remark, Report, Unholdable};
+pub use rollout::{Asked, Course, Halt, Halted, Rollout, RolloutTrouble, Stage};
 pub use sizing::Learned;
 pub use snapshot::{
     FailingRead, GroupCount, Member, Observed, Pause, Phase, PoolTrouble, Snapshot, TroubleKind,

@@ -1,6 +1,6 @@
 //! What is remembered from cycle to cycle, and survives a crash: small, and journaled.
 
-use crate::{DrainCause, Member};
+use crate::{DrainCause, Member, Rollout};
 use fleet::ports::Change;
 use fleet::{InstanceId, Market, NoticeKind, Pool, Timestamp, Weight};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,9 @@ pub struct Memory {
     pub restoring: BTreeMap<InstanceId, Timestamp>,
     /// Instances whose nodes are drained and ineligible with nobody to account for it, and since when that is seen.
     pub unaccounted: BTreeMap<InstanceId, Timestamp>,
+    /// The roll-out that is under way, or the last one. A leader of before there was any left none.
+    #[serde(default)]
+    pub rollout: Option<Rollout>,
 }
 
 impl Memory {
@@ -69,6 +72,9 @@ impl Memory {
             shown: true,
             before: None,
         };
+        if let Some(rollout) = &mut self.rollout {
+            rollout.asked.take_if(|asked| !asked.shown);
+        }
         self.take_steps_back();
     }
 
@@ -119,6 +125,7 @@ impl Memory {
             repairs,
             restoring,
             unaccounted,
+            rollout,
         } = self;
         expected.iter_mut().filter_map(|e| e.written.as_mut()).for_each(&mut past);
         [foreign_write_at, modifying_since, last_scale_out, last_scale_in, excess_since, spot_short_since]
@@ -142,6 +149,9 @@ impl Memory {
         if let Some(Fallback { units: _, since, tried }) = fallback {
             past(since);
             tried.iter_mut().for_each(&mut past);
+        }
+        if let Some(rollout) = rollout {
+            rollout.visit_times(&mut past);
         }
     }
 
@@ -233,6 +243,8 @@ pub enum ReplacementCause {
     Notice(NoticeKind),
     /// The fleet has drifted out of its spread.
     Spread,
+    /// It runs another version of the launch template than is rolled out.
+    Rollout,
 }
 
 /// The steps of a replacement, in order.

@@ -34,6 +34,19 @@ pub(crate) fn pick(share: f64, choices: usize) -> usize {
     ((share.clamp(0.0, 1.0) * choices as f64) as usize).min(choices.saturating_sub(1))
 }
 
+/// The whole number that a share of a count comes to, rounded up.
+///
+/// * `share`: 0..=1.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "clamped into the range of the count, which is small"
+)]
+pub(crate) fn share_of(count: usize, share: f64) -> usize {
+    ((count as f64 * share.clamp(0.0, 1.0) - 1e-6).ceil().max(0.0) as usize).min(count)
+}
+
 /// Whole units that hold an amount; sums of decimal weights are forgiven a millionth.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped into the range of u32")]
 pub(crate) fn units(amount: f64) -> u32 {

@@ -16,6 +16,7 @@ mod parts;
 mod pools;
 mod repair;
 mod replace;
+mod rollout;
 mod victims;
 mod wish;
 
@@ -54,8 +55,10 @@ pub fn plan(policy: &Policy, seen: &Snapshot, memory: &Memory, learned: &Learned
         pools::remember(&mut draft);
         notices::heed(&mut draft, herd.as_ref(), ground.view);
         idle::find(&mut draft, herd.as_ref());
+        rollout::watch(&mut draft, ground, herd.as_ref());
         fallback::watch(&mut draft, ground, herd.as_ref(), sizing.map(|sizing| sizing.needed.get()));
         act::act(&mut draft, ground, herd.as_ref(), base, wish);
+        rollout::tell(&mut draft, ground);
         idle::reuse(&mut draft);
         drain::begin(&mut draft, herd.as_ref(), base.total());
         drain::tell_nodes(&mut draft, herd.as_ref());

@@ -1,5 +1,6 @@
 //! What is wanted, at this moment: schedules and overrides are already applied.
 
+use crate::RolloutTrouble;
 use fleet::{InstanceType, Power, Utilization};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ pub struct Policy {
     pub interruption: Interruption,
     /// On-demand capacity in place of spot capacity that does not come.
     pub on_demand: OnDemand,
+    /// How another version of the launch template reaches the fleet.
+    pub rollout: RolloutPace,
 }
 
 /// How small and how large a fleet may be, in its own units.
@@ -197,6 +200,25 @@ pub struct OnDemand {
     pub keep: Duration,
 }
 
+/// How another version of the launch template reaches a fleet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RolloutPace {
+    /// How many instances are replaced at once. At least 1; above `capacity.max` no more than `capacity.surge` units
+    /// of them.
+    pub surge: u32,
+    /// How many units less than are wanted may serve meanwhile; 0: whoever is replaced is emptied when others are
+    /// ready in its place.
+    pub unavailable: u32,
+    /// The share of the instances that is replaced first, 0..=1; one instance at least, none of it with 0.
+    pub canary: f64,
+    /// How long that share must run without trouble before the others follow.
+    pub canary_for: Duration,
+    /// The longest from launch to ready; `None`: twice `boot`.
+    pub ready_within: Option<Duration>,
+    /// What halts it.
+    pub pause_on: Vec<RolloutTrouble>,
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -233,6 +255,18 @@ impl Default for Policy {
                 fallback: 0,
                 after: Duration::from_secs(300),
                 keep: Duration::from_secs(1800),
+            },
+            rollout: RolloutPace {
+                surge: 1,
+                unavailable: 0,
+                canary: 0.1,
+                canary_for: Duration::from_secs(600),
+                ready_within: None,
+                pause_on: vec![
+                    RolloutTrouble::NotReady,
+                    RolloutTrouble::Unhealthy,
+                    RolloutTrouble::LaunchFailed,
+                ],
             },
         }
     }

@@ -1,7 +1,7 @@
 //! Why, and why not.
 
 use crate::sizing::{Expert, Headroom};
-use crate::{RemovalStep, ReplacementStep};
+use crate::{Course, Halt, RemovalStep, ReplacementStep, Stage};
 use fleet::{
     CapacityUnits, ErrorClass, InstanceId, NoticeKind, Pool, Power, Resources, Source, Timestamp, UsdPerHour,
     Utilization,
@@ -339,6 +339,23 @@ pub enum Remark {
         /// The instance.
         instance: InstanceId,
     },
+    /// A roll-out is under way, or halted.
+    RollsOut {
+        /// The version that everything is to be of.
+        version: u64,
+        /// Which way it goes.
+        course: Course,
+        /// How far it is.
+        stage: Stage,
+        /// How many instances are of that version.
+        done: usize,
+        /// How many there are.
+        of: usize,
+        /// How many are not, and stay: they are protected.
+        protected: usize,
+        /// Why it does not go on, if it does not.
+        halted: Option<Halt>,
+    },
     /// A node is drained and ineligible, and nobody accounts for it.
     Unaccounted {
         /// Its instance.
@@ -403,6 +420,7 @@ impl Remark {
             Self::Blocked { .. } => "blocked",
             Self::StandsIn { .. } => "stands_in",
             Self::Repaired { .. } => "repaired",
+            Self::RollsOut { .. } => "rolls_out",
             Self::Unaccounted { .. } => "unaccounted",
             Self::NodeHidden { .. } => "node_hidden",
             Self::NeverEnds { .. } => "never_ends",
@@ -474,6 +492,11 @@ pub enum Decision {
         /// The on-demand part after.
         to: u32,
     },
+    /// Same size, but another version of the launch template for what is launched from now on.
+    Launch {
+        /// The version.
+        version: u64,
+    },
     /// Not now; the holds say why.
     Held,
 }
@@ -492,6 +515,7 @@ impl Decision {
             Self::Drain { .. } => "drain",
             Self::Keep { .. } => "keep",
             Self::Shift { .. } => "shift",
+            Self::Launch { .. } => "launch",
             Self::Held => "held",
         }
     }
@@ -506,6 +530,7 @@ impl Decision {
             | Self::SetRight { .. }
             | Self::Trim { .. }
             | Self::Drain { .. }
+            | Self::Launch { .. }
             | Self::Keep { .. }
             | Self::Shift { .. }
             | Self::Held => None,

@@ -1,8 +1,8 @@
 //! What was seen, with ages.
 
 use fleet::{
-    ErrorClass, FleetView, Health, InstanceId, NodeView, Notice, Pool, Power, Resources, Sample, Timestamp,
-    UsdPerHour, Weight,
+    ErrorClass, FleetView, Health, InstanceId, LaunchTemplate, NodeView, Notice, Pool, Power, Resources,
+    Sample, Timestamp, UsdPerHour, Weight,
 };
 use serde::{Deserialize, Serialize};
 
@@ -145,4 +145,6 @@ pub struct Member {
     pub health: Health,
     /// Never to be removed by us: by tag, by policy, or because we run on it.
     pub protected: bool,
+    /// What it was launched from.
+    pub launch: Option<LaunchTemplate>,
 }

@@ -2,7 +2,9 @@
 
 use crate::report::{Bound, Candidate, Choice, Decision, Hold, Opinion, Remark, Report, Unholdable};
 use crate::sizing::{Expert, Headroom, Situation, Tried};
-use crate::{DrainCause, Removal, RemovalStep, Replacement, ReplacementCause, ReplacementStep};
+use crate::{
+    Course, DrainCause, Halt, Removal, RemovalStep, Replacement, ReplacementCause, ReplacementStep, Stage,
+};
 use fleet::{DurationText, NoticeKind, Resources, Timestamp, Utilization};
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::time::Duration;
@@ -223,6 +225,7 @@ impl Display for Decision {
             Self::Drain { instances } => write!(f, "let go of {instances} once they are empty"),
             Self::Keep { instances } => write!(f, "keep {instances} that were being emptied"),
             Self::Shift { from, to } => write!(f, "on-demand part from {from} to {to}"),
+            Self::Launch { version } => write!(f, "launch version {version} from now on"),
             Self::Held => f.pad("held"),
         }
     }
@@ -399,6 +402,14 @@ impl Display for Remark {
                 extra.map_or(Ok(()), |extra| write!(f, ", for {extra} more than spot"))
             }
             Self::Repaired { instance } => write!(f, "{instance} is replaced for a better spread"),
+            Self::RollsOut { version, course, stage, done, of, protected, halted } => {
+                let way = if *course == Course::Back { "back to" } else { "to" };
+                write!(f, "rolls out {way} version {version}: {done} of {of} instances run it, {stage}")?;
+                if *protected > 0 {
+                    write!(f, "; {protected} are protected and stay as they are")?;
+                }
+                halted.as_ref().map_or(Ok(()), |why| write!(f, "; halted: {why}"))
+            }
             Self::Unaccounted { instance, since } => {
                 write!(f, "{instance} is drained and ineligible since {since}, and nobody accounts for it")
             }
@@ -421,6 +432,34 @@ impl Display for Remark {
             }
             Self::ReadFails { operation, class } => {
                 write!(f, "{operation} fails ({}): what it told before is all that is known", class.label())
+            }
+        }
+    }
+}
+
+impl Display for Stage {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Canary => f.pad("the first are replaced"),
+            Self::Watched { since } => write!(f, "the first are watched since {since}"),
+            Self::Rest => f.pad("the others are replaced"),
+            Self::Ended { at } => write!(f, "ended at {at}"),
+        }
+    }
+}
+
+impl Display for Halt {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ordered { by, reason } => write!(f, "{by} said so: {reason}"),
+            Self::NotReady { instance } => write!(f, "{instance} was not ready in time"),
+            Self::Unhealthy { instance } => write!(f, "{instance} fails its status checks"),
+            Self::LaunchFailed { pool } => write!(f, "nothing could be launched (tried in {pool})"),
+            Self::Foreign { found: Some(found) } => {
+                write!(f, "somebody else has set version {found}: hands off until resumed")
+            }
+            Self::Foreign { found: None } => {
+                f.pad("somebody else has set another launch template: hands off until resumed")
             }
         }
     }
@@ -457,6 +496,7 @@ impl Display for ReplacementCause {
             Self::Notice(NoticeKind::ScheduledEvent) => "scheduled event",
             Self::Notice(NoticeKind::FleetScaleIn) => "scale-in by the fleet itself",
             Self::Spread => "spread",
+            Self::Rollout => "roll-out",
         })
     }
 }

@@ -25,6 +25,9 @@ pub fn alarm_text(alarm: &Alarm) -> String {
             let last = history.last().map(|event| format!("; the fleet says: {event}")).unwrap_or_default();
             format!("{missing} units that were asked for have been missing since {since}{last}")
         }
+        Alarm::RolloutHalted { version, why } => {
+            format!("the roll-out of version {version} is halted: {why}; `rollout resume` or `rollout abort`")
+        }
         Alarm::StuckModifying { since } => format!("the fleet has been `modifying` since {since}"),
         Alarm::NoSamples { since } => match since {
             Some(since) => format!("no source has told the utilisation since {since}: nothing is given back"),

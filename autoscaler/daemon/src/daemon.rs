@@ -143,6 +143,7 @@ impl Daemon {
             planner: config.engine.planner,
             stopping,
             readers: Arc::new(Semaphore::new(READERS)),
+            connect,
         };
         let engine = tokio::spawn(async move {
             let running = runtime.run();

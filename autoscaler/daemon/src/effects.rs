@@ -396,7 +396,7 @@ mod tests {
     use autoscaler_engine::BatchId;
     use fleet::ports::{Change, Cloud, MetricQuery, Metrics, Series};
     use fleet::{
-        Backend, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId, InstanceState,
+        Backend, FleetRef, FleetView, Health, HistoryEvent, ImageId, Instance, InstanceId, InstanceState,
         InstanceType, Notice, Offering, Timestamp,
     };
     use fleet_clock::SteppedClock;
@@ -439,6 +439,9 @@ mod tests {
         }
         fn terminate<'a>(&'a self, _: &'a [InstanceId]) -> PortAnswer<'a, Vec<(InstanceId, InstanceState)>> {
             panic!("told to terminate")
+        }
+        fn make_version<'a>(&'a self, _: &'a str, _: u64, _: &'a ImageId, _: &'a str) -> PortAnswer<'a, u64> {
+            self.when_told()
         }
         fn history<'a>(&'a self, _: &'a FleetRef, _: Timestamp) -> PortAnswer<'a, Vec<HistoryEvent>> {
             self.when_told()
@@ -499,7 +502,7 @@ mod tests {
     }
 
     fn modify() -> Write {
-        Write::Modify { fleet: fleet_ref(), change: Change { target: 2, on_demand_target: 0 } }
+        Write::Modify { fleet: fleet_ref(), change: Change::of_target(2, 0) }
     }
 
     fn permit(not_after: Duration) -> Permit {

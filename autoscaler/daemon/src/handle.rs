@@ -1,5 +1,6 @@
 //! What everybody else holds of a daemon: to ask it, to order it about, to know when it is idle.
 
+use crate::config::{Connect, RegionPorts};
 use crate::http::{self, Access, Tls, Unanswered};
 use crate::idle::Activity;
 use crate::metrics::Metrics;
@@ -11,7 +12,7 @@ use autoscaler_engine::{
 use autoscaler_journal::{JournalError, Reader, Start};
 use fleet::ports::Clock;
 use fleet::wire::{NoticeBatch, NoticesAccepted, SampleBatch, SamplesAccepted};
-use fleet::{FleetName, InstanceId, News, Region, Timestamp};
+use fleet::{ApiError, FleetName, ImageId, InstanceId, News, Region, Timestamp};
 use fleet_identity::Described;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub struct Handle {
     pub(crate) stopping: watch::Receiver<bool>,
     /// Places for readers of the journal.
     pub(crate) readers: Arc<Semaphore>,
+    /// The clouds, for what is asked of them outside of any cycle.
+    pub(crate) connect: Arc<dyn Connect>,
 }
 
 /// Why policies were not reloaded.
@@ -95,6 +98,20 @@ impl Handle {
             Err(OrderError::Refused(error)) => Ok(Err(error)),
             Err(OrderError::NotJournaled { message }) => Err(Unanswered::NotJournaled(message)),
         }
+    }
+
+    /// Makes a version of a launch template that is like another but for its image. Nothing launches from it yet, so it
+    /// needs no plan and no journal; repeated, it gives the same version again.
+    pub async fn make_version(
+        &self,
+        region: &Region,
+        template: &str,
+        source: u64,
+        image: &ImageId,
+    ) -> Result<u64, ApiError> {
+        let _busy = self.activity.begin();
+        let RegionPorts { cloud, .. } = self.connect.connect(region, Arc::clone(&self.clock)).await?;
+        cloud.make_version(template, source, image, &format!("{template}-{source}-{image}")).await
     }
 
     /// Everything at a glance.

@@ -6,7 +6,8 @@
 use crate::alarm_text;
 use autoscaler_core::{Decision, Hold};
 use autoscaler_engine::{
-    AlarmChange, Command, Decided, Engine, Entry, Operation, Order, Outcome, Record, Withheld, Write,
+    AlarmChange, Command, Decided, Engine, Entry, Operation, Order, Outcome, Record, RolloutOrder, Withheld,
+    Write,
 };
 use fleet::{DurationText, FleetName, Power, Region, Utilization};
 use std::collections::BTreeMap;
@@ -45,6 +46,15 @@ impl Logbook {
     pub(crate) fn order(Command { fleet, order, by, reason }: &Command) {
         let fleet = fleet.as_ref().map(FleetName::as_str);
         match *order {
+            Order::Rollout(ref order) => {
+                let (order, version) = match order {
+                    RolloutOrder::Start { version, .. } => ("rollout_start", Some(*version)),
+                    RolloutOrder::Pause => ("rollout_pause", None),
+                    RolloutOrder::Resume => ("rollout_resume", None),
+                    RolloutOrder::Abort => ("rollout_abort", None),
+                };
+                tracing::info!(fleet, order, version, by, reason, "received an order");
+            }
             Order::Pause { lasts } => {
                 let lasts = lasts_text(lasts);
                 tracing::info!(fleet, order = "pause", lasts, by, reason, "received an order");
@@ -76,8 +86,8 @@ impl Logbook {
         match write {
             Write::Modify { fleet, change } => {
                 let (id, target) = (fleet.id.as_str(), change.target);
-                let on_demand_target = change.on_demand_target;
-                tracing::info!(%region, operation, id, target, on_demand_target, "began a write");
+                let (on_demand_target, version) = (change.on_demand_target, change.launch);
+                tracing::info!(%region, operation, id, target, on_demand_target, version, "began a write");
             }
             Write::Terminate { fleet, instances } => {
                 let (id, instances) = (fleet.id.as_str(), joined(instances));
@@ -198,6 +208,7 @@ const fn of(decision: Decision) -> (&'static str, Option<u32>, Option<u32>) {
         | Decision::Drain { .. }
         | Decision::Keep { .. }
         | Decision::Shift { .. }
+        | Decision::Launch { .. }
         | Decision::Held => (None, None),
     };
     (decision.label(), from, to)

@@ -165,6 +165,7 @@ const fn reason(cause: DrainCause) -> &'static str {
     match cause {
         DrainCause::ScaleIn => "scale-in",
         DrainCause::Replaced(ReplacementCause::Spread) => "spread",
+        DrainCause::Replaced(ReplacementCause::Rollout) => "rollout",
         DrainCause::Replaced(ReplacementCause::Notice(kind)) => match kind {
             NoticeKind::SpotInterruption => "spot-interruption",
             NoticeKind::RebalanceRecommendation => "rebalance-recommendation",

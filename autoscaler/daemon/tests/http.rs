@@ -8,7 +8,7 @@ use autoscaler_engine::{
     Command, CommandError, Decided, EngineMetrics, FleetStatus, Order, PolicyStatus, Rejection, Status,
 };
 use fleet::wire::{MAX_BODY_BYTES, NoticeBatch, NoticesAccepted, SampleBatch, SamplesAccepted};
-use fleet::{FleetName, InstanceId, Timestamp};
+use fleet::{ApiError, FleetName, ImageId, InstanceId, Region, Timestamp};
 use fleet_identity::Described;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -77,6 +77,9 @@ impl Shell for Fake {
             script.orders.push(command);
             script.order.clone().unwrap_or(Ok(Ok(())))
         })
+    }
+    async fn make_version(&self, _: Region, _: String, source: u64, _: ImageId) -> Result<u64, ApiError> {
+        Ok(source + 1)
     }
     async fn status(&self) -> Result<Status, Unanswered> {
         let (loaded, gate, arrived) =
@@ -271,7 +274,7 @@ async fn orders_reach_the_engine_with_who_and_why() {
     let heard: Vec<_> = server.shell.with(|script| std::mem::take(&mut script.orders));
     assert!(heard.iter().all(|command| command.by == "jo" && command.reason == "launch"), "{heard:?}");
     let heard: Vec<_> =
-        heard.iter().map(|c| (c.fleet.as_ref().map_or("*", FleetName::as_str), c.order)).collect();
+        heard.iter().map(|c| (c.fleet.as_ref().map_or("*", FleetName::as_str), c.order.clone())).collect();
     let hour = Duration::from_secs(3600);
     let target = Some("60%".parse().expect("a share"));
     assert_eq!(

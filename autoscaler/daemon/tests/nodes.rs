@@ -6,7 +6,7 @@ use autoscaler::http::{
 use autoscaler::metrics::Metrics;
 use autoscaler_engine::{Command, CommandError, Decided, EngineMetrics, FleetStatus, Rejection, Status};
 use fleet::wire::{Identified, NoticeBatch, NoticesAccepted, SampleBatch, SamplesAccepted};
-use fleet::{FleetName, InstanceId, InstanceState, Timestamp};
+use fleet::{ApiError, ErrorClass, FleetName, ImageId, InstanceId, InstanceState, Region, Timestamp};
 use fleet_cloud::DocumentSigner;
 use fleet_identity::Described;
 use reqwest::{Certificate, Client, StatusCode};
@@ -108,6 +108,9 @@ impl Shell for Fake {
     }
     async fn operate(&self, _: Command) -> Result<Result<(), CommandError>, Unanswered> {
         Err(Unanswered::NotRunning)
+    }
+    async fn make_version(&self, _: Region, _: String, _: u64, _: ImageId) -> Result<u64, ApiError> {
+        Err(ApiError::new(ErrorClass::Denied, "ec2", "CreateLaunchTemplateVersion", None, "no"))
     }
     async fn status(&self) -> Result<Status, Unanswered> {
         Err(Unanswered::NotRunning)

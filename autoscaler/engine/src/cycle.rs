@@ -5,8 +5,8 @@ use crate::state::contained;
 use crate::writes::begins_removal;
 use crate::{Alarm, Cause, Checkpoint, Cycle, Decided, Engine, Now, Planner, Record, State, Withheld};
 use autoscaler_core::{
-    Action, Breach, Budget, Decision, FailingRead, Hold, Memory, Observed, Plan, Planned, RESPITE, Remark,
-    Report, Snapshot, check,
+    Action, Breach, Budget, Decision, FailingRead, Halt, Hold, Memory, Observed, Plan, Planned, RESPITE,
+    Remark, Report, Snapshot, check,
 };
 use fleet::{ErrorClass, FleetName, FleetState, FleetView, Source, Timestamp};
 use std::time::Duration;
@@ -325,6 +325,17 @@ impl Engine {
                 "ceded",
                 report.holds.iter().find_map(|hold| match hold {
                     Hold::Ceded { foreign_writes } => Some(Alarm::Ceded { foreign_writes: *foreign_writes }),
+                    _ => None,
+                }),
+            ),
+            (
+                "rollout_halted",
+                report.remarks.iter().find_map(|remark| match remark {
+                    // What an operator ordered needs none.
+                    Remark::RollsOut { halted: Some(Halt::Ordered { .. }), .. } => None,
+                    Remark::RollsOut { version, halted: Some(why), .. } => {
+                        Some(Alarm::RolloutHalted { version: *version, why: why.clone() })
+                    }
                     _ => None,
                 }),
             ),

@@ -1,7 +1,7 @@
 //! What has changed between two answers of the cloud: the smallest records that say it.
 
 use crate::{FleetDelta, InstanceSeen, State};
-use fleet::{FleetView, Instance, InstanceId, InstanceState, Timestamp};
+use fleet::{FleetView, Instance, InstanceId, InstanceState, LaunchTemplate, Timestamp};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -43,6 +43,7 @@ impl InstanceSeen {
             vcpus: *vcpus,
             private_ip: *private_ip,
             protected: tagged || own == Some(id),
+            launch: LaunchTemplate::of_tags(tags),
         }
     }
 }
@@ -119,6 +120,7 @@ mod tests {
             vcpus: Some(2),
             private_ip: None,
             protected: false,
+            launch: None,
         }
     }
 

@@ -5,8 +5,8 @@ use autoscaler_core::GroupCount;
 use autoscaler_policy::FleetPolicy;
 use fleet::ports::Series;
 use fleet::{
-    ApiError, FleetName, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId, InstanceState,
-    MessageId, News, NodeView, Notice, Offering, Region, Resources, Utilization,
+    ApiError, FleetName, FleetRef, FleetView, Health, HistoryEvent, ImageId, Instance, InstanceId,
+    InstanceState, MessageId, News, NodeView, Notice, Offering, Region, Resources, Utilization,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -145,7 +145,7 @@ pub struct Command {
 }
 
 /// What an operator can order. Everything expires.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Leave the fleet alone for a while.
@@ -168,6 +168,29 @@ pub enum Order {
     },
     /// End an override.
     EndOverride,
+    /// Begin a roll-out, halt it, let it go on, or take it back.
+    Rollout(RolloutOrder),
+}
+
+/// What can be ordered of a roll-out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutOrder {
+    /// Every instance is to run this version of the fleet's launch template.
+    Start {
+        /// EC2's id of the template.
+        template: String,
+        /// The version's number.
+        version: u64,
+        /// The image that the version was made for, where it was.
+        image: Option<ImageId>,
+    },
+    /// What has been begun ends, nothing more is begun.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Every instance is to run the version from before again.
+    Abort,
 }
 
 /// Why an order was refused. Nothing has changed.
@@ -197,6 +220,29 @@ pub enum CommandError {
         min: u32,
         /// Its max, overridden or not.
         max: u32,
+    },
+    /// A roll-out is under way already.
+    #[error("version {to} of {template} is being rolled out already: wait for its end, or abort it")]
+    RollsOut {
+        /// Of which template.
+        template: String,
+        /// Which version.
+        to: u64,
+    },
+    /// There is no roll-out to which that could be done.
+    #[error("nothing is being rolled out")]
+    NothingRollsOut,
+    /// The fleet does not launch from that template.
+    #[error("the fleet launches from {}", found.as_ref().map_or_else(|| "no launch template that could be changed".to_owned(), |id| format!("{id}")))]
+    OtherTemplate {
+        /// The template that it does launch from, where it is one.
+        found: Option<String>,
+    },
+    /// Every instance runs that version.
+    #[error("every instance runs version {version}, and it is launched")]
+    RunsAlready {
+        /// Which.
+        version: u64,
     },
     /// A bound or target that no fleet can have.
     #[error("{what} must be more than 0")]

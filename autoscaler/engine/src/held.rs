@@ -291,7 +291,9 @@ impl Held {
         let Some(seen) = &self.state.fleet else { return Pace::Waiting };
         let view = &seen.what;
         let unshown = self.state.memory.expected.is_some_and(|expected| !expected.shown);
-        let unsettled = unshown || view.state == FleetState::Modifying;
+        let asked = self.state.memory.rollout.as_ref().and_then(|rollout| rollout.asked);
+        let untold = asked.is_some_and(|asked| !asked.shown);
+        let unsettled = unshown || untold || view.state == FleetState::Modifying;
         let moves = unsettled
             || view.fulfilled.get() < f64::from(view.target)
             || self.counts_unseen()

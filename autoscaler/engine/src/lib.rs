@@ -34,6 +34,7 @@ mod push;
 mod record;
 mod region;
 mod replay;
+mod rollouts;
 mod series;
 mod sources;
 mod state;
@@ -48,7 +49,9 @@ pub use compact::CompactSample;
 pub use config::{Config, Now, Planner};
 pub use effect::{BatchId, CallId, Effect, MetricsRequest, NodeRef, Permit, PrometheusQuery, Read, Write};
 pub use engine::Engine;
-pub use event::{Answer, Blocked, Command, CommandError, Event, NodesSeen, NotSent, Order, Rejection};
+pub use event::{
+    Answer, Blocked, Command, CommandError, Event, NodesSeen, NotSent, Order, Rejection, RolloutOrder,
+};
 pub use metrics::{CallCount, EngineMetrics, NoticeCount};
 pub use news::NoticesHeard;
 pub use record::{
@@ -59,7 +62,7 @@ pub use replay::{Differs, Divergence, Replayed, explain_at, replay};
 pub use state::{Known, State};
 pub use status::{
     ActiveAlarm, Alarm, AlarmChange, ConsulTrouble, Decided, FailingOperation, FleetStatus, Going, GoingStep,
-    InstanceStatus, JournalStatus, LeaderRole, Leadership, NodeStatus, PolicyStatus, PoolStatus, StandIn,
-    Status, WriteStatus,
+    InstanceStatus, JournalStatus, LeaderRole, Leadership, NodeStatus, PolicyStatus, PoolStatus,
+    RolloutStatus, StandIn, Status, WriteStatus,
 };
 pub use timeline::{Served, Timeline};

@@ -1,5 +1,6 @@
 //! Operators' orders: each expires, survives a restart, and is journaled with who and why.
 
+use crate::held::Held;
 use crate::{BatchId, Command, CommandError, Effect, Engine, Now, Order, Override, Record};
 use fleet::{FleetName, Utilization};
 use std::time::Duration;
@@ -41,8 +42,12 @@ impl Engine {
         }
         for name in &names {
             let Some(held) = self.fleets.get_mut(name) else { continue };
-            let command =
-                Command { fleet: Some(name.clone()), order, by: by.clone(), reason: reason.clone() };
+            let command = Command {
+                fleet: Some(name.clone()),
+                order: order.clone(),
+                by: by.clone(),
+                reason: reason.clone(),
+            };
             held.record(Record::Operator { at: now.wall, command });
             held.in_force = None;
             self.write_soon(name, true);
@@ -54,6 +59,7 @@ impl Engine {
     fn check_order(&self, name: &FleetName, order: &Order, now: Now) -> Result<(), CommandError> {
         let Some(held) = self.fleets.get(name) else { return Ok(()) };
         match *order {
+            Order::Rollout(ref order) => crate::rollouts::check(held, order),
             Order::Resume | Order::EndOverride => Ok(()),
             Order::Pause { lasts } => LASTS.contains(&lasts).then_some(()).ok_or(CommandError::Lasts),
             Order::Override { min, max, target, lasts } => {
@@ -95,7 +101,7 @@ impl Engine {
     }
 
     /// The override in force of a fleet.
-    pub(crate) fn bent_of(held: &crate::held::Held, now: Now) -> Option<Override> {
+    pub(crate) fn bent_of(held: &Held, now: Now) -> Option<Override> {
         held.state.bent.clone().filter(|bent| bent.until > now.wall)
     }
 }

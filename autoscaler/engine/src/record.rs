@@ -6,7 +6,8 @@ use crate::{Command, CompactSample, NotSent, State};
 use autoscaler_core::{Action, FailingRead, GroupCount, Memory, Pause, Plan, Policy, PoolTrouble};
 use fleet::{
     Activity, CapacityUnits, ErrorClass, ExcessCapacity, FleetId, FleetName, FleetState, FleetView, Health,
-    InstanceId, InstanceState, NodeId, NodeView, Notice, Pool, Resources, Timestamp, UsdPerHour, Utilization,
+    InstanceId, InstanceState, LaunchTemplate, NodeId, NodeView, Notice, Pool, Resources, Timestamp,
+    UsdPerHour, Utilization,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -335,6 +336,8 @@ pub struct InstanceSeen {
     pub private_ip: Option<IpAddr>,
     /// Never to be removed by us: by its tag, or because we run on it.
     pub protected: bool,
+    /// What it was launched from.
+    pub launch: Option<LaunchTemplate>,
 }
 
 /// Why a checkpoint was written.

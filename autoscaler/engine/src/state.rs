@@ -13,8 +13,8 @@ use autoscaler_core::{
     Removal, RemovalStep, Snapshot,
 };
 use fleet::{
-    ErrorClass, FleetId, FleetView, InstanceId, InstanceState, NodeId, NodeView, Notice, NoticeKind, Pool,
-    Power, Resources, Source, Timestamp, UsdPerHour, Weight, vcpus_by_size,
+    ErrorClass, FleetId, FleetView, InstanceId, InstanceState, NodeId, NodeView, Notice,
+    NoticeKind, Pool, Power, Resources, Source, Timestamp, UsdPerHour, Weight, vcpus_by_size,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -239,7 +239,7 @@ impl State {
 
     /// One instance as a plan sees it.
     pub fn member(&self, known: &Known, now: Timestamp) -> Member {
-        let InstanceSeen { id, pool, health, launched, protected, .. } = &known.seen;
+        let InstanceSeen { id, pool, health, launched, protected, launch, .. } = &known.seen;
         let (phase, since) = self.phase(known, now);
         Member {
             id: id.clone(),
@@ -251,6 +251,7 @@ impl State {
             launched: *launched,
             health: *health,
             protected: *protected,
+            launch: launch.clone(),
         }
     }
 
@@ -614,6 +615,7 @@ impl State {
         let Command { fleet: _, order, by, reason } = command;
         let (by, reason) = (by.clone(), reason.clone());
         match *order {
+            Order::Rollout(ref order) => self.apply_rollout(at, order, by, reason),
             Order::Pause { lasts } => self.pause = Some(Pause { until: at + lasts, by, reason }),
             Order::Resume => {
                 self.pause = None;

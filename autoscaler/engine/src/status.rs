@@ -2,11 +2,11 @@
 
 use crate::{Override, Withheld};
 use autoscaler_core::{
-    Breach, DrainCause, Pause, Phase, Plan, RemovalStep, ReplacementStep, Report, TroubleKind,
+    Breach, DrainCause, Halt, Pause, Phase, Plan, RemovalStep, ReplacementStep, Report, Rollout, TroubleKind,
 };
 use fleet::{
     Backend, CapacityUnits, ErrorClass, FleetId, FleetName, FleetSelector, FleetState, Health, InstanceId,
-    Pool, Power, Region, Source, Timestamp, UsdPerHour, Weight,
+    LaunchTemplate, Pool, Power, Region, Source, Timestamp, UsdPerHour, Weight,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display, Formatter};
@@ -216,6 +216,12 @@ pub struct FleetStatus {
     /// On-demand capacity that stands in for spot.
     #[serde(default)]
     pub fallback: Option<StandIn>,
+    /// What it launches, where that is one launch template.
+    #[serde(default)]
+    pub launch: Option<LaunchTemplate>,
+    /// The roll-out that is under way, or the last one.
+    #[serde(default)]
+    pub rollout: Option<RolloutStatus>,
     /// The last decision.
     pub decided: Option<Decided>,
     /// What is wrong.
@@ -250,10 +256,27 @@ impl FleetStatus {
             going: Vec::new(),
             pools: Vec::new(),
             fallback: None,
+            launch: None,
+            rollout: None,
             decided: None,
             alarms: Vec::new(),
         }
     }
+}
+
+/// A roll-out at a glance (docs/rollout.md).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RolloutStatus {
+    /// Itself.
+    pub rollout: Rollout,
+    /// How many instances run the version that everything is to be of.
+    pub done: usize,
+    /// How many of these have been ready.
+    pub ready: usize,
+    /// How many instances there are.
+    pub of: usize,
+    /// How many stay as they are, because they are protected.
+    pub protected: usize,
 }
 
 /// An instance on its way out (docs/removals.md).
@@ -348,6 +371,9 @@ pub struct InstanceStatus {
     pub since: Timestamp,
     /// EC2's opinion of its health.
     pub health: Health,
+    /// What it was launched from.
+    #[serde(default)]
+    pub launch: Option<LaunchTemplate>,
     /// Its node in Nomad; `None` where none is known.
     #[serde(default)]
     pub node: Option<NodeStatus>,
@@ -427,6 +453,13 @@ pub enum Alarm {
         /// What the fleet's history says of it, newest last.
         history: Vec<String>,
     },
+    /// A roll-out was halted by itself: an operator resumes it, or takes it back.
+    RolloutHalted {
+        /// The version that was to be rolled out.
+        version: u64,
+        /// Why.
+        why: Halt,
+    },
     /// The fleet has been carrying out a modification for uncommonly long.
     StuckModifying {
         /// Since when.
@@ -501,6 +534,7 @@ impl Alarm {
             Self::ForeignWrite { .. } => "foreign_write",
             Self::Ceded { .. } => "ceded",
             Self::CapacityLate { .. } => "capacity_late",
+            Self::RolloutHalted { .. } => "rollout_halted",
             Self::StuckModifying { .. } => "stuck_modifying",
             Self::NoSamples { .. } => "no_samples",
             Self::AgentsSilent { .. } => "agents_silent",
@@ -518,7 +552,7 @@ impl Alarm {
         matches!(self, Self::ForeignWrite { .. })
     }
     /// Every label there is.
-    pub const LABELS: [&'static str; 18] = [
+    pub const LABELS: [&'static str; 19] = [
         "no_region",
         "fleet_not_found",
         "fleet_ambiguous",
@@ -527,6 +561,7 @@ impl Alarm {
         "foreign_write",
         "ceded",
         "capacity_late",
+        "rollout_halted",
         "stuck_modifying",
         "no_samples",
         "agents_silent",

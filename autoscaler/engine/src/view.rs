@@ -79,6 +79,8 @@ impl State {
             going: self.show_going(),
             pools: self.show_pools(now),
             fallback: self.memory.fallback.map(|fallback| self.show_fallback(fallback, now)),
+            launch: self.launches(),
+            rollout: self.show_rollout(now),
             ..of
         }
     }
@@ -98,6 +100,7 @@ impl State {
             phase: member.phase,
             since: member.since,
             health: member.health,
+            launch: member.launch,
             node,
         }
     }

@@ -105,6 +105,7 @@ fn known(id: &str, market: Market, state: InstanceState) -> Known {
         launched: before(3600),
         vcpus: Some(2),
         private_ip: None,
+        launch: None,
         protected: false,
     };
     Known { seen, state_since: before(3600), serves_since: Some(before(3500)), missing_since: None }

@@ -203,6 +203,7 @@ mod tests {
             vcpus: None,
             private_ip: None,
             protected: false,
+            launch: None,
         });
         let (missing, gone) = (Vec::new(), Vec::new());
         state.apply(&Record::Instances { at: at(0), seen: seen.collect(), missing, gone });

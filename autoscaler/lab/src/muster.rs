@@ -140,6 +140,7 @@ fn member(since: Timestamp, launched: Timestamp) -> Member {
         launched,
         health: Health::Healthy,
         protected: false,
+        launch: None,
     }
 }
 

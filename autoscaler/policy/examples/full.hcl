@@ -286,4 +286,33 @@ fleet "web" {
     # How long it is kept before spot is tried again. Takes a duration from "1m" to "1d".
     keep = "30m"
   }
+
+  # How another version of the launch template reaches the fleet, once `rollout start` orders it.
+  rollout {
+    # How many instances are replaced at once. Above `capacity.max` no more than `capacity.surge`
+    # units of them. Takes a whole number from 1 to 10000.
+    surge = 1
+
+    # How many units less than are wanted may serve meanwhile. 0: an instance is emptied when
+    # another is ready in its place. Takes a whole number from 0 to 10000.
+    unavailable = 0
+
+    # The share of the instances that is replaced first and watched; at least one. "0%": none. Takes
+    # a share from "0%" to "100%".
+    canary = "10%"
+
+    # How long that share must run without trouble before the others follow. Takes a duration from
+    # "0s" to "7d".
+    canary_for = "10m"
+
+    # The longest that a new instance may take from its launch until work can be placed on it.
+    # Unset: twice `boot`. Takes a duration from "10s" to "1d".
+    # ready_within = "10m"
+
+    # What halts it, and makes the fleet launch what it launched before: a new instance that is
+    # `not_ready` in time, one that is `unhealthy` by EC2's status checks, a version of which
+    # nothing could be launched (`launch_failed`). Takes a list of troubles: "not_ready",
+    # "unhealthy" or "launch_failed".
+    pause_on = ["not_ready", "unhealthy", "launch_failed"]
+  }
 }

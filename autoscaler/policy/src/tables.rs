@@ -2,6 +2,7 @@
 //!
 //! Ranges say what can work at all; rules between fields are in `rules`.
 
+mod rollout;
 mod schedule;
 mod sources;
 
@@ -13,6 +14,7 @@ use autoscaler_core::{
 };
 use fleet::{Backend, Power, Utilization};
 use muster_hcl::{Field, Repeated, Section, Table};
+use rollout::ROLLOUT;
 use schedule::SCHEDULE;
 use sources::{CLOUDWATCH, PROMETHEUS, PUSH};
 use std::time::Duration;
@@ -216,6 +218,15 @@ pub(crate) static FLEET_TABLE: Table<Draft> = Table {
             get: |f: &Draft| Some(&f.base.on_demand),
             open: |f| &mut f.base.on_demand,
             default: || Policy::default().on_demand,
+        },
+        &Section {
+            name: "rollout",
+            label: None,
+            docs: "How another version of the launch template reaches the fleet, once `rollout start` orders it.",
+            table: &ROLLOUT,
+            get: |f: &Draft| Some(&f.base.rollout),
+            open: |f| &mut f.base.rollout,
+            default: || Policy::default().rollout,
         },
     ],
 };

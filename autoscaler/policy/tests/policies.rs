@@ -2,7 +2,7 @@
 
 use autoscaler_core::{
     Capacity, Diversification, Drain, DrainBy, FleetBuys, Interruption, Objective, OnDemand, Policy,
-    Rebalance, ScaleIn, ScaleOut, ScaledGroup, Workload,
+    Rebalance, RolloutPace, RolloutTrouble, ScaleIn, ScaleOut, ScaledGroup, Workload,
 };
 use autoscaler_policy::{
     CloudwatchMetric, CloudwatchPolicy, DrainHook, Explained, File, FleetPolicy, Origin, PolicySet,
@@ -189,6 +189,14 @@ fleet "web" {
     after    = "10m"
     keep     = "1h"
   }
+  rollout {
+    surge        = 3
+    unavailable  = 1
+    canary       = "20%"
+    canary_for   = "30m"
+    ready_within = "8m"
+    pause_on     = ["unhealthy"]
+  }
 }
 "#;
 
@@ -211,6 +219,7 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
         drain: Drain { by, deadline, margin, ignore_system_jobs, interrupt_batch },
         interruption: Interruption { replace, rebalance, avoid_pool, fleet_buys, poll },
         on_demand: OnDemand { fallback, after, keep },
+        rollout: RolloutPace { surge: at_once, unavailable, canary, canary_for, ready_within, pause_on },
     } = fleet.base.clone();
     let seconds = Duration::from_secs;
     assert!(observe_only && dry_run && !enabled && !ignore_system_jobs && !replace);
@@ -223,6 +232,9 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
     let of_apps = |name| ScaledGroup { namespace: "apps".into(), per_unit: 2, ..group("web", name) };
     assert_eq!(workload, Workload::Service(vec![of_apps("frontend"), of_apps("worker")]));
     assert_eq!((by, interrupt_batch, poll, repairs_per_hour), (DrainBy::Hook, false, seconds(30), 2));
+    assert_eq!((at_once, unavailable, canary), (3, 1, 0.2));
+    assert_eq!((canary_for, ready_within), (seconds(1800), Some(seconds(480))));
+    assert_eq!(pause_on, [RolloutTrouble::Unhealthy]);
     assert_eq!((fallback, after, keep), (3, seconds(600), seconds(3600)));
     let (url, token_file) = ("https://drain.example/v1/empty".into(), Some("/run/drain".into()));
     assert_eq!(fleet.drain_hook, Some(DrainHook::Webhook { url, token_file }));

@@ -20,6 +20,7 @@ pub(crate) enum Action {
     DescribeInstanceStatus,
     DescribeSubnets,
     DescribeLaunchTemplateVersions,
+    CreateLaunchTemplateVersion,
     GetMetricData,
     DescribeScalableTargets,
     ReceiveMessage,
@@ -130,7 +131,7 @@ const fn for_both(facts: Facts) -> Facts {
 /// `DescribeFleetHistory`: it is taken to be as scarce as its Spot Fleet sibling. CloudWatch's rate:
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html>. Application Auto
 /// Scaling publishes none: what is used here is far below anything that was seen to be refused.
-pub(crate) const ACTIONS: [Facts; 33] = [
+pub(crate) const ACTIONS: [Facts; 34] = [
     for_both(read(
         Action::DescribeSpotFleetRequests,
         "DescribeSpotFleetRequests",
@@ -224,6 +225,13 @@ pub(crate) const ACTIONS: [Facts; 33] = [
             "tell the type that a launch template without overrides launches; may be withheld",
         ],
     )),
+    write(
+        Action::CreateLaunchTemplateVersion,
+        "CreateLaunchTemplateVersion",
+        // As for all that change something and have no rate of their own.
+        (50, 5),
+        ["make_version", "roll an image out; may be withheld where roll-outs name versions"],
+    ),
     Facts {
         action: Action::GetMetricData,
         service: "cloudwatch",

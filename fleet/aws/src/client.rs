@@ -8,7 +8,7 @@ use crate::launch::Known;
 use crate::queue::AwsQueue;
 use crate::transport::Transport;
 use crate::whole::WholeXml;
-use crate::{cloudwatch, ec2_fleet, history, instances, marks, prices, scalable, spot_fleet};
+use crate::{cloudwatch, ec2_fleet, history, instances, marks, prices, relaunch, scalable, spot_fleet};
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_applicationautoscaling as autoscaling;
 use aws_sdk_cloudwatch as cloudwatch_sdk;
@@ -24,7 +24,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use fleet::ports::{Answer, Change, Clock, Cloud, MetricQuery, Metrics, Series};
 use fleet::{
-    ApiError, Backend, ErrorClass, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId,
+    ApiError, Backend, ErrorClass, FleetRef, FleetView, Health, HistoryEvent, ImageId, Instance, InstanceId,
     InstanceState, InstanceType, Notice, Offering, Region, Timestamp,
 };
 use std::collections::BTreeMap;
@@ -288,6 +288,15 @@ impl Cloud for Aws {
     }
     fn terminate<'a>(&'a self, instances: &'a [InstanceId]) -> Answer<'a, Vec<(InstanceId, InstanceState)>> {
         Box::pin(instances::terminate(&self.region, instances))
+    }
+    fn make_version<'a>(
+        &'a self,
+        template: &'a str,
+        source: u64,
+        image: &'a ImageId,
+        token: &'a str,
+    ) -> Answer<'a, u64> {
+        Box::pin(relaunch::make_version(&self.region, template, source, image, token))
     }
     fn history<'a>(&'a self, fleet: &'a FleetRef, since: Timestamp) -> Answer<'a, Vec<HistoryEvent>> {
         Box::pin(history::read(&self.region, fleet, since))

@@ -5,7 +5,7 @@ use crate::client::InRegion;
 use crate::governor::Toll;
 use crate::launch::{Draft, Template, Want};
 use crate::spot_fleet::{accepted, member, targets};
-use crate::{errors, words};
+use crate::{errors, relaunch, words};
 use aws_sdk_ec2::types::{
     DefaultTargetCapacityType, FleetData, FleetExcessCapacityTerminationPolicy, FleetLaunchTemplateConfig,
     FleetLaunchTemplateOverrides, TargetCapacitySpecification, TargetCapacitySpecificationRequest,
@@ -53,6 +53,11 @@ fn draft(data: &FleetData) -> Option<Draft> {
         strategy: words::strategy(options.and_then(|options| options.allocation_strategy())),
         capacity_rebalance: strategies.is_some_and(|strategies| strategies.capacity_rebalance().is_some()),
         overrides: Vec::new(),
+        launch: relaunch::launch_of(
+            data.launch_template_configs()
+                .iter()
+                .map(FleetLaunchTemplateConfig::launch_template_specification),
+        ),
         tags: words::tags(data.tags()),
         created: words::time(data.create_time()),
         valid_until: data.valid_until().map(|time| words::time(Some(time))),
@@ -125,9 +130,14 @@ pub(crate) async fn modify(region: &InRegion, fleet: &FleetId, change: Change) -
         .spot_target_capacity(total - on_demand)
         .default_target_capacity_type(default_market(region, fleet).await?)
         .build();
+    let configs = match change.launch {
+        Some(version) => Some(relaunch::ec2_fleet(region, fleet, version).await?),
+        None => None,
+    };
     let send = || {
         let call = region.ec2.modify_fleet().fleet_id(fleet.as_str());
-        call.target_capacity_specification(capacity.clone())
+        call.set_launch_template_configs(configs.clone())
+            .target_capacity_specification(capacity.clone())
             .excess_capacity_termination_policy(FleetExcessCapacityTerminationPolicy::NoTermination)
             .send()
     };

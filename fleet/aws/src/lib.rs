@@ -17,6 +17,7 @@ mod parameters;
 mod prices;
 mod queue;
 mod region;
+mod relaunch;
 mod scalable;
 mod spot_fleet;
 mod transport;

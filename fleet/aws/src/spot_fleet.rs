@@ -4,13 +4,15 @@ use crate::action::Action;
 use crate::client::InRegion;
 use crate::governor::Toll;
 use crate::launch::{Draft, Template, Want};
-use crate::{errors, words};
+use crate::{errors, relaunch, words};
 use aws_sdk_ec2::types::{
     ActiveInstance, ExcessCapacityTerminationPolicy, LaunchTemplateConfig, SpotFleetLaunchSpecification,
     SpotFleetRequestConfig, SpotFleetRequestConfigData,
 };
 use fleet::ports::Change;
-use fleet::{ApiError, Backend, CapacityUnits, ErrorClass, FleetId, FleetView, Health, InstanceId};
+use fleet::{
+    ApiError, Backend, CapacityUnits, ErrorClass, FleetId, FleetView, Health, InstanceId, LaunchTemplate,
+};
 
 /// Every Spot Fleet of the region. Not by ids: one unknown id would make the call fail for all.
 pub(crate) async fn describe(region: &InRegion) -> Result<Vec<Draft>, ApiError> {
@@ -43,11 +45,18 @@ fn draft(request: &SpotFleetRequestConfig) -> Option<Draft> {
         strategy: words::strategy(config.allocation_strategy()),
         capacity_rebalance: rebalance.is_some(),
         overrides: Vec::new(),
+        launch: launch_of(config),
         tags: words::tags(request.tags()),
         created: words::time(request.create_time()),
         valid_until: config.valid_until().map(|time| words::time(Some(time))),
     };
     Some(Draft { view, wants: wants(config) })
+}
+
+/// What it launches from: nothing that could be changed where launch specifications say it.
+fn launch_of(config: &SpotFleetRequestConfigData) -> Option<LaunchTemplate> {
+    let configs = config.launch_template_configs().iter();
+    relaunch::launch_of(configs.map(LaunchTemplateConfig::launch_template_specification))
 }
 
 /// The shopping list; empty for a fleet that counts vCPUs or memory instead of units: what its instances
@@ -124,11 +133,16 @@ pub(crate) fn member(instance: &ActiveInstance) -> Option<(InstanceId, Health)> 
 pub(crate) async fn modify(region: &InRegion, fleet: &FleetId, change: Change) -> Result<(), ApiError> {
     let action = Action::ModifySpotFleetRequest;
     let (target, on_demand) = targets(action, change)?;
+    let configs = match change.launch {
+        Some(version) => Some(relaunch::spot_fleet(region, fleet, version).await?),
+        None => None,
+    };
     let send = || {
         let call = region.ec2.modify_spot_fleet_request().spot_fleet_request_id(fleet.as_str());
         call.target_capacity(target)
             .on_demand_target_capacity(on_demand)
             .excess_capacity_termination_policy(ExcessCapacityTerminationPolicy::NoTermination)
+            .set_launch_template_configs(configs.clone())
             .send()
     };
     let answer = region.call(action, Toll::None, send).await?;
@@ -137,7 +151,7 @@ pub(crate) async fn modify(region: &InRegion, fleet: &FleetId, change: Change) -
 
 /// The change in AWS's numbers.
 pub(crate) fn targets(action: Action, change: Change) -> Result<(i32, i32), ApiError> {
-    let Change { target, on_demand_target } = change;
+    let Change { target, on_demand_target, launch: _ } = change;
     match (i32::try_from(target), i32::try_from(on_demand_target)) {
         (Ok(total), Ok(on_demand)) if on_demand <= total => Ok((total, on_demand)),
         _ => {

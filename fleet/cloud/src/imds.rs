@@ -127,7 +127,7 @@ fn found(shared: &Shared, instance: &Instance, path: &str, now: Timestamp) -> Op
     let role = &shared.instance_role;
     let notices = shared.world().notices(&instance.id).unwrap_or_default();
     let address = instance.private_ip.map(|address| address.to_string());
-    let image = || shared.world().request_of(&instance.fleet).map(|asked| asked.image.clone());
+    let image = || shared.world().image_of(instance).map(str::to_owned);
     Some(match path {
         "" => LISTING.join("\n"),
         "ami-id" => image()?,
@@ -245,7 +245,7 @@ fn document(shared: &Shared, instance: &Instance) -> String {
         "availabilityZone": instance.pool.zone,
         "billingProducts": null,
         "devpayProductCodes": null,
-        "imageId": world.request_of(&instance.fleet).map(|asked| asked.image.clone()),
+        "imageId": world.image_of(instance),
         "instanceId": instance.id,
         "instanceType": instance.pool.instance_type,
         "kernelId": null,

@@ -148,6 +148,17 @@ name!(
     InstanceType
 );
 name!(
+    /// EC2's id of an image: `ami-…`.
+    ImageId
+);
+impl ImageId {
+    /// Whether it is one as EC2 makes them: `ami-` and 8 or 17 hexadecimal digits.
+    pub fn is_well_formed(&self) -> bool {
+        let digits = self.as_str().strip_prefix("ami-").unwrap_or_default();
+        matches!(digits.len(), 8 | 17) && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
+}
+name!(
     /// Nomad's id of a client node.
     NodeId
 );

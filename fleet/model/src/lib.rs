@@ -19,7 +19,7 @@ mod view;
 pub mod wire;
 
 pub use error::{ApiError, ErrorClass, chain};
-pub use ids::{FleetId, FleetName, InstanceId, InstanceType, MessageId, NodeId, Region, Zone};
+pub use ids::{FleetId, FleetName, ImageId, InstanceId, InstanceType, MessageId, NodeId, Region, Zone};
 pub use instance::{Health, Instance, InstanceState};
 pub use node::{NodeView, Resources, Work, WorkKind};
 pub use notice::{News, Notice, NoticeKind, NoticeSource};
@@ -32,5 +32,5 @@ pub use units::{
 };
 pub use view::{
     Activity, AllocationStrategy, Backend, ExcessCapacity, FleetKind, FleetRef, FleetSelector, FleetState,
-    FleetView, HistoryEvent, HistoryKind, Override,
+    FleetView, HistoryEvent, HistoryKind, LaunchTemplate, Override,
 };

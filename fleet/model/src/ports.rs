@@ -4,8 +4,8 @@
 //! for this cycle. Nothing here is repeated by the caller at once.
 
 use crate::{
-    ApiError, Backend, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId, InstanceState,
-    InstanceType, MessageId, Notice, Offering, Timestamp, Utilization,
+    ApiError, Backend, FleetRef, FleetView, Health, HistoryEvent, ImageId, Instance, InstanceId,
+    InstanceState, InstanceType, MessageId, Notice, Offering, Timestamp, Utilization,
 };
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -25,6 +25,16 @@ pub struct Change {
     pub target: u32,
     /// The on-demand part of it; the rest is spot.
     pub on_demand_target: u32,
+    /// The version of its launch template that it launches from now on, always by number; `None`: as it is. What runs
+    /// stays what it was launched from.
+    pub launch: Option<u64>,
+}
+
+impl Change {
+    /// Another target, and what is launched stays as it is.
+    pub const fn of_target(target: u32, on_demand_target: u32) -> Self {
+        Self { target, on_demand_target, launch: None }
+    }
 }
 
 /// The fleets and instances of one region.
@@ -43,7 +53,10 @@ pub trait Cloud: Send + Sync {
     /// A read.
     fn fleet_instances<'a>(&'a self, fleet: &'a FleetRef) -> Answer<'a, Vec<(InstanceId, Health)>>;
 
-    /// Sets the target, and with it always the excess-capacity policy `NoTermination`.
+    /// Sets the target, and with it always the excess-capacity policy `NoTermination`; and what is launched from now on,
+    /// where the change says so.
+    ///
+    /// A fleet that launches from several templates, or from none, is not told which version: `Malformed`.
     ///
     /// Idempotent: sets, never adds. `Unclear`: may have happened; a describe tells. `Conflict`: the fleet is
     /// being modified or deleted. Takes effect asynchronously.
@@ -53,6 +66,19 @@ pub trait Cloud: Send + Sync {
     ///
     /// Idempotent by EC2's contract. `Unclear`: may have happened; a describe tells.
     fn terminate<'a>(&'a self, instances: &'a [InstanceId]) -> Answer<'a, Vec<(InstanceId, InstanceState)>>;
+
+    /// Makes a version of a launch template that is like another one but for its image. Nothing launches from it yet.
+    ///
+    /// * `source`: the number of the version that it is like; `token`: of at most 64 characters: the same again
+    ///   gives the version that was made before, so that it is safe to repeat.
+    /// * returns: its number.
+    fn make_version<'a>(
+        &'a self,
+        template: &'a str,
+        source: u64,
+        image: &'a ImageId,
+        token: &'a str,
+    ) -> Answer<'a, u64>;
 
     /// What happened to a fleet since a time, oldest first, at most 1000 events. A read.
     fn history<'a>(&'a self, fleet: &'a FleetRef, since: Timestamp) -> Answer<'a, Vec<HistoryEvent>>;

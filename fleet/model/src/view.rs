@@ -146,6 +146,29 @@ pub struct Override {
     pub weight: Weight,
 }
 
+/// A launch template and a version of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LaunchTemplate {
+    /// EC2's id: `lt-…`.
+    pub id: String,
+    /// The version's number; `None` where a fleet names it `$Latest` or `$Default`.
+    pub version: Option<u64>,
+}
+
+impl LaunchTemplate {
+    /// What an instance was launched from, by the tags that EC2 puts on it; `None` without a template.
+    pub fn of_tags(tags: &BTreeMap<String, String>) -> Option<Self> {
+        let id = tags.get("aws:ec2launchtemplate:id")?.clone();
+        let version = tags.get("aws:ec2launchtemplate:version").and_then(|version| version.parse().ok());
+        Some(Self { id, version })
+    }
+
+    /// Whether this is that version of that template.
+    pub fn is(&self, id: &str, version: u64) -> bool {
+        self.id == id && self.version == Some(version)
+    }
+}
+
 /// A fleet, as one describe call showed it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FleetView {
@@ -173,6 +196,8 @@ pub struct FleetView {
     pub capacity_rebalance: bool,
     /// Its shopping list; never empty for a fleet that can launch.
     pub overrides: Vec<Override>,
+    /// What it launches from, where that is one launch template; `None` for launch specifications and for several.
+    pub launch: Option<LaunchTemplate>,
     /// The fleet's own tags.
     pub tags: BTreeMap<String, String>,
     /// When it was made.

@@ -35,6 +35,8 @@ impl Action {
     pub const MODIFY_SPOT_FLEET_REQUEST: Self = Self("ModifySpotFleetRequest");
     /// `ModifyFleet`
     pub const MODIFY_FLEET: Self = Self("ModifyFleet");
+    /// `CreateLaunchTemplateVersion`
+    pub const CREATE_LAUNCH_TEMPLATE_VERSION: Self = Self("CreateLaunchTemplateVersion");
     /// `DescribeInstances`
     pub const DESCRIBE_INSTANCES: Self = Self("DescribeInstances");
     /// `TerminateInstances`

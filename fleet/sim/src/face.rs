@@ -276,6 +276,41 @@ impl World {
         })
     }
 
+    /// CreateLaunchTemplateVersion, as the port makes one: like another but for its image, which this world does not
+    /// look at. The same token gives the same version again.
+    pub fn make_version(
+        &mut self,
+        caller: &str,
+        template: &str,
+        source: u64,
+        token: &str,
+    ) -> Result<u64, ApiError> {
+        let action = Action::CREATE_LAUNCH_TEMPLATE_VERSION;
+        self.call(caller, action, |world| {
+            let latest = world.latest_version(template);
+            if source == 0 || source > latest {
+                let message = format!("Could not find launch template version {source} of {template}.");
+                let code = "InvalidLaunchTemplateId.VersionNotFound";
+                return Err(error(action, ErrorClass::NotFound, code, &message));
+            }
+            let made = world.versions.entry((template.to_owned(), token.to_owned())).or_insert(latest + 1);
+            Ok(*made)
+        })
+    }
+
+    /// The number of a template's last version; 0 for one that nothing was ever launched from.
+    fn latest_version(&self, template: &str) -> u64 {
+        let made = self.versions.iter().filter(|((id, _), _)| id == template).map(|(_, version)| *version);
+        let used = self.fleets.iter().map(|data| &data.request.launch_template);
+        let used = used.filter(|(id, _)| id == template).filter_map(|(_, version)| version.parse().ok());
+        made.chain(used).max().unwrap_or(0)
+    }
+
+    /// What is launched from this version of a launch template from now on runs, and never serves.
+    pub fn break_version(&mut self, version: u64) {
+        self.broken.insert(version);
+    }
+
     fn modify(&mut self, place: usize, change: ModifyFleet) {
         let stuck = self.faults.stuck(self.offset());
         let boot = self.spec.timing.boot.usual();
@@ -284,6 +319,9 @@ impl World {
         data.target = change.target.unwrap_or(before);
         data.on_demand_target = change.on_demand_target.unwrap_or(data.on_demand_target);
         data.excess = change.excess.unwrap_or(data.excess);
+        if let Some(version) = change.launch {
+            data.request.launch_template.1 = version.to_string();
+        }
         data.scores.note_target(before, data.target, boot, self.now);
         data.frozen = stuck;
         let submitted = data.state == FleetState::Submitted;

@@ -8,9 +8,10 @@ use crate::rng::Rng;
 use crate::scores::ScoreBook;
 use crate::service::Service;
 use crate::spec::FleetRequest;
+use fleet::ports::Change;
 use fleet::{
-    Activity, Backend, CapacityUnits, ExcessCapacity, FleetId, FleetState, FleetView, InstanceId, Market,
-    Override, Timestamp,
+    Activity, Backend, CapacityUnits, ExcessCapacity, FleetId, FleetState, FleetView, InstanceId,
+    LaunchTemplate, Market, Override, Timestamp,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +26,21 @@ pub struct ModifyFleet {
     pub on_demand_target: Option<u32>,
     /// What is done with capacity above the target.
     pub excess: Option<ExcessCapacity>,
+    /// The version of its launch template that it launches from now on.
+    pub launch: Option<u64>,
+}
+
+impl From<Change> for ModifyFleet {
+    /// As muster modifies: never without `NoTermination`.
+    fn from(change: Change) -> Self {
+        let Change { target, on_demand_target, launch } = change;
+        Self {
+            target: Some(target),
+            on_demand_target: Some(on_demand_target),
+            excess: Some(ExcessCapacity::NoTermination),
+            launch,
+        }
+    }
 }
 
 /// How a deleted fleet ends: `cancelled_running`, `cancelled_terminating`, `cancelled` in Spot Fleet's words,
@@ -150,6 +166,8 @@ struct Version {
     on_demand_target: u32,
     excess: ExcessCapacity,
     fulfilled: i64,
+    /// The version of the launch template; `None` by name.
+    launch: Option<u64>,
 }
 
 impl FleetData {
@@ -235,6 +253,7 @@ impl FleetData {
             on_demand_target: self.on_demand_target,
             excess: self.excess,
             fulfilled: self.fulfilled,
+            launch: self.request.launch_template.1.parse().ok(),
         };
         match self.versions.back_mut() {
             Some((at, last)) if *at == now => *last = version,
@@ -278,6 +297,10 @@ impl FleetData {
             strategy: Some(self.request.strategy),
             capacity_rebalance: self.request.capacity_rebalance,
             overrides,
+            launch: Some(LaunchTemplate {
+                id: self.request.launch_template.0.clone(),
+                version: version.launch,
+            }),
             tags: self.tags.clone(),
             created: self.created,
             valid_until: self.request.valid_until,

@@ -6,7 +6,7 @@ use crate::metrics::{Metric, MetricPoints};
 use crate::world::World;
 use fleet::ports::{Answer, Change, Cloud, MetricQuery, Metrics, Series};
 use fleet::{
-    ApiError, Backend, ExcessCapacity, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId,
+    ApiError, Backend, FleetRef, FleetView, Health, HistoryEvent, ImageId, Instance, InstanceId,
     InstanceState, InstanceType, Notice, Offering, Timestamp, Utilization,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,12 +75,18 @@ impl Cloud for SimCloud {
     }
 
     fn modify<'a>(&'a self, fleet: &'a FleetRef, change: Change) -> Answer<'a, ()> {
-        let change = ModifyFleet {
-            target: Some(change.target),
-            on_demand_target: Some(change.on_demand_target),
-            excess: Some(ExcessCapacity::NoTermination),
-        };
+        let change = ModifyFleet::from(change);
         ready(self.world().modify_fleet(&self.caller, fleet.backend, &fleet.id, change))
+    }
+
+    fn make_version<'a>(
+        &'a self,
+        template: &'a str,
+        source: u64,
+        _image: &'a ImageId,
+        token: &'a str,
+    ) -> Answer<'a, u64> {
+        ready(self.world().make_version(&self.caller, template, source, token))
     }
 
     fn terminate<'a>(&'a self, instances: &'a [InstanceId]) -> Answer<'a, Vec<(InstanceId, InstanceState)>> {

@@ -43,6 +43,9 @@ impl Delay {
     }
 }
 
+/// How long an instance boots that is broken.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 impl World {
     /// Buys what is missing to the target: open requests count, each market for itself.
     ///
@@ -129,6 +132,8 @@ impl World {
         let timing = self.spec.timing;
         let boot = timing.boot.draw(&mut chance);
         let fulfilment = timing.fulfilment.draw(&mut chance).min(boot);
+        let version = self.fleets[fleet].request.launch_template.1.parse();
+        let boot = if version.is_ok_and(|version| self.broken.contains(&version)) { NEVER } else { boot };
         let state = &mut self.pools[choice.pool];
         let data = &mut self.fleets[fleet];
         let spec = &state.spec;

@@ -128,6 +128,17 @@ impl World {
     pub fn request_of(&self, fleet: &FleetId) -> Option<&FleetRequest> {
         self.place_of(fleet).map(|place| &self.fleets[place].request)
     }
+    /// The image that an instance was launched from, by its tags.
+    pub fn image_of(&self, instance: &Instance) -> Option<&str> {
+        let tag = |name: &str| instance.tags.get(name).cloned().unwrap_or_default();
+        let key = (tag("aws:ec2launchtemplate:id"), tag("aws:ec2launchtemplate:version"));
+        let known = self.images.get(&key).map(String::as_str);
+        known.or_else(|| self.request_of(&instance.fleet).map(|asked| asked.image.as_str()))
+    }
+    /// What a version of a launch template launches, where a fleet is told to launch it that was made with another one.
+    pub fn note_image(&mut self, template: &str, version: u64, image: &str) {
+        self.images.insert((template.to_owned(), version.to_string()), image.to_owned());
+    }
     /// How a deleted fleet ends; `None` for a living or unknown one.
     pub fn deletion(&self, fleet: &FleetId) -> Option<Deletion> {
         self.fleets[self.place_of(fleet)?].deletion

@@ -42,6 +42,13 @@ pub struct World {
     pub(crate) events: EventLog,
     pub(crate) event_chance: Rng,
     pub(crate) scalable: BTreeSet<FleetId>,
+    /// Versions of launch templates that were made, by template and token.
+    pub(crate) versions: BTreeMap<(String, String), u64>,
+    /// Images of versions that fleets were told to launch, by template and number, where they are others than the fleet
+    /// was made with.
+    pub(crate) images: BTreeMap<(String, String), String>,
+    /// Versions whose instances never serve.
+    pub(crate) broken: BTreeSet<u64>,
 }
 
 /// What the generators are forked for.
@@ -80,6 +87,9 @@ impl World {
             events: EventLog::new(spec.event_queue),
             event_chance: chance.fork(forks::EVENTS, 0),
             scalable: BTreeSet::new(),
+            versions: BTreeMap::new(),
+            images: BTreeMap::new(),
+            broken: BTreeSet::new(),
             spec,
         };
         for fleet in &fleets {

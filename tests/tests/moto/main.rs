@@ -158,7 +158,7 @@ async fn instances_are_found_by_tag_and_agree_with_the_fleet_s_own_list() {
 #[tokio::test]
 async fn a_spot_fleet_s_target_is_set_and_moto_forgets_the_policy() {
     let world = World::new("eu-west-3").await;
-    let change = Change { target: 9, on_demand_target: 0 };
+    let change = Change::of_target(9, 0);
     world.aws.modify(&world.spot_fleet, change).await.expect("moto modifies Spot Fleets");
     let fleets = world.aws.describe_fleets(&[Backend::SpotFleet]).await.expect("moto describes");
     assert_eq!((fleets[0].target, fleets[0].state), (9, FleetState::Active));
@@ -197,7 +197,7 @@ async fn another_autoscaler_on_the_fleet_is_seen_and_prices_are_read() {
 async fn what_moto_lacks_fails_in_the_way_that_callers_can_tell() {
     let world = World::new("us-east-2").await;
     // A server that breaks on a write leaves it unclear whether it took effect.
-    let change = Change { target: 4, on_demand_target: 1 };
+    let change = Change::of_target(4, 1);
     let error = world.aws.modify(&world.ec2_fleet, change).await.expect_err("moto has learned ModifyFleet");
     assert_eq!(error.class, ErrorClass::Unclear, "{error}");
     // CloudWatch speaks CBOR on a path that moto does not know: repeating will not help.

@@ -144,7 +144,9 @@ def expanded(text):
 def main(autoscaler):
     wrong = []
     declared = declared_by_the_autoscaler()
-    own = granted("autoscaler")
+    # What EC2 asks for by itself in a roll-out is no call of anybody's.
+    rollout = {action: why for action, why in granted("autoscaler_rollout").items() if action in declared}
+    own = granted("autoscaler") | rollout
     wrong += differ("the autoscaler", set(own) - ASIDE, set(declared))
     wrong += [f"the autoscaler: the reason of {action} is not that of fleet/aws" for action in sorted(set(own) & set(declared))
               if own[action] != declared[action]]

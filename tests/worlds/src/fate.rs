@@ -7,6 +7,7 @@
 use crate::chance::Chance;
 use crate::cluster::Cluster;
 use crate::harness::{ec2, fleet, secs, world};
+use crate::rolling;
 use crate::seat::Way;
 use fleet::{ErrorClass, InstanceId};
 use fleet_sim::{
@@ -59,6 +60,9 @@ pub enum What {
     NomadDown,
     /// A process's disk is full.
     DiskFull { who: usize },
+    /// A version of the launch template is rolled out, perhaps one that never serves, and perhaps taken back when this is
+    /// over.
+    Rollout { broken: bool, back: bool },
 }
 
 /// Something that goes wrong from a time on, for a while.
@@ -100,9 +104,22 @@ impl Fate {
     pub fn of(seed: u64) -> Self {
         let trouble = secs(80 * 60);
         let mut chance = Chance::new(seed).fork("troubles");
-        let troubles = (0..chance.between(2, 14)).map(|_| some_trouble(&mut chance, trouble)).collect();
+        let mut troubles: Vec<Trouble> =
+            (0..chance.between(2, 14)).map(|_| some_trouble(&mut chance, trouble)).collect();
+        troubles.extend(some_rollout(&mut Chance::new(seed).fork("rollout"), trouble));
         Self { seed, troubles, trouble, peace: secs(40 * 60), replays: seed.is_multiple_of(16) }
     }
+}
+
+/// In one world of three.
+fn some_rollout(chance: &mut Chance, within: Duration) -> Option<Trouble> {
+    if !chance.happens(0.33) {
+        return None;
+    }
+    let from = secs(chance.between(60, within.as_secs()));
+    let until = (from + secs(chance.between(120, 2400))).min(within);
+    let what = What::Rollout { broken: chance.happens(0.3), back: chance.happens(0.3) };
+    Some(Trouble { from, until, what })
 }
 
 fn some_trouble(chance: &mut Chance, within: Duration) -> Trouble {
@@ -213,6 +230,13 @@ pub fn cluster(fate: &Fate) -> Cluster {
     let mut cluster = Cluster::new(some_world(fate), fate.seed, PROCESSES);
     let surge = cluster.policies.iter().map(|policy| policy.base.capacity.surge).max().unwrap_or(0);
     cluster.truth.surge = surge;
+    if fate.troubles.iter().any(|trouble| matches!(trouble.what, What::Rollout { .. })) {
+        // Several at once, so that it ends with its world.
+        cluster = cluster.policy(|policy| {
+            policy.rollout.surge = 3;
+            policy.rollout.canary_for = secs(120);
+        });
+    }
     cluster
 }
 
@@ -254,7 +278,13 @@ pub fn live(fate: &Fate, cluster: &mut Cluster) -> Outcome {
             until += secs(10);
             cluster.run_until(until);
         }
+        let patience = until + rolling::PATIENCE;
+        while rolling::goes_on(cluster) && until < patience {
+            until += secs(60);
+            cluster.run_until(until);
+        }
         came_right(cluster, &mut outcome.complaints);
+        rolling::came_right(cluster, &mut outcome.complaints);
     }
     outcome.complaints.splice(0..0, cluster.all_complaints());
     if outcome.complaints.is_empty() && fate.replays {
@@ -305,13 +335,15 @@ fn begins(
             cluster.processes[who].freezes_in = Some((after, lasts));
         }
         What::SessionEnds { who } if first => cluster.end_sessions(who),
+        What::Rollout { broken, .. } if first => rolling::begins(cluster, broken),
         What::Cloud(_)
         | What::Interrupt(_)
         | What::Rebalance(_)
         | What::Schedule
         | What::Crash { .. }
         | What::Freeze { .. }
-        | What::SessionEnds { .. } => {}
+        | What::SessionEnds { .. }
+        | What::Rollout { .. } => {}
     }
 }
 
@@ -331,11 +363,13 @@ fn ends(cluster: &mut Cluster, what: &What) {
         // A process that has not come so far lives.
         What::Crash { who, .. } => cluster.processes[who].dies_in = None,
         What::Freeze { who, .. } => cluster.processes[who].freezes_in = None,
+        What::Rollout { back: true, .. } => rolling::is_taken_back(cluster),
         What::Cloud(_)
         | What::Interrupt(_)
         | What::Rebalance(_)
         | What::Schedule
-        | What::SessionEnds { .. } => {}
+        | What::SessionEnds { .. }
+        | What::Rollout { back: false, .. } => {}
     }
 }
 

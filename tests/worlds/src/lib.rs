@@ -21,6 +21,7 @@ pub mod fate;
 
 pub mod harness;
 pub mod nomad;
+pub mod rolling;
 pub mod seat;
 pub mod shell;
 pub mod shrink;

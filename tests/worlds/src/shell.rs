@@ -3,9 +3,7 @@
 use crate::harness::CALLER;
 use autoscaler_engine::{Answer, MetricsRequest, NodesSeen, Read, Write};
 use fleet::ports::{MetricQuery, Series};
-use fleet::{
-    ApiError, Backend, ErrorClass, ExcessCapacity, FleetId, FleetRef, InstanceState, Timestamp, Utilization,
-};
+use fleet::{ApiError, Backend, ErrorClass, FleetId, FleetRef, InstanceState, Timestamp, Utilization};
 use fleet_sim::{Action, Metric, MetricPoints, ModifyFleet, World};
 use std::time::Duration;
 
@@ -117,12 +115,7 @@ fn series(points: MetricPoints) -> Series {
 pub fn write(world: &mut World, write: Write) -> (Answer, Duration) {
     match write {
         Write::Modify { fleet: FleetRef { backend, id }, change } => {
-            let change = ModifyFleet {
-                target: Some(change.target),
-                on_demand_target: Some(change.on_demand_target),
-                excess: Some(ExcessCapacity::NoTermination),
-            };
-            let done = world.modify_fleet(CALLER, backend, &id, change);
+            let done = world.modify_fleet(CALLER, backend, &id, ModifyFleet::from(change));
             (Answer::Modified(done), world.latency(Action::MODIFY_SPOT_FLEET_REQUEST))
         }
         Write::Terminate { fleet: _, instances } => {

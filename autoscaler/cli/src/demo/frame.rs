@@ -105,6 +105,7 @@ pub fn decision_line(decided: &Decided, start: Timestamp) -> Option<String> {
         Decision::Drain { instances } => format!("drain {instances}"),
         Decision::Keep { instances } => format!("keep {instances}"),
         Decision::Shift { from, to } => format!("{from} \u{2192} {to} od"),
+        Decision::Launch { version } => format!("version {version}"),
         Decision::Steady | Decision::Held => return None,
     };
     let time = clock_time(decided.at.since(start));

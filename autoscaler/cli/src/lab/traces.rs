@@ -167,6 +167,7 @@ mod tests {
             vcpus: Some(2),
             private_ip: None,
             protected: false,
+            launch: None,
         }
     }
 

@@ -29,14 +29,16 @@ pub fn decision(name: &FleetName, decided: &Decided, paint: Paint) -> String {
 fn step(action: &Action) -> String {
     match action {
         Action::Modify { fleet, from, change } if *from == change.target => {
-            format!("set {} to its target {from} again, with NoTermination", fleet.id)
+            let launch = launch_text(change.launch);
+            format!("set {} to its target {from} again, with NoTermination{launch}", fleet.id)
         }
         Action::Modify { fleet, from, change } => {
             let on_demand = match change.on_demand_target {
                 0 => String::new(),
                 units => format!(", {units} of it on demand"),
             };
-            format!("set the target of {} from {from} to {}{on_demand}", fleet.id, change.target)
+            let launch = launch_text(change.launch);
+            format!("set the target of {} from {from} to {}{on_demand}{launch}", fleet.id, change.target)
         }
         Action::Terminate { instances, .. } => {
             let ids: Vec<_> = instances.iter().map(InstanceId::as_str).collect();
@@ -54,6 +56,10 @@ fn step(action: &Action) -> String {
             format!("set the count of {namespace}/{job}/{group} to {count}")
         }
     }
+}
+
+fn launch_text(version: Option<u64>) -> String {
+    version.map(|version| format!(", and launch version {version} from now on")).unwrap_or_default()
 }
 
 fn why_not(withheld: &Withheld) -> String {

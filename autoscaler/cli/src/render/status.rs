@@ -1,5 +1,6 @@
 //! Fleets at a glance.
 
+use super::rollout::{progress, under_way};
 use super::table::Table;
 use super::{ago, alarm_text, clock, counted, lasting, until};
 use crate::out::Paint;
@@ -40,8 +41,13 @@ pub fn overview(status: &Status, paint: Paint) -> String {
         let who = format!("{}: ", fleet.name);
         let going = departures(fleet, status.at).into_iter();
         let stand_in = fleet.fallback.as_ref().map(stand_in_text);
-        let unusual =
-            conditions(fleet, status.at).into_iter().chain(going).chain(stand_in).chain(told(fleet));
+        let rolls = under_way(fleet).into_iter();
+        let unusual = conditions(fleet, status.at)
+            .into_iter()
+            .chain(rolls)
+            .chain(going)
+            .chain(stand_in)
+            .chain(told(fleet));
         for words in unusual {
             remark(&who, words);
         }
@@ -213,10 +219,12 @@ pub fn fleet(fleet: &FleetStatus, now: Timestamp, paint: Paint) -> String {
         let age = lasting(instance.since, now);
         let health = if instance.health == fleet::Health::Unhealthy { ", unhealthy" } else { "" };
         let node = instance.node.map(node_text).unwrap_or_default();
+        let version = instance.launch.as_ref().and_then(|launch| launch.version);
+        let version = version.map(|version| format!(", version {version}")).unwrap_or_default();
         line(
             "",
             &format_args!(
-                "{} {} weight {}, {phase} for {age}{health}{node}",
+                "{} {} weight {}, {phase} for {age}{health}{node}{version}",
                 instance.id, instance.pool, instance.weight
             ),
         );
@@ -230,6 +238,13 @@ pub fn fleet(fleet: &FleetStatus, now: Timestamp, paint: Paint) -> String {
     if let Some(stand_in) = &fleet.fallback {
         let tried = stand_in.tried.map(|at| format!("; spot asked for again {}", ago(at, now)));
         line("fallback", &format_args!("{}{}", stand_in_text(stand_in), tried.unwrap_or_default()));
+    }
+    if let Some(rollout) = &fleet.rollout {
+        line("rollout", &progress(rollout));
+        if let Some(halted) = &rollout.rollout.halted {
+            let words = format!("halted {}: {}", ago(halted.at, now), halted.why);
+            line("", &paint.bad(words));
+        }
     }
     match &fleet.decided {
         Some(decided) => {

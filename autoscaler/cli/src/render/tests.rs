@@ -43,6 +43,7 @@ fn busy() -> FleetStatus {
         phase,
         since: time("2026-03-01T09:30:00Z"),
         health,
+        launch: None,
         node: None,
     };
     let report = Report {
@@ -279,7 +280,7 @@ fn a_decision_shows_its_steps_and_why_they_were_not_taken() {
     let modify = |from, target, on_demand_target| Action::Modify {
         fleet: fleet.clone(),
         from,
-        change: Change { target, on_demand_target },
+        change: Change::of_target(target, on_demand_target),
     };
     let terminate = Action::Terminate { fleet: fleet.clone(), instances: vec!["i-1".into(), "i-2".into()] };
     let plan = Plan { actions: vec![modify(3, 5, 0), modify(3, 4, 2), modify(3, 3, 0), terminate] };

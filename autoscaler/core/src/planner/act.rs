@@ -5,7 +5,7 @@ use super::ground::{Ground, LAG, LOOK_BEFORE_WRITE, RESPITE};
 use super::herd::{ByMarket, Herd, LEEWAY, clear_sight, units};
 use super::parts::{self, Parts};
 use super::wish::Wish;
-use super::{drain, fallback, ledger, repair, replace, victims};
+use super::{drain, fallback, ledger, repair, replace, rollout, victims};
 use crate::number;
 use crate::{Decision, DrainBy, DrainCause, Hold, Member, Memory, Remark, Removal, RemovalStep};
 use fleet::{CapacityUnits, ExcessCapacity};
@@ -60,6 +60,7 @@ pub(super) fn act(
         }
     } else if !set_right(draft, ground)
         && !fallback::step(draft, ground, herd, base)
+        && !rollout::step(draft, ground, herd)
         && !repair::step(draft, ground, herd, wish.may_trim)
     {
         trim(draft, ground, herd, wish.may_trim);

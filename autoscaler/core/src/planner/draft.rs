@@ -1,5 +1,6 @@
 //! The plan while it is being made.
 
+use super::rollout;
 use crate::{Action, Hold, Memory, Policy, Remark, Report, Snapshot};
 use fleet::ports::Change;
 use fleet::{FleetView, Timestamp};
@@ -71,13 +72,19 @@ impl<'a> Draft<'a> {
 
     /// Plans the one modification of this cycle, and remembers it as under way.
     pub fn modify(&mut self, view: &FleetView, change: Change) {
+        // What is to be launched goes with whatever is written first.
+        let launch = rollout::to_tell(self, view);
+        if let Some(version) = launch {
+            rollout::note_told(self, version);
+        }
+        let change = Change { launch, ..change };
         self.actions.push(Action::Modify { fleet: view.fleet_ref(), from: view.target, change });
         self.memory.expected = Some(crate::Expected {
             target: change.target,
             on_demand_target: change.on_demand_target,
             written: Some(self.now),
             shown: false,
-            before: Some(Change { target: view.target, on_demand_target: view.on_demand_target }),
+            before: Some(Change::of_target(view.target, view.on_demand_target)),
         });
     }
 }

@@ -5,6 +5,7 @@
 
 use super::draft::Draft;
 use super::herd::{Herd, LEEWAY};
+use super::rollout;
 use crate::{
     Action, DrainBy, DrainCause, Hold, Member, Phase, Rebalance, Remark, Removal, RemovalStep,
     ReplacementCause,
@@ -22,6 +23,8 @@ const NO_NODE_STALE: Duration = Duration::from_secs(15);
 /// A drain's deadline as Nomad tells it may differ by this much from the one that was asked for: it counts from when
 /// it hears of it.
 const ABOUT: Duration = Duration::from_secs(5);
+/// Why those go that a roll-out replaces.
+const ROLLED_OUT: DrainCause = DrainCause::Replaced(ReplacementCause::Rollout);
 /// What an interruption leaves work to end in, the margin aside.
 const INTERRUPTED_AFTER: Duration = Duration::from_secs(120);
 
@@ -80,6 +83,10 @@ pub(super) fn knows_nodes(draft: &mut Draft<'_>) -> bool {
 pub(super) fn has_left(draft: &Draft<'_>, id: &InstanceId, removal: &Removal, phase: Option<Phase>) -> bool {
     let over = |grace| removal.drain_until.is_some_and(|until| until + grace < draft.now);
     match draft.policy.drain.by {
+        DrainBy::Nobody if removal.cause == ROLLED_OUT => {
+            // Nobody waits for its work, but others are to serve in its place.
+            phase != Some(Phase::Draining) && removal.drain_until.is_some()
+        }
         DrainBy::Nobody => phase != Some(Phase::Draining),
         DrainBy::Hook => draft.seen.emptied.contains(id) || over(Duration::ZERO),
         DrainBy::Nomad => {
@@ -119,14 +126,24 @@ fn is_empty(node: &NodeView, ignore_system_jobs: bool) -> bool {
 ///
 /// * `base`: the units that are wanted: what serves beyond them can be spared.
 pub(super) fn begin(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, base: u32) {
-    let Some(herd) = herd.filter(|_| draft.policy.drain.by != DrainBy::Nobody) else { return };
+    let Some(herd) = herd else { return };
+    let nobody = draft.policy.drain.by == DrainBy::Nobody;
     ask_again(draft);
-    let mut spare = serving(draft, herd) - f64::from(base);
-    for going in in_order(draft, herd) {
+    let mut spare = serving(draft, herd, |_| true) - f64::from(base);
+    // What is rolled out may come up and be of no use: nobody goes for it before work can be placed there.
+    let mut ready = serving(draft, herd, |member| rollout::has_been_ready(draft, member)) - f64::from(base);
+    for going in in_order(draft, herd).into_iter().filter(|going| going.rolled_out || !nobody) {
         let weight = going.member.weight.get();
         let latest = going.deadline.map(|deadline| latest(draft, &going.member.id, deadline));
         let presses = latest.is_some_and(|latest| draft.now >= latest);
-        if !(going.spared || presses || weight <= spare + LEEWAY) {
+        let room = if going.rolled_out {
+            ready.min(spare) + f64::from(draft.policy.rollout.unavailable)
+        } else {
+            spare
+        };
+        // What has never been of use is not missed.
+        let idle = going.rolled_out && !rollout::has_been_ready(draft, going.member);
+        if !(going.spared || presses || idle || weight <= room + LEEWAY) {
             if let Some(latest) = latest {
                 draft.falls_due(latest);
             }
@@ -134,8 +151,11 @@ pub(super) fn begin(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, base: u32) {
         }
         if going.member.phase == Phase::InService {
             spare -= weight;
+            if rollout::has_been_ready(draft, going.member) {
+                ready -= weight;
+            }
         }
-        let until = draft.now + draft.policy.drain.deadline;
+        let until = if nobody { draft.now } else { draft.now + draft.policy.drain.deadline };
         set_drain(draft, &going.member.id, latest.map_or(until, |latest| until.min(latest).max(draft.now)));
     }
 }
@@ -167,6 +187,8 @@ struct Going<'a> {
     deadline: Option<Timestamp>,
     /// Nobody serves in its place, because less is enough.
     spared: bool,
+    /// It goes for a roll-out.
+    rolled_out: bool,
 }
 
 /// Those that go and have not been asked to let go, the most pressing first.
@@ -176,27 +198,32 @@ fn in_order<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Vec<Going<'a>> {
             r.cause,
             DrainCause::ScaleIn | DrainCause::Replaced(ReplacementCause::Notice(NoticeKind::FleetScaleIn))
         );
-        (id, r.deadline, spared)
+        (id, r.deadline, spared, r.cause == ROLLED_OUT)
     });
-    let replacements = draft.memory.replacements.iter().filter(|(_, r)| r.drain_until.is_none());
-    let replacements = replacements.map(|(id, r)| (id, r.deadline, false));
+    // Whoever is rolled out works on as long as the target counts it: nothing presses.
+    let replacements = draft.memory.replacements.iter();
+    let replacements =
+        replacements.filter(|(_, r)| r.drain_until.is_none() && r.cause != ReplacementCause::Rollout);
+    let replacements = replacements.map(|(id, r)| (id, r.deadline, false, false));
     let mut going: Vec<Going<'a>> = removals
         .chain(replacements)
-        .filter_map(|(id, deadline, spared)| Some(Going { member: herd.get(id)?, deadline, spared }))
+        .filter_map(|(id, deadline, spared, rolled_out)| {
+            Some(Going { member: herd.get(id)?, deadline, spared, rolled_out })
+        })
         .filter(|going| !going.member.protected)
         .collect();
     going.sort_by_key(|going| (going.deadline.is_none(), going.deadline, &going.member.id));
     going
 }
 
-/// What serves and has not been asked to let go, in units.
-fn serving(draft: &Draft<'_>, herd: &Herd<'_>) -> f64 {
+/// What serves and has not been asked to let go, in units; of those that `counts` says.
+fn serving(draft: &Draft<'_>, herd: &Herd<'_>, counts: impl Fn(&Member) -> bool) -> f64 {
     let drains = |id: &InstanceId| {
         let removal = draft.memory.removals.get(id).is_some_and(|r| r.drain_until.is_some());
         removal || draft.memory.replacements.get(id).is_some_and(|r| r.drain_until.is_some())
     };
     let serves = herd.alive.iter().filter(|m| m.phase == Phase::InService && !drains(&m.id));
-    serves.map(|m| m.weight.get()).sum()
+    serves.filter(|m| counts(m)).map(|m| m.weight.get()).sum()
 }
 
 fn set_drain(draft: &mut Draft<'_>, id: &InstanceId, until: Timestamp) {
@@ -265,6 +292,8 @@ fn empty_nodes(draft: &mut Draft<'_>, herd: &Herd<'_>) {
             continue;
         };
         match until {
+            // A node that waits for one of the new version works on until that is ready.
+            None if cause == ROLLED_OUT => {}
             None if node.eligible => draft.actions.push(Action::Cordon { instance }),
             Some(deadline) if !drains(node, deadline, ignore, draft.now) => {
                 draft.actions.push(Action::Drain { instance, deadline, cause });

@@ -114,7 +114,7 @@ fn rests(draft: &mut Draft<'_>, view: &FleetView) -> bool {
 ///
 /// * returns: whether the books agree, so that the next write may follow.
 fn account(draft: &mut Draft<'_>, view: &FleetView, at: Timestamp) -> bool {
-    let found = Change { target: view.target, on_demand_target: view.on_demand_target };
+    let found = Change::of_target(view.target, view.on_demand_target);
     let Some(expected) = draft.memory.expected else {
         draft.remark(Remark::Adopted { target: view.target });
         draft.memory.expected = Some(adopted(found));
@@ -124,7 +124,7 @@ fn account(draft: &mut Draft<'_>, view: &FleetView, at: Timestamp) -> bool {
         draft.hold(Hold::Ceded { foreign_writes: draft.memory.foreign_writes });
         return false;
     }
-    let ours = Change { target: expected.target, on_demand_target: expected.on_demand_target };
+    let ours = Change::of_target(expected.target, expected.on_demand_target);
     // A fleet that we have written once is ours to the excess policy, too.
     let keeps_policy = expected.written.is_none() || view.excess == ExcessCapacity::NoTermination;
     let lag_over = expected.written.is_none_or(|written| at > written + LAG);
@@ -171,7 +171,7 @@ fn shows(draft: &mut Draft<'_>, expected: Expected, at: Timestamp) -> bool {
 /// What it would have set is kept as `before`: should it come true later, it is ours, not somebody else's.
 fn lose_write(draft: &mut Draft<'_>, expected: Expected, written: Timestamp) {
     draft.remark(Remark::WriteLost { written, target: expected.target });
-    let lost = Change { target: expected.target, on_demand_target: expected.on_demand_target };
+    let lost = Change::of_target(expected.target, expected.on_demand_target);
     if let Some(found) = expected.before {
         draft.memory.expected = Some(Expected { before: Some(lost), ..adopted(found) });
     }

@@ -242,8 +242,12 @@ fn empty_again(draft: &mut Draft<'_>, id: &InstanceId) {
 }
 
 /// Keeps a victim: its node takes work again, and a hook that empties it is ended.
-fn keep(draft: &mut Draft<'_>, id: &InstanceId) {
-    draft.memory.removals.remove(id);
+pub(super) fn keep(draft: &mut Draft<'_>, id: &InstanceId) {
+    let removal = draft.memory.removals.remove(id);
+    if removal.is_some_and(|r| r.cause == DrainCause::Replaced(ReplacementCause::Rollout)) {
+        // Its turn comes again: what was bought in its place is wanted beside it now.
+        draft.memory.replaced.remove(id);
+    }
     if draft.policy.drain.by != DrainBy::Nobody {
         draft.memory.restoring.insert(id.clone(), draft.now);
     }

@@ -39,7 +39,7 @@ impl Parts {
         }
     }
     pub fn change(self) -> Change {
-        Change { target: self.total(), on_demand_target: self.on_demand }
+        Change::of_target(self.total(), self.on_demand)
     }
     pub fn real(self) -> ByMarket {
         ByMarket { spot: f64::from(self.spot), on_demand: f64::from(self.on_demand) }

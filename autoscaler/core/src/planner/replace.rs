@@ -4,7 +4,7 @@ use super::draft::Draft;
 use super::ground::Ground;
 use super::herd::{ByMarket, Herd, LEEWAY, units};
 use super::parts::{self, Parts};
-use super::{ledger, notices, pools};
+use super::{ledger, notices, pools, rollout};
 use crate::{
     DrainCause, FleetBuys, Hold, Member, Removal, RemovalStep, Replacement, ReplacementCause, ReplacementStep,
 };
@@ -30,6 +30,7 @@ pub(super) fn advance(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>
         return;
     }
     take_back_the_called_off(draft);
+    rollout::take_back(draft, herd);
     learn_what_counts(draft, ground, herd);
     see_purchases(draft, ground, herd);
     complete(draft, ground, herd, base);
@@ -178,7 +179,7 @@ fn complete(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Pa
             ReplacementCause::Notice(NoticeKind::FleetScaleIn) => true,
             // Lowered any sooner, the target would count it in place of the next one that is asked for.
             ReplacementCause::Notice(NoticeKind::SpotInterruption) if asked => false,
-            ReplacementCause::Notice(_) | ReplacementCause::Spread => replaced,
+            ReplacementCause::Notice(_) | ReplacementCause::Spread | ReplacementCause::Rollout => replaced,
         };
         if due || gone || (asked && must_be_lowered(draft, replacement.deadline)) {
             let step = if asked { RemovalStep::Lowering } else { RemovalStep::Lowered };

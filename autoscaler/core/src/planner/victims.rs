@@ -4,7 +4,7 @@ use super::draft::Draft;
 use super::drain::node_of;
 use super::fits::Room;
 use super::herd::{ByMarket, Herd, LEEWAY};
-use super::{drain, fallback, idle, pools};
+use super::{drain, fallback, idle, pools, rollout};
 use crate::number::millionths;
 use crate::{Candidate, Choice, Diversification, DrainBy, Hold, Member, Phase};
 use fleet::{Health, InstanceId, NoticeKind, UsdPerHour, WorkKind};
@@ -166,6 +166,12 @@ pub(super) fn out_of_spread<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Option<&'
         .min_by(|a, b| ranks.compare(a, 0.0, b, 0.0))
 }
 
+/// Puts those first who are to be replaced first, by the order of victims.
+pub(super) fn sort(draft: &Draft<'_>, herd: &Herd<'_>, members: &mut [&Member]) {
+    let ranks = Ranks::of(draft, herd);
+    members.sort_by(|a, b| ranks.compare(a, 0.0, b, 0.0));
+}
+
 /// Whether an instance may be chosen at all. One that drains is somebody else's victim.
 fn may_go(member: &Member) -> bool {
     !member.protected && member.weight.get() > 0.0 && member.phase != Phase::Draining
@@ -227,6 +233,8 @@ struct Facts {
     allocations: usize,
     /// How much these matter: the sum of their priorities.
     importance: u64,
+    /// A roll-out would replace it before long.
+    outdated: bool,
 }
 
 impl<'a> Ranks<'a> {
@@ -252,7 +260,7 @@ impl<'a> Ranks<'a> {
     }
 
     fn candidate(&self, member: &Member) -> Candidate {
-        let Facts { idle: _, held, price, allocations, importance: _ } = self.facts(member);
+        let Facts { idle: _, held, price, allocations, importance: _, outdated: _ } = self.facts(member);
         Candidate {
             instance: member.id.clone(),
             pool: member.pool.clone(),
@@ -275,6 +283,7 @@ impl<'a> Ranks<'a> {
                     Phase::InService | Phase::Draining => 2,
                 },
                 !self.at_risk.contains(&m.id),
+                !self.facts(m).outdated,
             )
         };
         let (x, y) = (self.facts(a), self.facts(b));
@@ -298,6 +307,7 @@ impl Facts {
             price: fallback::price_of(draft, member),
             allocations: work().count(),
             importance: work().map(|work| u64::from(work.priority)).sum(),
+            outdated: rollout::goes_anyway(draft, member),
         }
     }
 }

@@ -187,7 +187,7 @@ fn explain_band(draft: &mut Draft<'_>, sizing: &Sizing, target: u32, min: u32, m
 }
 
 /// Whether load is known well enough to give anything back: lately, and from enough of the instances.
-fn load_is_known(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) -> bool {
+pub(super) fn load_is_known(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) -> bool {
     let Some(latest) = draft.seen.latest else {
         draft.hold(Hold::NoSamples);
         return false;

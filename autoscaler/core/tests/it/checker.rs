@@ -21,7 +21,7 @@ fn broken(scene: &Scene, after: &Memory, actions: Vec<Action>) -> Vec<Invariant>
 
 fn set(scene: &mut Scene, target: u32) -> Action {
     let view = scene.view();
-    let change = Change { target, on_demand_target: 0 };
+    let change = Change::of_target(target, 0);
     Action::Modify { fleet: view.fleet_ref(), from: view.target, change }
 }
 
@@ -64,7 +64,7 @@ fn cap_keeps_the_target_within_its_bounds() {
         assert_eq!(broken(&scene, &memory, vec![action]), [Invariant::Cap], "{target}");
     }
     let fleet = scene.view().fleet_ref();
-    let change = Change { target: 9, on_demand_target: 10 };
+    let change = Change::of_target(9, 10);
     let action = Action::Modify { fleet, from: 8, change };
     assert_eq!(broken(&scene, &memory, vec![action]), [Invariant::Cap]);
 }
@@ -165,7 +165,7 @@ fn modify_allows_one_modification_at_a_time() {
         on_demand_target: 0,
         written: Some(NOON - seconds(60)),
         shown: false,
-        before: Some(Change { target: 8, on_demand_target: 0 }),
+        before: Some(Change::of_target(8, 0)),
     };
     written.memory.expected = Some(under_way);
     let action = set(&mut written, 9);
@@ -357,7 +357,7 @@ fn a_lowering_that_was_lost_may_be_tried_again_whatever_is_known_of_load() {
     scene.seen.latest = None;
     let action = set(&mut scene, 7);
     let written = Some(NOON - seconds(100));
-    let before = Some(Change { target: 8, on_demand_target: 0 });
+    let before = Some(Change::of_target(8, 0));
     for (before, found) in [(before, vec![]), (None, vec![Invariant::Data])] {
         let expected = Expected { target: 7, on_demand_target: 0, written, shown: false, before };
         scene.memory = Memory { expected: Some(expected), ..memory.clone() };

@@ -16,5 +16,6 @@ mod notices;
 mod planner;
 mod properties;
 mod removals;
+mod rollout;
 mod sizing;
 mod support;

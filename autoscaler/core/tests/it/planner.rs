@@ -34,8 +34,11 @@ fn a_fleet_that_fits_its_load_is_left_alone() {
 fn what_demand_needs_is_bought_in_one_step() {
     let planned = Scene::of(4, 12).plan();
     assert_eq!(planned.report.decision, Decision::ScaleOut { from: 4, to: 16 });
-    let Some(Action::Modify { from: 4, change: Change { target: 16, on_demand_target: 0 }, .. }) =
-        planned.plan.actions.first()
+    let Some(Action::Modify {
+        from: 4,
+        change: Change { target: 16, on_demand_target: 0, launch: None },
+        ..
+    }) = planned.plan.actions.first()
     else {
         panic!("{:?}", planned.plan)
     };
@@ -370,7 +373,7 @@ fn on_demand_instances_go_only_when_nothing_else_may() {
     }
     let planned = scene.plan();
     let Some(Action::Modify { change, .. }) = planned.plan.actions.first() else { panic!("no change") };
-    assert_eq!(*change, Change { target: 8, on_demand_target: 6 });
+    assert_eq!(*change, Change::of_target(8, 6));
     assert!(planned.memory.removals.keys().all(|id| id.as_str() >= "i-0006"), "only spot goes");
 }
 

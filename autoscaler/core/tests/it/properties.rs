@@ -168,8 +168,8 @@ fn memory() -> impl Strategy<Value = Memory> {
     let replacements = btree_map(ids(), replacement, 0..4);
     let others = (replacements, btree_map(ids(), time(), 0..3), btree_map(ids(), time(), 0..3), fallback());
     let removals = btree_map((0_usize..40).prop_map(|n| InstanceId::new(format!("i-{n:04}"))), removal, 0..4);
-    let change =
-        (0_u32..30, 0_u32..8).prop_map(|(target, on_demand_target)| Change { target, on_demand_target });
+    let change = (0_u32..30, 0_u32..8)
+        .prop_map(|(target, on_demand_target)| Change::of_target(target, on_demand_target));
     let expected = (change.clone(), option::of(time()), any::<bool>(), option::of(change)).prop_map(
         |(change, written, shown, before)| Expected {
             target: change.target,

@@ -13,6 +13,8 @@
 //! | `POST /v1/fleets/{name}/resume` | [`ResumeOrder`] in, [`Ordered`] out |
 //! | `POST /v1/fleets/{name}/override` | [`OverrideOrder`] in, [`Ordered`] out |
 //! | `POST /v1/fleets/{name}/end-override` | [`ResumeOrder`] in, [`Ordered`] out |
+//! | `POST /v1/fleets/{name}/rollout-start` | [`RolloutStart`] in, [`RolloutOrdered`] out |
+//! | `POST /v1/fleets/{name}/rollout-pause`, `rollout-resume`, `rollout-abort` | [`ResumeOrder`] in, [`RolloutOrdered`] out |
 //! | `POST /v1/all/pause`, `POST /v1/all/resume` | the same for every fleet |
 //! | `GET /metrics` | OpenMetrics |
 //!
@@ -23,6 +25,7 @@
 use fleet::{FleetName, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use autoscaler_core::Rollout;
 pub use autoscaler_engine::{Decided, FleetStatus, Status};
 
 /// Why a request was refused.
@@ -117,6 +120,31 @@ pub struct OverrideOrder {
     pub by: String,
     /// Why.
     pub reason: String,
+}
+
+/// Roll an image out, or a version of the launch template: exactly one of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutStart {
+    /// The image, such as `ami-0123456789abcdef0`: a version is made that is like the one that is launched now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The number of a version that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// Who says so.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// An order about a roll-out was taken, and is on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutOrdered {
+    /// For which fleet.
+    pub fleet: FleetName,
+    /// The roll-out, as it is with the order.
+    pub rollout: Rollout,
 }
 
 /// An order was taken, and is on disk.

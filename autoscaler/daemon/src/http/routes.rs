@@ -1,5 +1,7 @@
 //! What is answered to which request.
 
+mod rollout;
+
 use super::access::Speaker;
 use super::api::{Decisions, DecisionsQuery, Health, Ordered, OverrideOrder, PauseOrder, Ready, ResumeOrder};
 use super::{Access, Refusal, Shell, Unanswered};
@@ -39,6 +41,10 @@ const ROUTES: &[&str] = &[
     "/v1/fleets/{name}/resume",
     "/v1/fleets/{name}/override",
     "/v1/fleets/{name}/end-override",
+    "/v1/fleets/{name}/rollout-start",
+    "/v1/fleets/{name}/rollout-pause",
+    "/v1/fleets/{name}/rollout-resume",
+    "/v1/fleets/{name}/rollout-abort",
     "/v1/all/pause",
     "/v1/all/resume",
     "/metrics",
@@ -70,7 +76,11 @@ pub fn router<S: Shell>(shell: S, access: Access, metrics: Metrics) -> Router {
         .route("/{name}/pause", post(pause::<S>))
         .route("/{name}/resume", post(resume::<S>))
         .route("/{name}/override", post(bend::<S>))
-        .route("/{name}/end-override", post(end_override::<S>));
+        .route("/{name}/end-override", post(end_override::<S>))
+        .route("/{name}/rollout-start", post(rollout::start::<S>))
+        .route("/{name}/rollout-pause", post(rollout::pause::<S>))
+        .route("/{name}/rollout-resume", post(rollout::resume::<S>))
+        .route("/{name}/rollout-abort", post(rollout::abort::<S>));
     Router::new()
         .route("/v1/identify", post(identify::<S>))
         .route("/v1/samples", post(samples::<S>))
@@ -445,7 +455,12 @@ impl From<CommandError> for Refusal {
         let status = match error {
             CommandError::UnknownFleet { .. } => StatusCode::NOT_FOUND,
             CommandError::Lasts | CommandError::Empty => StatusCode::BAD_REQUEST,
-            CommandError::MinAboveMax { .. } | CommandError::Zero { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            CommandError::MinAboveMax { .. }
+            | CommandError::Zero { .. }
+            | CommandError::RollsOut { .. }
+            | CommandError::NothingRollsOut
+            | CommandError::OtherTemplate { .. }
+            | CommandError::RunsAlready { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, error.to_string())
     }

@@ -3,11 +3,12 @@
 use crate::Handle;
 use autoscaler_engine::{Command, CommandError, Decided, EngineMetrics, FleetStatus, Rejection, Status};
 use fleet::wire::{NoticeBatch, NoticesAccepted, SampleBatch, SamplesAccepted};
-use fleet::{FleetName, InstanceId, Timestamp};
+use fleet::{ApiError, FleetName, ImageId, InstanceId, Region, Timestamp};
 use fleet_identity::Described;
 use std::net::IpAddr;
 
-/// What the routes ask of the daemon. Every answer comes soon or is [`Unanswered`]: nothing waits for AWS here.
+/// What the routes ask of the daemon. Every answer but one comes soon or is [`Unanswered`]: nothing else
+/// waits for AWS here.
 pub trait Shell: Clone + Send + Sync + 'static {
     /// Hands an agent's batch to the engine.
     fn samples(
@@ -31,6 +32,16 @@ pub trait Shell: Clone + Send + Sync + 'static {
         &self,
         command: Command,
     ) -> impl Future<Output = Result<Result<(), CommandError>, Unanswered>> + Send;
+
+    /// Makes a version of a launch template that is like another but for its image; the same again gives the same
+    /// version. The one answer that waits for AWS.
+    fn make_version(
+        &self,
+        region: Region,
+        template: String,
+        source: u64,
+        image: ImageId,
+    ) -> impl Future<Output = Result<u64, ApiError>> + Send;
 
     /// Everything at a glance.
     fn status(&self) -> impl Future<Output = Result<Status, Unanswered>> + Send;
@@ -95,6 +106,15 @@ impl Shell for Handle {
     }
     async fn operate(&self, command: Command) -> Result<Result<(), CommandError>, Unanswered> {
         self.operate(command).await
+    }
+    async fn make_version(
+        &self,
+        region: Region,
+        template: String,
+        source: u64,
+        image: ImageId,
+    ) -> Result<u64, ApiError> {
+        self.make_version(&region, &template, source, &image).await
     }
     async fn status(&self) -> Result<Status, Unanswered> {
         self.status().await

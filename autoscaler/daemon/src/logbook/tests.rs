@@ -49,7 +49,7 @@ fn fleet_ref() -> FleetRef {
 
 #[test]
 fn a_decision_is_told_in_plain_fields_and_a_reason_that_lasts_once() {
-    let change = Change { target: 6, on_demand_target: 0 };
+    let change = Change::of_target(6, 0);
     let modify = Action::Modify { fleet: fleet_ref(), from: 4, change };
     let report = Report {
         decision: Decision::ScaleOut { from: 4, to: 6 },
@@ -94,7 +94,7 @@ fn orders_writes_and_outcomes_are_told_in_plain_fields() {
         Logbook::order(&command(Order::Pause { lasts: hour }));
         Logbook::order(&command(Order::Override { min: Some(8), max: None, target, lasts: hour }));
         Logbook::order(&Command { fleet: None, ..command(Order::Resume) });
-        let change = Change { target: 6, on_demand_target: 1 };
+        let change = Change::of_target(6, 1);
         Logbook::write(&region, &Write::Modify { fleet: fleet_ref(), change });
         let instances = vec!["i-1".into(), "i-2".into()];
         Logbook::write(&region, &Write::Terminate { fleet: fleet_ref(), instances });

@@ -3,7 +3,7 @@
 use super::Kind::{Counter, Gauge};
 use super::{Emit, FleetCounts, Metric, Scrape};
 use crate::notices::QueueCounts;
-use autoscaler_engine::{CallCount, FleetStatus, Leadership, NoticeCount, Status};
+use autoscaler_engine::{CallCount, FleetStatus, Leadership, NoticeCount, RolloutStatus, Status};
 use fleet::{NoticeKind, NoticeSource, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -35,6 +35,23 @@ pub(super) const METRICS: &[Metric] = &[
     Metric { name: "muster_fleet_instances", kind: Gauge, labels: &["fleet", "phase"],
         help: "Instances by phase: `requested`, `booting`, `in_service`, `draining`, `leaving`",
         read: instances },
+    Metric { name: "muster_fleet_rollout_stage", kind: Gauge, labels: &["fleet", "stage"],
+        help: "1 for the stage of the roll-out that is under way: `canary`, `watched` or `rest`; no series without one",
+        read: |s, emit| rollouts(s, |fleet, rollout| emit(&[fleet, rollout.rollout.stage.label()], 1.0)) },
+    Metric { name: "muster_fleet_rollout_halted", kind: Gauge, labels: &["fleet", "reason"],
+        help: "1 while a roll-out is halted: `ordered`, `not_ready`, `unhealthy`, `launch_failed` or `foreign`: alert on it",
+        read: |s, emit| rollouts(s, |fleet, rollout| {
+            rollout.rollout.halted.iter().for_each(|halted| emit(&[fleet, halted.why.label()], 1.0));
+        }) },
+    Metric { name: "muster_fleet_rollout_instances", kind: Gauge, labels: &["fleet", "version"],
+        help: "Instances while a roll-out is under way, of the version that everything is to be of (`goal`) and of others (`other`)",
+        read: |s, emit| rollouts(s, |fleet, rollout| {
+            emit(&[fleet, "goal"], count(rollout.done));
+            emit(&[fleet, "other"], count(rollout.of.saturating_sub(rollout.done)));
+        }) },
+    Metric { name: "muster_fleet_rollout_entered", kind: Gauge, labels: &["fleet"],
+        help: "Instances that the roll-out under way, or the last one, has begun to replace",
+        read: |s, emit| fleets(s, emit, |f| f.rollout.as_ref().map(|r| f64::from(r.rollout.entered))) },
     Metric { name: "muster_fleet_utilization_ratio", kind: Gauge, labels: &["fleet"],
         help: "Newest mean CPU utilisation, 0 to 1",
         read: |s, emit| fleets(s, emit, |f| report(f)?.utilization.map(fleet::Utilization::get)) },
@@ -339,6 +356,15 @@ fn counts(scrape: &Scrape, emit: &mut Emit, read: impl Fn(FleetCounts) -> u64) {
 
 fn counts_of(scrape: &Scrape, fleet: &FleetStatus) -> FleetCounts {
     scrape.counted.fleets.get(&fleet.name).copied().unwrap_or_default()
+}
+
+/// Roll-outs that have not ended.
+fn rollouts(scrape: &Scrape, mut read: impl FnMut(&str, &RolloutStatus)) {
+    each_fleet(scrape, |fleet| {
+        if let Some(rollout) = fleet.rollout.as_ref().filter(|rollout| !rollout.rollout.is_over()) {
+            read(fleet.name.as_str(), rollout);
+        }
+    });
 }
 
 fn queues(scrape: &Scrape, mut read: impl FnMut(&str, &QueueCounts)) {

@@ -38,6 +38,7 @@ fn busy(name: &str) -> FleetStatus {
         phase: Phase::InService,
         since: AT,
         health: Health::Healthy,
+        launch: None,
         node: None,
     };
     FleetStatus {
@@ -177,11 +178,8 @@ fn counters_of_a_fleet_start_at_0_and_are_forgotten_with_it() {
     );
 
     let fleet = FleetRef { backend: Backend::SpotFleet, id: "sfr-1".into() };
-    let modify = |from, target| Action::Modify {
-        fleet: fleet.clone(),
-        from,
-        change: Change { target, on_demand_target: 0 },
-    };
+    let modify =
+        |from, target| Action::Modify { fleet: fleet.clone(), from, change: Change::of_target(target, 0) };
     let terminate = Action::Terminate { fleet: fleet.clone(), instances: vec!["i-1".into(), "i-2".into()] };
     let cycle = |actions, withheld| {
         let plan = Plan { actions };

@@ -4,8 +4,8 @@ use autoscaler::{Connect, Daemon, DaemonConfig, Handle, RegionPorts};
 use fleet::ports::{Answer, Change, Clock, Cloud, MetricQuery, Metrics, Series};
 use fleet::wire::{AgentSample, SampleBatch, VERSION};
 use fleet::{
-    Backend, FleetId, FleetRef, FleetView, Health, HistoryEvent, Instance, InstanceId, InstanceState,
-    InstanceType, Notice, Offering, Region, Timestamp,
+    Backend, FleetId, FleetRef, FleetView, Health, HistoryEvent, ImageId, Instance, InstanceId,
+    InstanceState, InstanceType, Notice, Offering, Region, Timestamp,
 };
 use fleet_clock::SteppedClock;
 use fleet_sim::port::SimCloud;
@@ -270,6 +270,15 @@ impl Cloud for Paced {
     }
     fn terminate<'a>(&'a self, instances: &'a [InstanceId]) -> Answer<'a, Vec<(InstanceId, InstanceState)>> {
         self.paced(|cloud| cloud.terminate(instances))
+    }
+    fn make_version<'a>(
+        &'a self,
+        template: &'a str,
+        source: u64,
+        image: &'a ImageId,
+        token: &'a str,
+    ) -> Answer<'a, u64> {
+        self.paced(move |cloud| cloud.make_version(template, source, image, token))
     }
     fn history<'a>(&'a self, fleet: &'a FleetRef, since: Timestamp) -> Answer<'a, Vec<HistoryEvent>> {
         self.paced(move |cloud| cloud.history(fleet, since))

@@ -385,7 +385,7 @@ fn restless(policy: &Policy, seen: &Snapshot, memory: &Memory, learned: &Learned
     let mut planned = autoscaler_core::plan(policy, seen, memory, learned, now);
     if let Some(fleet) = &seen.fleet {
         let (from, on_demand_target) = (fleet.what.target, fleet.what.on_demand_target);
-        let change = fleet::ports::Change { target: from, on_demand_target };
+        let change = fleet::ports::Change::of_target(from, on_demand_target);
         let modify = autoscaler_core::Action::Modify { fleet: fleet.what.fleet_ref(), from, change };
         planned.plan.actions = vec![modify];
         planned.memory = memory.clone();

@@ -9,6 +9,7 @@ mod metrics;
 mod notices;
 mod operators;
 mod reloads;
+mod rollouts;
 mod scale;
 mod seeds;
 mod sight;

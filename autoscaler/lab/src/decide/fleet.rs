@@ -64,6 +64,7 @@ impl<'p> Driver<'p> {
             strategy: None,
             capacity_rebalance: false,
             overrides: Vec::new(),
+            launch: None,
             tags: BTreeMap::new(),
             created: now,
             valid_until: None,
@@ -277,6 +278,7 @@ fn to_member(instance: &InstanceLine<'_>) -> Member {
         launched: time(instance.since),
         health: Health::Healthy,
         protected: false,
+        launch: None,
     }
 }
 

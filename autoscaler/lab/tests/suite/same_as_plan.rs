@@ -58,6 +58,7 @@ impl Cloud {
                 launched: at,
                 health: Health::Healthy,
                 protected: false,
+                launch: None,
             });
             self.launched += 1;
         }
@@ -128,6 +129,7 @@ impl Cloud {
                 zone: Some("eu-west-1a".into()),
                 weight: Weight::new(1.0),
             }],
+            launch: None,
             tags: BTreeMap::new(),
             created: Timestamp::EPOCH,
             valid_until: None,

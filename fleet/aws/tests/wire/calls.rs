@@ -3,8 +3,8 @@
 use crate::stub::{Reply, Stub, clock, connect, drive};
 use fleet::ports::{Change, Cloud as _};
 use fleet::{
-    Backend, ErrorClass, FleetId, FleetRef, Health, HistoryKind, InstanceId, InstanceState, Pool, Timestamp,
-    UsdPerHour,
+    Backend, ErrorClass, FleetId, FleetRef, Health, HistoryKind, ImageId, InstanceId, InstanceState, Pool,
+    Timestamp, UsdPerHour,
 };
 
 fn spot_fleet() -> FleetRef {
@@ -15,7 +15,7 @@ fn ec2_fleet() -> FleetRef {
     FleetRef { backend: Backend::Ec2Fleet, id: FleetId::new("fleet-12a34b55-67cd-8ef9-ba9b-9208dEXAMPLE") }
 }
 
-const CHANGE: Change = Change { target: 12, on_demand_target: 3 };
+const CHANGE: Change = Change::of_target(12, 3);
 
 #[tokio::test]
 async fn a_spot_fleet_is_modified_with_its_policy() {
@@ -61,13 +61,103 @@ async fn an_ec2_fleet_is_modified_with_all_its_targets_and_its_own_default_marke
 }
 
 #[tokio::test]
+async fn what_a_spot_fleet_launches_is_changed_with_its_overrides_as_they_are() {
+    let fleets = include_str!("bodies/describe_spot_fleet_requests.xml");
+    // Without its second configuration, which names another template.
+    let second = "<item>\n                        <launchTemplateSpecification>\n                            <launchTemplateName>";
+    let (first, rest) = fleets.split_once(second).expect("two configurations");
+    let (_, rest) = rest.split_once("</item>").expect("its end");
+    let one = format!("{first}{rest}");
+    let done = "<ModifySpotFleetRequestResponse><return>true</return></ModifySpotFleetRequestResponse>";
+    let stub = Stub::answering([one.as_str(), done].map(Reply::xml)).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    let change = Change { launch: Some(8), ..CHANGE };
+    drive(&clock, aws.modify(&spot_fleet(), change)).await.expect("accepted");
+    assert_eq!(stub.actions(), ["DescribeSpotFleetRequests", "ModifySpotFleetRequest"]);
+    let request = &stub.requests()[1];
+    for (name, value) in [
+        ("TargetCapacity", "12"),
+        ("ExcessCapacityTerminationPolicy", "noTermination"),
+        ("LaunchTemplateConfig.1.LaunchTemplateSpecification.LaunchTemplateId", "lt-0a1b2c3d4e5f60718"),
+        ("LaunchTemplateConfig.1.LaunchTemplateSpecification.Version", "8"),
+        ("LaunchTemplateConfig.1.Overrides.1.InstanceType", "m5.large"),
+        ("LaunchTemplateConfig.1.Overrides.1.AvailabilityZone", "eu-west-1a"),
+        ("LaunchTemplateConfig.1.Overrides.2.SubnetId", "subnet-0b"),
+        ("LaunchTemplateConfig.1.Overrides.2.WeightedCapacity", "2"),
+    ] {
+        assert_eq!(request.field(name).as_deref(), Some(value), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_ec2_fleet_launches_is_changed_with_its_overrides_as_they_are() {
+    let fleets = include_str!("bodies/describe_fleets.xml");
+    let done = "<ModifyFleetResponse><return>true</return></ModifyFleetResponse>";
+    let stub = Stub::answering([fleets, fleets, done].map(Reply::xml)).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    let change = Change { launch: Some(8), ..CHANGE };
+    drive(&clock, aws.modify(&ec2_fleet(), change)).await.expect("accepted");
+    assert_eq!(stub.actions(), ["DescribeFleets", "DescribeFleets", "ModifyFleet"]);
+    let request = &stub.requests()[2];
+    for (name, value) in [
+        ("TargetCapacitySpecification.TotalTargetCapacity", "12"),
+        ("ExcessCapacityTerminationPolicy", "no-termination"),
+        ("LaunchTemplateConfig.1.LaunchTemplateSpecification.LaunchTemplateId", "lt-0a1b2c3d4e5f60718"),
+        ("LaunchTemplateConfig.1.LaunchTemplateSpecification.Version", "8"),
+        ("LaunchTemplateConfig.1.Overrides.1.InstanceType", "m5.large"),
+        ("LaunchTemplateConfig.1.Overrides.1.WeightedCapacity", "2"),
+    ] {
+        assert_eq!(request.field(name).as_deref(), Some(value), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_fleet_whose_launch_cannot_go_back_as_it_was_is_left_alone() {
+    let several = include_str!("bodies/describe_spot_fleet_requests.xml").to_owned();
+    let of_its_own = include_str!("bodies/describe_fleets.xml")
+        .replace("<weightedCapacity>2.0</weightedCapacity>", "<imageId>ami-1</imageId>");
+    for (fleet, body) in [(spot_fleet(), several), (ec2_fleet(), of_its_own)] {
+        let stub = Stub::answering([body.as_str(), body.as_str()].map(Reply::xml)).await;
+        let clock = clock();
+        let aws = connect(&stub, &clock).await;
+        let change = Change { launch: Some(8), ..CHANGE };
+        let error = drive(&clock, aws.modify(&fleet, change)).await.expect_err("it is not sent");
+        assert_eq!(error.class, ErrorClass::Malformed);
+        assert!(stub.actions().iter().all(|action| action.starts_with("Describe")), "{:?}", stub.actions());
+    }
+}
+
+#[tokio::test]
+async fn a_version_is_made_from_another_with_its_token() {
+    let body = "<CreateLaunchTemplateVersionResponse><launchTemplateVersion>\
+        <launchTemplateId>lt-1</launchTemplateId><versionNumber>8</versionNumber>\
+        </launchTemplateVersion></CreateLaunchTemplateVersionResponse>";
+    let stub = Stub::answering([Reply::xml(body)]).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    let image = ImageId::new("ami-0123456789abcdef0");
+    let made = drive(&clock, aws.make_version("lt-1", 7, &image, "lt-1-7-ami")).await;
+    assert_eq!(made.expect("made"), 8);
+    let request = &stub.requests()[0];
+    for (name, value) in [
+        ("Action", "CreateLaunchTemplateVersion"),
+        ("LaunchTemplateId", "lt-1"),
+        ("SourceVersion", "7"),
+        ("ClientToken", "lt-1-7-ami"),
+        ("LaunchTemplateData.ImageId", "ami-0123456789abcdef0"),
+    ] {
+        assert_eq!(request.field(name).as_deref(), Some(value), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_modification_that_makes_no_sense_is_not_sent() {
     let stub = Stub::answering([]).await;
     let clock = clock();
     let aws = connect(&stub, &clock).await;
-    for change in
-        [Change { target: 1, on_demand_target: 2 }, Change { target: u32::MAX, on_demand_target: 0 }]
-    {
+    for change in [Change::of_target(1, 2), Change::of_target(u32::MAX, 0)] {
         for fleet in [spot_fleet(), ec2_fleet()] {
             let error = drive(&clock, aws.modify(&fleet, change)).await.expect_err("nonsense");
             assert_eq!(error.class, ErrorClass::Malformed);

@@ -39,7 +39,7 @@ async fn write(replies: Vec<Reply>) -> (Result<(), ApiError>, usize) {
     let clock = clock();
     let aws = Aws::connect(config, Arc::new(clock.clone())).await;
     let fleet = FleetRef { backend: Backend::SpotFleet, id: "sfr-1".into() };
-    let outcome = drive(&clock, aws.modify(&fleet, Change { target: 5, on_demand_target: 0 })).await;
+    let outcome = drive(&clock, aws.modify(&fleet, Change::of_target(5, 0))).await;
     (outcome, stub.requests().len())
 }
 
@@ -137,7 +137,7 @@ async fn a_write_that_met_nobody_is_not_unclear() {
         let clock = clock();
         let aws = Aws::connect(config(&url), Arc::new(clock.clone())).await;
         let fleet = FleetRef { backend: Backend::SpotFleet, id: "sfr-1".into() };
-        let modify = aws.modify(&fleet, Change { target: 5, on_demand_target: 0 });
+        let modify = aws.modify(&fleet, Change::of_target(5, 0));
         let error = drive(&clock, modify).await.expect_err("nobody there");
         assert_eq!(error.class, ErrorClass::Transient, "{url}: {error}");
     }
@@ -162,7 +162,7 @@ async fn a_server_that_accepts_no_connection_in_time_met_nobody() {
     let clock = clock();
     let aws = Aws::connect(config, Arc::new(clock.clone())).await;
     let fleet = FleetRef { backend: Backend::SpotFleet, id: "sfr-1".into() };
-    let modify = aws.modify(&fleet, Change { target: 5, on_demand_target: 0 });
+    let modify = aws.modify(&fleet, Change::of_target(5, 0));
     let error = drive(&clock, modify).await.expect_err("nobody there");
     assert_eq!(error.class, ErrorClass::Transient, "{error}");
 }

@@ -3,6 +3,7 @@
 use super::filter::Filters;
 use super::fleets::{self, ACTIVITIES, KINDS};
 use super::page::page;
+use super::relaunch;
 use super::{EC2_FLEET_EXCESS, Words, invalid, missing, optional, optional_time, required, tag_set, tags_of};
 use crate::service::Operation;
 use crate::shared::{Context, Failure};
@@ -182,9 +183,7 @@ fn words(record: &FleetRecord) -> (&'static str, String) {
 
 fn modify_fleet(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
     let id = FleetId::from(required(input, "FleetId")?);
-    if !input.get("LaunchTemplateConfig").is_null() {
-        return Err(fleets::unsupported("another launch template for a fleet").into());
-    }
+    let launch = relaunch::version_of(context, input, Backend::Ec2Fleet, &id)?;
     let excess = match input.get("ExcessCapacityTerminationPolicy").as_str() {
         None => None,
         Some(word) => Some(
@@ -199,6 +198,7 @@ fn modify_fleet(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
         target: targets.map(|(total, _)| total),
         on_demand_target: targets.map(|(_, on_demand)| on_demand),
         excess,
+        launch,
     };
     context.world().modify_fleet(context.caller, Backend::Ec2Fleet, &id, change)?;
     Ok(map([("return", true.into())]))

@@ -130,6 +130,9 @@ pub(super) fn target_of(input: &Data, name: &str) -> Result<Option<u32>, AwsErro
 /// `launchTemplateConfigs`, as both describes show it.
 pub(super) fn configs(view: &FleetView, template: &(String, String)) -> Data {
     let (id, version) = template;
+    // As the describe shows it, which may lag.
+    let shown = view.launch.as_ref().and_then(|launch| launch.version).map(|version| version.to_string());
+    let version = shown.as_ref().unwrap_or(version);
     let overrides = view.overrides.iter().map(|item| {
         map([
             ("instanceType", item.instance_type.as_str().into()),

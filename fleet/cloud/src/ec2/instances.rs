@@ -11,7 +11,7 @@ use crate::shared::{Context, Failure, locked};
 use crate::sigv4::{hex, hmac};
 use crate::wire::{AwsError, Data, map};
 use fleet::{Health, Instance, InstanceId, InstanceState, Market};
-use fleet_sim::{Action, ScheduledEvent, SpotStatus, World, WorldSpec};
+use fleet_sim::{Action, FleetRequest, ScheduledEvent, SpotStatus, World, WorldSpec};
 use std::collections::BTreeMap;
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -116,7 +116,7 @@ fn describe_instances(context: &Context<'_>, input: &Data) -> Result<Data, Failu
         }
         ids => world.describe_instances(context.caller, &[], ids.as_deref().unwrap_or_default())?,
     };
-    let image = |instance: &Instance| world.request_of(&instance.fleet).map(|asked| asked.image.clone());
+    let image = |instance: &Instance| world.image_of(instance).map(str::to_owned);
     let passes = |instance: &Instance, image: Option<String>| {
         filters.pass(&instance.tags, |filter| match filter {
             "image-id" => image.clone(),
@@ -136,7 +136,7 @@ fn describe_instances(context: &Context<'_>, input: &Data) -> Result<Data, Failu
 }
 
 /// What is shown of a machine that no fleet holds: itself, what it was asked for with, and its disks.
-type Machine = (Instance, fleet_sim::FleetRequest, Data);
+type Machine = (Instance, FleetRequest, Data);
 
 /// Divides ids into the machines that they name, and the rest, which is the world's to know. * returns: all machines, and
 /// `None`, where no id is given.
@@ -185,17 +185,19 @@ pub(super) fn reservation_of_machines(context: &Context<'_>, ids: &[String]) -> 
 fn reservation(world: &World, instance: &Instance) -> Data {
     let spec = world.spec();
     let reservation = &hex(&hmac(b"reservation", instance.id.as_str()))[..17];
-    let asked = world.request_of(&instance.fleet);
+    // The fleet may launch another image by now.
+    let asked = world.request_of(&instance.fleet).zip(world.image_of(instance));
+    let asked = asked.map(|(asked, image)| FleetRequest { image: image.to_owned(), ..asked.clone() });
     map([
         ("reservationId", format!("r-{reservation}").into()),
         ("ownerId", spec.account.as_str().into()),
         ("requesterId", "AIDAIQ2JLGZLVMGOMUPGS".into()),
         ("groupSet", Data::List(vec![])),
-        ("instancesSet", Data::List(vec![shown(spec, asked, instance)])),
+        ("instancesSet", Data::List(vec![shown(spec, asked.as_ref(), instance)])),
     ])
 }
 
-fn shown(spec: &WorldSpec, asked: Option<&fleet_sim::FleetRequest>, instance: &Instance) -> Data {
+fn shown(spec: &WorldSpec, asked: Option<&FleetRequest>, instance: &Instance) -> Data {
     let region = spec.region.as_str();
     let address = instance.private_ip.map(|address| address.to_string());
     let name =

@@ -10,6 +10,7 @@ mod instances;
 mod instant;
 mod machines;
 mod page;
+mod relaunch;
 mod snapshots;
 mod spot_fleet;
 mod tags;

@@ -2,6 +2,7 @@
 
 use super::fleets::{self, ACTIVITIES, KINDS};
 use super::page::page;
+use super::relaunch;
 use super::{
     SPOT_FLEET_EXCESS, Words, invalid, missing, optional, optional_time, required, tag_set, tags_of,
 };
@@ -148,9 +149,7 @@ fn words(record: &FleetRecord) -> (&'static str, String) {
 
 fn modify_spot_fleet_request(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
     let id = FleetId::from(required(input, "SpotFleetRequestId")?);
-    if !input.get("LaunchTemplateConfig").is_null() {
-        return Err(fleets::unsupported("another launch template for a fleet").into());
-    }
+    let launch = relaunch::version_of(context, input, Backend::SpotFleet, &id)?;
     let excess = match input.get("ExcessCapacityTerminationPolicy").as_str() {
         None => None,
         Some(word) => Some(
@@ -163,6 +162,7 @@ fn modify_spot_fleet_request(context: &Context<'_>, input: &Data) -> Result<Data
         target: fleets::target_of(input, "TargetCapacity")?,
         on_demand_target: fleets::target_of(input, "OnDemandTargetCapacity")?,
         excess,
+        launch,
     };
     context.world().modify_fleet(context.caller, Backend::SpotFleet, &id, change)?;
     Ok(map([("return", true.into())]))

@@ -38,6 +38,8 @@ struct Template {
     tags: BTreeMap<String, String>,
     /// From 1 on.
     versions: Vec<Version>,
+    /// The numbers of versions by the tokens that they were made with.
+    tokens: BTreeMap<String, usize>,
 }
 
 /// A version of a template.
@@ -103,6 +105,7 @@ impl Templates {
                 created: now,
                 tags: BTreeMap::new(),
                 versions: Vec::new(),
+                tokens: BTreeMap::new(),
             });
             while template.versions.len() < number {
                 template.versions.push(Version {
@@ -204,6 +207,7 @@ fn create_launch_template(context: &Context<'_>, input: &Data) -> Result<Data, F
             created: now,
             tags: tags_of(input, "launch-template"),
             versions: vec![version],
+            tokens: BTreeMap::new(),
         };
         let answer = shown(&id, &template, &principal);
         templates.by_id.insert(id, template);
@@ -231,6 +235,15 @@ fn create_launch_template_version(context: &Context<'_>, input: &Data) -> Result
         else {
             return Err(unsupported("more than 5000 versions of a launch template").into());
         };
+        // The same again is the same version.
+        let token = input.get("ClientToken").as_str();
+        if let Some(made) = token.and_then(|token| template.tokens.get(token)) {
+            let answer = shown_version(&template.versions[made - 1], &template.name, &principal);
+            return Ok(map([("launchTemplateVersion", answer)]));
+        }
+        if let Some(token) = token {
+            template.tokens.insert(token.to_owned(), template.versions.len() + 1);
+        }
         let version = Version {
             template_id: id,
             number: template.versions.len() + 1,

@@ -99,7 +99,12 @@ impl Bench {
     }
     /// Modifies the fleet.
     pub fn modify(&mut self, target: u32, excess: ExcessCapacity) {
-        let change = ModifyFleet { target: Some(target), on_demand_target: Some(0), excess: Some(excess) };
+        let change = ModifyFleet {
+            target: Some(target),
+            on_demand_target: Some(0),
+            excess: Some(excess),
+            launch: None,
+        };
         let backend = self.backend();
         self.world.modify_fleet(ME, backend, &self.fleet.clone(), change).expect("the fleet can be modified");
     }

@@ -218,7 +218,7 @@ fn the_on_demand_part_is_bought_and_kept_by_itself() {
     bench.pass(120);
     assert_eq!(markets(&bench), (2, 4), "replaced in its own market");
     let fleet = bench.fleet.clone();
-    let change = ModifyFleet { target: Some(5), on_demand_target: Some(1), excess: Some(CUT) };
+    let change = ModifyFleet { target: Some(5), on_demand_target: Some(1), excess: Some(CUT), launch: None };
     bench.world.modify_fleet(ME, Backend::SpotFleet, &fleet, change).expect("modified");
     bench.pass(600);
     assert_eq!(markets(&bench), (1, 4));
@@ -386,8 +386,12 @@ fn impossible_targets_are_refused() {
     let mut bench = Bench::simple(1);
     let fleet = bench.fleet.clone();
     for (target, on_demand_target) in [(10_001, 0), (3, 4)] {
-        let change =
-            ModifyFleet { target: Some(target), on_demand_target: Some(on_demand_target), excess: None };
+        let change = ModifyFleet {
+            target: Some(target),
+            on_demand_target: Some(on_demand_target),
+            excess: None,
+            launch: None,
+        };
         let error = bench.world.modify_fleet(ME, Backend::SpotFleet, &fleet, change).expect_err("impossible");
         assert_eq!(error.class, ErrorClass::Malformed);
     }

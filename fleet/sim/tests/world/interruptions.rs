@@ -205,8 +205,12 @@ fn the_notice_of_what_the_fleet_gives_back_is_never_lost() {
 fn what_the_fleet_gives_back_is_not_counted_as_taken_back() {
     let mut bench = Bench::simple(3);
     let fleet = bench.fleet.clone();
-    let change =
-        ModifyFleet { target: Some(1), on_demand_target: None, excess: Some(ExcessCapacity::Termination) };
+    let change = ModifyFleet {
+        target: Some(1),
+        on_demand_target: None,
+        excess: Some(ExcessCapacity::Termination),
+        launch: None,
+    };
     bench.world.modify_fleet(ME, Backend::SpotFleet, &fleet, change).expect("modified");
     bench.pass(300);
     assert_eq!((bench.sizes(), bench.warned().len()), ((0, 0, 1), 2));

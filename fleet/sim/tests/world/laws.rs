@@ -83,6 +83,7 @@ fn perform(bench: &mut Bench, deed: &Deed) {
                 target: Some(*target),
                 on_demand_target: Some(*on_demand),
                 excess: Some(excess),
+                launch: None,
             };
             // Refused while another one is carried out: that is part of the game.
             let _ = bench.world.modify_fleet(ME, Backend::SpotFleet, &fleet, change);

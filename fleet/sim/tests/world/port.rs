@@ -30,7 +30,7 @@ fn pass(cloud: &SimCloud, seconds: u64) {
 #[test]
 fn a_change_through_the_port_never_lets_the_fleet_terminate() {
     let (cloud, fleet) = cloud();
-    now(cloud.modify(&fleet, Change { target: 2, on_demand_target: 0 }));
+    now(cloud.modify(&fleet, Change::of_target(2, 0)));
     let views = now(cloud.describe_fleets(&[Backend::SpotFleet, Backend::Ec2Fleet]));
     assert_eq!((views.len(), views[0].target, views[0].excess), (1, 2, ExcessCapacity::NoTermination));
     pass(&cloud, 300);
@@ -40,7 +40,7 @@ fn a_change_through_the_port_never_lets_the_fleet_terminate() {
 #[test]
 fn a_removal_through_the_port_ends_with_one_instance_less() {
     let (cloud, fleet) = cloud();
-    now(cloud.modify(&fleet, Change { target: 2, on_demand_target: 0 }));
+    now(cloud.modify(&fleet, Change::of_target(2, 0)));
     pass(&cloud, 10);
     let fleets = [fleet.clone()];
     let victim = now(cloud.describe_instances(&fleets))[1].id.clone();

@@ -4,8 +4,8 @@ use super::nodes::Nodes;
 use super::scene::{NOON, POOLS, Scene, member, sample, seconds, view};
 use autoscaler_core::{Action, DrainBy, Member, Observed, Phase, Planned, RemovalStep};
 use fleet::{
-    CapacityUnits, ExcessCapacity, FleetState, InstanceId, Market, Notice, NoticeKind, NoticeSource,
-    Timestamp,
+    CapacityUnits, ExcessCapacity, FleetState, InstanceId, LaunchTemplate, Market, Notice, NoticeKind,
+    NoticeSource, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -42,6 +42,7 @@ struct Past {
     modifying: bool,
     members: Vec<Member>,
     counted: f64,
+    launches: u64,
 }
 
 /// The world: one fleet of weight-1 instances under constant demand, and muster's planner in a loop.
@@ -78,6 +79,10 @@ pub struct Ec2 {
     pub demand: f64,
     /// Whether what is sampled is learned; else the need stays what it was.
     pub learning: bool,
+    /// The version of its launch template that the fleet launches.
+    pub launches: u64,
+    /// A version whose instances run and never serve.
+    pub broken: Option<u64>,
 }
 
 impl Ec2 {
@@ -105,6 +110,8 @@ impl Ec2 {
             past: Vec::new(),
             demand: f64::from(demand),
             learning: true,
+            launches: 1,
+            broken: None,
         }
     }
 
@@ -169,13 +176,15 @@ impl Ec2 {
             if member.phase == Phase::Requested && age >= 20 {
                 (member.phase, member.since) = (Phase::Booting, now);
             }
-            if member.phase == Phase::Booting && age >= self.boot {
+            let broken = self.broken.is_some_and(|version| runs(member, version));
+            if member.phase == Phase::Booting && age >= self.boot && !broken {
                 (member.phase, member.since) = (Phase::InService, now);
             }
         }
         while let Some(market) = self.buys() {
             let mut new = member(self.launched, POOLS[self.launched % POOLS.len()], now);
             new.pool.market = market;
+            new.launch = Some(LaunchTemplate { id: "lt-1".to_owned(), version: Some(self.launches) });
             (new.phase, new.since) = (Phase::Requested, now);
             self.alive.push(new);
             self.launched += 1;
@@ -205,6 +214,7 @@ impl Ec2 {
             modifying,
             members: self.alive.clone(),
             counted,
+            launches: self.launches,
         });
     }
 
@@ -246,6 +256,11 @@ impl Ec2 {
         self.scene.seen.notices.push(notice);
     }
 
+    /// How many instances run a version.
+    pub fn running(&self, version: u64) -> usize {
+        self.alive.iter().filter(|m| runs(m, version)).count()
+    }
+
     /// The instances, oldest first.
     pub fn ids(&self) -> Vec<InstanceId> {
         self.alive.iter().map(|m| m.id.clone()).collect()
@@ -253,12 +268,13 @@ impl Ec2 {
 
     fn describe(&mut self, now: Timestamp) {
         let shown = self.past.iter().rev().find(|past| past.at + seconds(self.lag) <= now);
-        let Past { at: _, target, on_demand, excess, modifying, members, counted } =
+        let Past { at: _, target, on_demand, excess, modifying, members, counted, launches } =
             shown.unwrap_or(&self.past[0]).clone();
         let mut what = view(target, members.len() as f64);
         what.fulfilled = CapacityUnits::new(counted);
         what.on_demand_target = on_demand;
         what.excess = excess;
+        what.launch = Some(LaunchTemplate { id: "lt-1".to_owned(), version: Some(launches) });
         what.state = if modifying { FleetState::Modifying } else { FleetState::Active };
         let serving = self.alive.iter().filter(|m| m.phase == Phase::InService).count().max(1) as f64;
         self.scene.seen.fleet = Some(Observed { at: now, what });
@@ -286,6 +302,7 @@ impl Ec2 {
                 assert!(now >= self.modifying_until, "a modification in a modification");
                 (self.target, self.on_demand) = (change.target, change.on_demand_target);
                 self.highest = self.highest.max(change.target);
+                self.launches = change.launch.unwrap_or(self.launches);
                 self.excess = ExcessCapacity::NoTermination;
                 self.modifying_until = now + seconds(self.modifying_for);
             }
@@ -316,4 +333,9 @@ impl Ec2 {
     pub fn victim_at(&self, step: RemovalStep) -> Option<InstanceId> {
         self.scene.memory.removals.iter().find(|(_, r)| r.step == step).map(|(id, _)| id.clone())
     }
+}
+
+/// Whether an instance was launched from a version.
+pub fn runs(member: &Member, version: u64) -> bool {
+    member.launch.as_ref().is_some_and(|launch| launch.is("lt-1", version))
 }

@@ -5,7 +5,8 @@ use autoscaler_core::{
 };
 use fleet::{
     AllocationStrategy, Backend, CapacityUnits, ExcessCapacity, FleetId, FleetKind, FleetState, FleetView,
-    Health, InstanceId, Override, Pool, Power, Sample, Saturation, Source, Timestamp, Utilization, Weight,
+    Health, InstanceId, LaunchTemplate, Override, Pool, Power, Sample, Saturation, Source, Timestamp,
+    Utilization, Weight,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -89,6 +90,7 @@ pub fn member(number: usize, pool: (&str, &str), launched: Timestamp) -> Member 
         launched,
         health: Health::Healthy,
         protected: false,
+        launch: Some(LaunchTemplate { id: "lt-1".to_owned(), version: Some(1) }),
     }
 }
 
@@ -113,6 +115,7 @@ pub fn view(target: u32, fulfilled: f64) -> FleetView {
                 weight: Weight::new(1.0),
             })
             .collect(),
+        launch: Some(LaunchTemplate { id: "lt-1".to_owned(), version: Some(1) }),
         tags: BTreeMap::new(),
         created: NOON - seconds(86_400),
         valid_until: None,

@@ -1,0 +1,351 @@
+//! A roll-out in one cycle: what the fleet is to launch, how what is new does, and whom to replace next.
+
+use super::act::looked_lately;
+use super::draft::Draft;
+use super::drain::node_of;
+use super::ground::{Ground, LAG};
+use super::herd::{Herd, clear_sight};
+use super::parts::Parts;
+use super::{drain, ledger, replace, victims, wish};
+use crate::number::share_of;
+use crate::{
+    Asked, Course, Decision, DrainBy, DrainCause, Halt, Halted, Member, Phase, Remark, RemovalStep,
+    Replacement, ReplacementCause, ReplacementStep, Rollout, RolloutTrouble, Stage, TroubleKind,
+};
+use fleet::{FleetView, Health, InstanceId, Timestamp};
+
+/// Whether an entry of the ledger is there for a roll-out.
+const fn is_ours(cause: ReplacementCause) -> bool {
+    matches!(cause, ReplacementCause::Rollout)
+}
+
+/// Whether work can be placed on an instance: it serves, and Nomad shows its node ready for it.
+fn is_ready(draft: &Draft<'_>, member: &Member) -> bool {
+    let node = || node_of(draft, &member.id).is_some_and(|n| n.ready && n.eligible && !n.draining);
+    member.phase == Phase::InService && (draft.policy.drain.by != DrainBy::Nomad || node())
+}
+
+/// Whether an instance has been ready once: those that were there before the roll-out count as such.
+pub(super) fn has_been_ready(draft: &Draft<'_>, member: &Member) -> bool {
+    let young = |rollout: &Rollout| member.launched >= rollout.started && !rollout.ready.contains(&member.id);
+    !draft.memory.rollout.as_ref().is_some_and(young)
+}
+
+/// Takes account of what was seen since the cycle before: whether the fleet launches what it was told to, who is ready,
+/// what has failed, how far all this is. Whom a halt, or the way back, keeps is let be.
+pub(super) fn watch(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>) {
+    let Some(mut rollout) = draft.memory.rollout.take() else { return };
+    if !rollout.is_over() {
+        check_launch(&mut rollout, ground, draft.now);
+        if let Some(herd) = herd {
+            note_ready(draft, &mut rollout, herd);
+            if rollout.halted.is_none() && rollout.course == Course::Forward {
+                let why = trouble(draft, &rollout, herd);
+                rollout.halted = why.map(|why| Halted { at: draft.now, why });
+            }
+            let_stay(draft, &rollout, herd);
+            advance(draft, &mut rollout, herd);
+            remark(draft, &rollout, herd);
+        }
+    }
+    draft.memory.rollout = Some(rollout);
+}
+
+/// Compares what the fleet shows that it launches with what it was told.
+fn check_launch(rollout: &mut Rollout, ground: Ground<'_>, now: Timestamp) {
+    let shown = ground.view.launch.as_ref();
+    let shows = |version| shown.is_some_and(|launch| launch.is(&rollout.template, version));
+    let foreign = Halt::Foreign {
+        found: shown.filter(|launch| launch.id == rollout.template).and_then(|launch| launch.version),
+    };
+    let same_template = shown.is_some_and(|launch| launch.id == rollout.template);
+    let mut somebody_else = !same_template;
+    match &mut rollout.asked {
+        Some(asked) if shows(asked.version) => asked.shown |= ground.at > asked.at,
+        // Describes lag: what they show for a while may be from before.
+        Some(asked) if asked.shown => somebody_else |= ground.at > asked.at + LAG,
+        Some(_) | None => {}
+    }
+    if rollout.asked.is_none()
+        && let Some(version) = rollout.launches().filter(|version| shows(*version))
+    {
+        rollout.asked = Some(Asked { version, at: now, shown: true });
+    }
+    let known = rollout.halted.as_ref().is_some_and(|halted| matches!(halted.why, Halt::Foreign { .. }));
+    if somebody_else && !known {
+        rollout.halted = Some(Halted { at: now, why: foreign });
+    }
+}
+
+fn note_ready(draft: &Draft<'_>, rollout: &mut Rollout, herd: &Herd<'_>) {
+    let Rollout { ready, started, template, to, .. } = rollout;
+    ready.retain(|id| herd.get(id).is_some());
+    let young = |m: &&&Member| m.launched >= *started || runs(m, template, *to);
+    let new = herd.alive.iter().filter(young).filter(|m| is_ready(draft, m));
+    ready.extend(new.map(|m| m.id.clone()));
+}
+
+/// Whether an instance runs this version.
+fn runs(member: &Member, template: &str, version: u64) -> bool {
+    member.launch.as_ref().is_some_and(|launch| launch.is(template, version))
+}
+
+/// Whether an instance of the new version has had its time and is not ready, or is broken; whoever goes anyway is not
+/// judged.
+fn has_failed(draft: &Draft<'_>, rollout: &Rollout, member: &Member) -> Option<Halt> {
+    let pace = &draft.policy.rollout;
+    let goes =
+        draft.memory.removals.contains_key(&member.id) || draft.memory.replacements.contains_key(&member.id);
+    if goes || !runs(member, &rollout.template, rollout.to) {
+        return None;
+    }
+    let instance = member.id.clone();
+    let in_time = pace.ready_within.unwrap_or(draft.policy.boot.saturating_mul(2));
+    let late = draft.now > member.launched.max(rollout.since) + in_time;
+    if late && !rollout.ready.contains(&member.id) && pace.pause_on.contains(&RolloutTrouble::NotReady) {
+        return Some(Halt::NotReady { instance });
+    }
+    let broken = member.health == Health::Unhealthy && pace.pause_on.contains(&RolloutTrouble::Unhealthy);
+    broken.then_some(Halt::Unhealthy { instance })
+}
+
+/// What speaks against going on.
+fn trouble(draft: &Draft<'_>, rollout: &Rollout, herd: &Herd<'_>) -> Option<Halt> {
+    if let Some(halt) = herd.alive.iter().find_map(|m| has_failed(draft, rollout, m)) {
+        return Some(halt);
+    }
+    // One pool that refuses says nothing of the version, as long as any of it was launched anywhere.
+    let launched = herd.alive.iter().any(|m| runs(m, &rollout.template, rollout.to));
+    let asked = rollout.asked.filter(|asked| asked.shown && !launched)?;
+    let failed = |t: &&crate::PoolTrouble| t.kind == TroubleKind::LaunchFailed && t.at > asked.at;
+    let halts = draft.policy.rollout.pause_on.contains(&RolloutTrouble::LaunchFailed);
+    let pool = draft.seen.troubles.iter().filter(|_| halts).find(failed)?.pool.clone();
+    Some(Halt::LaunchFailed { pool })
+}
+
+/// Whether an instance that was entered is to stay after all: the new version has failed, or is taken back.
+fn is_to_stay(rollout: &Rollout, member: &Member) -> bool {
+    let failed = rollout.halted.as_ref().is_some_and(|halted| halted.why.is_failure());
+    match rollout.course {
+        Course::Forward => failed && !runs(member, &rollout.template, rollout.to),
+        Course::Back => runs(member, &rollout.template, rollout.from),
+    }
+}
+
+/// Lets those stay whose work has not been asked to leave yet; for whom more was asked for already, see [`take_back`].
+fn let_stay(draft: &mut Draft<'_>, rollout: &Rollout, herd: &Herd<'_>) {
+    let stays = |id: &InstanceId| herd.get(id).is_some_and(|m| is_to_stay(rollout, m));
+    let waits = draft.memory.replacements.iter().filter(|(id, r)| {
+        is_ours(r.cause) && r.step == ReplacementStep::Waiting && r.drain_until.is_none() && stays(id)
+    });
+    for id in waits.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+        draft.memory.replacements.remove(&id);
+    }
+    let lowered = draft.memory.removals.iter().filter(|(id, r)| {
+        r.cause == DrainCause::Replaced(ReplacementCause::Rollout)
+            && r.step == RemovalStep::Lowered
+            && r.drain_until.is_none()
+            && stays(id)
+    });
+    for id in lowered.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+        ledger::keep(draft, &id);
+    }
+}
+
+/// What was asked for in place of one that is to stay is not wanted any more: the target comes down with this cycle's
+/// modification.
+pub(super) fn take_back(draft: &mut Draft<'_>, herd: &Herd<'_>) {
+    let Some(rollout) = &draft.memory.rollout else { return };
+    let over = draft.memory.replacements.iter().filter(|(id, r)| {
+        is_ours(r.cause)
+            && r.step == ReplacementStep::Raised
+            && r.drain_until.is_none()
+            && herd.get(id).is_some_and(|m| is_to_stay(rollout, m))
+    });
+    for id in over.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+        draft.memory.replacements.remove(&id);
+    }
+}
+
+/// Whether anybody is on the way out for the sake of a roll-out.
+fn is_under_way(draft: &Draft<'_>) -> bool {
+    let removed = DrainCause::Replaced(ReplacementCause::Rollout);
+    draft.memory.replacements.values().any(|r| is_ours(r.cause))
+        || draft.memory.removals.values().any(|r| r.cause == removed)
+}
+
+/// How many of the fleet are to be of the new version before the others follow.
+fn canary(draft: &Draft<'_>, herd: &Herd<'_>) -> usize {
+    match draft.policy.rollout.canary {
+        share if share > 0.0 => share_of(herd.alive.len(), share).max(1),
+        _ => 0,
+    }
+}
+
+/// Takes a roll-out from one stage to the next.
+fn advance(draft: &Draft<'_>, rollout: &mut Rollout, herd: &Herd<'_>) {
+    let rests = rollout.halted.is_none() && !is_under_way(draft);
+    let new = || herd.alive.iter().filter(|m| runs(m, &rollout.template, rollout.to));
+    let all_ready = new().all(|m| rollout.ready.contains(&m.id));
+    let launches = rollout.asked.is_some_and(|asked| asked.shown && asked.version == rollout.goal());
+    match rollout.stage {
+        Stage::Canary if rests && launches && all_ready && new().count() >= canary(draft, herd) => {
+            let watched = draft.policy.rollout.canary > 0.0;
+            rollout.stage = if watched { Stage::Watched { since: draft.now } } else { Stage::Rest };
+        }
+        Stage::Watched { since }
+            if rests
+                && all_ready
+                && draft.now.since(since.max(rollout.since)) >= draft.policy.rollout.canary_for =>
+        {
+            rollout.stage = Stage::Rest;
+        }
+        Stage::Rest => {
+            let goal = rollout.goal();
+            let left = herd.alive.iter().any(|m| !m.protected && !runs(m, &rollout.template, goal));
+            let ready = rollout.course == Course::Back || all_ready;
+            if rests && launches && ready && !left {
+                let since = *rollout.clean_since.get_or_insert(draft.now);
+                // What was launched before the fleet was told may show late.
+                if draft.now.since(since) >= LAG {
+                    rollout.stage = Stage::Ended { at: draft.now };
+                }
+            } else {
+                rollout.clean_since = None;
+            }
+        }
+        Stage::Canary | Stage::Watched { .. } | Stage::Ended { .. } => {}
+    }
+}
+
+fn remark(draft: &mut Draft<'_>, rollout: &Rollout, herd: &Herd<'_>) {
+    let goal = rollout.goal();
+    let done = herd.alive.iter().filter(|m| runs(m, &rollout.template, goal)).count();
+    let protected = herd.alive.iter().filter(|m| m.protected && !runs(m, &rollout.template, goal)).count();
+    draft.remark(Remark::RollsOut {
+        version: goal,
+        course: rollout.course,
+        stage: rollout.stage,
+        done,
+        of: herd.alive.len(),
+        protected,
+        halted: rollout.halted.as_ref().map(|halted| halted.why.clone()),
+    });
+}
+
+/// The version that the fleet is to be told with the next modification; `None` where it launches what it is to, or has
+/// been told and has not shown it yet.
+pub(super) fn to_tell(draft: &Draft<'_>, view: &FleetView) -> Option<u64> {
+    let rollout = draft.memory.rollout.as_ref()?;
+    let version = rollout.launches()?;
+    let launch = view.launch.as_ref().filter(|launch| launch.id == rollout.template)?;
+    let told = rollout
+        .asked
+        .is_some_and(|asked| asked.version == version && (asked.shown || draft.age(asked.at) <= LAG));
+    (launch.version != Some(version) && !told).then_some(version)
+}
+
+/// Remembers what the fleet is told with this cycle's modification.
+pub(super) fn note_told(draft: &mut Draft<'_>, version: u64) {
+    let now = draft.now;
+    if let Some(rollout) = &mut draft.memory.rollout {
+        rollout.asked = Some(Asked { version, at: now, shown: false });
+    }
+}
+
+/// Tells the fleet what to launch where nothing else is written in this cycle.
+pub(super) fn tell(draft: &mut Draft<'_>, ground: Ground<'_>) {
+    let view = ground.view;
+    let Some(version) = to_tell(draft, view).filter(|_| ground.settled) else { return };
+    let bounds = draft.policy.capacity.min..=replace::most(draft);
+    let writes = draft.actions.iter().any(crate::Action::is_of_fleet);
+    if writes || !bounds.contains(&view.target) || !looked_lately(draft, ground) {
+        return;
+    }
+    draft.report.decision = Decision::Launch { version };
+    draft.modify(view, Parts::shown(view).change());
+}
+
+/// Enters those into the ledger that are to be replaced next, when nothing else is to be done.
+///
+/// The next few wait until the few before have gone, so that no more than `rollout.surge` are on their way at once.
+///
+/// * returns: whether that is this cycle's step.
+pub(super) fn step(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>) -> bool {
+    let quiet = draft.memory.replacements.is_empty() && draft.memory.removals.is_empty();
+    let Some(rollout) = draft.memory.rollout.clone().filter(|r| quiet && !r.is_over()) else { return false };
+    let Some(herd) = herd else { return false };
+    let launches = rollout.launches();
+    let tells = launches
+        .is_some_and(|version| rollout.asked.is_some_and(|asked| asked.shown && asked.version == version));
+    if !tells {
+        return false;
+    }
+    let going = next(draft, &rollout, herd);
+    if going.is_empty() || !wish::load_is_known(draft, Some(herd)) {
+        return false;
+    }
+    if !clear_sight(draft, Some(herd), ground.view) || !drain::knows_nodes(draft) {
+        return true;
+    }
+    for member in going {
+        let replacement = Replacement {
+            cause: ReplacementCause::Rollout,
+            step: ReplacementStep::Waiting,
+            since: draft.now,
+            weight: member.weight,
+            market: member.pool.market,
+            drain_until: None,
+            deadline: None,
+        };
+        draft.memory.replacements.insert(member.id.clone(), replacement);
+        // Whoever was replaced once and stayed is replaced for another reason now.
+        draft.memory.replaced.remove(&member.id);
+        if let Some(rollout) = &mut draft.memory.rollout {
+            rollout.entered = rollout.entered.saturating_add(1);
+        }
+    }
+    draft.look = true;
+    true
+}
+
+/// Whom to replace now.
+fn next<'a>(draft: &Draft<'_>, rollout: &Rollout, herd: &Herd<'a>) -> Vec<&'a Member> {
+    let failed = rollout.halted.is_some();
+    let wrong = |m: &&Member| {
+        if failed {
+            has_failed(draft, rollout, m).is_some()
+        } else {
+            !runs(m, &rollout.template, rollout.goal())
+        }
+    };
+    let room = usize::try_from(draft.policy.rollout.surge).unwrap_or(usize::MAX);
+    let room = match (failed, rollout.course) {
+        (false, Course::Forward) => room.min(reach(draft, rollout, herd)),
+        _ => room,
+    };
+    let mut going: Vec<&Member> = herd.alive.iter().copied().filter(wrong).collect();
+    going.retain(|m| !m.protected && m.weight.get() > 0.0 && m.phase != Phase::Draining);
+    victims::sort(draft, herd, &mut going);
+    going.truncate(room);
+    going
+}
+
+/// How many more may follow on the way forward: what is new is to be ready first, and the canary watched.
+fn reach(draft: &Draft<'_>, rollout: &Rollout, herd: &Herd<'_>) -> usize {
+    let new = || herd.alive.iter().filter(|m| runs(m, &rollout.template, rollout.to));
+    if !new().all(|m| rollout.ready.contains(&m.id)) {
+        return 0;
+    }
+    match rollout.stage {
+        Stage::Canary => canary(draft, herd).saturating_sub(new().count()),
+        Stage::Watched { .. } | Stage::Ended { .. } => 0,
+        Stage::Rest => usize::MAX,
+    }
+}
+
+/// Whether an instance would be replaced anyway before long: where less is enough, it goes first.
+pub(super) fn goes_anyway(draft: &Draft<'_>, member: &Member) -> bool {
+    let rollout = draft.memory.rollout.as_ref().filter(|r| !r.is_over() && r.halted.is_none());
+    rollout.is_some_and(|rollout| !runs(member, &rollout.template, rollout.goal()))
+}

@@ -1,0 +1,334 @@
+//! Another version of the launch template reaches a fleet node by node, or is taken back; whatever happens meanwhile.
+
+use crate::support::ec2::{Ec2, Fate, runs};
+use crate::support::scene::Scene;
+use autoscaler_core::{
+    Action, Course, Halt, PoolTrouble, Remark, ReplacementCause, Rollout, Stage, TroubleKind,
+};
+use fleet::{Health, InstanceId, NoticeKind};
+
+/// A roll-out from version 1 to version 2.
+fn rollout(scene: &Scene) -> Rollout {
+    let who = ("ops".to_owned(), "new image".to_owned());
+    Rollout::begin("lt-1".to_owned(), (1, 2), None, who, scene.now)
+}
+
+/// A fleet of ten with work on its nodes, of which eight are needed and none is given back, as a roll-out begins.
+fn begun() -> Ec2 {
+    let mut ec2 = Ec2::with_nomad(10, 6, 4);
+    ec2.scene.policy.scale_in.enabled = true;
+    ec2.scene.policy.capacity.min = 10;
+    ec2.ticks(3);
+    ec2.scene.memory.rollout = Some(rollout(&ec2.scene));
+    ec2
+}
+
+fn course(ec2: &Ec2) -> &Rollout {
+    ec2.scene.memory.rollout.as_ref().expect("a roll-out")
+}
+
+/// How many are on their way out for the roll-out.
+fn under_way(ec2: &Ec2) -> usize {
+    let memory = &ec2.scene.memory;
+    let ours = autoscaler_core::DrainCause::Replaced(ReplacementCause::Rollout);
+    let replaced = memory.replacements.values().filter(|r| r.cause == ReplacementCause::Rollout).count();
+    replaced + memory.removals.values().filter(|r| r.cause == ours).count()
+}
+
+/// Ticks until the roll-out is where it should be, and judges it at each.
+fn until(ec2: &mut Ec2, what: &str, fate: &mut dyn FnMut(&Action) -> Fate, there: impl Fn(&Ec2) -> bool) {
+    for _ in 0..2000 {
+        if there(ec2) {
+            return;
+        }
+        let _ = ec2.tick(fate);
+        judge(ec2, what);
+    }
+    panic!("{what}: never there: {:?}\n{:?}", course(ec2), ec2.scene.memory);
+}
+
+/// What holds at every moment.
+fn judge(ec2: &Ec2, what: &str) {
+    let surge = ec2.scene.policy.rollout.surge as usize;
+    assert!(under_way(ec2) <= surge, "{what}: {} at once", under_way(ec2));
+    let capacity = ec2.scene.policy.capacity;
+    assert!(ec2.target <= capacity.max.max(capacity.min) + capacity.surge, "{what}: target {}", ec2.target);
+    assert!(ec2.undrained.is_empty(), "{what}: {:?} went with work on them", ec2.undrained);
+}
+
+fn ended(ec2: &Ec2) -> bool {
+    course(ec2).is_over()
+}
+
+fn works(_: &Action) -> Fate {
+    Fate::Works
+}
+
+/// Everything is of a version, at the size that it was.
+fn all_of(ec2: &Ec2, version: u64, what: &str) {
+    assert_eq!(ec2.running(version), ec2.alive.len(), "{what}: {:?}", ec2.alive);
+    assert_eq!((ec2.alive.len(), ec2.target), (10, 10), "{what}");
+    assert_eq!(ec2.launches, version, "{what}");
+    assert!(ec2.scene.memory.removals.is_empty() && ec2.scene.memory.replacements.is_empty(), "{what}");
+    assert_eq!(ec2.nodes.work(), 40, "{what}: work was lost");
+}
+
+#[test]
+fn every_node_is_replaced_once_and_none_serves_less_meanwhile() {
+    let mut ec2 = begun();
+    let mut least = usize::MAX;
+    for _ in 0..2000 {
+        if ended(&ec2) {
+            break;
+        }
+        ec2.ticks(1);
+        judge(&ec2, "all works");
+        least = least.min(ec2.serving());
+    }
+    all_of(&ec2, 2, "all works");
+    assert_eq!((ec2.launched, ec2.terminated.len(), least), (20, 10, 10));
+}
+
+#[test]
+fn the_fleet_launches_the_new_version_before_anybody_is_replaced() {
+    let mut ec2 = begun();
+    let mut order = Vec::new();
+    for _ in 0..30 {
+        let _ = ec2.tick(&mut |action| {
+            order.push(match action {
+                Action::Modify { from, change, .. } => (change.launch, change.target.cmp(from)),
+                _ => return Fate::Works,
+            });
+            Fate::Works
+        });
+    }
+    use std::cmp::Ordering::{Equal, Greater, Less};
+    assert_eq!(order[..3], [(Some(2), Equal), (None, Greater), (None, Less)]);
+}
+
+#[test]
+fn the_canary_is_watched_before_the_others_follow() {
+    let mut ec2 = begun();
+    ec2.scene.policy.rollout.canary = 0.2;
+    until(&mut ec2, "canary", &mut works, |ec2| matches!(course(ec2).stage, Stage::Watched { .. }));
+    assert_eq!((ec2.running(2), under_way(&ec2)), (2, 0));
+    let from = ec2.scene.now;
+    until(&mut ec2, "watched", &mut works, |ec2| ec2.running(2) > 2);
+    assert!(ec2.scene.now.since(from) >= ec2.scene.policy.rollout.canary_for);
+    until(&mut ec2, "rest", &mut works, ended);
+    all_of(&ec2, 2, "canary");
+}
+
+#[test]
+fn a_larger_budget_replaces_more_at_once() {
+    let mut ec2 = begun();
+    (ec2.scene.policy.rollout.surge, ec2.scene.policy.rollout.canary) = (3, 0.0);
+    let mut most = 0;
+    for _ in 0..2000 {
+        if ended(&ec2) {
+            break;
+        }
+        ec2.ticks(1);
+        judge(&ec2, "three");
+        most = most.max(under_way(&ec2));
+    }
+    all_of(&ec2, 2, "three");
+    assert_eq!(most, 3);
+}
+
+#[test]
+fn a_new_node_that_never_gets_ready_halts_it_and_the_old_ones_stay() {
+    for drains in [true, false] {
+        let mut ec2 = begun();
+        if !drains {
+            ec2.scene.policy.drain.by = autoscaler_core::DrainBy::Nobody;
+        }
+        ec2.broken = Some(2);
+        until(&mut ec2, "halt", &mut works, |ec2| course(ec2).halted.is_some());
+        let halted = course(&ec2).halted.clone().expect("halted");
+        assert!(matches!(halted.why, Halt::NotReady { .. }), "{halted:?}");
+        assert_eq!(ec2.terminated.len(), 0, "nobody went for it");
+        // What is broken goes, and what is launched meanwhile is of the old version.
+        ec2.ticks(60);
+        assert_eq!((ec2.running(1), ec2.running(2), ec2.launches), (10, 0, 1), "{:?}", ec2.scene.memory);
+        assert_eq!(ec2.serving(), 10);
+        assert_eq!(ec2.target, 10);
+    }
+}
+
+#[test]
+fn resumed_it_goes_on_and_taken_back_it_goes_back() {
+    let mut ec2 = begun();
+    ec2.broken = Some(2);
+    until(&mut ec2, "halt", &mut works, |ec2| course(ec2).halted.is_some());
+    ec2.ticks(30);
+    ec2.broken = None;
+    let now = ec2.scene.now;
+    ec2.scene.memory.rollout.as_mut().expect("a roll-out").resume(now);
+    until(&mut ec2, "half", &mut works, |ec2| ec2.running(2) >= 5);
+    let now = ec2.scene.now;
+    ec2.scene.memory.rollout.as_mut().expect("a roll-out").take_back(now);
+    until(&mut ec2, "back", &mut works, ended);
+    assert_eq!(course(&ec2).course, Course::Back);
+    all_of(&ec2, 1, "back");
+}
+
+#[test]
+fn paused_what_was_begun_ends_and_nothing_more_is_begun() {
+    let mut ec2 = begun();
+    ec2.scene.policy.rollout.canary = 0.0;
+    until(&mut ec2, "some", &mut works, |ec2| ec2.running(2) >= 3 && under_way(ec2) > 0);
+    let now = ec2.scene.now;
+    ec2.scene.memory.rollout.as_mut().expect("a roll-out").pause("ops".into(), "lunch".into(), now);
+    ec2.ticks(60);
+    let new = ec2.running(2);
+    assert_eq!((under_way(&ec2), ec2.alive.len(), ec2.launches), (0, 10, 2));
+    ec2.ticks(200);
+    assert_eq!(ec2.running(2), new, "it rests");
+    let now = ec2.scene.now;
+    ec2.scene.memory.rollout.as_mut().expect("a roll-out").resume(now);
+    until(&mut ec2, "resumed", &mut works, ended);
+    all_of(&ec2, 2, "resumed");
+}
+
+#[test]
+fn a_version_that_cannot_be_launched_halts_it() {
+    let mut ec2 = begun();
+    ec2.capacity = false;
+    until(&mut ec2, "asked", &mut works, |ec2| ec2.target > 10);
+    let pool = ec2.alive[0].pool.clone();
+    let at = ec2.scene.now;
+    let trouble = PoolTrouble { pool, at, kind: TroubleKind::LaunchFailed, instance: None };
+    ec2.scene.seen.troubles = vec![trouble];
+    ec2.ticks(1);
+    ec2.scene.seen.troubles.clear();
+    assert!(matches!(course(&ec2).halted.as_ref().map(|h| &h.why), Some(Halt::LaunchFailed { .. })));
+    ec2.ticks(30);
+    assert_eq!((ec2.target, ec2.launches, ec2.alive.len()), (10, 1, 10), "as if nothing had been");
+}
+
+#[test]
+fn one_that_fails_its_status_checks_halts_it() {
+    let mut ec2 = begun();
+    until(&mut ec2, "one", &mut works, |ec2| matches!(course(ec2).stage, Stage::Watched { .. }));
+    for member in ec2.alive.iter_mut().filter(|m| runs(m, 2)) {
+        member.health = Health::Unhealthy;
+    }
+    until(&mut ec2, "halt", &mut works, |ec2| course(ec2).halted.is_some());
+    until(&mut ec2, "back", &mut works, |ec2| ec2.running(2) == 0 && under_way(ec2) == 0);
+    ec2.ticks(30);
+    assert_eq!((ec2.running(1), ec2.target), (10, 10));
+}
+
+#[test]
+fn what_somebody_else_sets_is_left_alone_until_resumed() {
+    let mut ec2 = begun();
+    until(&mut ec2, "some", &mut works, |ec2| ec2.running(2) >= 2);
+    ec2.launches = 7;
+    until(&mut ec2, "halt", &mut works, |ec2| course(ec2).halted.is_some());
+    assert_eq!(course(&ec2).halted.as_ref().map(|h| &h.why), Some(&Halt::Foreign { found: Some(7) }));
+    ec2.ticks(60);
+    assert_eq!(ec2.launches, 7);
+    let now = ec2.scene.now;
+    ec2.scene.memory.rollout.as_mut().expect("a roll-out").resume(now);
+    until(&mut ec2, "resumed", &mut works, ended);
+    all_of(&ec2, 2, "resumed");
+}
+
+#[test]
+fn every_fate_of_every_call_ends_in_the_same_fleet() {
+    let fates = [Fate::Refused, Fate::WorksUnheard, Fate::Lost];
+    for fate in fates {
+        for unlucky in 0..12 {
+            for lag in [0, 30] {
+                let mut ec2 = begun();
+                ec2.lag = lag;
+                (ec2.scene.policy.rollout.surge, ec2.scene.policy.rollout.canary) = (2, 0.0);
+                let mut call = 0;
+                let what = format!("{fate:?} at call {unlucky}, lag {lag}");
+                let mut fates = |_: &Action| {
+                    call += 1;
+                    if call == unlucky + 1 { fate } else { Fate::Works }
+                };
+                until(&mut ec2, &what, &mut fates, ended);
+                all_of(&ec2, 2, &what);
+                assert_eq!(ec2.launched, 20, "{what}: each is replaced exactly once");
+            }
+        }
+    }
+}
+
+#[test]
+fn interruptions_in_the_middle_are_replaced_and_the_rest_follows() {
+    for victim in 0..10 {
+        let mut ec2 = begun();
+        ec2.scene.policy.rollout.canary = 0.0;
+        until(&mut ec2, "some", &mut works, |ec2| ec2.running(2) >= 3 && under_way(ec2) > 0);
+        let id: InstanceId = ec2.ids()[victim % ec2.alive.len()].clone();
+        ec2.interrupt(&id);
+        until(&mut ec2, "interrupted", &mut works, ended);
+        all_of(&ec2, 2, "interrupted");
+    }
+}
+
+#[test]
+fn a_fleet_that_grows_or_shrinks_in_the_middle_ends_of_one_version() {
+    for (demand, size) in [(9.0, 12..=14), (6.0, 8..=9)] {
+        let mut ec2 = Ec2::with_nomad(10, 7, 4);
+        ec2.scene.policy.rollout.canary = 0.0;
+        ec2.ticks(3);
+        ec2.scene.memory.rollout = Some(rollout(&ec2.scene));
+        until(&mut ec2, "some", &mut works, |ec2| ec2.running(2) >= 2 && under_way(ec2) > 0);
+        ec2.demand = demand;
+        until(&mut ec2, "resized", &mut works, ended);
+        ec2.ticks(120);
+        assert_eq!(ec2.running(2), ec2.alive.len(), "{demand}");
+        assert!(size.contains(&ec2.alive.len()), "{demand}: {}", ec2.alive.len());
+        assert_eq!(ec2.nodes.work(), 40);
+    }
+}
+
+#[test]
+fn protected_nodes_stay_and_are_told_of() {
+    let mut ec2 = begun();
+    ec2.alive[3].protected = true;
+    until(&mut ec2, "protected", &mut works, ended);
+    assert_eq!((ec2.running(1), ec2.running(2)), (1, 9));
+}
+
+#[test]
+fn at_the_upper_bound_it_goes_on_within_the_surge() {
+    let mut ec2 = begun();
+    (ec2.scene.policy.capacity.max, ec2.scene.policy.capacity.surge) = (10, 1);
+    (ec2.scene.policy.rollout.surge, ec2.scene.policy.rollout.canary) = (3, 0.0);
+    until(&mut ec2, "at max", &mut works, ended);
+    all_of(&ec2, 2, "at max");
+    assert_eq!(ec2.highest, 11);
+}
+
+#[test]
+fn the_report_says_how_far_it_is() {
+    let mut ec2 = begun();
+    until(&mut ec2, "some", &mut works, |ec2| ec2.running(2) >= 1);
+    let planned = ec2.tick(&mut works);
+    let told = planned.report.remarks.iter().find(|remark| matches!(remark, Remark::RollsOut { .. }));
+    let Some(Remark::RollsOut { version: 2, done: 1, of: 11, halted: None, .. }) = told else {
+        panic!("{}", planned.report)
+    };
+    let text = planned.report.to_string();
+    assert!(
+        text.contains("rolls out to version 2: 1 of 11 instances run it, the first are replaced"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_rebalance_recommendation_of_one_that_is_replaced_changes_nothing() {
+    let mut ec2 = begun();
+    until(&mut ec2, "some", &mut works, |ec2| under_way(ec2) > 0);
+    for id in ec2.ids() {
+        ec2.hear(&id, NoticeKind::RebalanceRecommendation, None);
+    }
+    until(&mut ec2, "heard", &mut works, ended);
+    all_of(&ec2, 2, "heard");
+}

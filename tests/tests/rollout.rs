@@ -1,0 +1,105 @@
+//! A new image reaches a running fleet through the real program: on the loopback cloud, of either service, and on real
+//! Nomad under a service that somebody asks all the time.
+#![expect(clippy::print_stdout, reason = "the figures are shown")]
+
+use fleet::InstanceId;
+use muster_test_servers::{Consul, ConsulOptions, NomadOptions, wait_for};
+use serde_json::Value;
+use tests::ground::{Daemon, Site};
+use tests::programs::run;
+use tests::web::{Asker, healthy, web};
+
+const NODES: u32 = 3;
+/// How many there are of the service: more than one on a node.
+const COUNT: usize = 4;
+const IMAGE: &str = "ami-0fedcba9876543210";
+
+/// The site's policy with a roll-out that is not watched between its first node and the others.
+fn policy(site: &Site) -> String {
+    let rollout = "  rollout {\n    canary = \"0%\"\n    ready_within = \"5m\"\n  }\n}\n";
+    let policy = site.policy(NODES);
+    format!("{}{rollout}", policy.strip_suffix("}\n").expect("it ends with the fleet"))
+}
+
+/// `muster-autoscaler rollout …` as an operator types it: (exit code, standard output, standard error).
+fn rollout(daemon: &Daemon, arguments: &[&str]) -> (i32, String, String) {
+    let address = format!("http://{}", daemon.address());
+    run([&["rollout"], arguments, &["--address", &address]].concat())
+}
+
+/// How far it is, as the command says.
+fn progress(daemon: &Daemon) -> Value {
+    let (code, out, err) = rollout(daemon, &["status", "web", "--format", "json"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let all: Value = serde_json::from_str(&out).expect("it is JSON");
+    all[0].clone()
+}
+
+/// The version that each living instance was launched from, by the tag that EC2 puts on it.
+fn versions(site: &Site) -> Vec<(InstanceId, String)> {
+    let fleet = site.cloud.fleet().clone();
+    let shown = site.cloud.world().describe_instances("judge", &[fleet], &[]).expect("they are shown");
+    let living = site.cloud.living();
+    let living = shown.into_iter().filter(|instance| living.contains(&instance.id));
+    living.map(|i| (i.id, i.tags.get("aws:ec2launchtemplate:version").cloned().unwrap_or_default())).collect()
+}
+
+#[test]
+fn who_asks_a_service_all_the_time_sees_nothing_of_a_roll_out_that_replaces_every_node() {
+    let consul = Consul::start(&ConsulOptions::default());
+    let at = consul.agent().address;
+    let nomad = NomadOptions { consul: Some(consul.agent()), ..NomadOptions::default() };
+    let mut site = Site::start(NODES, NODES, nomad, Some(&consul));
+    site.write("web.hcl", &policy(&site));
+    site.nomad.register(&web(COUNT));
+    wait_for("the service to be healthy", || (healthy(at).len() == COUNT).then_some(()));
+    let mut daemon = site.daemon("state", &[]);
+    wait_for("a first decision", || daemon.get("/v1/ready"));
+    let asker = Asker::start(at);
+    let old = site.cloud.living();
+
+    let start = ["start", "web", "--image", IMAGE, "--by", "jo", "--reason", "kernel fix"];
+    let (code, _, err) = rollout(&daemon, &start);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("from version 1 of lt-0123456789abcdef0 to 2"), "{err}");
+    let (code, _, err) = rollout(&daemon, &start);
+    assert_eq!(code, 64, "one at a time: {err}");
+    assert!(err.contains("is being rolled out already"), "{err}");
+
+    let mut nodes = old.clone();
+    let mut left = old.clone();
+    while !left.is_empty() {
+        let new = wait_for("another in the place of an old one", || {
+            site.cloud.living().into_iter().find(|instance| !nodes.contains(instance))
+        });
+        assert_eq!(versions(&site).iter().find(|(id, _)| *id == new).map(|(_, v)| v.as_str()), Some("2"));
+        nodes.push(new.clone());
+        assert!(
+            left.iter().all(|one| site.cloud.living().contains(one)),
+            "nobody goes before another is ready"
+        );
+        site.add_node(&new, Some(&consul));
+        let gone = wait_for("an old one to be gone", || {
+            let living = site.cloud.living();
+            left.iter().find(|instance| !living.contains(instance)).cloned()
+        });
+        assert!(site.left("web", &gone).is_some() || !site.places("web").contains(&gone.to_string()));
+        // A machine that is gone takes its agent along.
+        site.nomad.kill_client(gone.as_str());
+        left.retain(|instance| *instance != gone);
+        assert_eq!(site.cloud.living().len(), nodes.len() - (old.len() - left.len()));
+    }
+    wait_for("the service to be whole", || (healthy(at).len() == COUNT).then_some(()));
+    let asked = asker.end();
+
+    let status = wait_for("the last one to be counted", || {
+        Some(progress(&daemon)).filter(|status| status["done"] == NODES && status["of"] == NODES)
+    });
+    assert_eq!(status["rollout"]["image"], IMAGE, "{status}");
+    assert_eq!((status["rollout"]["entered"].as_u64(), status["rollout"]["to"].as_u64()), (Some(3), Some(2)));
+    assert!(versions(&site).iter().all(|(_, version)| version == "2"), "{:?}", versions(&site));
+    assert_eq!(site.cloud.target(), NODES);
+    println!("{asked} requests while {NODES} nodes were replaced, none failed");
+    assert_eq!(daemon.began("terminate"), 3, "each once");
+    daemon.stop();
+}
