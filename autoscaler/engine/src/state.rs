@@ -13,8 +13,8 @@ use autoscaler_core::{
     Removal, RemovalStep, Snapshot,
 };
 use fleet::{
-    ErrorClass, FleetId, FleetView, InstanceId, InstanceState, NodeId, NodeView, Notice,
-    NoticeKind, Pool, Power, Resources, Source, Timestamp, UsdPerHour, Weight, vcpus_by_size,
+    ErrorClass, FleetId, FleetView, InstanceId, InstanceState, NodeId, NodeView, Notice, NoticeKind, Pool,
+    Power, Resources, Source, Timestamp, UsdPerHour, Weight, vcpus_by_size,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

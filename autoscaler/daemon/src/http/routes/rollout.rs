@@ -31,7 +31,9 @@ pub(super) async fn start<S: Shell>(
             let image = ImageId::new(image);
             if !image.is_well_formed() {
                 let given = image.as_str();
-                return Err(bad(&format!("image: expected an id such as ami-0123456789abcdef0, got {given:?}")));
+                return Err(bad(&format!(
+                    "image: expected an id such as ami-0123456789abcdef0, got {given:?}"
+                )));
             }
             if let Some(rollout) = fleet.rollout.filter(|rollout| !rollout.rollout.is_over()) {
                 return Err(CommandError::RollsOut { template, to: rollout.rollout.to }.into());
