@@ -102,6 +102,10 @@ async fn an_interruption_is_over_when_its_time_is_and_nothing_is_announced_any_m
     bench.until("an end of it", || !bench.node.has_left() && !bench.node.is_leaving()).await;
     bench.until("no notice", || bench.node.notices().is_empty()).await;
     assert!(bench.node.is_drained_for_good(), "what Nomad has of it is of no use");
+    // Of another one it is told as of the first.
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    bench.seconds(5).await;
+    bench.until("the client to leave again", || bench.asked() == [LEAVES; 2]).await;
 }
 
 #[tokio::test]
