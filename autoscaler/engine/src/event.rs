@@ -233,7 +233,7 @@ pub enum CommandError {
     #[error("nothing is being rolled out")]
     NothingRollsOut,
     /// The fleet does not launch from that template.
-    #[error("the fleet launches from {}", found.as_ref().map_or_else(|| "no launch template that could be changed".to_owned(), |id| format!("{id}")))]
+    #[error("the fleet launches from {}", found.as_ref().map_or_else(|| "no launch template that could be changed".to_owned(), Clone::clone))]
     OtherTemplate {
         /// The template that it does launch from, where it is one.
         found: Option<String>,

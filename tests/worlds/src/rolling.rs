@@ -20,15 +20,15 @@ pub fn begins(cluster: &mut Cluster, broken: bool) {
         cluster.world.break_version(NEW);
     }
     let template = TEMPLATE.to_owned();
-    order(cluster, RolloutOrder::Start { template, version: NEW, image: None });
+    order(cluster, &RolloutOrder::Start { template, version: NEW, image: None });
 }
 
 /// It is taken back.
 pub fn is_taken_back(cluster: &mut Cluster) {
-    order(cluster, RolloutOrder::Abort);
+    order(cluster, &RolloutOrder::Abort);
 }
 
-fn order(cluster: &mut Cluster, order: RolloutOrder) {
+fn order(cluster: &mut Cluster, order: &RolloutOrder) {
     let Some(leader) = cluster.leader() else { return };
     for index in 0..cluster.policies.len() {
         let command = Command {

@@ -6,6 +6,7 @@ use autoscaler_core::{
     Action, Course, Halt, PoolTrouble, Remark, ReplacementCause, Rollout, Stage, TroubleKind,
 };
 use fleet::{Health, InstanceId, NoticeKind};
+use std::cmp::Ordering::{Equal, Greater, Less};
 
 /// A roll-out from version 1 to version 2.
 fn rollout(scene: &Scene) -> Rollout {
@@ -102,7 +103,6 @@ fn the_fleet_launches_the_new_version_before_anybody_is_replaced() {
             Fate::Works
         });
     }
-    use std::cmp::Ordering::{Equal, Greater, Less};
     assert_eq!(order[..3], [(Some(2), Equal), (None, Greater), (None, Less)]);
 }
 

@@ -28,7 +28,7 @@ pub(super) fn version_of(
     if own.as_ref() != Some(&launch.template.0) {
         return Err(unsupported("another launch template for a fleet").into());
     }
-    if sorted(launch.overrides) != sorted(view.overrides.clone()) {
+    if sorted(&launch.overrides) != sorted(&view.overrides) {
         return Err(unsupported("other overrides for a fleet").into());
     }
     let version = launch.template.1.parse().map_err(|_| unsupported("a version without a number"))?;
@@ -37,7 +37,7 @@ pub(super) fn version_of(
 }
 
 /// Overrides by what they say, whatever their order.
-fn sorted(overrides: Vec<Override>) -> Vec<String> {
+fn sorted(overrides: &[Override]) -> Vec<String> {
     let mut all: Vec<String> = overrides.iter().map(|line| format!("{line:?}")).collect();
     all.sort_unstable();
     all.dedup();
