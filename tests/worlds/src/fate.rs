@@ -104,9 +104,8 @@ impl Fate {
     pub fn of(seed: u64) -> Self {
         let trouble = secs(80 * 60);
         let mut chance = Chance::new(seed).fork("troubles");
-        let mut troubles: Vec<Trouble> =
+        let troubles: Vec<Trouble> =
             (0..chance.between(2, 14)).map(|_| some_trouble(&mut chance, trouble)).collect();
-        troubles.extend(some_rollout(&mut Chance::new(seed).fork("rollout"), trouble));
         Self { seed, troubles, trouble, peace: secs(40 * 60), replays: seed.is_multiple_of(16) }
     }
 }
@@ -120,6 +119,15 @@ fn some_rollout(chance: &mut Chance, within: Duration) -> Option<Trouble> {
     let until = (from + secs(chance.between(120, 2400))).min(within);
     let what = What::Rollout { broken: chance.happens(0.3), back: chance.happens(0.3) };
     Some(Trouble { from, until, what })
+}
+
+impl Fate {
+    /// The same with a roll-out in its midst, in one world of three.
+    pub fn rolling(seed: u64) -> Self {
+        let mut fate = Self::of(seed);
+        fate.troubles.extend(some_rollout(&mut Chance::new(seed).fork("rollout"), fate.trouble));
+        fate
+    }
 }
 
 fn some_trouble(chance: &mut Chance, within: Duration) -> Trouble {
