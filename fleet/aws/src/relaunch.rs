@@ -8,9 +8,10 @@ use crate::client::InRegion;
 use crate::errors;
 use crate::governor::Toll;
 use aws_sdk_ec2::types::{
-    FleetLaunchTemplateConfig, FleetLaunchTemplateConfigRequest, FleetLaunchTemplateOverrides,
+    FleetData, FleetLaunchTemplateConfig, FleetLaunchTemplateConfigRequest, FleetLaunchTemplateOverrides,
     FleetLaunchTemplateOverridesRequest, FleetLaunchTemplateSpecification,
-    FleetLaunchTemplateSpecificationRequest, LaunchTemplateConfig, Placement, RequestLaunchTemplateData,
+    FleetLaunchTemplateSpecificationRequest, LaunchTemplateConfig, LaunchTemplateVersion, Placement,
+    RequestLaunchTemplateData, SpotFleetRequestConfigData,
 };
 use fleet::{ApiError, ErrorClass, FleetId, ImageId, LaunchTemplate};
 
@@ -51,7 +52,7 @@ pub(crate) async fn spot_fleet(
     let answer = region.call(action, Toll::None, send).await?;
     let found =
         answer.spot_fleet_request_configs().iter().find_map(|found| found.spot_fleet_request_config());
-    let configs = found.map(|config| config.launch_template_configs()).unwrap_or_default();
+    let configs = found.map(SpotFleetRequestConfigData::launch_template_configs).unwrap_or_default();
     let launch = launch_of(configs.iter().map(LaunchTemplateConfig::launch_template_specification));
     let (id, version) = with_version(Action::ModifySpotFleetRequest, launch, version)?;
     let specification =
@@ -73,7 +74,7 @@ pub(crate) async fn ec2_fleet(
 ) -> Result<Vec<FleetLaunchTemplateConfigRequest>, ApiError> {
     let send = || region.ec2.describe_fleets().fleet_ids(fleet.as_str()).send();
     let answer = region.call(Action::DescribeFleets, Toll::None, send).await?;
-    let configs = answer.fleets().first().map(|data| data.launch_template_configs()).unwrap_or_default();
+    let configs = answer.fleets().first().map(FleetData::launch_template_configs).unwrap_or_default();
     let launch = launch_of(configs.iter().map(FleetLaunchTemplateConfig::launch_template_specification));
     let (id, version) = with_version(Action::ModifyFleet, launch, version)?;
     let specification =
@@ -133,8 +134,8 @@ pub(crate) async fn make_version(
             .client_token(token)
             .send()
     };
-    let answer = region.call(action, Toll::None, send).await?;
-    let number = answer.launch_template_version().and_then(|version| version.version_number());
+    let answer = Box::pin(region.call(action, Toll::None, send)).await?;
+    let number = answer.launch_template_version().and_then(LaunchTemplateVersion::version_number);
     number
         .and_then(|number| u64::try_from(number).ok())
         .ok_or_else(|| errors::local(ErrorClass::Unclear, action, "answered without a version's number"))
