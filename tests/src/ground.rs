@@ -11,7 +11,8 @@ use fleet::{FleetId, InstanceId, Timestamp};
 use fleet_clock::SystemClock;
 use fleet_cloud::{CloudConfig, CloudServer, OidcProvider};
 use fleet_sim::{
-    Action, Delay, Demand, FleetRequest, FleetSpec, InstancePhase, TimingSpec, World, WorldSpec,
+    Action, Delay, Demand, FleetRequest, FleetSpec, InstancePhase, ScheduledCode, TimingSpec, World,
+    WorldSpec,
 };
 use muster_test_servers::{Answer, Consul, Nomad, NomadClient, NomadOptions, request, wait_for};
 use serde_json::Value;
@@ -92,6 +93,16 @@ impl Cloud {
         assert!(world.interrupt(instance), "it runs");
         self.server.world_moved();
         world.now()
+    }
+    /// Recommends to rebalance an instance.
+    pub fn recommend(&self, instance: &InstanceId) {
+        assert!(self.world().recommend_rebalance(instance), "it runs");
+        self.server.world_moved();
+    }
+    /// Plans an instance's retirement, so long from now.
+    pub fn plan_retirement(&self, instance: &InstanceId, after: Duration) {
+        assert!(self.world().schedule(instance, ScheduledCode::InstanceRetirement, after), "it runs");
+        self.server.world_moved();
     }
     /// Has the account's roles trust the identities that Nomad gives this job for AWS, as an OpenID Connect provider does.
     pub fn trust(&self, nomad: &Nomad, job: &str) {

@@ -497,9 +497,10 @@ fn run_does_not_start_on_what_is_wrong() {
     let state = directory.path().join("state");
     let start =
         |more: &[&str]| run([&["run", "--policy", text(&policy), "--state", text(&state)], more].concat());
-    let (code, _, err) = start(&["--samples-token-file", "/nonexistent"]);
+    let missing = directory.path().join("missing");
+    let (code, _, err) = start(&["--samples-token-file", text(&missing)]);
     assert_eq!(code, 78);
-    assert!(err.contains("/nonexistent: No such file"), "{err}");
+    assert!(err.contains("missing: No such file"), "{err}");
     let (code, _, err) = start(&[]);
     assert_eq!(code, 78, "nobody names a region: {err}");
     assert!(err.contains("names no region"), "{err}");

@@ -72,7 +72,11 @@ fn who_asks_a_service_all_the_time_sees_nothing_of_a_roll_out_that_replaces_ever
         let new = wait_for("another in the place of an old one", || {
             site.cloud.living().into_iter().find(|instance| !nodes.contains(instance))
         });
-        assert_eq!(versions(&site).iter().find(|(id, _)| *id == new).map(|(_, v)| v.as_str()), Some("2"));
+        // Describes lag.
+        let version = wait_for("its version to be shown", || {
+            versions(&site).into_iter().find(|(id, _)| *id == new).map(|(_, version)| version)
+        });
+        assert_eq!(version, "2");
         nodes.push(new.clone());
         assert!(
             left.iter().all(|one| site.cloud.living().contains(one)),
