@@ -252,7 +252,7 @@ fn what_is_no_journal_is_set_aside_and_a_fresh_one_begun() {
     };
     let truncated = with_tables[..with_tables.len() / 2].to_vec();
     let mut newer = with_tables.clone();
-    newer[60..64].copy_from_slice(&7_u32.to_be_bytes());
+    newer[60..64].copy_from_slice(&1_000_000_u32.to_be_bytes());
     let mut foreign = with_tables.clone();
     foreign[68..72].copy_from_slice(&7_u32.to_be_bytes());
     for (name, bytes) in

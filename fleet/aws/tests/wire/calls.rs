@@ -84,7 +84,7 @@ async fn what_a_spot_fleet_launches_is_changed_with_its_overrides_as_they_are() 
         ("LaunchTemplateConfig.1.Overrides.1.InstanceType", "m5.large"),
         ("LaunchTemplateConfig.1.Overrides.1.AvailabilityZone", "eu-west-1a"),
         ("LaunchTemplateConfig.1.Overrides.2.SubnetId", "subnet-0b"),
-        ("LaunchTemplateConfig.1.Overrides.2.WeightedCapacity", "2"),
+        ("LaunchTemplateConfig.1.Overrides.2.WeightedCapacity", "2.0"),
     ] {
         assert_eq!(request.field(name).as_deref(), Some(value), "{name}");
     }
@@ -107,7 +107,7 @@ async fn what_an_ec2_fleet_launches_is_changed_with_its_overrides_as_they_are() 
         ("LaunchTemplateConfig.1.LaunchTemplateSpecification.LaunchTemplateId", "lt-0a1b2c3d4e5f60718"),
         ("LaunchTemplateConfig.1.LaunchTemplateSpecification.Version", "8"),
         ("LaunchTemplateConfig.1.Overrides.1.InstanceType", "m5.large"),
-        ("LaunchTemplateConfig.1.Overrides.1.WeightedCapacity", "2"),
+        ("LaunchTemplateConfig.1.Overrides.1.WeightedCapacity", "2.0"),
     ] {
         assert_eq!(request.field(name).as_deref(), Some(value), "{name}");
     }
