@@ -91,7 +91,9 @@ fn who_asks_a_service_all_the_time_sees_nothing_of_a_roll_out_that_replaces_ever
         // A machine that is gone takes its agent along.
         site.nomad.kill_client(gone.as_str());
         left.retain(|instance| *instance != gone);
-        assert_eq!(site.cloud.living().len(), nodes.len() - (old.len() - left.len()));
+        // The next one may have been asked for already, and no more than that.
+        let living = site.cloud.living().len();
+        assert!((NODES..=NODES + 1).contains(&u32::try_from(living).expect("few")), "{living}");
     }
     wait_for("the service to be whole", || (healthy(at).len() == COUNT).then_some(()));
     let asked = asker.end();

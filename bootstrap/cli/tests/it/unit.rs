@@ -344,6 +344,7 @@ fn a_step_that_is_rightly_long_is_waited_for_by_systemd() {
     assert_eq!(machine.property(UNIT, "ActiveState"), "activating");
     let text = machine.property(UNIT, "StatusText");
     assert!(text.starts_with("booting: awx"), "{text}");
+    machine.wait_until("a job", || (!awx.state().jobs.is_empty()).then_some(()));
     awx.end("successful", "");
     machine.wait_active();
     assert_eq!(machine.property(UNIT, "NRestarts"), "0");
