@@ -325,7 +325,7 @@ async fn said(program: &Path, arguments: &[&str]) -> Result<String, BakeError> {
 
 fn sha256(path: &Path) -> Result<String, BakeError> {
     let bytes = std::fs::read(path).map_err(|source| BakeError::File { path: path.to_owned(), source })?;
-    Ok(crate::hex(&Sha256::digest(&bytes)))
+    Ok(hex::encode(Sha256::digest(&bytes)))
 }
 
 /// Puts together what Packer, the root file system and the machine have written down.

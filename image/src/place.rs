@@ -82,7 +82,7 @@ impl Channels {
 
 /// A text that no other attempt has.
 pub fn attempt() -> Result<String, Failure> {
-    Ok(muster_image::hex(&random::<16>()?))
+    Ok(hex::encode(random::<16>()?))
 }
 
 fn random<const N: usize>() -> Result<[u8; N], Failure> {

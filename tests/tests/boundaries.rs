@@ -42,6 +42,7 @@ const IMPURE: &[&str] = &[
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("fleet", &[]),
     ("fleet-clock", &["fleet"]),
+    ("fleet-program", &["fleet"]),
     ("fleet-sim", &["fleet"]),
     ("fleet-cloud", &["fleet", "fleet-clock", "fleet-sim", "muster-hcl"]),
     ("fleet-aws", &["fleet", "fleet-clock", "fleet-notices"]),
@@ -114,11 +115,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "fleet-aws",
             "fleet-clock",
             "fleet-cloud",
+            "fleet-program",
             "fleet-sim",
         ],
     ),
     ("muster-machine", &[]),
-    ("muster-image", &["fleet", "fleet-aws", "fleet-clock", "muster-machine"]),
+    ("muster-image", &["fleet", "fleet-aws", "fleet-clock", "fleet-program", "muster-machine"]),
     ("tests", &["fleet", "fleet-clock", "fleet-cloud", "fleet-sim", "muster-machine", "muster-test-servers"]),
     ("muster-test-servers", &["fleet", "fleet-clock"]),
     (

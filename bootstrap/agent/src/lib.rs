@@ -51,17 +51,6 @@ pub mod readers {
     }
 }
 
-use std::fmt::Write as _;
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// A number that is an instance's own, the same at every start.
 pub(crate) fn seed_of(instance: &str) -> u64 {
     use sha2::{Digest as _, Sha256};

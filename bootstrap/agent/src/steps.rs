@@ -75,7 +75,7 @@ fn nothing_to_apply(step: Step) -> Failure {
 fn inputs_of(of: &impl Serialize) -> Inputs {
     // What is serialised here has text keys and no floats that are none.
     let text = serde_json::to_vec(of).unwrap_or_default();
-    Inputs::new(crate::hex(&Sha256::digest(&text)))
+    Inputs::new(hex::encode(Sha256::digest(&text)))
 }
 
 /// Whether what runs was made of these inputs: by this process, or by one before it that saw it through.

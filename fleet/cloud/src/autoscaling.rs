@@ -114,7 +114,7 @@ fn register_scalable_target(context: &Context<'_>, input: &Data) -> Result<Data,
 }
 
 fn arn(region: &str, account: &str, resource: &str) -> String {
-    let id = &crate::sigv4::hex(&crate::sigv4::hmac(b"scalable-target", resource))[..28];
+    let id = &hex::encode(crate::sigv4::hmac(b"scalable-target", resource))[..28];
     format!("arn:aws:application-autoscaling:{region}:{account}:scalable-target/{id}")
 }
 

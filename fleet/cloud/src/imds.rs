@@ -4,7 +4,7 @@ use crate::gate::plain;
 use crate::keys::{Key, Principal};
 use crate::request::Request;
 use crate::shared::{Shared, locked};
-use crate::sigv4::{hex, hmac};
+use crate::sigv4::hmac;
 use crate::wire::Answer;
 use fleet::{Instance, InstanceId, InstanceState, Market, Timestamp};
 use fleet_sim::ScheduledEvent;
@@ -39,7 +39,7 @@ impl Tokens {
     }
     fn issue(&mut self, instance: &InstanceId, until: Timestamp) -> String {
         self.count += 1;
-        let token = hex(&hmac(&self.seed.to_be_bytes(), &format!("imds {}", self.count)));
+        let token = hex::encode(hmac(&self.seed.to_be_bytes(), &format!("imds {}", self.count)));
         if self.by_token.len() >= MAX_TOKENS
             && let Some(first) = self.by_token.iter().min_by_key(|(_, (_, until))| *until)
         {
@@ -173,7 +173,7 @@ fn found(shared: &Shared, instance: &Instance, path: &str, now: Timestamp) -> Op
         "iam/info" => {
             let account = shared.world().spec().account.clone();
             let arn = format!("arn:aws:iam::{account}:instance-profile/{role}");
-            let id = format!("AIPA{}", &hex(&hmac(b"profile", role)).to_uppercase()[..17]);
+            let id = format!("AIPA{}", &hex::encode(hmac(b"profile", role)).to_uppercase()[..17]);
             let updated = seconds(instance.launched);
             json!({"Code": "Success", "LastUpdated": updated, "InstanceProfileArn": arn, "InstanceProfileId": id})
                 .to_string()
@@ -227,12 +227,12 @@ fn maintenance_time(at: Timestamp) -> String {
 
 /// The id of the event that is scheduled for an instance.
 pub(crate) fn event_id(instance: &InstanceId) -> String {
-    format!("instance-event-{}", &hex(&hmac(b"event", instance.as_str()))[..17])
+    format!("instance-event-{}", &hex::encode(hmac(b"event", instance.as_str()))[..17])
 }
 
 /// A locally administered address, made of the instance's id.
 fn mac(instance: &InstanceId) -> String {
-    let digits = hex(&hmac(b"mac", instance.as_str()));
+    let digits = hex::encode(hmac(b"mac", instance.as_str()));
     format!("0a:{}:{}:{}:{}:{}", &digits[..2], &digits[2..4], &digits[4..6], &digits[6..8], &digits[8..10])
 }
 

@@ -2,7 +2,7 @@
 //! for a while.
 
 use crate::config::{Credential, Secret};
-use crate::sigv4::{hex, hmac};
+use crate::sigv4::hmac;
 use fleet::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl Principal {
     /// The unique id, as `GetCallerIdentity` shows it.
     pub fn user_id(&self) -> String {
         let unique = |prefix: &str, name: &str| {
-            format!("{prefix}{}", &hex(&hmac(b"muster", name)).to_uppercase()[..17])
+            format!("{prefix}{}", &hex::encode(hmac(b"muster", name)).to_uppercase()[..17])
         };
         match self {
             Self::User(name) => unique("AIDA", name),
@@ -91,7 +91,8 @@ impl Keys {
     /// Made from the seed and a count: these keys open nothing but this simulation.
     pub fn issue(&mut self, principal: Principal, now: Timestamp, lasting: Duration) -> (Key, Session) {
         self.count += 1;
-        let part = |what: &str| hex(&hmac(&self.seed.to_be_bytes(), &format!("{what} {}", self.count)));
+        let part =
+            |what: &str| hex::encode(hmac(&self.seed.to_be_bytes(), &format!("{what} {}", self.count)));
         let session = Session { token: Secret::new(part("token")), expires: now + lasting };
         let key = Key {
             id: format!("ASIA{}", &part("id").to_uppercase()[..16]),

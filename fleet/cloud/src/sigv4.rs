@@ -125,13 +125,13 @@ impl Authorization {
     fn signature(&self, request: &Request, secret: &str, time: &str) -> Option<String> {
         let canonical = self.canonical_request(request)?;
         let Self { date, region, service, .. } = self;
-        let digest = hex(&Sha256::digest(canonical.as_bytes()));
+        let digest = hex::encode(Sha256::digest(canonical.as_bytes()));
         let to_sign = format!("{ALGORITHM}\n{time}\n{date}/{region}/{service}/aws4_request\n{digest}");
         let mut key = hmac(format!("AWS4{secret}").as_bytes(), date);
         for part in [region, service, "aws4_request"] {
             key = hmac(&key, part);
         }
-        Some(hex(&hmac(&key, &to_sign)))
+        Some(hex::encode(hmac(&key, &to_sign)))
     }
 
     fn canonical_request(&self, request: &Request) -> Option<String> {
@@ -153,7 +153,7 @@ impl Authorization {
             // Writing to a `String` cannot fail.
             let _ = writeln!(headers, "{name}:{}", values.join(","));
         }
-        let payload = hex(&Sha256::digest(&request.body));
+        let payload = hex::encode(Sha256::digest(&request.body));
         let signed = self.signed_headers.join(";");
         Some(format!("{}\n{path}\n{query}\n{headers}\n{signed}\n{payload}", request.method))
     }
@@ -209,14 +209,6 @@ pub(crate) fn hmac(key: &[u8], data: &str) -> Vec<u8> {
             mac.finalize().into_bytes().to_vec()
         },
     )
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 #[cfg(test)]

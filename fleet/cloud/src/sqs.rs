@@ -4,7 +4,6 @@ use crate::eventbridge;
 use crate::server::stopped;
 use crate::service::Operation;
 use crate::shared::{Context, Failure, Shared, locked};
-use crate::sigv4::hex;
 use crate::wire::{AwsError, Data, map};
 use fleet::Timestamp;
 use fleet_sim::World;
@@ -181,7 +180,7 @@ fn message_id(number: u64) -> String {
 }
 
 fn md5_of(text: &str) -> String {
-    hex(&Md5::digest(text.as_bytes()))
+    hex::encode(Md5::digest(text.as_bytes()))
 }
 
 fn required<'a>(input: &'a Data, name: &str) -> Result<&'a str, AwsError> {

@@ -2,7 +2,7 @@
 
 use crate::service::Operation;
 use crate::shared::{Context, Failure, locked};
-use crate::sigv4::{hex, hmac};
+use crate::sigv4::hmac;
 use crate::wire::{AwsError, Data, map};
 use fleet::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
@@ -114,7 +114,7 @@ fn shown(
     };
     let value = if version.kind == "SecureString" && !decrypt {
         // What stands there instead of a cipher's text.
-        hex(&hmac(b"SecureString", &version.value))
+        hex::encode(hmac(b"SecureString", &version.value))
     } else {
         version.value.clone()
     };

@@ -18,7 +18,7 @@ pub fn failure(what: &str, error: ChannelError) -> Failure {
         ChannelError::Refused(_) | ChannelError::Lost { .. } | ChannelError::Unsettled { .. } => {
             Exit::TryAgain
         }
-        ChannelError::Call { .. } => Exit::of(error.class()),
+        ChannelError::Call { .. } => Exit::of_class(error.class()),
     };
     Failure::because(exit, what, error)
 }
@@ -223,7 +223,7 @@ impl Show {
             }
             .or_exit(Exit::Unavailable, "print what was asked for")?;
             let settled = seen.iter().all(|(_, seen)| seen.is_settled());
-            Ok(if settled { Exit::Success } else { Exit::of(ErrorClass::Conflict) })
+            Ok(if settled { Exit::Success } else { Exit::of_class(ErrorClass::Conflict) })
         })
     }
 }

@@ -1,9 +1,8 @@
 //! `completions` and `man`: made from the command line itself, so that they are never old.
 
 use crate::cli::Cli;
-use crate::exit::{Exit, OrExit, Outcome};
-use crate::out;
-use clap::{Args, CommandFactory};
+use crate::exit::Outcome;
+use clap::Args;
 use clap_complete::Shell;
 use std::path::PathBuf;
 
@@ -22,12 +21,7 @@ pub struct Completions {
 impl Completions {
     /// Prints them.
     pub fn run(self) -> Outcome {
-        let mut command = Cli::command();
-        let name = command.get_name().to_owned();
-        let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut command, name, &mut text);
-        out::print(&String::from_utf8_lossy(&text)).or_exit(Exit::Unavailable, "print the completions")?;
-        Ok(Exit::Success)
+        fleet_program::completions::<Cli>(self.shell)
     }
 }
 
@@ -46,11 +40,6 @@ pub struct Man {
 impl Man {
     /// Writes them.
     pub fn run(self) -> Outcome {
-        let directory = &self.directory;
-        let what = format!("write manual pages into {}", directory.display());
-        std::fs::create_dir_all(directory).or_exit(Exit::Configuration, &what)?;
-        clap_mangen::generate_to(Cli::command(), directory).or_exit(Exit::Configuration, what)?;
-        out::say(format_args!("wrote the manual pages into {}", directory.display()));
-        Ok(Exit::Success)
+        fleet_program::manual::<Cli>(&self.directory)
     }
 }

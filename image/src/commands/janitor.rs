@@ -82,8 +82,9 @@ impl Args {
                 self.names.iter().map(|name| self.channels.channel(name)).collect::<Result<_, _>>()?;
             let account = self.place.connect(clock.clone()).await?;
             let seen = janitor::survey(&account, &channels, self.account.clone()).await;
-            let seen = seen
-                .map_err(|error| Failure::because(Exit::of(error.class()), "look at the account", error))?;
+            let seen = seen.map_err(|error| {
+                Failure::because(Exit::of_class(error.class()), "look at the account", error)
+            })?;
             let now = clock.wall();
             let plan = janitor::decide(&seen, &rules, now);
             let carried = if self.apply { janitor::apply(&account, &plan, now).await } else { Vec::new() };

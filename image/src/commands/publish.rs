@@ -121,6 +121,6 @@ fn failure(image: &str, error: PublishError) -> Failure {
         PublishError::DidNotPass | PublishError::AnotherPlaybook { .. } => {
             Failure::because(Exit::Data, what, error)
         }
-        error => Failure::because(Exit::of(error.class()), what, error),
+        error => Failure::because(Exit::of_class(error.class()), what, error),
     }
 }

@@ -184,7 +184,7 @@ fn altered(overlay: &Overlay, manifest: &Manifest) -> Result<Vec<String>, Verify
         let mut file = File::open(&path).map_err(failed)?;
         let mut digest = Sha256::new();
         io::copy(&mut file, &mut Sink(&mut digest)).map_err(failed)?;
-        let found = crate::hex(&digest.finalize());
+        let found = hex::encode(digest.finalize());
         if found != *sha256 {
             wrong.push(format!("{name} has the SHA-256 {found}, not {sha256}"));
         }

@@ -274,7 +274,7 @@ fn sha256(path: &Path) -> io::Result<String> {
     loop {
         let read = file.read(&mut piece)?;
         if read == 0 {
-            return Ok(crate::hex(&hasher.finalize()));
+            return Ok(hex::encode(hasher.finalize()));
         }
         hasher.update(&piece[..read]);
     }

@@ -21,14 +21,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinHandle;
 
-const OWN: &str = "i-0123456789abcdef0";
+pub(super) const OWN: &str = "i-0123456789abcdef0";
 /// When it begins.
 const THEN: Timestamp = Timestamp::from_secs(1_000_000);
 
 /// Root's hands on paper, which fail as often as a test says.
 #[derive(Default)]
-struct Paper {
-    asked: Mutex<Vec<Request>>,
+pub(super) struct Paper {
+    pub(super) asked: Mutex<Vec<Request>>,
     fails: Mutex<u32>,
 }
 
@@ -45,6 +45,20 @@ impl Host for Paper {
         self.asked.lock().expect("whole").push(request);
         Box::pin(std::future::ready(answer))
     }
+}
+
+/// That it is this instance.
+pub(super) fn proved() -> Proved {
+    let document = fleet_identity::Document {
+        instance: InstanceId::new(OWN),
+        account: "123456789012".to_owned(),
+        region: Region::new("eu-west-1"),
+        image: Some("ami-1".to_owned()),
+        instance_type: None,
+        pending: Timestamp::EPOCH,
+        private_ip: None,
+    };
+    Proved { document, pkcs7: "signed".to_owned(), life_cycle: None }
 }
 
 /// What the metadata service says: of each path a status and a text; 404 of all others.
@@ -91,16 +105,7 @@ impl Bench {
         let host = Arc::<Paper>::default();
         let (node, ..) =
             Node::new(base, directories, shared, imds, Arc::clone(&host) as Arc<dyn Host>, Arc::new(NoAws));
-        let document = fleet_identity::Document {
-            instance: InstanceId::new(OWN),
-            account: "123456789012".to_owned(),
-            region: Region::new("eu-west-1"),
-            image: Some("ami-1".to_owned()),
-            instance_type: None,
-            pending: Timestamp::EPOCH,
-            private_ip: None,
-        };
-        node.set_proved(Proved { document, pkcs7: "signed".to_owned(), life_cycle: None });
+        node.set_proved(proved());
         Self { node, clock, host, documents, metadata, lasting: 1, _place: place }
     }
 

@@ -5,7 +5,7 @@ use super::page::page;
 use super::{invalid, missing, required, tag_set, tags_of};
 use crate::service::Operation;
 use crate::shared::{Context, Failure, locked};
-use crate::sigv4::{hex, hmac};
+use crate::sigv4::hmac;
 use crate::wire::{AwsError, Data, map};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -57,7 +57,7 @@ struct Group {
 impl Access {
     fn next_id(&mut self, prefix: &str) -> String {
         self.made += 1;
-        format!("{prefix}-{}", &hex(&hmac(prefix.as_bytes(), &self.made.to_string()))[..17])
+        format!("{prefix}-{}", &hex::encode(hmac(prefix.as_bytes(), &self.made.to_string()))[..17])
     }
     /// The tags of a key pair or a group.
     pub(super) fn tags_of(&mut self, id: &str) -> Option<&mut BTreeMap<String, String>> {

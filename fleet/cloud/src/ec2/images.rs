@@ -7,7 +7,7 @@ use super::snapshots::Snapshot;
 use super::{invalid, missing, optional_time, required, tag_set, tags_of};
 use crate::service::Operation;
 use crate::shared::{Context, Failure, Shared, locked};
-use crate::sigv4::{hex, hmac};
+use crate::sigv4::hmac;
 use crate::wire::{AwsError, Data, map};
 use fleet::Timestamp;
 use fleet_sim::WorldSpec;
@@ -113,7 +113,7 @@ impl Images {
         }
         self.knows_the_worlds = true;
         for architecture in ["amd64", "arm64"] {
-            let id = format!("ami-{}", &hex(&hmac(b"debian", architecture))[..17]);
+            let id = format!("ami-{}", &hex::encode(hmac(b"debian", architecture))[..17]);
             let snapshot = self.put_snapshot(Snapshot::of(DEBIAN, "", 8, now), now);
             let words = if architecture == "arm64" { "arm64" } else { "x86_64" };
             let image = Image {
@@ -136,7 +136,7 @@ impl Images {
     /// An id that nothing else has.
     fn next_id(&mut self, prefix: &str) -> String {
         self.made += 1;
-        format!("{prefix}-{}", &hex(&hmac(prefix.as_bytes(), &self.made.to_string()))[..17])
+        format!("{prefix}-{}", &hex::encode(hmac(prefix.as_bytes(), &self.made.to_string()))[..17])
     }
 
     fn put_snapshot(&mut self, snapshot: Snapshot, now: Timestamp) -> String {

@@ -8,7 +8,7 @@ use crate::eventbridge::state_name;
 use crate::imds::event_id;
 use crate::service::Operation;
 use crate::shared::{Context, Failure, locked};
-use crate::sigv4::{hex, hmac};
+use crate::sigv4::hmac;
 use crate::wire::{AwsError, Data, map};
 use fleet::{Health, Instance, InstanceId, InstanceState, Market};
 use fleet_sim::{Action, FleetRequest, ScheduledEvent, SpotStatus, World, WorldSpec};
@@ -158,7 +158,7 @@ fn reservation_of_machine(spec: &WorldSpec, (instance, asked, disks): &Machine) 
     if let Data::Map(entries) = &mut shown {
         entries.push(("blockDeviceMapping".to_owned(), disks.clone()));
     }
-    let reservation = &hex(&hmac(b"reservation", instance.id.as_str()))[..17];
+    let reservation = &hex::encode(hmac(b"reservation", instance.id.as_str()))[..17];
     map([
         ("reservationId", format!("r-{reservation}").into()),
         ("ownerId", spec.account.as_str().into()),
@@ -184,7 +184,7 @@ pub(super) fn reservation_of_machines(context: &Context<'_>, ids: &[String]) -> 
 /// An instance in a reservation of its own, as fleets launch them.
 fn reservation(world: &World, instance: &Instance) -> Data {
     let spec = world.spec();
-    let reservation = &hex(&hmac(b"reservation", instance.id.as_str()))[..17];
+    let reservation = &hex::encode(hmac(b"reservation", instance.id.as_str()))[..17];
     // The fleet may launch another image by now.
     let asked = world.request_of(&instance.fleet).zip(world.image_of(instance));
     let asked = asked.map(|(asked, image)| FleetRequest { image: image.to_owned(), ..asked.clone() });

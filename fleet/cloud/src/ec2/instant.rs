@@ -4,7 +4,7 @@ use super::ec2_fleet::targets_of;
 use super::machines::{self, Wanted};
 use super::{missing, tags_of};
 use crate::shared::{Context, Failure, locked};
-use crate::sigv4::{hex, hmac};
+use crate::sigv4::hmac;
 use crate::wire::{Data, map};
 use fleet::Market;
 
@@ -44,7 +44,7 @@ pub(super) fn create(context: &Context<'_>, input: &Data) -> Result<Data, Failur
     };
     let ids = machines::launch(context, &wanted, target)?;
     let name = ids.first().map(String::as_str).unwrap_or_default();
-    let fleet = hex(&hmac(b"instant-fleet", name));
+    let fleet = hex::encode(hmac(b"instant-fleet", name));
     let fleet = format!(
         "fleet-{}-{}-{}-{}-{}",
         &fleet[..8],

@@ -7,7 +7,7 @@ use super::page::page;
 use super::{invalid, missing, optional, required, tag_set, tags_of};
 use crate::service::Operation;
 use crate::shared::{Context, Failure, locked};
-use crate::sigv4::{hex, hmac};
+use crate::sigv4::hmac;
 use crate::wire::{AwsError, Data, map};
 use fleet::{FleetId, Health, Instance, InstanceId, InstanceState, Market, Pool, Timestamp};
 use fleet_sim::{FleetRequest, WorldSpec};
@@ -186,7 +186,8 @@ pub(super) fn launch(
     for _ in 0..count {
         machines.made += 1;
         let number = machines.made;
-        let id = |kind: &str| format!("{kind}-{}", &hex(&hmac(kind.as_bytes(), &number.to_string()))[..17]);
+        let id =
+            |kind: &str| format!("{kind}-{}", &hex::encode(hmac(kind.as_bytes(), &number.to_string()))[..17]);
         let machine = Machine {
             image: wanted.image.to_owned(),
             architecture: architecture.clone(),

@@ -6,7 +6,7 @@ use super::page::page;
 use super::{invalid, missing, required, tag_set, tags_of};
 use crate::service::Operation;
 use crate::shared::{Context, Failure, locked};
-use crate::sigv4::{hex, hmac};
+use crate::sigv4::hmac;
 use crate::wire::{AwsError, Data, map};
 use fleet::Timestamp;
 use fleet_sim::WorldSpec;
@@ -194,7 +194,7 @@ fn create_launch_template(context: &Context<'_>, input: &Data) -> Result<Data, F
         if templates.by_id.len() >= MAX {
             return Err(unsupported("more than 5000 launch templates").into());
         }
-        let id = format!("lt-{}", &hex(&hmac(b"launch-template", name))[..17]);
+        let id = format!("lt-{}", &hex::encode(hmac(b"launch-template", name))[..17]);
         let version = Version {
             template_id: id.clone(),
             number: 1,

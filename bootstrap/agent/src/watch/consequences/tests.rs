@@ -1,32 +1,20 @@
 //! Consequences against a real Consul, on time that a test moves.
 
 use super::*;
-use crate::host::{Answering, Done, Host, Request};
+use crate::host::{Host, Request};
 use crate::imds::Imds;
 use crate::no_aws::NoAws;
-use crate::node::{Directories, Proved};
+use crate::node::Directories;
+use crate::watch::tests::{OWN, Paper, proved};
 use bootstrap_config::{ConsulSettings, IdentitySettings, Server, Settings};
+use fleet::Timestamp;
 use fleet::ports::Clock;
-use fleet::{InstanceId, Region, Timestamp};
 use fleet_clock::SteppedClock;
 use muster_test_servers::{Consul as RealConsul, ConsulOptions};
 use serde_json::{Value, json};
-use std::sync::Mutex;
-
-/// Root's hands on paper.
-#[derive(Default)]
-struct Paper(Mutex<Vec<Request>>);
-
-impl Host for Paper {
-    fn ask(&self, request: Request) -> Answering<'_> {
-        self.0.lock().expect("whole").push(request);
-        Box::pin(std::future::ready(Ok(Done::Changed)))
-    }
-}
 
 const KEY: &str = "/v1/kv/muster-bootstrap/breaker/ami-1";
 const OTHER: &str = "i-0fedcba9876543210";
-const OWN: &str = "i-0123456789abcdef0";
 
 struct Bench {
     node: Arc<Node>,
@@ -61,16 +49,7 @@ impl Bench {
         let host = Arc::<Paper>::default();
         let (node, ..) =
             Node::new(base, directories, shared, imds, Arc::clone(&host) as Arc<dyn Host>, Arc::new(NoAws));
-        let document = fleet_identity::Document {
-            instance: InstanceId::new(OWN),
-            account: "123456789012".to_owned(),
-            region: Region::new("eu-west-1"),
-            image: Some("ami-1".to_owned()),
-            instance_type: None,
-            pending: Timestamp::EPOCH,
-            private_ip: None,
-        };
-        node.set_proved(Proved { document, pkcs7: String::new(), life_cycle: None });
+        node.set_proved(proved());
         let (commands, orders) = mpsc::channel(4);
         let (say, consequences) = mpsc::unbounded_channel();
         tokio::spawn(carry_out(Arc::clone(&node), commands, consequences));
@@ -83,7 +62,7 @@ impl Bench {
     }
 
     fn powered_off(&self) -> bool {
-        self.host.0.lock().expect("whole").contains(&Request::PowerOff)
+        self.host.asked.lock().expect("whole").contains(&Request::PowerOff)
     }
 
     fn ended(&self) -> Value {

@@ -97,6 +97,14 @@ fn line(node: &Node, step: Step) -> Option<Value> {
     fs::read_to_string(path).ok().map(|text| serde_json::from_str(&text).expect("a line"))
 }
 
+/// Waits until its number is on disk.
+fn wait_for_job(node: &Node) {
+    wait_for("the job's number on disk", || {
+        line(node, Step::Awx)
+            .filter(|line| line["note"].as_str().is_some_and(|note| note.starts_with("job 1")))
+    });
+}
+
 #[test]
 fn a_boot_that_can_write_nothing_down_does_nothing_and_says_so_until_it_can() {
     let cloud = Cloud::start();
@@ -131,10 +139,7 @@ fn a_job_that_ends_while_the_disk_takes_nothing_is_not_said_to_be_done_before_th
         let mut node = node(&cloud, &awx, number);
         let disk = Small::mount(node.path().join("state"));
         node.start();
-        wait_for("the job's number on disk", || {
-            line(&node, Step::Awx)
-                .filter(|line| line["note"].as_str().is_some_and(|note| note.starts_with("job 1")))
-        });
+        wait_for_job(&node);
         disk.turn(wrong);
         awx.end("successful", "");
         let status =
@@ -186,10 +191,7 @@ fn a_run_directory_that_takes_nothing_is_told_and_no_work_is_let_in_until_it_doe
         let mut node = node(&cloud, &awx, number);
         let run = Small::mount(node.path().join("run"));
         node.start();
-        wait_for("the job's number on disk", || {
-            line(&node, Step::Awx)
-                .filter(|line| line["note"].as_str().is_some_and(|note| note.starts_with("job 1")))
-        });
+        wait_for_job(&node);
         run.turn(wrong);
         awx.end("successful", "");
         // Its status cannot be written either: the journal has it, and so has systemd.

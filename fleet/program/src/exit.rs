@@ -2,6 +2,7 @@
 
 use crate::out::Terminal;
 use anyhow::Error;
+use fleet::{ApiError, ErrorClass};
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ pub enum Exit {
     Success = 0,
     /// The command line, or what it asks for, makes no sense.
     Usage = 64,
-    /// What was handed in, such as a recording of load, is not what it should be.
+    /// What was handed in, such as an image or a recording of load, is not what it should be.
     Data = 65,
     /// Somebody who is needed cannot be reached.
     Unavailable = 69,
@@ -25,7 +26,7 @@ pub enum Exit {
     Denied = 77,
     /// A file is wrong. Again will not help.
     Configuration = 78,
-    /// Ctrl-C ended it before its time.
+    /// Somebody ended it before its time.
     Interrupted = 130,
 }
 
@@ -40,6 +41,19 @@ impl Exit {
             77 => Self::Denied,
             78 => Self::Configuration,
             _ => Self::Bug,
+        }
+    }
+
+    /// What a failed call of a service comes to.
+    pub const fn of_class(class: ErrorClass) -> Self {
+        match class {
+            ErrorClass::Denied => Self::Denied,
+            ErrorClass::Throttled { .. }
+            | ErrorClass::Transient
+            | ErrorClass::Unclear
+            | ErrorClass::Conflict => Self::TryAgain,
+            ErrorClass::NotFound | ErrorClass::NoCapacity => Self::Unavailable,
+            ErrorClass::Malformed => Self::Bug,
         }
     }
 }
@@ -72,9 +86,14 @@ impl Failure {
         Self { exit, error: error.into().context(format!("failed to {what}")) }
     }
 
+    /// A failed call of a service, with the exit code of its class.
+    pub fn of_call(what: impl Display, error: ApiError) -> Self {
+        Self::because(Exit::of_class(error.class), what, error)
+    }
+
     /// Prints the error with its causes.
-    pub fn report(&self, terminal: Terminal) {
-        terminal.complain(&format!("{:#}", self.error));
+    pub(crate) fn report(&self, program: &str, terminal: Terminal) {
+        terminal.complain(program, &format!("{:#}", self.error));
     }
 }
 

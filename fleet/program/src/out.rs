@@ -41,10 +41,10 @@ impl Terminal {
         Paint { colour: self.colour_out }
     }
 
-    /// Says what went wrong.
-    pub fn complain(self, text: &str) {
+    /// Says what went wrong. * `program`: in which program.
+    pub(crate) fn complain(self, program: &str, text: &str) {
         let paint = Paint { colour: self.colour_err };
-        say(format_args!("{} {text}", paint.bad("muster-autoscaler:")));
+        say(format_args!("{} {text}", paint.bad(format_args!("{program}:"))));
     }
 }
 
