@@ -43,10 +43,30 @@ fn nomad_takes_the_job_with_every_driver() {
     let all = "role_arn = \"arn:aws:iam::123456789012:role/muster\"\n\
                queue_url = \"https://sqs.eu-west-1.amazonaws.com/123456789012/muster\"\n\
                tls_role = \"pki/issue/muster\"\nallow_on_scaled_fleets = true\n";
+    let arguments = |job: &Value| task(job)["Config"]["args"].to_string();
+    let plain = arguments(&parse(&nomad, ""));
+    assert!(plain.contains("--insecure-http") && !plain.contains("--identity"), "{plain}");
     let job = parse(&nomad, all);
+    let served = arguments(&job);
+    assert!(served.contains("--tls-certificate") && !served.contains("--insecure-http"), "{served}");
     assert_eq!(task(&job)["Env"]["AWS_ROLE_ARN"], "arn:aws:iam::123456789012:role/muster");
     assert_eq!(task(&job)["Vault"]["Role"], "muster-autoscaler");
     assert_eq!(job["TaskGroups"][0]["Constraints"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_task_that_runs_as_nobody_can_read_its_files_and_nodes_can_identify() {
+    let nomad = Nomad::start(NomadOptions::default());
+    let variables = "driver = \"exec\"\ntls_role = \"pki/issue/muster\"\nshared_node_tokens = true\n\
+                     identity_certificates = \"PEM\"\nidentity_accounts = [\"1\", \"2\"]\n";
+    let job = parse(&nomad, variables);
+    let templates = task(&job)["Templates"].as_array().expect("templates");
+    for template in templates.iter().filter(|template| template["Perms"] == "0400") {
+        assert_eq!((&template["Uid"], &template["Gid"]), (&json!(65534), &json!(65534)), "{template}");
+    }
+    assert!(templates.iter().any(|template| template["DestPath"] == "local/identity.pem"), "{templates:?}");
+    let arguments = task(&job)["Config"]["args"].to_string();
+    assert_eq!(arguments.matches("--identity-account").count(), 2, "{arguments}");
 }
 
 #[test]

@@ -90,8 +90,20 @@ variable "tls_role" {
   default     = ""
 }
 
+variable "identity_certificates" {
+  description = "AWS's RSA-2048 certificates for instance identity documents, as PEM text: nodes prove who they are with them. Empty: they do not."
+  type        = string
+  default     = ""
+}
+
+variable "identity_accounts" {
+  description = "The AWS accounts whose instances may identify; with `identity_certificates` at least one."
+  type        = list(string)
+  default     = []
+}
+
 variable "shared_node_tokens" {
-  description = "Whether the allocations take each other's node tokens. The key is `node_token_key` of the Nomad variable nomad/jobs/muster-autoscaler, which must be there. Otherwise each makes its own, and a node identifies with each."
+  description = "Whether the allocations take each other's node tokens; with `identity_certificates`. The key is `node_token_key` of the Nomad variable nomad/jobs/muster-autoscaler, which must be there. Otherwise each makes its own, and a node identifies with each."
   type        = bool
   default     = false
 }
@@ -232,6 +244,10 @@ job "muster-autoscaler" {
             "--tls-certificate", "${NOMAD_SECRETS_DIR}/tls/bundle.pem",
             "--tls-key", "${NOMAD_SECRETS_DIR}/tls/bundle.pem",
           ],
+          # The node's address is reached by others: who runs it without TLS has said so by naming no role.
+          var.tls_role == "" && !contains(var.extra_args, "--tls-certificate") ? ["--insecure-http"] : [],
+          var.identity_certificates == "" ? [] : ["--identity-certificates", "${NOMAD_TASK_DIR}/identity.pem"],
+          flatten([for account in var.identity_accounts : ["--identity-account", account]]),
           var.shared_node_tokens ? ["--identity-key-file", "${NOMAD_SECRETS_DIR}/node-token.key"] : [],
         var.extra_args)
       }
@@ -299,6 +315,8 @@ job "muster-autoscaler" {
           data        = "{{ with pkiCert \"${template.value}\" \"common_name=muster-autoscaler.service.consul\" \"ttl=72h\" }}{{ .Key }}\n{{ .Cert }}\n{{ .CA }}{{ end }}"
           destination = "secrets/tls/bundle.pem"
           perms       = "0400"
+          uid         = var.driver == "exec" ? 65534 : null
+          gid         = var.driver == "exec" ? 65534 : null
           change_mode = "noop"
         }
       }
@@ -310,7 +328,20 @@ job "muster-autoscaler" {
           data        = "{{ with nomadVar \"${template.value}\" }}{{ .node_token_key }}{{ end }}\n"
           destination = "secrets/node-token.key"
           perms       = "0400"
+          uid         = var.driver == "exec" ? 65534 : null
+          gid         = var.driver == "exec" ? 65534 : null
           change_mode = "noop"
+        }
+      }
+
+      dynamic "template" {
+        for_each = var.identity_certificates == "" ? [] : [var.identity_certificates]
+        content {
+          data            = template.value
+          destination     = "local/identity.pem"
+          change_mode     = "noop"
+          left_delimiter  = "[[[["
+          right_delimiter = "]]]]"
         }
       }
 
