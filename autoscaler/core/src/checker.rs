@@ -424,6 +424,46 @@ impl<'a> Court<'a> {
         !by_nomad || nodes.filter(|node| node.instance == *id).all(|node| node.work.is_empty())
     }
 
+    /// Whether what runs on all who go certainly has a place elsewhere if one goes in another's place: a node without work
+    /// may be the room that others' work needs. Piece by piece, the largest first, each on the first node that holds it; what
+    /// asks for more than room is taken to find none.
+    fn has_places_without(&self, goes: &InstanceId, stays: &InstanceId) -> bool {
+        if self.policy.drain.by != DrainBy::Nomad {
+            return true;
+        }
+        let Some(nodes) = &self.seen.nodes else { return false };
+        let living = self.living();
+        let parts = |of: Resources| [of.cpu_mhz, of.memory_mib, of.disk_mib];
+        let (mut pieces, mut free): (Vec<[u64; 3]>, Vec<[u64; 3]>) = (Vec::new(), Vec::new());
+        for node in &nodes.what {
+            let id = &node.instance;
+            if id == goes || (self.is_in_ledger(id) && id != stays) {
+                let work = node.work.iter();
+                for work in work.filter(|work| !matches!(work.kind, WorkKind::System | WorkKind::Sysbatch)) {
+                    if !work.ports.is_empty() || !work.asks.is_empty() || work.distinct_hosts {
+                        return false;
+                    }
+                    pieces.push(parts(work.needs));
+                }
+            } else if node.ready && node.eligible && !node.draining && living.contains_key(id) {
+                let mut left = parts(node.capacity);
+                for work in node.work.iter() {
+                    for (left, uses) in left.iter_mut().zip(parts(work.needs)) {
+                        *left = left.saturating_sub(uses);
+                    }
+                }
+                free.push(left);
+            }
+        }
+        pieces.sort_unstable_by(|a, b| b.cmp(a));
+        pieces.into_iter().all(|piece| {
+            let node = free.iter_mut().find(|free| piece.iter().zip(free.iter()).all(|(p, f)| p <= f));
+            let Some(node) = node else { return false };
+            node.iter_mut().zip(piece).for_each(|(left, uses)| *left -= uses);
+            true
+        })
+    }
+
     /// Whether an instance serves and its node is not shown: it is chosen where nobody else can be.
     fn is_hidden(&self, member: &Member) -> bool {
         let Some(nodes) = self.seen.nodes.as_ref().filter(|_| self.policy.drain.by == DrainBy::Nomad) else {
@@ -455,8 +495,8 @@ impl<'a> Court<'a> {
         }
     }
 
-    /// SPREAD: no exchange of a new victim for another instance would leave the fleet better spread, where it
-    /// ends worse spread than it was.
+    /// SPREAD: no exchange of a new victim for another instance would leave the fleet better spread, and room for all
+    /// that has to move, where it ends worse spread than it was.
     fn spread(&mut self, plan: &Plan) {
         let removals = self.after.removals.iter();
         let chosen = removals
@@ -516,7 +556,7 @@ impl<'a> Court<'a> {
             });
             for other in choices {
                 let instead = left(&|id| *id == other.id || (new_victims.contains(id) && *id != victim.id));
-                if worse(becomes, instead) {
+                if worse(becomes, instead) && self.has_places_without(&other.id, &victim.id) {
                     found = Some((victim.id.clone(), other.id.clone()));
                 }
             }

@@ -55,8 +55,9 @@ pub(super) fn act(
         return;
     }
     if wish.target < base.total() {
-        if respected(draft, base.total()) {
-            give_back(draft, ground, herd, base, wish);
+        if respected(draft, base.total()) && !give_back(draft, ground, herd, base, wish) {
+            // Nobody can be spared, perhaps for long. One can go all the same for whom another is bought.
+            rollout::step(draft, ground, herd);
         }
     } else if !set_right(draft, ground)
         && !fallback::step(draft, ground, herd, base)
@@ -143,18 +144,27 @@ fn follow_ledger(draft: &mut Draft<'_>, ground: Ground<'_>, base: Parts, before:
 /// Gives back whole victims, or what is missing anyway: the target follows them at once, or once their work has left.
 ///
 /// Where load is not known nobody is chosen: a target beyond `max` comes down, what runs stays.
-fn give_back(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, base: Parts, wish: Wish) {
+///
+/// * returns: whether that is this cycle's step, or waits for a look; not so where nobody can go.
+fn give_back(
+    draft: &mut Draft<'_>,
+    ground: Ground<'_>,
+    herd: Option<&Herd<'_>>,
+    base: Parts,
+    wish: Wish,
+) -> bool {
     if !looked_lately(draft, ground) {
-        return;
+        return true;
     }
     if !wish.may_trim {
-        return lower(draft, ground, Parts::of(wish.target, base.on_demand));
+        lower(draft, ground, Parts::of(wish.target, base.on_demand));
+        return true;
     }
     if !clear_sight(draft, herd, ground.view) || !drain::knows_nodes(draft) {
         note_held(draft, true);
-        return;
+        return true;
     }
-    let Some(herd) = herd else { return };
+    let Some(herd) = herd else { return true };
     let on_demand = fallback::cut(draft, base.on_demand, base.total() - wish.target);
     let wanted = Parts::of(wish.target, on_demand);
     let given = replace::give_up(draft, herd, difference(base.real(), wanted.real()));
@@ -172,11 +182,12 @@ fn give_back(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>,
     if total >= base.total() {
         draft.hold(Hold::NoVictim);
         note_held(draft, true);
-        return;
+        return false;
     }
     debug_assert!(given.sum() >= 0.0, "only what counts is given up");
     remember_victims(draft, &victims);
     lower(draft, ground, Parts::of(total, wanted.on_demand));
+    true
 }
 
 fn difference(a: ByMarket, b: ByMarket) -> ByMarket {

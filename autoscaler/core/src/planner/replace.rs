@@ -1,6 +1,7 @@
 //! Replacements: ask for capacity in place of what is about to go, and lower the target again before it does.
 
 use super::draft::Draft;
+use super::fits::Room;
 use super::ground::Ground;
 use super::herd::{ByMarket, Herd, LEEWAY, units};
 use super::parts::{self, Parts};
@@ -246,7 +247,8 @@ pub(super) fn most(draft: &Draft<'_>) -> u32 {
     capacity.max.max(capacity.min).saturating_add(surge)
 }
 
-/// When less is enough, what goes anyway goes first, and is not replaced.
+/// When less is enough, what goes anyway goes first, and is not replaced; one that goes for a roll-out alone only where its
+/// work has a place without another in its stead.
 ///
 /// * `spare`: the units that are not wanted any more, by market.
 /// * returns: the units that are given back with it.
@@ -255,7 +257,9 @@ pub(super) fn give_up(draft: &mut Draft<'_>, herd: &Herd<'_>, mut spare: ByMarke
     for (id, replacement) in in_order(draft) {
         let weight = replacement.weight.get();
         let counts = replacement.step != ReplacementStep::BoughtByFleet && herd.get(&id).is_some();
-        if counts && weight > 0.0 && weight <= spare.of(replacement.market) + LEEWAY {
+        let goes_anyway = replacement.cause != ReplacementCause::Rollout
+            || Room::of(draft, herd).is_none_or(|mut room| room.let_go(&id));
+        if counts && goes_anyway && weight > 0.0 && weight <= spare.of(replacement.market) + LEEWAY {
             *spare.of_mut(replacement.market) -= weight;
             *given.of_mut(replacement.market) += weight;
             become_removal(draft, &id, RemovalStep::Lowering);

@@ -36,14 +36,14 @@ pub(super) fn choose<'a>(draft: &mut Draft<'_>, herd: &Herd<'a>, mut spare: ByMa
     // Most often nothing is spare, and nobody asks for room.
     let mut room = None;
     let mut chosen: Vec<&Member> = Vec::new();
-    let mut without_room = 0;
+    let mut without_room: Vec<&Member> = Vec::new();
     let before = pools.lack(&draft.policy.diversification);
     for candidates in [&mut candidates, &mut hidden] {
         while let Some(index) = best(draft, &ranks, &pools, candidates, spare) {
             let victim = candidates.remove(index);
             let room = room.get_or_insert_with(|| Room::of(draft, herd));
             if room.as_mut().is_some_and(|room| !room.let_go(&victim.id)) {
-                without_room += 1;
+                without_room.push(victim);
                 continue;
             }
             *spare.of_mut(victim.pool.market) -= victim.weight.get();
@@ -51,11 +51,13 @@ pub(super) fn choose<'a>(draft: &mut Draft<'_>, herd: &Herd<'a>, mut spare: ByMa
             chosen.push(victim);
         }
     }
-    if without_room > 0 {
-        draft.hold(Hold::NoRoom { instances: without_room });
+    if !without_room.is_empty() {
+        draft.hold(Hold::NoRoom { instances: without_room.len() });
     }
-    swap_for_spread(draft, &ranks, &mut pools, &mut chosen, &mut candidates, before);
-    drop_what_fits_no_more(draft, herd, &mut chosen);
+    // Whoever has no room beside the chosen may have it in place of one of them.
+    candidates.extend(&without_room);
+    swap_for_spread(draft, herd, &ranks, &mut pools, &mut chosen, &mut candidates, before);
+    candidates.retain(|m| without_room.iter().all(|other| other.id != m.id));
     report(draft, &ranks, &pools, &chosen, candidates);
     chosen
 }
@@ -94,16 +96,6 @@ fn leave_batch_work(draft: &mut Draft<'_>, candidates: &mut Vec<&Member>) {
     let instances = before - candidates.len();
     if instances > 0 {
         draft.hold(Hold::BatchRuns { instances });
-    }
-}
-
-/// An exchange for the sake of the spread may leave no place for somebody's work: then they stay.
-fn drop_what_fits_no_more(draft: &Draft<'_>, herd: &Herd<'_>, chosen: &mut Vec<&Member>) {
-    if chosen.is_empty() {
-        return;
-    }
-    if let Some(mut room) = Room::of(draft, herd) {
-        chosen.retain(|m| room.let_go(&m.id));
     }
 }
 
@@ -177,40 +169,71 @@ fn may_go(member: &Member) -> bool {
     !member.protected && member.weight.get() > 0.0 && member.phase != Phase::Draining
 }
 
+/// So many exchanges are looked at for room, each as dear as placing all that moves. Most often the first one has it.
+const MOST_LOOKS: usize = 64;
+
 /// One victim after the other may end in a worse spread than the best exchange of one for another: makes those
-/// exchanges, as long as they help.
+/// exchanges, as long as they help and all that has to move still finds a place.
 fn swap_for_spread<'a>(
     draft: &Draft<'_>,
+    herd: &Herd<'_>,
     ranks: &Ranks<'_>,
     pools: &mut Spread<'a>,
     chosen: &mut [&'a Member],
     candidates: &mut [&'a Member],
     before: Lack,
 ) {
-    let rule = &draft.policy.diversification;
+    let mut looks = MOST_LOOKS;
     // Each exchange strictly improves a finite measure, so that this ends; the bound is for the reader.
     for _ in 0..10_000 {
-        let now = pools.lack(rule);
-        if now <= before {
+        if pools.lack(&draft.policy.diversification) <= before {
             return;
         }
-        let mut found = None;
-        'search: for (i, victim) in chosen.iter().enumerate() {
-            pools.give_back(victim, ranks.counts(victim));
-            for (j, other) in candidates.iter().enumerate() {
-                let same = other.pool.market == victim.pool.market
-                    && other.weight.get() <= victim.weight.get() + LEEWAY;
-                if same && pools.without(other, ranks.counts(other), rule).lack < now {
-                    found = Some((i, j));
-                    pools.take(other, ranks.counts(other));
-                    break 'search;
-                }
-            }
-            pools.take(victim, ranks.counts(victim));
-        }
-        let Some((i, j)) = found else { return };
+        let mut has_room = |chosen: &[&Member]| {
+            looks = looks.saturating_sub(1);
+            looks > 0 && all_fit(draft, herd, chosen)
+        };
+        let Some((i, j)) = exchange(draft, ranks, pools, chosen, candidates, &mut has_room) else { return };
+        pools.give_back(chosen[i], ranks.counts(chosen[i]));
+        pools.take(candidates[j], ranks.counts(candidates[j]));
         std::mem::swap(&mut chosen[i], &mut candidates[j]);
     }
+}
+
+/// The first exchange that leaves the fleet better spread, as places in `chosen` and `candidates`.
+fn exchange<'a>(
+    draft: &Draft<'_>,
+    ranks: &Ranks<'_>,
+    pools: &mut Spread<'a>,
+    chosen: &[&'a Member],
+    candidates: &[&'a Member],
+    has_room: &mut dyn FnMut(&[&Member]) -> bool,
+) -> Option<(usize, usize)> {
+    let rule = &draft.policy.diversification;
+    let now = pools.lack(rule);
+    for (i, victim) in chosen.iter().enumerate() {
+        pools.give_back(victim, ranks.counts(victim));
+        let found = candidates.iter().position(|other| {
+            let same =
+                other.pool.market == victim.pool.market && other.weight.get() <= victim.weight.get() + LEEWAY;
+            let better = same && pools.without(other, ranks.counts(other), rule).lack < now;
+            better && {
+                let mut instead = chosen.to_vec();
+                instead[i] = *other;
+                has_room(&instead)
+            }
+        });
+        pools.take(victim, ranks.counts(victim));
+        if let Some(j) = found {
+            return Some((i, j));
+        }
+    }
+    None
+}
+
+/// Whether the work of all of them finds a place elsewhere, one after the other.
+fn all_fit(draft: &Draft<'_>, herd: &Herd<'_>, chosen: &[&Member]) -> bool {
+    Room::of(draft, herd).is_none_or(|mut room| chosen.iter().all(|m| room.let_go(&m.id)))
 }
 
 /// What decides among victims beside the spread.

@@ -198,6 +198,32 @@ fn spread_refuses_a_worse_choice_where_there_is_a_better_one() {
 }
 
 #[test]
+fn spread_asks_for_no_exchange_that_takes_the_room_of_what_moves() {
+    let mut scene = Scene::of(8, 6);
+    scene.policy.drain.by = DrainBy::Nomad;
+    // One c5 among m5, so young that no look has shown its node. Of the nodes only that of i-0001 has room.
+    for (n, place) in scene.members().iter_mut().enumerate() {
+        place.pool = member(n, POOLS[if n == 0 { 1 } else { 2 * (n % 2) }], NOON).pool;
+    }
+    let full = |n: usize| vec![service(); if n == 1 { 0 } else { 10 }];
+    let shown = scene.members().iter().enumerate().skip(1);
+    let nodes: Vec<_> = shown.map(|(n, m)| node(&m.id, full(n))).collect();
+    scene.seen.nodes = Some(Observed { at: NOON, what: nodes.clone() });
+    let action = set(&mut scene, 6);
+    let after = with_removals(&scene.memory, RemovalStep::Lowering, &["i-0000", "i-0003"]);
+    assert_eq!(broken(&scene, &after, vec![action.clone()]), [], "i-0001 holds the room of i-0003's work");
+    let empty = |mut node: fleet::NodeView| {
+        if node.instance.as_str() == "i-0005" {
+            node.work = Vec::new().into();
+        }
+        node
+    };
+    let what = nodes.into_iter().map(empty).collect();
+    scene.seen.nodes = Some(Observed { at: NOON, what });
+    assert_eq!(broken(&scene, &after, vec![action]), [Invariant::Spread], "there is room on another");
+}
+
+#[test]
 fn pace_counts_the_writes_of_the_last_minute() {
     let mut scene = Scene::of(8, 6);
     let plan = Plan { actions: vec![set(&mut scene, 9)] };

@@ -289,6 +289,16 @@ fn a_fleet_that_grows_or_shrinks_in_the_middle_ends_of_one_version() {
 }
 
 #[test]
+fn a_fleet_that_is_too_large_and_has_no_room_to_shrink_is_rolled_out_all_the_same() {
+    let mut ec2 = Ec2::with_nomad(10, 4, 10);
+    ec2.ticks(3);
+    ec2.scene.memory.rollout = Some(rollout(&ec2.scene));
+    until(&mut ec2, "full", &mut works, ended);
+    all_of(&ec2, 2, "full");
+    assert_eq!(ec2.nodes.work(), 100);
+}
+
+#[test]
 fn protected_nodes_stay_and_are_told_of() {
     let mut ec2 = begun();
     ec2.alive[3].protected = true;
