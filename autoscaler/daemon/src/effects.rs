@@ -266,7 +266,8 @@ impl Tools {
     async fn carry_out(self: Arc<Self>, job: Job) -> Answer {
         let (work, deadline): (Pin<Box<dyn Future<Output = Answer> + Send>>, _) = match &job {
             Job::Read { read: Read::Nodes { groups }, .. } => {
-                (Box::pin(async { Answer::Nodes(self.nodes.look(groups).await) }), self.read_deadline)
+                let look = async { Answer::Nodes(self.nodes.look(groups, &*self.clock).await) };
+                (Box::pin(look), self.read_deadline)
             }
             Job::Read { read: Read::Ledgers { fleets }, .. } => {
                 (Box::pin(self.read_ledgers(&job, fleets)), self.read_deadline)

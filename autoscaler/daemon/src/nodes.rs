@@ -11,6 +11,7 @@ use fleet::ports::{Clock, MayWrite};
 use fleet::{ApiError, ErrorClass, InstanceId, NodeId, NoticeKind, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -22,11 +23,37 @@ const BURST: Duration = Duration::from_millis(200);
 pub(crate) struct Nodes {
     nomad: Option<Nomad>,
     hooks: Hooks,
+    skew: Skew,
+}
+
+/// How far our wall clock is ahead of Nomad's. A deadline that Nomad shows is by its clock, and is compared with ours: a host
+/// whose clock is wrong would take its own drains for somebody else's.
+#[derive(Clone, Debug, Default)]
+struct Skew(Arc<AtomicI64>);
+
+impl Skew {
+    /// Answers tell whole seconds, and take a while: what differs by less is taken for the same, so that what is seen of a
+    /// node stays as it is from look to look.
+    const NOISE: i64 = 2500;
+
+    /// It was `theirs` there when it was `ours` here.
+    fn note(&self, theirs: Timestamp, ours: Timestamp) {
+        let found = ours.millis().saturating_sub(theirs.millis());
+        if found.abs_diff(self.0.load(Ordering::Relaxed)) > Self::NOISE.unsigned_abs() {
+            let skew = if found.abs() <= Self::NOISE { 0 } else { found };
+            self.0.store(skew, Ordering::Relaxed);
+        }
+    }
+
+    /// What our clock shows when theirs shows this.
+    fn ours(&self, theirs: Timestamp) -> Timestamp {
+        Timestamp::from_millis(theirs.millis().saturating_add(self.0.load(Ordering::Relaxed)))
+    }
 }
 
 impl Nodes {
-    pub(crate) const fn new(nomad: Option<Nomad>, hooks: Hooks) -> Self {
-        Self { nomad, hooks }
+    pub(crate) fn new(nomad: Option<Nomad>, hooks: Hooks) -> Self {
+        Self { nomad, hooks, skew: Skew::default() }
     }
 
     /// Asks `may_write` before each request that changes something, also of a hook that goes on asking (FENCE).
@@ -45,13 +72,24 @@ impl Nodes {
         self.nomad.as_ref().ok_or_else(missing)
     }
 
-    /// One look at everything in Nomad that concerns fleets.
-    pub(crate) async fn look(&self, groups: &[ScaledGroup]) -> Result<NodesSeen, ApiError> {
+    /// One look at everything in Nomad that concerns fleets; its times are by our clock.
+    pub(crate) async fn look(
+        &self,
+        groups: &[ScaledGroup],
+        clock: &dyn Clock,
+    ) -> Result<NodesSeen, ApiError> {
         let nomad = self.nomad()?;
         let facts = nomad.survey().await.map_err(|error| ApiError::from(&error))?;
+        if let Some(theirs) = nomad.told_time() {
+            self.skew.note(theirs, clock.wall());
+        }
         let blocked = nomad.blocked().await.map_err(|error| ApiError::from(&error))?;
         let groups = count(nomad, groups).await?;
-        Ok(NodesSeen { nodes: nodes(&facts), blocked: blocked_by_room(&blocked, &facts), groups })
+        let mut seen = nodes(&facts);
+        for node in &mut seen {
+            node.drain_until = node.drain_until.map(|until| self.skew.ours(until));
+        }
+        Ok(NodesSeen { nodes: seen, blocked: blocked_by_room(&blocked, &facts), groups })
     }
 
     /// Carries one write about a node out, or about a group.
@@ -193,7 +231,8 @@ fn nodes(facts: &[NodeFact]) -> Vec<fleet::NodeView> {
     by_instance.into_iter().filter_map(one).collect()
 }
 
-/// What waits for room, an allocation each, with where it could run: where its group runs already, else anywhere.
+/// What waits for room, an allocation each, with where it could run: on nodes like those that could hold it, first of all
+/// where its group runs already. What no node here could hold is nobody's: another one like them would not help.
 fn blocked_by_room(blocked: &[BlockedFact], facts: &[NodeFact]) -> Vec<Blocked> {
     /// Beyond so many of one group more say nothing new: a fleet has bounds.
     const MOST: u32 = 1000;
@@ -209,8 +248,11 @@ fn blocked_by_room(blocked: &[BlockedFact], facts: &[NodeFact]) -> Vec<Blocked> 
         let instances = |keep: &dyn Fn(&NodeFact) -> bool| -> BTreeSet<InstanceId> {
             facts.iter().filter(|node| keep(node)).filter_map(|node| node.instance.clone()).collect()
         };
-        let beside = instances(&|node| of(node, fact));
-        let fits = if beside.is_empty() { instances(&|_| true) } else { beside };
+        let beside = instances(&|node| of(node, fact) && node.could_hold(fact));
+        let fits = if beside.is_empty() { instances(&|node| node.could_hold(fact)) } else { beside };
+        if fits.is_empty() {
+            continue;
+        }
         let one = Blocked { needs, fits: fits.into_iter().collect() };
         waiting.extend(std::iter::repeat_n(one, fact.placements.min(MOST) as usize));
     }
@@ -240,4 +282,63 @@ async fn count(nomad: &Nomad, groups: &[ScaledGroup]) -> Result<Vec<GroupCount>,
         }));
     }
     Ok(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_nomad_tells_are_read_by_our_clock() {
+        let at = |seconds: i64| Timestamp::from_secs(1_800_000_000 + seconds);
+        let skew = Skew::default();
+        skew.note(at(0), at(2));
+        assert_eq!(skew.ours(at(60)), at(60), "whole seconds, and the way here");
+        skew.note(at(10), at(-2930));
+        assert_eq!(skew.ours(at(70)), at(-2870), "our clock is 49 minutes behind");
+        skew.note(at(20), at(-2919));
+        assert_eq!(skew.ours(at(70)), at(-2870), "a second more or less is none");
+        skew.note(at(30), at(31));
+        assert_eq!(skew.ours(at(70)), at(70), "it was set right");
+    }
+
+    fn node(id: &str, pool: &str) -> NodeFact {
+        NodeFact {
+            id: NodeId::from(id),
+            instance: Some(InstanceId::new(format!("i-{id}"))),
+            name: id.to_owned(),
+            pool: pool.to_owned(),
+            class: String::new(),
+            datacenter: "dc1".to_owned(),
+            status: autoscaler_nomad::facts::NodeStatus::Ready,
+            eligible: true,
+            drain: None,
+            last_drain: None,
+            capacity: fleet::Resources { cpu_mhz: 2000, memory_mib: 4096, disk_mib: 10_000 },
+            reserved_ports: BTreeSet::new(),
+            properties: BTreeMap::new(),
+            allocs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_no_node_here_could_hold_is_no_fleet_s_demand() {
+        let facts = [node("a", "batch"), node("b", "default"), node("c", "default")];
+        let waiting = |pool: &str, memory_mib| BlockedFact {
+            namespace: "default".to_owned(),
+            job: "shop".to_owned(),
+            group: "web".to_owned(),
+            placements: 2,
+            needs: Some(fleet::Resources { cpu_mhz: 500, memory_mib, disk_mib: 300 }),
+            exhausted: BTreeSet::from(["memory".to_owned()]),
+            pool: Some(pool.to_owned()),
+            datacenters: vec!["*".to_owned()],
+            constraints: Vec::new(),
+        };
+        let found = blocked_by_room(&[waiting("default", 1024)], &facts);
+        let fits: Vec<&str> = found[0].fits.iter().map(InstanceId::as_str).collect();
+        assert_eq!((found.len(), fits), (2, vec!["i-b", "i-c"]), "it is of their pool");
+        assert!(blocked_by_room(&[waiting("gpu", 1024)], &facts).is_empty(), "another pool's");
+        assert!(blocked_by_room(&[waiting("default", 8192)], &facts).is_empty(), "larger than any");
+    }
 }

@@ -14,6 +14,15 @@ use std::time::Duration;
 
 /// What was done and has not shown for this long is done again.
 const SHOWS_WITHIN: Duration = Duration::from_secs(20);
+/// What a look does not show is done again at once; if it is still wanted then, after so long, and each time after twice as
+/// long, up to the longest: somebody undoes it, or shows it otherwise than it was asked for, and asking more often helps
+/// nobody.
+const FIRST_PAUSE: Duration = Duration::from_secs(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(320);
+/// What was not done for so long is done for the first time again.
+const REMEMBERED: Duration = Duration::from_secs(900);
+/// A drain that is to end sooner than it was told to by more than this is another one.
+const ABOUT: Duration = Duration::from_secs(5);
 
 /// What a write of the node lane is about: one is under way of each at most.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +42,8 @@ pub(crate) struct Flight {
     /// Whether it goes on where its intent cannot be journaled: it begins no removal.
     pub unjournaled: bool,
     pub failures: u32,
+    /// How often it was done, as far as that is remembered.
+    pub done: u32,
     pub phase: FlightPhase,
 }
 
@@ -43,8 +54,12 @@ pub(crate) enum FlightPhase {
     Recording(Option<BatchId>),
     /// It has been sent.
     Sent(CallId),
-    /// It was done; not again before a look from after that shows otherwise, or a while has passed.
-    Done { at: Timestamp, until: Duration },
+    /// It was done, at that wall and monotonic time; not again before a look from after that shows otherwise, or a while
+    /// has passed.
+    Done { at: Timestamp, since: Duration },
+    /// It was done, at that monotonic time, and the nodes were looked at since. Remembered, so that it is not done again and
+    /// again.
+    Looked { since: Duration },
     /// It failed; not again before a while has passed.
     Failed { until: Duration },
 }
@@ -67,6 +82,53 @@ impl LaneKey {
     }
 }
 
+impl Flight {
+    /// Whether an action that is planned waits for this one, or until it is time to repeat it.
+    fn keeps_waiting(&self, action: &Action, now: Now) -> bool {
+        match self.phase {
+            FlightPhase::Recording(_) | FlightPhase::Sent(_) => true,
+            FlightPhase::Done { since, .. } => {
+                self.is_for(action) && now.monotonic < since + SHOWS_WITHIN.max(self.pause())
+            }
+            FlightPhase::Looked { since } => self.is_for(action) && now.monotonic < since + self.pause(),
+            FlightPhase::Failed { until } => now.monotonic < until,
+        }
+    }
+
+    /// Whether an action is this one once more. A drain is, unless it is to end sooner.
+    fn is_for(&self, action: &Action) -> bool {
+        match (&self.action, action) {
+            (
+                Action::Drain { instance, deadline, cause: _ },
+                Action::Drain { instance: other, deadline: wanted, cause: _ },
+            ) => instance == other && *wanted + ABOUT >= *deadline,
+            (done, wanted) => done == wanted,
+        }
+    }
+
+    /// How long after it was done last it may be done again.
+    fn pause(&self) -> Duration {
+        match self.done {
+            0 | 1 => Duration::ZERO,
+            often => doubling(FIRST_PAUSE, often - 1, LONGEST_PAUSE),
+        }
+    }
+}
+
+/// Whether what holds up a plan's changes to the fleet does not hold up what nodes are told. A quarrel of planner and checker
+/// about the fleet's size or spread does not either: what AWS takes goes whoever is right.
+fn concerns_the_fleet_lane_alone(withheld: &Withheld) -> bool {
+    match withheld {
+        Withheld::Busy | Withheld::BackingOff { .. } | Withheld::Budget | Withheld::JournalFailing => true,
+        Withheld::Refused { invariants } => {
+            // What is wrong about a node action is of DRAIN, OWN or ONCE.
+            let of_size = |id: &String| ["CAP", "DATA", "MODIFY", "SPREAD", "PACE"].contains(&&**id);
+            invariants.iter().all(of_size)
+        }
+        Withheld::DryRun | Withheld::Stopping | Withheld::Standby | Withheld::Panicked => false,
+    }
+}
+
 /// Whether a drain begins a removal that nothing on disk accounts for.
 pub(crate) fn begins_drain(before: &Memory, action: &Action) -> bool {
     match action {
@@ -85,23 +147,39 @@ impl Held {
         })
     }
 
-    /// A look that was begun at `at` has shown what was done before. * returns: whether anything waited for that.
-    pub fn settle_lane(&mut self, at: Timestamp) -> bool {
-        let before = self.lane.len();
-        self.lane
-            .retain(|_, flight| !matches!(flight.phase, FlightPhase::Done { at: done, .. } if at >= done));
-        self.lane.len() < before
+    /// Whether anything of the node lane is under way, or has not been looked at since it was done.
+    pub fn lane_is_busy(&self) -> bool {
+        self.lane.values().any(|flight| !matches!(flight.phase, FlightPhase::Looked { .. }))
     }
 
-    /// Whether a node action may be taken though the plan's memory is not kept: it is accounted for otherwise.
-    fn is_accounted_for(&self, before: &Memory, action: &Action) -> bool {
-        match action {
-            Action::Drain { instance, .. } => {
-                before.removals.contains_key(instance)
-                    || before.replacements.contains_key(instance)
-                    || self.state.notices.iter().any(|notice| notice.instance == *instance)
+    /// A look that was begun at `at` has shown what was done before. * returns: whether anything waited for that.
+    pub fn settle_lane(&mut self, at: Timestamp, now: Now) -> bool {
+        let mut waited = false;
+        for flight in self.lane.values_mut() {
+            if let FlightPhase::Done { at: done, since } = flight.phase
+                && at >= done
+            {
+                flight.phase = FlightPhase::Looked { since };
+                waited = true;
             }
-            _ => true,
+        }
+        let old = |since: Duration| now.monotonic >= since + REMEMBERED;
+        self.lane.retain(|_, flight| !matches!(flight.phase, FlightPhase::Looked { since } if old(since)));
+        waited
+    }
+
+    /// Whether a node action may be taken though the plan's memory is not kept for this reason: it is accounted for
+    /// otherwise. Of a plan that was refused only what goes anyway is emptied.
+    fn is_accounted_for(&self, before: &Memory, action: &Action, withheld: &Withheld) -> bool {
+        let goes = |instance: &InstanceId| {
+            before.removals.contains_key(instance)
+                || before.replacements.contains_key(instance)
+                || self.state.notices.iter().any(|notice| notice.instance == *instance)
+        };
+        match action {
+            Action::Drain { instance, .. } => goes(instance),
+            Action::Cordon { instance } if matches!(withheld, Withheld::Refused { .. }) => goes(instance),
+            _ => !matches!(withheld, Withheld::Refused { .. }),
         }
     }
 }
@@ -120,27 +198,17 @@ impl Engine {
         withheld: Option<&Withheld>,
         now: Now,
     ) -> bool {
-        let fleet_lane_only = matches!(
-            withheld,
-            None | Some(
-                Withheld::Busy | Withheld::BackingOff { .. } | Withheld::Budget | Withheld::JournalFailing
-            )
-        );
+        let fleet_lane_only = withheld.is_none_or(concerns_the_fleet_lane_alone);
         let Some(held) = self.fleets.get_mut(name).filter(|_| fleet_lane_only) else { return false };
         let by = held.state.policy.drain.by;
         let mut any = false;
         for (step, action) in plan.actions.iter().enumerate() {
             let Some(key) = LaneKey::of(action, by) else { continue };
-            if withheld.is_some() && !held.is_accounted_for(before, action) {
+            if withheld.is_some_and(|withheld| !held.is_accounted_for(before, action, withheld)) {
                 continue;
             }
             let known = held.lane.get(&key);
-            let waits = known.is_some_and(|flight| match flight.phase {
-                FlightPhase::Recording(_) | FlightPhase::Sent(_) => true,
-                FlightPhase::Done { until, .. } => flight.action == *action && now.monotonic < until,
-                FlightPhase::Failed { until } => now.monotonic < until,
-            });
-            if waits {
+            if known.is_some_and(|flight| flight.keeps_waiting(action, now)) {
                 continue;
             }
             let flight = Flight {
@@ -148,6 +216,7 @@ impl Engine {
                 step: u16::try_from(step).unwrap_or(u16::MAX),
                 unjournaled: !begins_drain(before, action),
                 failures: known.map_or(0, |flight| flight.failures),
+                done: known.filter(|flight| flight.is_for(action)).map_or(0, |flight| flight.done),
                 phase: FlightPhase::Recording(None),
             };
             held.lane.insert(key, flight);
@@ -224,7 +293,8 @@ impl Engine {
         let outcome = match &result {
             Ok(()) => {
                 flight.failures = 0;
-                flight.phase = FlightPhase::Done { at: now.wall, until: now.monotonic + SHOWS_WITHIN };
+                flight.done = flight.done.saturating_add(1);
+                flight.phase = FlightPhase::Done { at: now.wall, since: now.monotonic };
                 Outcome::Done
             }
             Err(error) => {

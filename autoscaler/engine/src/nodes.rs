@@ -70,7 +70,7 @@ impl Engine {
             return;
         }
         let busy =
-            |held: &&Held| held.state.drains() || !held.lane.is_empty() || !held.state.notices.is_empty();
+            |held: &&Held| held.state.drains() || held.lane_is_busy() || !held.state.notices.is_empty();
         let every = if using.iter().any(busy) { self.config.cycle } else { self.config.nodes_every };
         if !(self.services.nodes.look || self.is_due(self.services.nodes.asked, every, now)) {
             return;
@@ -137,7 +137,7 @@ impl Engine {
             let changed =
                 first || !seen.is_empty() || !gone.is_empty() || blocked.is_some() || groups.is_some();
             held.record(Record::Nodes { at, seen, gone, blocked, groups });
-            let waits = held.settle_lane(at);
+            let waits = held.settle_lane(at, now);
             if changed || waits {
                 self.make_due(name, now);
             }

@@ -4,14 +4,15 @@ use crate::connection::Connection;
 use crate::error::{Call, NomadError};
 use crate::options::{Options, Secret};
 use crate::reads::Cache;
+use fleet::Timestamp;
 use fleet::ports::MayWrite;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::io::AsyncReadExt as _;
 
 /// No answer that is asked for is larger: lists are read in pages.
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     connections: Vec<Connection>,
     /// The address that answered last.
     preferred: AtomicUsize,
+    /// What time it was by the last answer, in seconds since 1970; 0: none has said.
+    told: AtomicU64,
     pub cache: Mutex<Cache>,
     guard: Guard,
 }
@@ -90,8 +93,9 @@ impl Nomad {
             let why = "no address is given".to_owned();
             return Err(NomadError::Address { address: String::new(), why });
         }
-        let (preferred, cache, guard) = (AtomicUsize::new(0), Mutex::default(), Guard::default());
-        Ok(Self { shared: Arc::new(Shared { options, connections, preferred, cache, guard }) })
+        let (preferred, told, cache) = (AtomicUsize::new(0), AtomicU64::new(0), Mutex::default());
+        let guard = Guard::default();
+        Ok(Self { shared: Arc::new(Shared { options, connections, preferred, told, cache, guard }) })
     }
 
     /// Asks `may_write` immediately before each attempt at a write, at every address (FENCE). Counts for all clones; the
@@ -99,6 +103,14 @@ impl Nomad {
     pub fn guard(&self, may_write: MayWrite) {
         // Once is enough: it is the process that leads or does not.
         let _ = self.shared.guard.0.set(may_write);
+    }
+
+    /// What time it was for the agent that answered last, by its `Date`, to the second; `None` where none has said.
+    ///
+    /// Times in Nomad's answers are by its servers' clocks. Whoever compares them with their own asks right after a call.
+    pub fn told_time(&self) -> Option<Timestamp> {
+        let seconds = self.shared.told.load(Ordering::Relaxed);
+        (seconds > 0).then(|| Timestamp::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)))
     }
 
     /// Asks, and reads the whole answer, which is JSON.
@@ -186,7 +198,11 @@ impl Nomad {
             Extent::Whole => clients.calls,
             Extent::Stream => clients.stream,
         };
-        send(request.call, self.builder(&client, &connection.base, request).await?).await
+        let response = send(request.call, self.builder(&client, &connection.base, request).await?).await?;
+        if let Some(seconds) = date_of(response.headers()) {
+            self.shared.told.store(seconds, Ordering::Relaxed);
+        }
+        Ok(response)
     }
 
     async fn builder(
@@ -256,6 +272,12 @@ async fn send(call: Call, builder: RequestBuilder) -> Result<Response, NomadErro
     let message = body(call, response).await.unwrap_or_default();
     let message = String::from_utf8_lossy(&message).trim().chars().take(MAX_MESSAGE_CHARS).collect();
     Err(NomadError::Status { call, status: status.as_u16(), message, retry_after })
+}
+
+/// Seconds since 1970 by an answer's `Date`.
+fn date_of(headers: &HeaderMap) -> Option<u64> {
+    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
 /// A call that came to no answer: never sent, or sent and lost.

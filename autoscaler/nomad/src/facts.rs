@@ -136,6 +136,12 @@ pub struct BlockedFact {
     /// What nodes ran out of: `memory`, `cpu`, … Empty where more nodes of the kind would not help: constraints
     /// that none meets, or a quota.
     pub exhausted: BTreeSet<String>,
+    /// The node pool that its job asks for; `None`: any.
+    pub pool: Option<String>,
+    /// Where its job may run: names with `*` in them. Empty: anywhere.
+    pub datacenters: Vec<String>,
+    /// What its job, group and tasks ask of a node.
+    pub constraints: Vec<ConstraintFact>,
 }
 
 /// How many of a group there are.
@@ -220,6 +226,33 @@ impl NodeFact {
             refuses: Vec::new(),
             work: self.allocs.iter().map(|alloc| alloc.work.clone()).collect(),
         })
+    }
+
+    /// Whether one more node like this, with nothing on it, could hold one of what waits: it is of its pool and datacenters,
+    /// large enough, and meets its constraints as far as they can be worked out from what is known of the node.
+    pub fn could_hold(&self, waiting: &BlockedFact) -> bool {
+        let of_pool = waiting.pool.as_ref().is_none_or(|pool| *pool == self.pool);
+        let mut places = waiting.datacenters.iter();
+        let in_place =
+            waiting.datacenters.is_empty() || places.any(|pattern| asks::matches(pattern, &self.datacenter));
+        let large_enough = waiting.needs.is_some_and(|needs| needs.fit(self.capacity));
+        of_pool && in_place && large_enough && waiting.constraints.iter().all(|asked| self.may_meet(asked))
+    }
+
+    /// Whether a constraint is met, or nobody can tell.
+    fn may_meet(&self, constraint: &ConstraintFact) -> bool {
+        let ConstraintFact { left, operand, right } = constraint;
+        let own = |side: &str| match side {
+            "${node.class}" => Some(self.class.clone()),
+            "${node.datacenter}" => Some(self.datacenter.clone()),
+            "${node.pool}" => Some(self.pool.clone()),
+            _ => asks::value(self, side).map(str::to_owned),
+        };
+        match (own(left), &**operand, own(right)) {
+            (Some(left), "=" | "==" | "is", Some(right)) => left == right,
+            (Some(left), "!=" | "not", Some(right)) => left != right,
+            _ => true,
+        }
     }
 
     /// Whether new work can be placed on it.

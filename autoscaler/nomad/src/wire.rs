@@ -175,6 +175,7 @@ pub struct Job {
     pub(crate) stop: bool,
     #[serde(deserialize_with = "nullable")]
     pub(crate) datacenters: Vec<String>,
+    pub(crate) node_pool: String,
     #[serde(deserialize_with = "nullable")]
     pub(crate) constraints: Vec<Constraint>,
     #[serde(deserialize_with = "nullable")]

@@ -2,7 +2,7 @@
 
 use autoscaler_nomad::facts::DrainDeadline;
 use autoscaler_nomad::{Drain, Heard, Nomad, NomadError, Options};
-use fleet::{ApiError, ErrorClass, NodeId};
+use fleet::{ApiError, ErrorClass, NodeId, Timestamp};
 use fleet_clock::{SteppedClock, SystemClock};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -310,4 +310,16 @@ async fn the_pause_between_tries_grows_and_is_bounded() {
         assert!(matches!(ended.await.expect("a try"), Heard::Ended(_)));
     }
     assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 5000]);
+}
+
+#[tokio::test]
+async fn what_time_it_is_there_is_known_from_the_last_answer() {
+    let dated = answer(200, "Date: Sun, 01 Mar 2026 00:00:00 GMT\r\n", "[]");
+    let odd = answer(200, "Date: noon\r\n", "[]");
+    let nomad = nomad(&serve(vec![dated, odd]).0);
+    assert_eq!(nomad.told_time(), None, "nobody was asked");
+    for _ in 0..2 {
+        nomad.nodes().await.expect("no nodes");
+        assert_eq!(nomad.told_time(), Some(Timestamp::from_secs(1_772_323_200)));
+    }
 }

@@ -710,3 +710,69 @@ fn processor_time() -> Duration {
     let nanos = stat.split_whitespace().next().and_then(|first| first.parse().ok());
     Duration::from_nanos(nanos.unwrap_or(0))
 }
+
+#[test]
+fn a_drain_that_never_shows_is_ordered_again_ever_more_seldom() {
+    let mut cluster = cluster(Replaced::AtDeath, 1);
+    let victim = serving(&cluster)[0].clone();
+    let ordered = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let told = std::rc::Rc::clone(&ordered);
+    let whose = victim.clone();
+    // Nomad takes each order, and shows nothing of it.
+    cluster.spoil = Some(Box::new(move |write| match write {
+        Write::Drain { node, .. } if node.instance == whose => {
+            told.borrow_mut().push(());
+            Some(Answer::Done(Ok(())))
+        }
+        _ => None,
+    }));
+    cluster.world.schedule(&victim, fleet_sim::ScheduledCode::InstanceRetirement, minutes(30));
+    cluster.run_until(BEGINS + minutes(25));
+    let often = ordered.borrow().len();
+    assert!((3..=12).contains(&often), "ordered {often} times:\n{}", cluster.story());
+}
+
+#[test]
+fn a_leader_whose_clock_is_far_off_orders_a_drain_once() {
+    for off in [-49 * 60_000, 49 * 60_000] {
+        let mut cluster = cluster(Replaced::AtDeath, 1);
+        cluster.processes[0].wall_off = off;
+        cluster.run_until(BEGINS + minutes(2));
+        let victim = serving(&cluster)[0].clone();
+        cluster.world.interrupt(&victim);
+        let before = cluster.processes[0].writes;
+        cluster.run_until(BEGINS + minutes(12));
+        let writes = cluster.processes[0].writes - before;
+        assert!(writes <= 12, "{off}: {writes} writes:\n{}", cluster.story());
+    }
+}
+
+fn wants_too_much(
+    policy: &autoscaler_core::Policy,
+    seen: &autoscaler_core::Snapshot,
+    memory: &autoscaler_core::Memory,
+    learned: &autoscaler_core::Learned,
+    now: Timestamp,
+) -> autoscaler_core::Planned {
+    let mut planned = autoscaler_core::plan(policy, seen, memory, learned, now);
+    for action in &mut planned.plan.actions {
+        if let autoscaler_core::Action::Modify { change, .. } = action {
+            change.target = policy.capacity.max + policy.capacity.surge + 1;
+        }
+    }
+    planned
+}
+
+#[test]
+fn what_aws_takes_is_emptied_though_the_checker_refuses_the_plan_s_target() {
+    let mut cluster = cluster(Replaced::AtDeath, 1);
+    cluster.config.planner = wants_too_much;
+    cluster.die(0);
+    cluster.run_until(BEGINS + minutes(2));
+    let victim = serving(&cluster)[0].clone();
+    cluster.world.interrupt(&victim);
+    cluster.run_until(BEGINS + minutes(6));
+    assert!(cluster.complaints.iter().any(|what| what.contains("Cap")), "{:?}", cluster.complaints);
+    assert!(cluster.nomad.cordoned.contains_key(&victim));
+    assert_eq!(cluster.nomad.lost, 0, "its work had left:\n{}", cluster.story());
+}

@@ -60,8 +60,6 @@ pub fn alloc(alloc: &wire::Alloc, job: &wire::Job) -> Option<AllocFact> {
     let networks = group.tasks.iter().flat_map(|task| &task.resources.networks).chain(&group.networks);
     let ports: BTreeSet<u16> =
         networks.flat_map(|network| &network.reserved_ports).map(|port| port.value).collect();
-    let asked = group.tasks.iter().flat_map(|task| &task.constraints);
-    let asked = job.constraints.iter().chain(&group.constraints).chain(asked);
     let migrate = group.migrate.unwrap_or(wire::Migrate { max_parallel: 1, min_healthy_time: 0 });
     Some(AllocFact {
         id: alloc.id.clone(),
@@ -85,7 +83,7 @@ pub fn alloc(alloc: &wire::Alloc, job: &wire::Job) -> Option<AllocFact> {
         running: alloc.client_status == "running",
         devices: tasks().any(|task| !task.devices.is_empty()),
         datacenters: job.datacenters.clone(),
-        constraints: asked.map(constraint).collect(),
+        constraints: asked_of(job, group),
         max_parallel: migrate.max_parallel,
         min_healthy_time: nanos(migrate.min_healthy_time),
     })
@@ -116,6 +114,9 @@ pub fn blocked(
                 } else {
                     BTreeSet::new()
                 },
+                pool: job.map(|job| job.node_pool.clone()).filter(|pool| !matches!(&**pool, "" | "all")),
+                datacenters: job.map(|job| job.datacenters.clone()).unwrap_or_default(),
+                constraints: job.zip(group).map(|(job, group)| asked_of(job, group)).unwrap_or_default(),
             };
             let key = (&*evaluation.namespace, &*evaluation.job_id, &**name);
             let known = found.entry(key).or_insert_with(|| fact.clone());
@@ -125,6 +126,12 @@ pub fn blocked(
         }
     }
     found.into_values().collect()
+}
+
+/// What a job, one of its groups and its tasks ask of a node.
+fn asked_of(job: &wire::Job, group: &wire::TaskGroup) -> Vec<ConstraintFact> {
+    let tasks = group.tasks.iter().flat_map(|task| &task.constraints);
+    job.constraints.iter().chain(&group.constraints).chain(tasks).map(constraint).collect()
 }
 
 /// How many there are of each group of a job.

@@ -1,7 +1,9 @@
 //! From Nomad's JSON to facts.
 
 use crate::{alloc, node, seconds};
-use autoscaler_nomad::facts::{self, DrainFact, Found, NodeFact, NodeStatus, Twins, find, twins};
+use autoscaler_nomad::facts::{
+    self, BlockedFact, ConstraintFact, DrainFact, Found, NodeFact, NodeStatus, Twins, find, twins,
+};
 use autoscaler_nomad::wire;
 use fleet::{InstanceId, NodeId, Resources, Timestamp, WorkKind};
 use serde_json::{Value, json};
@@ -138,6 +140,49 @@ fn blocked_placements_are_counted_with_what_they_ask_for() {
         blocked.iter().map(|one| (&*one.job, one.placements, one.needs, one.exhausted.len())).collect();
     let needs = Some(Resources { cpu_mhz: 500, memory_mib: 256, disk_mib: 300 });
     assert_eq!(seen, [("gone", 1, None, 0), ("shop", 3, needs, 1)]);
+}
+
+#[test]
+fn what_waits_is_held_by_nodes_of_its_kind_that_are_large_enough() {
+    let node = NodeFact {
+        pool: "default".to_owned(),
+        class: "web".to_owned(),
+        datacenter: "eu-1".to_owned(),
+        capacity: Resources { cpu_mhz: 2000, memory_mib: 4096, disk_mib: 10_000 },
+        ..node("n", Vec::new())
+    };
+    let class = |operand: &str, right: &str| ConstraintFact {
+        left: "${node.class}".to_owned(),
+        operand: operand.to_owned(),
+        right: right.to_owned(),
+    };
+    let waiting = BlockedFact {
+        namespace: "default".to_owned(),
+        job: "shop".to_owned(),
+        group: "web".to_owned(),
+        placements: 1,
+        needs: Some(Resources { cpu_mhz: 500, memory_mib: 4096, disk_mib: 300 }),
+        exhausted: BTreeSet::from(["memory".to_owned()]),
+        pool: Some("default".to_owned()),
+        datacenters: vec!["eu-*".to_owned()],
+        constraints: vec![class("=", "web"), class("version", "> 1")],
+    };
+    assert!(node.could_hold(&waiting), "what nobody can work out may be met");
+    assert!(node.could_hold(&BlockedFact { pool: None, datacenters: Vec::new(), ..waiting.clone() }));
+    let memory_mib = 8192;
+    for other in [
+        BlockedFact { pool: Some("gpu".to_owned()), ..waiting.clone() },
+        BlockedFact { datacenters: vec!["us-*".to_owned()], ..waiting.clone() },
+        BlockedFact { constraints: vec![class("=", "batch")], ..waiting.clone() },
+        BlockedFact { constraints: vec![class("!=", "web")], ..waiting.clone() },
+        BlockedFact {
+            needs: waiting.needs.map(|needs| Resources { memory_mib, ..needs }),
+            ..waiting.clone()
+        },
+        BlockedFact { needs: None, ..waiting },
+    ] {
+        assert!(!node.could_hold(&other), "{other:?}");
+    }
 }
 
 #[test]
