@@ -110,22 +110,18 @@ impl Fate {
     }
 }
 
-/// In one world of three.
-fn some_rollout(chance: &mut Chance, within: Duration) -> Option<Trouble> {
-    if !chance.happens(0.33) {
-        return None;
-    }
+fn some_rollout(chance: &mut Chance, within: Duration) -> Trouble {
     let from = secs(chance.between(60, within.as_secs()));
     let until = (from + secs(chance.between(120, 2400))).min(within);
     let what = What::Rollout { broken: chance.happens(0.3), back: chance.happens(0.3) };
-    Some(Trouble { from, until, what })
+    Trouble { from, until, what }
 }
 
 impl Fate {
-    /// The same with a roll-out in its midst, in one world of three.
+    /// The same with a roll-out in its midst.
     pub fn rolling(seed: u64) -> Self {
         let mut fate = Self::of(seed);
-        fate.troubles.extend(some_rollout(&mut Chance::new(seed).fork("rollout"), fate.trouble));
+        fate.troubles.push(some_rollout(&mut Chance::new(seed).fork("rollout"), fate.trouble));
         fate
     }
 }

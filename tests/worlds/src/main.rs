@@ -1,11 +1,11 @@
 //! Runs worlds by chance, many of them: `muster-worlds --seeds A..B`.
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use fleet::ports::Clock;
 use fleet_clock::SystemClock;
 use muster_worlds::fate::{Fate, Outcome, run};
 use muster_worlds::shrink::shrink;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,15 +28,42 @@ struct Args {
     /// How many at a time; the number of processors unless given.
     #[arg(long)]
     jobs: Option<usize>,
-    /// A file that keeps the first seed that is not done: go on from there, if it exists.
+    /// A file that keeps the first seed that is not done, and what came of those before: go on from there, if it exists.
     #[arg(long)]
     resume: Option<PathBuf>,
     /// Do not look for what of a failing world's troubles was needed.
     #[arg(long)]
     no_shrink: bool,
+    /// For how many seconds that is looked for in each of the first four worlds that fail; in no others.
+    #[arg(long, default_value_t = 30)]
+    shrink_for: u64,
     /// What the processes did, of the first world that fails.
     #[arg(long)]
     story: bool,
+    /// In which worlds a version of the launch template is rolled out.
+    #[arg(long, value_enum, default_value_t = Rollouts::Some)]
+    rollouts: Rollouts,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Rollouts {
+    /// In none.
+    None,
+    /// In every fourth.
+    Some,
+    /// In all.
+    All,
+}
+
+impl Args {
+    fn fate(&self, seed: u64) -> Fate {
+        let rolls = match self.rollouts {
+            Rollouts::None => false,
+            Rollouts::Some => seed % 4 == 3,
+            Rollouts::All => true,
+        };
+        if rolls { Fate::rolling(seed) } else { Fate::of(seed) }
+    }
 }
 
 fn range(text: &str) -> Result<(u64, u64), String> {
@@ -46,22 +73,76 @@ fn range(text: &str) -> Result<(u64, u64), String> {
     if from < to { Ok((from, to)) } else { Err("A must be below B".to_owned()) }
 }
 
+/// Of so many worlds that fail it is found out why; more of them have the same reasons, most often.
+const SHRUNK: usize = 4;
+
 /// How far it has come.
 struct Progress {
     /// The first seed that is not done, ...
     next: u64,
-    /// ... and later ones that are.
-    done: BTreeSet<u64>,
+    /// ... later ones that are, ...
+    ahead: BTreeMap<u64, Tally>,
+    /// ... and what came of those before it.
+    tally: Tally,
+    /// How many were lived through by this process.
     count: u64,
-    failed: Vec<u64>,
-    total: Totals,
+    failed: usize,
 }
 
-#[derive(Default)]
-struct Totals {
-    crashes: u64,
+/// What came of some worlds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    worlds: u64,
     writes: u64,
+    crashes: u64,
     interruptions: u64,
+    failed: Vec<u64>,
+}
+
+impl Tally {
+    fn of(seed: u64, outcome: &Outcome) -> Self {
+        Self {
+            worlds: 1,
+            writes: outcome.writes as u64,
+            crashes: u64::from(outcome.crashes),
+            interruptions: outcome.interruptions as u64,
+            failed: if outcome.complaints.is_empty() { Vec::new() } else { vec![seed] },
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        let Self { worlds, writes, crashes, interruptions, failed } = other;
+        self.worlds += worlds;
+        self.writes += writes;
+        self.crashes += crashes;
+        self.interruptions += interruptions;
+        self.failed.extend(failed);
+    }
+}
+
+/// What the file to resume from holds: the first seed that is not done, and what came of those before.
+fn kept(next: u64, tally: &Tally) -> String {
+    let Tally { worlds, writes, crashes, interruptions, failed } = tally;
+    let failed: String = failed.iter().map(|seed| format!(" {seed}")).collect();
+    format!(
+        "next {next}\nworlds {worlds}\nwrites {writes}\ncrashes {crashes}\ninterruptions {interruptions}\nfailed{failed}\n"
+    )
+}
+
+/// Reads what [`kept`] wrote. `None`: it is something else.
+fn resumed(text: &str) -> Option<(u64, Tally)> {
+    let lines: BTreeMap<&str, &str> =
+        text.lines().map(|line| line.split_once(' ').unwrap_or((line, ""))).collect();
+    let number = |key: &str| lines.get(key)?.parse::<u64>().ok();
+    let failed = lines.get("failed")?.split_whitespace().map(str::parse::<u64>);
+    let tally = Tally {
+        worlds: number("worlds")?,
+        writes: number("writes")?,
+        crashes: number("crashes")?,
+        interruptions: number("interruptions")?,
+        failed: failed.collect::<Result<_, _>>().ok()?,
+    };
+    Some((number("next")?, tally))
 }
 
 #[expect(clippy::print_stderr, clippy::print_stdout, reason = "a program for people")]
@@ -69,24 +150,19 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let clock = SystemClock::new();
     let (mut from, to) = args.seeds;
-    if let Some(kept) = args.resume.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) {
-        match kept.trim().parse::<u64>() {
-            Ok(next) => from = from.max(next),
-            Err(error) => {
-                eprintln!("the file to resume from holds no seed: {error}");
+    let mut tally = Tally::default();
+    if let Some(text) = args.resume.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) {
+        match resumed(&text) {
+            Some((next, before)) => (from, tally) = (from.max(next), before),
+            None => {
+                eprintln!("the file to resume from is none of ours");
                 return ExitCode::from(2);
             }
         }
     }
     let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
     let next = AtomicU64::new(from);
-    let progress = Mutex::new(Progress {
-        next: from,
-        done: BTreeSet::new(),
-        count: 0,
-        failed: Vec::new(),
-        total: Totals::default(),
-    });
+    let progress = Mutex::new(Progress { next: from, ahead: BTreeMap::new(), tally, count: 0, failed: 0 });
     // What panics is told with its seed.
     std::panic::set_hook(Box::new(|_| {}));
     std::thread::scope(|scope| {
@@ -97,28 +173,36 @@ fn main() -> ExitCode {
                     if seed >= to {
                         return;
                     }
-                    let outcome = one(seed);
-                    tell(&args, seed, &outcome);
-                    note(&args, &progress, seed, &outcome, (from, to), clock.monotonic());
+                    let outcome = one(&args.fate(seed));
+                    let failed = note(&args, &progress, seed, &outcome, (from, to), clock.monotonic());
+                    if let Some(first) = outcome.complaints.first() {
+                        // Told before it is looked into, which takes longer than the world.
+                        say(&format!("seed {seed}: {first}"));
+                        if !args.no_shrink && failed <= SHRUNK {
+                            explain(&args, seed, &clock);
+                        }
+                    }
                 }
             });
         }
     });
     let progress = progress.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let took = clock.monotonic().as_secs_f64();
-    let Progress { count, failed, total, .. } = progress;
+    let Tally { worlds, writes, crashes, interruptions, failed } = progress.tally;
     println!(
-        "{count} worlds in {took:.1} s on {jobs} threads, {} failed; {} writes, {} crashes, {} interruptions",
+        "{worlds} worlds in {took:.1} s on {jobs} threads, {} failed; {writes} writes, {crashes} crashes, {interruptions} interruptions",
         failed.len(),
-        total.writes,
-        total.crashes,
-        total.interruptions
     );
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    let seeds: Vec<String> = failed.iter().map(ToString::to_string).collect();
+    println!("failed: {}", seeds.join(" "));
+    ExitCode::FAILURE
 }
 
-fn one(seed: u64) -> Outcome {
-    std::panic::catch_unwind(|| run(&Fate::of(seed))).unwrap_or_else(|payload| {
+fn one(fate: &Fate) -> Outcome {
+    std::panic::catch_unwind(|| run(fate)).unwrap_or_else(|payload| {
         let words = payload.downcast_ref::<String>().cloned();
         let words = words.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string));
         let words = words.unwrap_or_else(|| "nothing said".to_owned());
@@ -127,28 +211,28 @@ fn one(seed: u64) -> Outcome {
 }
 
 #[expect(clippy::print_stdout, reason = "a program for people")]
-fn tell(args: &Args, seed: u64, outcome: &Outcome) {
-    let Some(first) = outcome.complaints.first() else { return };
-    let mut text = format!("seed {seed}: {first}");
-    if !args.no_shrink {
-        let smallest = shrink(&Fate::of(seed));
-        for trouble in &smallest.troubles {
-            let (from, until) = (trouble.from.as_secs(), trouble.until.as_secs());
-            text = format!(
-                "{text}
-    {from:>5}..{until:<5} {:?}",
-                trouble.what
-            );
-        }
-        if args.story {
-            let mut cluster = muster_worlds::fate::cluster(&smallest);
-            let outcome = muster_worlds::fate::live(&smallest, &mut cluster);
-            text = format!("{text}\n{}\n{:?}", cluster.story(), outcome.complaints);
-        }
-    }
+fn say(text: &str) {
     println!("{text}");
 }
 
+/// What of a world's troubles was needed for it to fail.
+fn explain(args: &Args, seed: u64, clock: &SystemClock) {
+    let until = clock.monotonic() + Duration::from_secs(args.shrink_for);
+    let smallest = shrink(&args.fate(seed), || clock.monotonic() < until);
+    let mut text = format!("seed {seed} needs of its troubles:");
+    for trouble in &smallest.troubles {
+        let (from, until) = (trouble.from.as_secs(), trouble.until.as_secs());
+        text = format!("{text}\n    {from:>5}..{until:<5} {:?}", trouble.what);
+    }
+    if args.story {
+        let mut cluster = muster_worlds::fate::cluster(&smallest);
+        let outcome = muster_worlds::fate::live(&smallest, &mut cluster);
+        text = format!("{text}\n{}\n{:?}", cluster.story(), outcome.complaints);
+    }
+    say(&text);
+}
+
+/// Keeps account of a world. * returns: how many have failed by now.
 fn note(
     args: &Args,
     progress: &Mutex<Progress>,
@@ -156,34 +240,47 @@ fn note(
     outcome: &Outcome,
     (from, to): (u64, u64),
     took: Duration,
-) {
+) -> usize {
     let mut progress = progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    progress.done.insert(seed);
     progress.count += 1;
-    progress.total.crashes += u64::from(outcome.crashes);
-    progress.total.writes += outcome.writes as u64;
-    progress.total.interruptions += outcome.interruptions as u64;
-    if !outcome.complaints.is_empty() {
-        progress.failed.push(seed);
-    }
+    progress.failed += usize::from(!outcome.complaints.is_empty());
+    progress.ahead.insert(seed, Tally::of(seed, outcome));
     let before = progress.next;
-    while let Some(first) = progress.done.first().copied().filter(|first| *first == progress.next) {
-        progress.done.remove(&first);
-        progress.next += 1;
+    let Progress { next, ahead, tally, .. } = &mut *progress;
+    while let Some(done) = ahead.remove(next) {
+        tally.add(done);
+        *next += 1;
     }
     if let Some(path) =
         args.resume.as_ref().filter(|_| progress.next / 64 != before / 64 || progress.next == to)
     {
         // Written beside and moved, so that a kill leaves the old one or the new one.
         let beside = path.with_extension("new");
-        let kept = std::fs::write(&beside, progress.next.to_string());
+        let kept = std::fs::write(&beside, kept(progress.next, &progress.tally));
         let _ = kept.and_then(|()| std::fs::rename(&beside, path));
     }
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() && progress.count.is_multiple_of(16) {
-        let (count, all, failed) = (progress.count, to - from, progress.failed.len());
+        let (count, all, failed) = (progress.count, to - from, progress.failed);
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let left = milliseconds.saturating_mul(all - count) / count / 1000;
         let _ = write!(stderr, "\r{count} of {all}, {left} s left, {failed} failed ");
+    }
+    progress.failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_before_is_known_after_going_on() {
+        let mut tally = Tally { worlds: 7, writes: 70, crashes: 3, interruptions: 2, failed: vec![3, 5] };
+        assert_eq!(resumed(&kept(7, &tally)), Some((7, tally.clone())));
+        tally.add(Tally { worlds: 1, failed: Vec::new(), ..tally.clone() });
+        assert_eq!((tally.worlds, &tally.failed[..]), (8, &[3, 5][..]));
+        let clean = Tally { failed: Vec::new(), ..tally };
+        assert_eq!(resumed(&kept(0, &clean)), Some((0, clean)));
+        assert_eq!((resumed("12"), resumed("")), (None, None));
     }
 }

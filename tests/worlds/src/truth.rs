@@ -29,6 +29,8 @@ pub struct Truth {
     pub forgotten_until: Option<Timestamp>,
     /// When writes to each fleet were sent, within the last minute.
     writes: BTreeMap<String, VecDeque<Timestamp>>,
+    /// When Nomad was told the same of the same node, lately.
+    told_nodes: BTreeMap<(InstanceId, &'static str), VecDeque<Timestamp>>,
     /// When each fleet's target was raised by us while an instance was announced to go, and by how much.
     raised: BTreeMap<String, Vec<(Timestamp, u32)>>,
     /// When each fleet's target was last lowered by us.
@@ -57,6 +59,10 @@ struct Sight {
 const RAISED_FOR: Duration = Duration::from_secs(3600);
 /// Writes to one fleet in a minute.
 const WRITES_A_MINUTE: usize = 6;
+/// So often Nomad is told the same of one node at most, in so long: more is a storm. What goes on for hours is asked again
+/// now and then, also by the next process.
+const TOLD_AT_MOST: usize = 8;
+const TOLD_WITHIN: Duration = Duration::from_secs(600);
 /// A look that something is given back upon is not older, on its way to the call included.
 const LOOK: Duration = Duration::from_secs(35);
 /// From so many instances up the spread is watched.
@@ -133,6 +139,23 @@ impl Truth {
                 self.judge_terminations(world, fleet, instances);
             }
             Write::Cordon(_) | Write::Drain { .. } | Write::Restore(_) | Write::ScaleGroup { .. } => {}
+        }
+    }
+
+    /// PACE: Nomad is not told the same of one node again and again.
+    pub fn judge_node(&mut self, world: &World, write: &Write) {
+        let (Write::Cordon(node) | Write::Drain { node, .. } | Write::Restore(node)) = write else { return };
+        let now = world.now();
+        let told = self.told_nodes.entry((node.instance.clone(), write.label())).or_default();
+        told.push_back(now);
+        while told.front().is_some_and(|at| now.since(*at) >= TOLD_WITHIN) {
+            told.pop_front();
+        }
+        let count = told.len();
+        if count > TOLD_AT_MOST {
+            let (label, instance) = (write.label(), &node.instance);
+            let minutes = TOLD_WITHIN.as_secs() / 60;
+            self.complain(world, &format!("PACE: {label} of {instance} {count} times in {minutes} minutes"));
         }
     }
 

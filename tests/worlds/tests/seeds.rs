@@ -6,8 +6,10 @@ use std::time::Duration;
 
 /// Each showed something wrong once: victims whose work had no room, targets that followed a victim upon an old look,
 /// a node that came just then, a lowering that was lost, a clock that ran ahead of a notice.
-const KEPT: [u64; 20] =
-    [0, 121, 125, 130, 166, 201, 228, 245, 333, 361, 393, 559, 645, 726, 753, 1277, 2139, 2841, 2989, 3024];
+const KEPT: [u64; 21] = [
+    0, 121, 125, 130, 166, 201, 228, 245, 333, 361, 393, 559, 645, 726, 753, 1277, 2139, 2841, 2989, 3024,
+    3226,
+];
 
 #[test]
 fn worlds_that_once_showed_something_wrong_are_right() {
@@ -47,7 +49,7 @@ fn of_a_world_that_fails_what_it_needs_is_left() {
     let mut world = cluster(&fate);
     let found = live(&fate, &mut world).complaints;
     assert!(found.iter().any(|complaint| complaint.contains("nobody leads")), "{found:?}");
-    let smallest = shrink(&fate);
+    let smallest = shrink(&fate, || true);
     assert!(
         smallest.troubles.iter().all(|trouble| matches!(trouble.what, What::NoConsul { .. })),
         "{smallest:?}"

@@ -35,7 +35,13 @@ impl Cluster {
             Read::Nodes { .. } if process.nomad_off => (read.failed(nobody_answered("nomad")), UNANSWERED),
             Read::Nodes { .. } => {
                 self.nomad.looks += 1;
-                (Answer::Nodes(Ok(self.nomad.seen())), Duration::ZERO)
+                let mut seen = self.nomad.seen();
+                // As the daemon does: Nomad says what time it is.
+                for node in seen.nodes.iter_mut().filter(|_| process.wall_off != 0) {
+                    let ours = |at: Timestamp| Timestamp::from_millis(at.millis() + process.wall_off);
+                    node.drain_until = node.drain_until.map(ours);
+                }
+                (Answer::Nodes(Ok(seen)), Duration::ZERO)
             }
             Read::Ledgers { fleets } => {
                 let way = process.consul;
@@ -103,6 +109,9 @@ impl Cluster {
         }
         if process.nomad_off {
             return (write.failed(nobody_answered("nomad")), UNANSWERED);
+        }
+        if !self.nomad.down {
+            self.truth.judge_node(&self.world, &write);
         }
         let error = || ApiError::new(ErrorClass::NotFound, "nomad", "node", None, "no such node");
         let known = !self.nomad.down && self.nomad.write(&write, self.world.now());
