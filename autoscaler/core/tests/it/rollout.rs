@@ -294,8 +294,8 @@ fn a_fleet_that_is_too_large_and_has_no_room_to_shrink_is_rolled_out_all_the_sam
     ec2.ticks(3);
     ec2.scene.memory.rollout = Some(rollout(&ec2.scene));
     until(&mut ec2, "full", &mut works, ended);
-    all_of(&ec2, 2, "full");
-    assert_eq!(ec2.nodes.work(), 100);
+    assert_eq!((ec2.running(2), ec2.alive.len(), ec2.target), (10, 10, 10));
+    assert_eq!(ec2.nodes.work(), 100, "nothing was lost");
 }
 
 #[test]
