@@ -272,7 +272,7 @@ async fn the_stream_is_taken_up_after_what_was_heard_last() {
 async fn a_line_that_cannot_be_read_is_passed_over() {
     let (address, sent) =
         serve(vec![stream(&format!("{DRAINED}\n{{\"Index\":8,\"Events\":[7]}}\n")), stream("{}\n")]);
-    let clock = SteppedClock::new(fleet::Timestamp::EPOCH);
+    let clock = SteppedClock::new(Timestamp::EPOCH);
     let mut follower = nomad(&address).follow(Arc::new(clock.clone()));
     assert!(matches!(follower.next().await, Heard::Began));
     assert!(matches!(follower.next().await, Heard::Node(_)));
@@ -287,7 +287,7 @@ async fn a_line_that_cannot_be_read_is_passed_over() {
 #[tokio::test]
 async fn the_pause_between_tries_grows_and_is_bounded() {
     let (address, _) = serve(vec![answer(500, "", "No cluster leader")]);
-    let clock = SteppedClock::new(fleet::Timestamp::EPOCH);
+    let clock = SteppedClock::new(Timestamp::EPOCH);
     let mut follower = nomad(&address).follow(Arc::new(clock.clone()));
     let mut pauses = Vec::new();
     let mut now = Duration::ZERO;

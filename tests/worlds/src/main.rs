@@ -123,9 +123,10 @@ impl Tally {
 /// What the file to resume from holds: the first seed that is not done, and what came of those before.
 fn kept(next: u64, tally: &Tally) -> String {
     let Tally { worlds, writes, crashes, interruptions, failed } = tally;
-    let failed: String = failed.iter().map(|seed| format!(" {seed}")).collect();
+    let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
+    let failed = failed.join(" ");
     format!(
-        "next {next}\nworlds {worlds}\nwrites {writes}\ncrashes {crashes}\ninterruptions {interruptions}\nfailed{failed}\n"
+        "next {next}\nworlds {worlds}\nwrites {writes}\ncrashes {crashes}\ninterruptions {interruptions}\nfailed {failed}\n"
     )
 }
 
@@ -152,13 +153,11 @@ fn main() -> ExitCode {
     let (mut from, to) = args.seeds;
     let mut tally = Tally::default();
     if let Some(text) = args.resume.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) {
-        match resumed(&text) {
-            Some((next, before)) => (from, tally) = (from.max(next), before),
-            None => {
-                eprintln!("the file to resume from is none of ours");
-                return ExitCode::from(2);
-            }
-        }
+        let Some((next, before)) = resumed(&text) else {
+            eprintln!("the file to resume from is none of ours");
+            return ExitCode::from(2);
+        };
+        (from, tally) = (from.max(next), before);
     }
     let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
     let next = AtomicU64::new(from);
