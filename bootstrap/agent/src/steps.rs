@@ -42,7 +42,7 @@ pub(crate) async fn check(node: &Node, step: Step, last: Option<Entry>) -> Looke
     match step {
         Step::Identity => identity::check(node).await,
         Step::Time => time::check(node).await,
-        Step::Configuration => configuration::check(node).await,
+        Step::Configuration => configuration::check(node, last.as_ref()).await,
         Step::Vault => vault::check(node).await,
         Step::Awx => awx::check(node, last.as_ref()),
         Step::Monitoring => monitoring::check(node, last).await,

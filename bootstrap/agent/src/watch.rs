@@ -7,7 +7,7 @@ mod load;
 mod maintenance;
 mod notices;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod vault;
 
 pub use autoscaler::{Autoscaler, Told};

@@ -8,6 +8,7 @@ use fleet::ports::Clock as _;
 use fleet::{ErrorClass, InstanceId, Timestamp};
 use fleet_clock::SteppedClock;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -25,6 +26,12 @@ enum Script {
     Silent {
         seconds: u64,
     },
+    /// The first look at it panics.
+    LookPanicsOnce,
+    /// What is to be done is known with the configuration.
+    PlannedLate,
+    /// It notes something once the test says so.
+    NotesWhenTold,
 }
 
 struct Node {
@@ -33,10 +40,27 @@ struct Node {
     reports: Mutex<Option<Report>>,
     applied: Mutex<u32>,
     acts: Mutex<Vec<(Step, OnFailure)>>,
+    recovered: Mutex<Vec<Step>>,
+    /// Each look, and what was known of the step from before.
+    looks: Mutex<Vec<(Step, Option<Entry>)>>,
+    /// What was found on disk: damaged lines, and other instances.
+    found: Mutex<Option<(usize, usize)>>,
+    told: AtomicBool,
+    /// What came of a note.
+    kept: Mutex<Option<bool>>,
+}
+
+impl Node {
+    fn looks_at(&self, step: Step) -> usize {
+        self.looks.lock().expect("whole").iter().filter(|(of, _)| *of == step).count()
+    }
 }
 
 impl Works for Node {
-    async fn check(&self, step: Step, _: Option<Entry>) -> Looked {
+    async fn check(&self, step: Step, last: Option<Entry>) -> Looked {
+        self.looks.lock().expect("whole").push((step, last));
+        let panics = self.script == Script::LookPanicsOnce && step == Step::Time && self.looks_at(step) == 1;
+        assert!(!panics, "a bug in a look");
         if let Script::Silent { seconds } = self.script
             && step == Step::Identity
             && self.clock.monotonic() < Duration::from_secs(seconds)
@@ -62,7 +86,20 @@ impl Works for Node {
                 notes.keep("job 17").await?;
                 std::future::pending().await
             }
-            Script::Works | Script::PanicsOnce | Script::KnownLate | Script::Silent { .. } => {
+            Script::NotesWhenTold => {
+                while !self.told.load(Ordering::Relaxed) {
+                    self.clock.sleep_until(self.clock.monotonic() + Duration::from_secs(1)).await;
+                }
+                let kept = notes.keep("job 17").await;
+                *self.kept.lock().expect("whole") = Some(kept.is_ok());
+                kept.map(|()| None)
+            }
+            Script::Works
+            | Script::PanicsOnce
+            | Script::KnownLate
+            | Script::LookPanicsOnce
+            | Script::PlannedLate
+            | Script::Silent { .. } => {
                 *self.applied.lock().expect("whole") += 1;
                 Ok(Some("it is so".to_owned()))
             }
@@ -75,7 +112,9 @@ impl Works for Node {
         Some(InstanceId::new("i-0123456789abcdef0"))
     }
     fn plans(&self) -> BTreeMap<Step, Plan> {
-        Settings::default().plans()
+        let first = [Step::Identity, Step::Time, Step::Configuration];
+        let known = self.script != Script::PlannedLate || self.looks_at(Step::Configuration) > 0;
+        Settings::default().plans().into_iter().filter(|(step, _)| known || first.contains(step)).collect()
     }
     fn verify_every(&self) -> Duration {
         Duration::from_secs(300)
@@ -83,8 +122,12 @@ impl Works for Node {
     fn act(&self, step: Step, policy: OnFailure, _: &Failure) {
         self.acts.lock().expect("whole").push((step, policy));
     }
-    fn recovered(&self, _: Step) {}
-    fn found_on_disk(&self, _: &[Damaged], _: &[InstanceId]) {}
+    fn recovered(&self, step: Step) {
+        self.recovered.lock().expect("whole").push(step);
+    }
+    fn found_on_disk(&self, damaged: &[Damaged], others: &[InstanceId]) {
+        *self.found.lock().expect("whole") = Some((damaged.len(), others.len()));
+    }
     fn report(&self, report: &Report) {
         *self.reports.lock().expect("whole") = Some(report.clone());
     }
@@ -119,6 +162,11 @@ impl Bench {
             reports: Mutex::default(),
             applied: Mutex::default(),
             acts: Mutex::default(),
+            recovered: Mutex::default(),
+            looks: Mutex::default(),
+            found: Mutex::default(),
+            told: AtomicBool::default(),
+            kept: Mutex::default(),
         });
         let store = Store::open(place.path()).expect("a store");
         let (commands, orders) = mpsc::channel(1);
@@ -183,6 +231,84 @@ async fn a_step_that_panics_has_failed_and_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_look_that_panics_has_failed_and_is_tried_again() {
+    let bench = Bench::start(Script::LookPanicsOnce);
+    let report = bench.until("the failure", |report| failure_of(report, Step::Time).is_some()).await;
+    assert_eq!(failure_of(&report, Step::Time).as_deref(), Some("it ended in a panic, which is a bug"));
+    bench.until("the end", |report| report.condition == Condition::Done).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn the_steps_that_are_known_with_the_configuration_are_done_as_well() {
+    let bench = Bench::start(Script::PlannedLate);
+    bench.until("the end", |report| report.condition == Condition::Done).await;
+    assert!(bench.line(Step::Ready).is_some());
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn everything_is_looked_at_soon_after_the_boot_and_whenever_somebody_asks() {
+    let bench = Bench::start(Script::Works);
+    bench.until("the end", |report| report.condition == Condition::Done).await;
+    let looks = bench.node.looks_at(Step::Configuration);
+    bench.until("another look", |_| bench.node.looks_at(Step::Configuration) > looks).await;
+    let now = bench.clock.monotonic();
+    assert!(now < Duration::from_secs(60), "{now:?}");
+    bench.commands.send(Command::Verify).await.expect("it runs");
+    let looks = bench.node.looks_at(Step::Configuration);
+    for _ in 0..100_000 {
+        tokio::task::yield_now().await;
+        if bench.node.looks_at(Step::Configuration) > looks {
+            break;
+        }
+    }
+    assert_eq!(bench.clock.monotonic(), now, "at once");
+    assert!(bench.node.looks_at(Step::Configuration) > looks);
+    // And after that in its own time.
+    let looks = bench.node.looks_at(Step::Configuration);
+    bench.until("another look", |_| bench.node.looks_at(Step::Configuration) > looks).await;
+    assert!(bench.clock.monotonic() >= now + Duration::from_secs(300));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_note_that_is_not_on_disk_is_told_to_who_wanted_it_kept() {
+    let bench = Bench::start(Script::NotesWhenTold);
+    let file = bench.place.path().join("i-0123456789abcdef0/time.json");
+    bench.until("an intent", |_| file.exists()).await;
+    std::fs::remove_file(&file).expect("it is there");
+    std::fs::create_dir(&file).expect("made");
+    bench.node.told.store(true, Ordering::Relaxed);
+    let report = bench.until("the failure", |report| failure_of(report, Step::Time).is_some()).await;
+    let what = failure_of(&report, Step::Time).expect("it failed");
+    assert!(what.contains("time.json"), "{what}");
+    assert_ne!(*bench.node.kept.lock().expect("whole"), Some(true));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn the_next_process_knows_what_was_done_and_what_is_damaged() {
+    let bench = Bench::start(Script::Works);
+    bench.until("the end", |report| report.condition == Condition::Done).await;
+    let Bench { commands, running, place, .. } = bench;
+    commands.send(Command::Stop).await.expect("it runs");
+    running.await.expect("it ends");
+    std::fs::write(place.path().join("i-0123456789abcdef0/ready.json"), "no line").expect("written");
+    std::fs::create_dir(place.path().join("i-0fedcba9876543210")).expect("made");
+    let bench = Bench::start_in(Script::Works, place);
+    bench.until("the end", |report| report.condition == Condition::Done).await;
+    let looks = bench.node.looks.lock().expect("whole").clone();
+    let known = |step: Step| {
+        let first = looks.iter().find(|(of, _)| *of == step).expect("it was looked at");
+        first.1.as_ref().map(|last| last.phase)
+    };
+    assert_eq!((known(Step::Configuration), known(Step::Ready)), (Some(Phase::Done), None));
+    assert_eq!(*bench.node.found.lock().expect("whole"), Some((1, 1)));
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_step_that_hangs_is_cut_off_says_what_it_waited_for_and_has_its_consequence_at_the_deadline() {
     let bench = Bench::start(Script::Hangs);
     let report = bench.until("the failure", |report| failure_of(report, Step::Time).is_some()).await;
@@ -234,6 +360,7 @@ async fn metadata_that_takes_minutes_to_come_is_waited_for() {
     bench.until("the consequence", |report| report.condition == Condition::Failed).await;
     assert!(bench.clock.monotonic() >= Duration::from_secs(300), "five minutes of patience");
     bench.until("the end", |report| report.condition == Condition::Done).await;
+    assert_eq!(*bench.node.recovered.lock().expect("whole"), [Step::Identity]);
     bench.stop().await;
 }
 

@@ -86,7 +86,7 @@ fn any_bytes_are_an_answer_of_awx() {
 #[test]
 fn any_bytes_are_an_answer_of_nomad_or_none() {
     let kinds = [
-        r#"{"stats":{"client":{"node_id":"x","last_heartbeat":"1.5s","heartbeat_ttl":"15s"}}}"#,
+        r#"{"config":{"NodeName":"i-1","Client":{"NodePool":"a"}},"stats":{"client":{"node_id":"x","last_heartbeat":"1.5s","heartbeat_ttl":"15s"}}}"#,
         r#"{"Status":"ready","NodePool":"a","SchedulingEligibility":"eligible","Attributes":{},"Drivers":{}}"#,
         "1h2m3.5s",
     ];
@@ -99,7 +99,6 @@ fn any_bytes_are_a_job_of_awx_its_end_or_none() {
         r#"{"results":[{"id":7,"created":"2026-01-01T00:00:00Z","extra_vars":"{\"instance_id\":\"i-0123456789abcdef0\"}"}]}"#,
         r#"{"range":{"start":0},"content":"x"}"#,
         r#"{"job":17,"instance":"i-0123456789abcdef0","status":"failed","message":"a\nb"}"#,
-        "job 17",
     ];
     reads(&kinds, readers::awx);
 }
@@ -108,7 +107,7 @@ fn any_bytes_are_a_job_of_awx_its_end_or_none() {
 fn any_bytes_are_an_answer_of_consul_or_none() {
     let kinds = [
         r#"{"Config":{"NodeName":"i-0123456789abcdef0"}}"#,
-        r#"{"Service":"web","Tags":["a"],"Meta":{"a":"b"},"Port":80}"#,
+        r#"{"Service":"web","Tags":["a"],"Meta":{"a":"b"},"Address":"","Port":80}"#,
         r#"[{"Node":{"Address":"::1"},"Service":{"Address":"","Port":80,"Tags":["http"]}}]"#,
         r#"[{"Value":"eyJlbmRlZCI6WyJpLTEiXX0=","ModifyIndex":7}]"#,
         r#""127.0.0.1:8300""#,
@@ -118,7 +117,7 @@ fn any_bytes_are_an_answer_of_consul_or_none() {
 
 #[test]
 fn any_bytes_are_an_answer_of_the_autoscaler_or_none() {
-    let kinds = [r#"{"token":"t","expires":1767225600000}"#, r#"{"confirmed":2,"leader":true}"#];
+    let kinds = [r#"{"token":"t","expires":1767225600000}"#, r#"{"accepted":2,"confirmed":2,"leader":true}"#];
     reads(&kinds, |body| {
         let _ = serde_json::from_slice::<Identified>(body);
         let _ = serde_json::from_slice::<NoticesAccepted>(body);

@@ -128,9 +128,13 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Prints the manual page.
+    /// Writes the manual pages.
     #[command(hide = true)]
-    Manual,
+    Manual {
+        /// Where to; made where it is missing.
+        #[arg(value_name = "DIRECTORY")]
+        directory: PathBuf,
+    },
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -162,7 +166,7 @@ impl Cli {
                 commands::host(&directories, &user)
             }
             Command::Completions { shell } => commands::completions(shell, &mut Self::command()),
-            Command::Manual => commands::manual(Self::command()),
+            Command::Manual { directory } => commands::manual(Self::command(), &directory),
         }
     }
 }

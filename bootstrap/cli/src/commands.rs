@@ -13,10 +13,10 @@ use bootstrap_agent::host::{Hands, Systemctl, serve};
 use bootstrap_agent::node::Directories;
 use bootstrap_agent::progress::Store;
 use bootstrap_agent::status::Status;
-use bootstrap_config::{File, Layer, load};
+use bootstrap_config::{File, HostSettings, Layer, load};
 use bootstrap_core::Step;
 use nix::unistd::User;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `check FILE...`.
 pub fn check(files: &[PathBuf], format: Format) -> Outcome {
@@ -64,15 +64,19 @@ pub fn reset(directories: &Directories, step: &str) -> Outcome {
 
 /// `host`: as root, for the agent.
 pub fn host(directories: &Directories, user: &str) -> Outcome {
-    let (_, base) = run::files(directories)?;
+    // A request that stays is one that starts this again at once: where the files are wrong, nothing is allowed.
+    let (rules, wrong) = match run::files(directories) {
+        Ok((_, base)) => (base.host, None),
+        Err(failure) => (HostSettings::default(), Some(failure)),
+    };
     let asker = User::from_name(user).or_exit(Exit::Configuration, "look users up")?;
     let asker =
         asker.ok_or_else(|| Failure::new(Exit::Configuration, format_args!("there is no user {user}")))?;
-    let hands = Hands::new(base.host, Systemctl);
+    let hands = Hands::new(rules, Systemctl);
     let answered = serve(&directories.run.join("host"), asker.uid.as_raw(), &hands);
     let answered = answered.or_exit(Exit::Unavailable, "answer the agent")?;
     tracing::info!(answered, "answered the agent");
-    Ok(Exit::Done)
+    wrong.map_or(Ok(Exit::Done), Err)
 }
 
 /// `completions SHELL`.
@@ -83,10 +87,10 @@ pub fn completions(shell: clap_complete::Shell, command: &mut clap::Command) -> 
     Ok(Exit::Done)
 }
 
-/// `manual`.
-pub fn manual(command: clap::Command) -> Outcome {
-    let mut text = Vec::new();
-    clap_mangen::Man::new(command).render(&mut text).or_exit(Exit::Bug, "render the manual page")?;
-    out::print(&String::from_utf8_lossy(&text)).or_exit(Exit::Unavailable, "print")?;
+/// `manual DIRECTORY`: a page for the program, and one for each command.
+pub fn manual(command: clap::Command, directory: &Path) -> Outcome {
+    let what = format!("write the manual pages into {}", directory.display());
+    std::fs::create_dir_all(directory).or_exit(Exit::Configuration, &what)?;
+    clap_mangen::generate_to(command, directory).or_exit(Exit::Configuration, what)?;
     Ok(Exit::Done)
 }

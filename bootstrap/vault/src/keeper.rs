@@ -305,20 +305,18 @@ impl Keeper {
         (stepped, reload)
     }
 
-    /// Looks whether it is really so: Vault knows the token, its file holds it, and the rendered files are there.
+    /// Looks whether it is really so: Vault knows the token, its file holds it, and the rendered files are as they were placed.
     /// What is found to be otherwise is due in the next step.
     pub async fn verify(&mut self) -> Result<(), VaultError> {
         let Some(token) = &self.token else {
             return Err(VaultError::TokenInvalid { call: "GET auth/token/lookup-self".to_owned() });
         };
         if let Some(to) = &self.options.token_file {
-            let held = std::fs::read(&to.path).map(zeroize::Zeroizing::new);
-            self.token_due |= !held.is_ok_and(|held| *held == token.secret.expose().as_bytes());
+            self.token_due |= !place::stands(to, &token.secret);
         }
         for file in &mut self.files {
-            let there = std::fs::symlink_metadata(&file.source.of.destination.path);
-            // What we may not look at is the affair of who placed it.
-            file.placed &= !there.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+            let rendered = file.rendered.as_ref();
+            file.placed &= rendered.is_some_and(|of| place::stands(&of.destination, &of.contents));
         }
         let looked = self.client.look_up(&token.secret).await;
         if let Err(VaultError::TokenInvalid { .. }) = &looked {

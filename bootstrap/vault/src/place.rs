@@ -212,6 +212,20 @@ fn compare(
     Ok(if right { Placed::Unchanged } else { Placed::Owner })
 }
 
+/// Whether a file is as it was placed: contents, mode and owner. What is not ours to have is the affair of who placed it, and
+/// has to be there.
+pub(crate) fn stands(to: &Destination, contents: &Secret) -> bool {
+    let found = match fs::symlink_metadata(&to.path) {
+        Ok(found) => found,
+        Err(error) => return error.kind() != io::ErrorKind::NotFound,
+    };
+    if to.owner.is_some() && found.uid() != Uid::effective().as_raw() {
+        return true;
+    }
+    let owners = uid(to).and_then(|uid| Ok((uid, gid(to)?)));
+    owners.and_then(|(uid, gid)| compare(to, contents, uid, gid)).is_ok_and(|is| is == Placed::Unchanged)
+}
+
 /// `.NAME` with this ending, in the same directory.
 fn beside(path: &Path, ending: &str) -> Option<PathBuf> {
     let mut name = std::ffi::OsString::from(".");

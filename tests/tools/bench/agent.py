@@ -2,17 +2,24 @@
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from .harness import TARGET, build, figure, row, run, say
+from .servers import NO_PROXY
 from .vault import Server
 
 RUNS = 30
 WATCHED = 120
+NOTICES = 60
 
 
 def program():
@@ -73,6 +80,129 @@ def boot(instance, agent):
     process.wait()
     known = ended / 1000 - begun if isinstance(ended, int) else None
     return known, took
+
+
+class Between:
+    """A metadata service in front of an instance's own, which announces an interruption that comes nearer each time it is
+    moved; and the autoscaler that is told of it. Notes when each was seen first, and when each was told."""
+
+    def __init__(self, metadata):
+        self.metadata, self.deadline, self.lock = metadata, None, threading.Lock()
+        self.seen, self.told = {}, {}
+        between = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            do_GET = do_PUT = do_POST = lambda self: between.answer(self)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def move(self, deadline):
+        """The instance goes then, in seconds since 1970."""
+        with self.lock:
+            self.deadline = deadline
+
+    def answer(self, asked):
+        body = asked.rfile.read(int(asked.headers.get("Content-Length", 0)))
+        if asked.path == "/v1/identify":
+            return self.say(asked, 200, json.dumps({"token": "of no importance", "expires": (int(time.time()) + 86400) * 1000}).encode())
+        if asked.path == "/v1/samples":
+            return self.say(asked, 200, b'{"accepted": 1}')
+        if asked.path == "/v1/notices":
+            now, notices = time.monotonic(), json.loads(body)["notices"]
+            for notice in notices:
+                self.told.setdefault(notice["deadline_ms"] // 1000, now)
+            accepted = {"accepted": 1, "confirmed": len(notices), "leader": True}
+            return self.say(asked, 200, json.dumps(accepted).encode())
+        if asked.path.endswith("/spot/instance-action") and self.deadline is not None:
+            with self.lock:
+                deadline = self.deadline
+            text = json.dumps({"action": "terminate", "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(deadline))})
+            self.seen.setdefault(deadline, time.monotonic())
+            return self.say(asked, 200, text.encode())
+        self.say(asked, *self.forwarded(asked, body))
+
+    def forwarded(self, asked, body):
+        headers = {name: value for name, value in asked.headers.items() if name.lower().startswith("x-aws-")}
+        request = urllib.request.Request(self.metadata + asked.path, body or None, headers, method=asked.command)
+        try:
+            with NO_PROXY.open(request, timeout=10) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as refused:
+            return refused.code, refused.read()
+
+    def say(self, asked, status, body):
+        asked.send_response(status)
+        asked.send_header("Content-Length", str(len(body)))
+        asked.end_headers()
+        asked.wfile.write(body)
+
+
+@row
+def told():
+    """An interruption that comes nearer sixty times, as an agent finds it in its look of each second: from the metadata
+    service's answer that says so until the autoscaler has what the agent tells of it."""
+    agent = program()
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as place, Instance(Path(place)) as instance:
+        between = Between(instance.metadata)
+        instance.metadata = between.address
+        instance.configure(f'''
+watch {{
+  autoscaler {{
+    fleet     = "web"
+    addresses = ["{between.address}"]
+  }}
+}}
+''')
+        process = instance.start(agent)
+        while not (instance.place / "run/ready").exists():
+            if process.poll() is not None:
+                raise SystemExit("tests/bench: the agent does not become ready")
+            time.sleep(0.01)
+        deadlines = [int(time.time()) + 3600 - 2 * number for number in range(NOTICES)]
+        for deadline in deadlines:
+            between.move(deadline)
+            until = time.monotonic() + 30
+            while deadline not in between.told:
+                if time.monotonic() > until:
+                    raise SystemExit("tests/bench: the agent does not tell of an interruption")
+                time.sleep(0.001)
+        process.terminate()
+        process.wait()
+    times = sorted(between.told[deadline] - between.seen[deadline] for deadline in deadlines)
+    say(f"  {[round(1000 * one, 1) for one in times]}")
+    # Of fewer than a hundred the 99th percentile is the worst.
+    measured = f"p50 {1000 * statistics.median(times):.1f} ms, p99 {1000 * times[-1]:.1f} ms"
+    return [figure(f"notice read from the metadata service until it is told to the autoscaler, {NOTICES} of them",
+                   "p99 <= 100 ms", measured, times[-1] <= 0.1)], {}
+
+
+@row
+def whole():
+    """A node with everything, as a test of the agent's boots it with the program as it is shipped: Vault by the role of the
+    instance, AWX by its stand-in, node_exporter, Consul, Nomad and an autoscaler, all of them on this machine. What the agent
+    computes for its first boot; how long it takes when it is started again and all of it stands, nine times; then memory, and
+    CPU over twenty seconds. Needs root, and what `tests/run setup` fetches."""
+    text = run(["cargo", "test", "--quiet", "--profile", "dist", "--locked", "-p", "muster-bootstrap", "--test", "it", "--",
+                "--nocapture", "whole::"])
+    found = json.loads(re.search(r"^a whole node: (.*)$", text, re.MULTILINE)[1])
+    say(f"  {found}")
+    own, again = found["own_ms"], statistics.median(found["restarts_ms"])
+    return [
+        figure("whole graph, first boot: what the agent computes", "<= 1 s",
+               f"{own} ms, of the {found['first_ms'] / 1000:.1f} s that the others take to start and to be proved", own <= 1000),
+        figure("whole graph, where all of it stands: start to ready", "<= 1 s",
+               f"{again:.0f} ms, {max(found['restarts_ms'])} ms at most", again <= 1000),
+        figure("memory as a watchman of the whole graph, RssAnon", "<= 6 MB", f"{found['anonymous_mb']:.1f} MB", found["anonymous_mb"] <= 6),
+        figure("memory as a watchman of the whole graph, RSS", "<= 16 MB", f"{found['resident_mb']:.1f} MB", found["resident_mb"] <= 16),
+        figure("CPU as a watchman of the whole graph", "<= 0.1 % of a core", f"{100 * found['idle']:.2f} %", found["idle"] <= 0.001),
+    ], {}
 
 
 def shown(times):

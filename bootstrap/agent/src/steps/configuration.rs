@@ -8,8 +8,8 @@ use crate::drive::Looked;
 use crate::imds::paths;
 use crate::node::Node;
 use crate::status::replace;
-use bootstrap_config::{File, Layer, Loaded, Problems, load, tag_layer};
-use bootstrap_core::{Checked, Failure};
+use bootstrap_config::{File, Layer, Loaded, Problems, Severity, load, tag_layer};
+use bootstrap_core::{Checked, Entry, Failure, Phase};
 use fleet::ErrorClass;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -26,8 +26,14 @@ const MAX_TAGS: usize = 64;
 /// Looks: everything is read anew, and holds if it makes sense.
 ///
 /// Once something holds, what is wrong or cannot be read is an alarm and no failure: one wrong parameter must not take
-/// the work of a whole fleet.
-pub(super) async fn check(node: &Node) -> Looked {
+/// the work of a whole fleet. It holds for later processes of the agent, too, until the next boot: where one before had
+/// a configuration, what was said to that holds from the beginning.
+///
+/// * `last`: what is known of this step from before.
+pub(super) async fn check(node: &Node, last: Option<&Entry>) -> Looked {
+    if node.loaded().is_none() && last.is_some_and(|last| last.phase == Phase::Done) {
+        take_up(node);
+    }
     let read = read(node).await;
     let wrong = read.as_ref().err().map(|failure| format!("what held before goes on: {failure}"));
     let Some(before) = node.loaded().filter(|_| wrong.is_some()) else {
@@ -42,6 +48,24 @@ pub(super) async fn check(node: &Node) -> Looked {
     };
     node.alarm("configuration", wrong);
     Ok((Checked::Already, inputs_of(&digest(&before))))
+}
+
+/// Has the files hold, and what an agent of this boot was last told beside them.
+fn take_up(node: &Node) {
+    let said = match Said::read(&node.directories.run) {
+        Ok(Some(said)) => said,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::warn!(%error, "could not read what parameters and tags said before");
+            return;
+        }
+    };
+    let Ok(files) = read_files(&node.directories.config) else { return };
+    let layers: Vec<Layer> = files.into_iter().chain(said.layers()).collect();
+    if let Ok(loaded) = load(&layers) {
+        tracing::info!("what parameters and tags said before holds until they are read");
+        node.set_loaded(loaded);
+    }
 }
 
 /// Everything that is said, over what was said before it.
@@ -118,7 +142,9 @@ fn digest(loaded: &Loaded) -> Vec<(&str, &str)> {
 }
 
 fn wrong(problems: &Problems) -> Failure {
-    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    // What is only likely not meant keeps nobody.
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let lines: Vec<String> = errors.map(ToString::to_string).collect();
     let what = format!("the configuration is wrong: {}", lines.first().map_or("", String::as_str));
     let more = lines.len().saturating_sub(1);
     let what = if more > 0 { format!("{what} (and {more} more)") } else { what };

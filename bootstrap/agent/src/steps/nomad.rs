@@ -207,9 +207,14 @@ async fn place_and_restart(
 
 /// Takes the node out of its pool: no new work lands on it. What runs on it runs on, and what does not is not started.
 ///
-/// May be repeated. Leaves a client that was told to leave alone.
+/// May be repeated. Leaves a client that was told to leave alone. Fails while it is not known what the client is to be: of files
+/// alone it would be one without what parameters and tags say, such as its servers.
 pub(crate) async fn withhold(node: &Node) -> Result<(), Failure> {
-    let settings = node.settings();
+    let Some(loaded) = node.loaded() else {
+        let what = "what the client of Nomad is to be is not known yet";
+        return Err(Failure::new(ErrorClass::Conflict, what));
+    };
+    let settings = loaded.settings.clone();
     let (Some(nomad), Ok(proved)) = (settings.nomad.clone(), node.identity()) else { return Ok(()) };
     if node.has_left() {
         return Ok(());

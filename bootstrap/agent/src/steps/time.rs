@@ -1,5 +1,6 @@
 //! Whether the clock is right: what is signed with a wrong one is refused.
 
+use super::READY;
 use super::identity::is_silence;
 use crate::drive::{Looked, Made};
 use crate::host::{Request, Verb};
@@ -82,8 +83,10 @@ async fn kept(node: &Node) -> Result<bool, String> {
 pub(super) async fn check(node: &Node) -> Looked {
     let seen = match look(node).await {
         Ok(seen) => seen,
-        // Nobody to compare with is nothing against a clock that was right.
-        Err(failure) if node.is_ready() && is_silence(&failure) => {
+        // Nobody to compare with is nothing against a clock that was right, for this process or for one before it.
+        Err(failure)
+            if is_silence(&failure) && (node.is_ready() || node.directories.run.join(READY).exists()) =>
+        {
             return Ok((Checked::Already, Inputs::none()));
         }
         Err(failure) => return Err(failure),

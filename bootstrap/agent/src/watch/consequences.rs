@@ -124,8 +124,13 @@ async fn withhold(node: &Node) -> bool {
         tracing::warn!(%error, "could not take the mark of readiness away");
     }
     let withheld = steps::withhold(node).await;
-    if let Err(failure) = &withheld {
-        tracing::error!(%failure, "could not take the node out of its pool in Nomad");
+    match &withheld {
+        // This boot has not begun any client.
+        Err(failure) if node.loaded().is_none() => {
+            tracing::debug!(%failure, "no client to take out of its pool");
+        }
+        Err(failure) => tracing::error!(%failure, "could not take the node out of its pool in Nomad"),
+        Ok(()) => {}
     }
     if let Err(failure) = health::say(node).await {
         tracing::debug!(%failure, "could not tell Consul of this node");

@@ -135,7 +135,10 @@ impl Watchman {
                 self.known.rebalance = said.unwrap_or(self.known.rebalance);
                 self.read(Document::Scheduled);
             }
-            Document::Scheduled => self.known.scheduled = said.unwrap_or(self.known.scheduled),
+            Document::Scheduled => {
+                let before = self.known.scheduled;
+                self.known.scheduled = said.map_or(before, |said| said.map(|said| begun(before, said)));
+            }
         }
         let Known { interruption, rebalance, scheduled } = self.known.clone();
         let notices: Vec<AgentNotice> = [interruption, rebalance, scheduled].into_iter().flatten().collect();
@@ -200,35 +203,47 @@ impl Watchman {
         });
     }
 
-    /// Nobody hears: the client of Nomad drains its own node as it stops.
+    /// Nobody hears: the client of Nomad drains its own node as it stops. Where it is not known yet whether there is to be one,
+    /// none is begun, and one that runs is told as soon as that is known.
     fn leave(&self, deadline: Option<Timestamp>) {
-        let Some(nomad) = self.node.settings().nomad else { return };
-        if self.node.has_left() {
-            // A process of the agent before this one told it to: a second signal would cut its drain.
+        if !may_have_client(&self.node) || self.node.has_left() {
+            // A process of the agent before this one may have told it to: a second signal would cut its drain.
             return;
         }
         tracing::error!(
             ?deadline,
             "nobody confirmed the interruption: the client of Nomad leaves, and drains this node"
         );
-        let request = Request::Unit { verb: Verb::Terminate, unit: nomad.unit };
         let until = deadline.unwrap_or_else(|| self.node.clock.wall() + NOTICE);
         self.node.set_left(until);
-        let node = Arc::clone(&self.node);
-        // Draining takes its time; the looks go on. Whoever is to do it may be out of order himself: it is asked for until
-        // it was done, or the instance is gone, or stays.
-        tokio::spawn(async move {
-            steps::fit_drain(&node, until).await;
-            let mut pause = AGAIN;
-            while node.has_left() {
-                match node.host.ask(request.clone()).await {
-                    Ok(_) => return node.keep_left(until),
-                    Err(error) => tracing::error!(%error, "could not have the client of Nomad leave"),
-                }
-                node.clock.sleep_until(node.clock.monotonic() + pause).await;
-                pause = (pause * 2).min(LEAVES_AGAIN);
+        // Draining takes its time; the looks go on.
+        tokio::spawn(have_it_leave(Arc::clone(&self.node), until));
+    }
+}
+
+/// Whether this node has a client of Nomad, as far as that is known.
+fn may_have_client(node: &Node) -> bool {
+    node.loaded().is_none() || node.settings().nomad.is_some()
+}
+
+/// Has the client leave. Whoever is to do it may be out of order himself: it is asked for until it was done, or the instance is
+/// gone, or stays.
+async fn have_it_leave(node: Arc<Node>, until: Timestamp) {
+    let (mut pause, mut fits) = (AGAIN, false);
+    while node.has_left() && may_have_client(&node) {
+        if let Some(nomad) = node.settings().nomad {
+            if !fits {
+                steps::fit_drain(&node, until).await;
+                fits = true;
             }
-        });
+            let request = Request::Unit { verb: Verb::Terminate, unit: nomad.unit };
+            match node.host.ask(request).await {
+                Ok(_) => return node.keep_left(until),
+                Err(error) => tracing::error!(%error, "could not have the client of Nomad leave"),
+            }
+        }
+        node.clock.sleep_until(node.clock.monotonic() + pause).await;
+        pause = (pause * 2).min(LEAVES_AGAIN);
     }
 }
 
@@ -274,6 +289,11 @@ fn earliest(known: Option<AgentNotice>, said: Option<AgentNotice>) -> Option<Age
     let (Some(known), Some(said)) = (known, said) else { return known.or(said) };
     let deadline = known.deadline_ms.into_iter().chain(said.deadline_ms).min();
     Some(AgentNotice { deadline_ms: deadline, ..known })
+}
+
+/// An event that says no time begins whenever it is read: that is no news of one that had begun.
+fn begun(known: Option<AgentNotice>, said: AgentNotice) -> AgentNotice {
+    known.filter(|known| said.deadline_ms == Some(said.at_ms) && goes_at(known) <= said.at_ms).unwrap_or(said)
 }
 
 /// A document that cannot be understood is worth a line, and no more.
@@ -342,6 +362,24 @@ async fn accepted(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_that_says_no_time_has_begun_once() {
+        let event = |at: i64, begins: i64| AgentNotice {
+            kind: NoticeKind::ScheduledEvent,
+            at_ms: Timestamp::from_secs(at),
+            deadline_ms: Some(Timestamp::from_secs(begins)),
+        };
+        for (known, said, expected) in [
+            (None, event(1, 1), event(1, 1)),
+            (Some(event(1, 1)), event(2, 2), event(1, 1)),
+            (Some(event(1, 9)), event(2, 2), event(2, 2)),
+            (Some(event(1, 1)), event(2, 9), event(2, 9)),
+            (Some(event(1, 9)), event(2, 8), event(2, 8)),
+        ] {
+            assert_eq!(begun(known, said), expected, "{known:?} {said:?}");
+        }
+    }
 
     #[test]
     fn an_interruption_has_the_earliest_deadline_that_was_said_and_stays() {

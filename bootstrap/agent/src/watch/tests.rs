@@ -5,6 +5,7 @@
 mod autoscaler;
 mod consul;
 mod notices;
+mod work;
 
 use super::*;
 use crate::host::{Answering, Done, Host, HostError, Request};
@@ -21,7 +22,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinHandle;
 
-pub(super) const OWN: &str = "i-0123456789abcdef0";
+pub(crate) const OWN: &str = "i-0123456789abcdef0";
 /// When it begins.
 const THEN: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -48,7 +49,7 @@ impl Host for Paper {
 }
 
 /// That it is this instance.
-pub(super) fn proved() -> Proved {
+pub(crate) fn proved() -> Proved {
     let document = fleet_identity::Document {
         instance: InstanceId::new(OWN),
         account: "123456789012".to_owned(),
@@ -63,6 +64,9 @@ pub(super) fn proved() -> Proved {
 
 /// What the metadata service says: of each path a status and a text; 404 of all others.
 type Documents = Arc<Mutex<BTreeMap<&'static str, (u16, String)>>>;
+
+/// In place of a status: nobody answers.
+const HANGS: u16 = 0;
 
 /// A node that is proved, and its metadata service.
 struct Bench {
@@ -86,6 +90,9 @@ impl Bench {
             }
             let said = said.lock().expect("whole");
             let document = said.get(asked.path.trim_start_matches('/'));
+            if document.is_some_and(|(status, _)| *status == HANGS) {
+                return Plays::Hangs(Box::new(|| {}));
+            }
             document
                 .map_or(Plays::status(404), |(status, text)| Plays::Says(*status, Vec::new(), text.clone()))
         });
@@ -181,6 +188,8 @@ enum Manner {
     StandsBy,
     Refuses(u16),
     Hangs,
+    /// It knows who has come, and takes nobody else in.
+    TakesNobodyIn,
 }
 
 /// A process of the autoscaler: it gives tokens with numbers, and takes the last one alone.
@@ -204,6 +213,9 @@ impl Process {
                 return Plays::Hangs(Box::new(move || {
                     counted.fetch_add(1, Ordering::Relaxed);
                 }));
+            }
+            if asked.path == "/v1/identify" && manner == Manner::TakesNobodyIn {
+                return Plays::status(503);
             }
             if asked.path == "/v1/identify" {
                 *given += 1;

@@ -18,6 +18,11 @@ fn a_node_proves_who_it_is_and_is_ready() {
     let metrics = fs::read_to_string(node.path().join("run/metrics/muster_bootstrap.prom")).expect("metrics");
     assert!(metrics.contains("muster_bootstrap_ready 1"), "{metrics}");
     assert!(metrics.contains("muster_bootstrap_step_state{step=\"identity\",state=\"done\"} 1"), "{metrics}");
+    let seconds = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("muster_bootstrap_step_seconds{step=\"identity\"} "));
+    let shown = status.report.steps[0].seconds.expect("it took some");
+    assert_eq!(seconds.and_then(|seconds| seconds.parse().ok()), Some(shown), "{metrics}");
     let launched =
         metrics.lines().find_map(|line| line.strip_prefix("muster_bootstrap_launch_to_ready_seconds "));
     let seconds: f64 = launched.and_then(|seconds| seconds.parse().ok()).expect("a time");
@@ -93,4 +98,16 @@ fn a_metadata_service_that_falls_silent_is_an_alarm_and_takes_no_work_away() {
     let status = node.wait_until("another look", |later| later.updated > status.updated);
     assert_eq!(status.report.condition, Condition::Done);
     assert!(node.path().join("run/ready").exists());
+    // Nor does one that is silent while another process of the agent begins.
+    node.kill();
+    node.start();
+    let status = node.wait_done();
+    assert!(status.alarms.iter().any(|alarm| alarm.contains("the metadata service")), "{:?}", status.alarms);
+    assert_eq!(status.who.map(|who| who.instance), Some(node.instance.clone()));
+    assert!(node.path().join("run/ready").exists());
+    // After a reboot nobody knows what instance this is before it is asked.
+    node.reboot();
+    node.start();
+    node.wait_state(Step::Identity, State::Failed);
+    assert!(!node.path().join("run/ready").exists());
 }

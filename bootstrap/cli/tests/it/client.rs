@@ -38,8 +38,8 @@ fn extra() -> Value {
 }
 
 /// A server of Nomad that the machine reaches, and a machine whose image was made of a node that ran: its client of Nomad
-/// is enabled, and poses as that node.
-fn site(cloud: &Cloud) -> (Nomad, Machine) {
+/// is enabled, and poses as that node. * returns: with them, the agent's token.
+fn site(cloud: &Cloud) -> (Nomad, Machine, String) {
     let mut nomad = None;
     let machine = Machine::new(cloud, |machine| {
         let options = NomadOptions { acl: true, at: Some(machine.here()), ..NomadOptions::default() };
@@ -86,7 +86,9 @@ step "monitoring" {{
         )
     });
     let nomad = nomad.expect("it was started");
-    machine.write("etc/muster/nomad-token", 0o600, &nomad.new_token(RULES));
+    let token = nomad.new_token(RULES);
+    machine.write("etc/muster/nomad-token", 0o600, &token);
+    machine.drop_in("[Service]\nEnvironment=MUSTER_LOG=debug\n");
     machine.chroot(&["chown", "muster:muster", "/etc/muster/nomad-token"]);
     succeed(Command::new("cp").arg(program("nomad")).arg(machine.root().join("usr/local/bin/nomad")));
     let service = SERVICE.replace("{{ ansible_managed }}", "").replace("{{ nomad_stop_timeout }}", "90s");
@@ -106,7 +108,7 @@ step "monitoring" {{
     posing["client"]["servers"] = json!([nomad.rpc()]);
     machine.write("etc/nomad.d/muster.json", 0o600, &posing.to_string());
     machine.chroot(&["systemctl", "enable", CLIENT]);
-    (nomad, machine)
+    (nomad, machine, token)
 }
 
 /// Nodes of a name, as the servers have them.
@@ -141,7 +143,7 @@ fn status_of_work(nomad: &Nomad) -> String {
 #[test]
 fn a_client_is_stopped_emptied_started_kept_from_work_and_left_by_pid_1() {
     let cloud = Cloud::start();
-    let (nomad, mut machine) = site(&cloud);
+    let (nomad, mut machine, token) = site(&cloud);
     machine.boot();
     let posed = machine.wait_until("the client that poses", || nodes(&nomad, OTHER).first().cloned());
     machine.wait_active();
@@ -199,4 +201,6 @@ fn a_client_is_stopped_emptied_started_kept_from_work_and_left_by_pid_1() {
     wait_for("the servers to miss it", || {
         nodes(&nomad, machine.instance.as_str()).into_iter().find(|node| node["Status"] == "down")
     });
+    let journal = machine.run(&["journalctl", "--no-pager", "--all", "--output=verbose"]);
+    assert!(journal.contains("came this far") && !journal.contains(&token), "its token is in the journal");
 }

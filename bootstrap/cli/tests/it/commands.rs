@@ -54,6 +54,31 @@ fn before_the_agent_has_run_there_is_nothing_to_tell() {
 }
 
 #[test]
+fn every_command_has_a_manual_page_with_its_options() {
+    let cloud = Cloud::start();
+    let node = Node::new(&cloud, 0, "");
+    let man = node.path().join("man");
+    check(&node, &[(&["manual", &man.display().to_string()], 0, "")]);
+    for (command, option) in [
+        ("", "verify-image"),
+        ("-run", "--config"),
+        ("-plan", "--format"),
+        ("-status", "--timeout"),
+        ("-analyze-blame", "SYNOPSIS"),
+        ("-analyze-critical-chain", "SYNOPSIS"),
+        ("-check", "FILE"),
+        ("-reset", "STEP"),
+        ("-seal", "--root"),
+        ("-verify-image", "--root"),
+        ("-completions", "bash"),
+    ] {
+        let page = fs::read_to_string(man.join(format!("muster-bootstrap{command}.1")));
+        let page = page.unwrap_or_else(|error| panic!("{command}: {error}"));
+        assert!(page.replace("\\-", "-").contains(option), "{command}: {page}");
+    }
+}
+
+#[test]
 fn what_a_boot_came_to_is_in_the_exit_code() {
     let cloud = Cloud::start();
     let quick = "host {\n  units = [\"x.service\"]\n  file \"x\" {\n    path = \"$PLACE/x\"\n  }\n}\n\
@@ -201,6 +226,34 @@ fn plan_shows_what_parameters_and_tags_say_and_who_said_what() {
         (code, &verify.expect("a value")["origin"]),
         (Some(0), &Value::from("ssm:/muster/web/watch:2"))
     );
+}
+
+#[test]
+fn the_files_of_conf_d_are_read_after_the_first_in_the_order_of_their_names() {
+    let cloud = Cloud::start();
+    let node =
+        Node::new(&cloud, 0, "watch {\n  verify = \"1m\"\n  samples = \"9s\"\n  notices = \"2s\"\n}\n");
+    let beside = node.path().join("conf.d");
+    fs::create_dir(&beside).expect("made");
+    for (name, text) in [
+        ("20-more.hcl", "watch {\n  samples = \"8s\"\n}\n"),
+        ("10-first.hcl", "watch {\n  samples = \"7s\"\n  verify = \"2m\"\n}\n"),
+        ("30-other.txt", "what is no HCL"),
+    ] {
+        fs::write(beside.join(name), text).expect("written");
+    }
+    let (code, text, talk) = ran(&node, &["plan"]);
+    assert_eq!(code, Some(0), "{talk}");
+    for (path, value, file) in [
+        ("watch.samples", "\"8s\"", "conf.d/20-more.hcl:2"),
+        ("watch.verify", "\"2m\"", "conf.d/10-first.hcl:3"),
+        ("watch.notices", "\"2s\"", "bootstrap.hcl:"),
+    ] {
+        let line = text.lines().find(|line| line.starts_with(path)).unwrap_or_default();
+        assert!(line.contains(value) && line.contains(file), "{path}: {text}");
+    }
+    fs::create_dir(beside.join("40-none.hcl")).expect("made");
+    check(&node, &[(&["plan"], 78, "conf.d/40-none.hcl"), (&["run"], 78, "conf.d/40-none.hcl")]);
 }
 
 fn files_of(directory: &Path) -> Vec<String> {

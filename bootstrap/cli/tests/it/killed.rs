@@ -1,6 +1,8 @@
-//! SIGKILL and power cuts while real Consul and Nomad are begun: the instance is one node of each, as if nothing had been.
+//! SIGKILL and power cuts in a boot with everything: the instance is one node of Consul and one of Nomad and was one job of
+//! AWX, as if nothing had been.
 
 use crate::services::Site;
+use crate::whole::Whole;
 use bootstrap_core::{Condition, spread};
 use muster_test_servers::wait_for;
 use serde_json::Value;
@@ -29,6 +31,8 @@ struct Left {
     /// In Nomad.
     pool: Value,
     eligibility: Value,
+    /// Of AWX: how many in all, and at once.
+    jobs: (usize, usize),
 }
 
 /// What differs from node to node: where it is, who it is, and its ports.
@@ -59,7 +63,8 @@ fn names(directory: &std::path::Path) -> Vec<String> {
     names.into_iter().collect()
 }
 
-fn left(site: &Site) -> Left {
+fn left(whole: &Whole) -> Left {
+    let site = &whole.site;
     let place = site.node.path();
     let files = ["consul.json", "nomad.json", "node_exporter.env", "run/ready"];
     let files = files.into_iter().map(|name| {
@@ -71,8 +76,10 @@ fn left(site: &Site) -> Left {
         let line = fs::read_to_string(state.join(&name)).expect("a line");
         let line: Value = serde_json::from_str(&line).expect("a line");
         assert_eq!(line["phase"], "done", "{name}: {line}");
+        let inputs = line["inputs"].as_str().filter(|inputs| !inputs.is_empty()).unwrap_or("nothing");
         // Since when it has been ready is another time.
-        let note = line["note"].as_str().filter(|_| name != "ready.json").map(str::to_owned);
+        let note = line["note"].as_str().filter(|_| name != "ready.json");
+        let note = note.map(|note| note.replace(inputs, "INPUTS"));
         (name, note)
     });
     let in_consul = site.ask_consul("/v1/catalog/nodes");
@@ -94,11 +101,13 @@ fn left(site: &Site) -> Left {
         checks,
         pool: node["NodePool"].clone(),
         eligibility: node["SchedulingEligibility"].clone(),
+        jobs: (whole.awx.state().jobs.len(), whole.awx.state().most_at_once),
     }
 }
 
 /// Lets a boot end. * returns: what it has left.
-fn ended(site: &mut Site) -> Left {
+fn ended(whole: &mut Whole) -> Left {
+    let site = &mut whole.site;
     site.node.start();
     let status = site.node.wait_done();
     assert_eq!(status.report.condition, Condition::Done);
@@ -111,31 +120,32 @@ fn ended(site: &mut Site) -> Left {
         let checks = site.ask_consul(&path);
         checks.as_array()?.iter().all(|check| check["Status"] == "passing").then_some(())
     });
-    left(site)
+    left(whole)
 }
 
 /// Kills a boot at moments of the seed, and lets the last one end.
-fn disturbed(servers: &Site, seed: u64) -> Left {
+fn disturbed(servers: &Whole, seed: u64) -> Left {
     let number = usize::try_from(seed).expect("small") + 1;
-    let mut site = servers.beside(number, "\"raw_exec\"", "");
+    let mut whole = servers.beside(number);
     let chance = |of: u64, number: u64| spread(Duration::from_millis(of), seed, number).as_millis();
     for kill in 0..=u64::try_from(chance(2, 0)).expect("few") {
-        site.node.start();
+        whole.site.node.start();
         thread::sleep(spread(BOOT, seed, 10 + kill));
         if chance(3, 100 + kill) == 0 {
-            site.power_cut();
+            whole.power_cut();
         } else {
-            site.node.kill();
+            whole.site.node.kill();
         }
     }
-    ended(&mut site)
+    ended(&mut whole)
 }
 
 #[test]
-fn an_instance_whose_agent_is_killed_anywhere_is_one_node_of_consul_and_one_of_nomad() {
-    let mut site = Site::with_instances(u32::try_from(SEEDS).expect("few") + 1);
-    let undisturbed = ended(&mut site);
+fn an_instance_whose_agent_is_killed_anywhere_is_one_node_of_consul_one_of_nomad_and_one_job_of_awx() {
+    let mut whole = Whole::start(u32::try_from(SEEDS).expect("few") + 1);
+    let undisturbed = ended(&mut whole);
     assert_eq!(undisturbed.notes["nomad.json"].as_deref(), Some("own"));
+    assert_eq!(undisturbed.jobs, (1, 1));
     let seeds = Mutex::new(0..SEEDS);
     let next = || seeds.lock().expect("whole").next();
     let failed: Vec<u64> = thread::scope(|scope| {
@@ -143,7 +153,7 @@ fn an_instance_whose_agent_is_killed_anywhere_is_one_node_of_consul_and_one_of_n
             let mut failed = Vec::new();
             while let Some(seed) = next() {
                 let well = catch_unwind(AssertUnwindSafe(|| {
-                    assert_eq!(disturbed(&site, seed), undisturbed, "seed {seed}");
+                    assert_eq!(disturbed(&whole, seed), undisturbed, "seed {seed}");
                 }));
                 failed.extend(well.is_err().then_some(seed));
             }

@@ -1,5 +1,6 @@
 //! The agent as a process, against a loopback cloud and real servers; what needs root is done by the test.
 
+mod again;
 mod agents;
 mod awx;
 mod boot;
@@ -11,7 +12,6 @@ mod docker;
 mod dumps;
 mod front;
 mod ground;
-mod imds;
 mod killed;
 mod leaving;
 mod machine;
@@ -22,5 +22,6 @@ mod notices;
 mod secrets;
 mod services;
 mod unit;
+mod whole;
 
 use muster_test_servers::awx as awx_server;

@@ -1,14 +1,15 @@
 //! What becomes of a node's work, and of its place in Consul and Nomad, where something else happens than a boot.
 
 use crate::awx_server::{Awx, KEY, TOKEN};
+use crate::front::Front;
 use crate::ground::{Cloud, Node, Program, state_of};
-use crate::imds::Imds;
 use crate::services::{Site, eager};
 use bootstrap_agent::host::{Units as _, Verb};
 use bootstrap_core::{Condition, State, Step};
 use muster_test_servers::{request, wait_for};
 use serde_json::{Value, json};
 use std::fs;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,12 +51,15 @@ impl Site {
             self.node.units.kill(unit);
         }
     }
-    /// The agent asks this metadata service from its next start on.
-    fn ask(&self, imds: &Imds) {
+    /// A metadata service that says what a test has it say. The agent asks it from its next start on.
+    fn metadata(&self) -> Front {
+        let cloud = self.cloud.server.addr();
+        let imds = Front::start(cloud, &self.node.instance, Ipv4Addr::LOCALHOST.into());
         let path = self.node.path().join("bootstrap.hcl");
         let text = fs::read_to_string(&path).expect("it is there");
-        let text = text.replace(&self.cloud.server.addr().to_string(), &imds.at().to_string());
+        let text = text.replace(&cloud.to_string(), &imds.at().to_string());
         fs::write(path, text).expect("written");
+        imds
     }
     fn drain(&self, on: bool) {
         let nodes = self.nomad.call("GET", "/v1/nodes", &Value::Null);
@@ -198,8 +202,7 @@ fn a_client_that_was_down_when_the_node_was_withheld_comes_back_without_work() {
 #[test]
 fn a_client_that_leaves_is_left_alone_whatever_fails_and_a_node_that_is_back_works_again() {
     let mut site = Site::new("\"raw_exec\"", &format!("{QUICK_CONSUL}{NOBODY}"));
-    let imds = Imds::before(site.cloud.server.addr());
-    site.ask(&imds);
+    let imds = site.metadata();
     site.node.start();
     site.node.wait_done();
     // Its work takes its time to end.
@@ -211,7 +214,7 @@ fn a_client_that_leaves_is_left_alone_whatever_fails_and_a_node_that_is_back_wor
     site.running("work");
     // A slow boot may have had one.
     let tried = site.did("try-restart nomad.service");
-    imds.say(ACTION, Some(r#"{"action": "hibernate", "time": "2017-09-18T08:22:00Z"}"#));
+    imds.says(ACTION, Some(r#"{"action": "hibernate", "time": "2017-09-18T08:22:00Z"}"#));
     wait_for("the client to leave", || (site.did("terminate nomad.service") == 1).then_some(()));
     wait_for("Consul's maintenance", || site.maintenance());
     let restarts = site.did("restart nomad.service");
@@ -234,7 +237,7 @@ fn a_client_that_leaves_is_left_alone_whatever_fails_and_a_node_that_is_back_wor
     assert_eq!(done, [1, restarts, tried], "{:?}", site.node.units.done());
     // It wakes up: nothing is announced any more.
     site.prepare();
-    imds.say(ACTION, None);
+    imds.says(ACTION, None);
     site.node.wait_until("everything to stand", |status| {
         status.report.condition == Condition::Done && status.notices.is_empty()
     });
@@ -254,15 +257,14 @@ fn a_client_that_leaves_is_left_alone_whatever_fails_and_a_node_that_is_back_wor
 #[test]
 fn an_instance_that_was_stopped_and_started_is_no_more_in_maintenance() {
     let mut site = Site::new("\"raw_exec\"", NOBODY);
-    let imds = Imds::before(site.cloud.server.addr());
-    site.ask(&imds);
+    let imds = site.metadata();
     site.node.start();
     site.node.wait_done();
-    imds.say(ACTION, Some(r#"{"action": "stop", "time": "2017-09-18T08:22:00Z"}"#));
+    imds.says(ACTION, Some(r#"{"action": "stop", "time": "2017-09-18T08:22:00Z"}"#));
     wait_for("the client to leave", || (site.did("terminate nomad.service") == 1).then_some(()));
     wait_for("Consul's maintenance", || site.maintenance());
     site.power_cut();
-    imds.say(ACTION, None);
+    imds.says(ACTION, None);
     site.node.start();
     site.node.wait_done();
     wait_for("the end of the maintenance", || site.maintenance().is_none().then_some(()));
@@ -295,13 +297,15 @@ fn a_drain_rests_drift_and_takes_the_node_out_of_consuls_answers_and_a_mere_reco
     let mut site = Site::new("\"raw_exec\"", &block);
     fs::write(site.node.path().join("key"), KEY).expect("written");
     fs::write(site.node.path().join("api"), TOKEN).expect("written");
-    let imds = Imds::before(site.cloud.server.addr());
-    site.ask(&imds);
-    imds.say("meta-data/events/recommendations/rebalance", Some(r#"{"noticeTime": "2030-01-01T00:00:00Z"}"#));
+    let imds = site.metadata();
+    imds.says(
+        "meta-data/events/recommendations/rebalance",
+        Some(r#"{"noticeTime": "2030-01-01T00:00:00Z"}"#),
+    );
     let event = r#"[{"NotBefore": "21 Jan 2030 09:00:43 GMT", "NotAfter": "21 Jan 2030 09:17:23 GMT",
         "Code": "system-reboot", "Description": "scheduled reboot", "EventId": "instance-event-0d59937288b749b32",
         "State": "active"}]"#;
-    imds.say("meta-data/events/maintenance/scheduled", Some(event));
+    imds.says("meta-data/events/maintenance/scheduled", Some(event));
     site.node.start();
     site.node.wait_done();
     let jobs = || awx.state().jobs.len();
@@ -394,4 +398,9 @@ fn servers_that_are_away_cost_a_node_that_works_nothing() {
         site.node.status().filter(|status| status.alarms.is_empty())
     });
     site.running("steady");
+    // A notice is acted upon as well, by the node's own client.
+    Arc::get_mut(&mut site.nomad).expect("nobody else has it").kill_server();
+    site.cloud.interrupt(&site.node.instance);
+    wait_for("the client to leave", || (site.did("terminate nomad.service") == 1).then_some(()));
+    wait_for("its end", || site.node.units.has_ended("nomad.service").then_some(()));
 }

@@ -9,10 +9,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-const SERVER_ID: &str = "vault.example.com";
+pub const SERVER_ID: &str = "vault.example.com";
 
 /// A Vault that asks the cloud's STS, takes the instances' role for the role `node`, and has a secret.
-fn vault(cloud: &Cloud) -> Vault {
+pub fn vault(cloud: &Cloud) -> Vault {
     let vault = Vault::start(&VaultOptions::default());
     vault.call(
         "PUT",
@@ -40,7 +40,7 @@ fn vault(cloud: &Cloud) -> Vault {
 }
 
 /// Secrets come into memory: a directory on tmpfs.
-fn memory() -> tempfile::TempDir {
+pub fn memory() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("muster-secrets-").tempdir_in("/dev/shm").expect("tmpfs")
 }
 
@@ -92,7 +92,7 @@ fn templates(node: &Node) {
 }
 
 /// What of an agent that runs can be seen from outside, each with its name.
-fn in_sight(node: &Node) -> Vec<(String, String)> {
+pub fn in_sight(node: &Node) -> Vec<(String, String)> {
     let process = ["cmdline", "environ"].map(|what| {
         let path = format!("/proc/{}/{what}", node.pid());
         let text = fs::read(&path).expect("Linux tells");
@@ -127,9 +127,9 @@ fn files_of(node: &Node) -> Vec<(String, String)> {
     files
 }
 
-fn must_lack(seen: &[(String, String)], secrets: &[&str]) {
+pub fn must_lack(seen: &[(String, String)], secrets: &[impl AsRef<str>]) {
     for (place, text) in seen {
-        assert!(!secrets.iter().any(|secret| text.contains(secret)), "a secret is shown in {place}");
+        assert!(!secrets.iter().any(|secret| text.contains(secret.as_ref())), "a secret is shown in {place}");
     }
 }
 
@@ -263,6 +263,13 @@ fn parameters_say_what_files_do_not_and_hold_the_key_of_awx() {
     assert!(alarm.contains("ssm:/muster/web/watch:2:13: watch.samples: 7 is a number"), "{alarm}");
     assert_eq!(status.report.condition, Condition::Done, "what held before goes on");
     assert!(node.path().join("run/ready").exists(), "it works on");
+    // So it does for another process of the agent.
+    node.kill();
+    node.start();
+    let status = node.wait_done();
+    assert!(status.alarms.iter().any(|alarm| alarm.contains("watch.samples")), "{status:?}");
+    assert!(node.path().join("run/ready").exists(), "it works on");
+    assert_eq!(awx.state().callbacks, 1, "it knows of AWX by the parameters of before");
     cloud.put_parameter("/muster/web/watch", "String", "watch {\n  samples = \"7s\"\n}\n");
     node.verify();
     node.wait_until("an end of the alarm", |status| status.alarms.is_empty());

@@ -224,7 +224,13 @@ fn a_node_is_watched_joined_proved_and_only_then_given_work() {
         wait_for("the node in its pool", || site.nomad_node().filter(|node| node["NodePool"] == "default"));
     let whole =
         site.nomad.call("GET", &format!("/v1/node/{}", node["ID"].as_str().expect("an id")), &Value::Null);
-    assert_eq!(whole["Meta"]["muster_ready"], "true");
+    let who = status.who.clone().expect("it is proved");
+    let meta = |name: &str| whole["Meta"][name].as_str().map(str::to_owned);
+    assert_eq!(meta("muster_ready").as_deref(), Some("true"));
+    assert_eq!((meta("muster_image"), meta("muster_lifecycle")), (who.image, who.life_cycle));
+    assert_eq!(meta("muster_pool").as_deref(), Some("default"));
+    assert!(meta("muster_image").is_some_and(|image| image.starts_with("ami-")), "{}", whole["Meta"]);
+    assert_eq!(meta("muster_lifecycle").as_deref(), Some("spot"));
     wait_for("Consul to call it good", || site.check_of_node().filter(|check| check == "passing"));
     let exporters = site.ask_consul("/v1/catalog/service/prometheus-node-exporter");
     assert_eq!(exporters[0]["ServicePort"], site.exporter.port());

@@ -293,6 +293,37 @@ fn a_watch_that_looks_for_no_notices_any_more_is_missed_by_systemd_though_the_st
     assert_eq!(awx.state().callbacks, 1, "nothing is done twice");
 }
 
+#[test]
+fn files_that_turn_wrong_allow_nothing_and_the_unit_that_starts_on_them_is_given_up() {
+    let cloud = Cloud::start();
+    let quick = "step \"monitoring\" {\n  pause = \"1s\"\n  most_pause = \"1s\"\n}\n";
+    let mut machine = Machine::new(&cloud, |_| format!("{MONITORING}{quick}"));
+    machine.boot();
+    machine.wait_active();
+    let file = "etc/muster/bootstrap.hcl";
+    let right = machine.run(&["cat", &format!("/{file}")]);
+    machine.write(file, 0o644, &format!("{right}\nwatch {{\n  verify = 7\n}}\n"));
+    machine.run(&["systemctl", "stop", "prometheus-node-exporter.service"]);
+    machine.run(&["systemctl", "reload", UNIT]);
+    // Its requests are answered: one that stays would have root's part started again and again.
+    let status = machine.wait_until("a refusal", || {
+        let status = machine.status()?;
+        failure_of(&status, Step::Monitoring).contains("the `host` block does not allow it").then_some(status)
+    });
+    assert!(status.alarms.iter().any(|alarm| alarm.contains("watch.verify")), "{status:#?}");
+    // With nobody to restart it in vain.
+    let _ = machine.try_run(&["systemctl", "restart", UNIT]);
+    machine.wait_until("a unit that is given up", || {
+        (machine.property(UNIT, "ActiveState") == "failed").then_some(())
+    });
+    assert_eq!(machine.property(UNIT, "ExecMainStatus"), "78");
+    assert_eq!(machine.property(UNIT, "NRestarts"), "0");
+    machine.write(file, 0o644, &right);
+    machine.run(&["systemctl", "restart", "--no-block", UNIT]);
+    machine.wait_active();
+    assert_eq!(machine.property("prometheus-node-exporter.service", "ActiveState"), "active");
+}
+
 /// Whether the kernel's clock is synchronised, as this machine's own PID 1 says: the machine has no other clock.
 #[test]
 fn the_unit_without_rights_hears_whether_the_kernels_clock_is_synchronised() {
@@ -377,10 +408,15 @@ fn bao() -> (Vault, String, String) {
 
 #[test]
 fn secrets_reach_their_files_and_no_journal_and_end_with_the_machine() {
-    let cloud = Cloud::start();
+    let (cloud, awx) = (Cloud::start(), Awx::start());
+    awx.state().ends_as = "successful";
+    cloud.put_parameter("/muster/web/awx-key", "SecureString", KEY);
     let (bao, role, secret) = bao();
     let mut machine = Machine::new(&cloud, |machine| {
         let at = machine.reachable(bao.address().trim_start_matches("http://").parse().expect("an address"));
+        let ssm = machine.reachable(cloud.server.addr());
+        let awx = awx_block(machine, &awx)
+            .replace("key_file = \"/etc/muster/awx-key\"", "key_parameter = \"/muster/web/awx-key\"");
         format!(
             r#"
 host {{
@@ -391,6 +427,11 @@ host {{
     mode = "0440"
   }}
 }}
+parameters {{
+  path = "/muster/web"
+  endpoint = "http://{ssm}"
+}}
+{awx}
 vault {{
   address = "http://{at}"
   token_file = "/run/muster/vault-token"
@@ -411,7 +452,12 @@ vault {{
         )
     });
     machine.write("etc/muster/templates/key", 0o644, "key={{ secret('kv/data/app').key }}\n");
-    secrets(&machine, &[("etc/muster/role-id", &role), ("etc/muster/secret-id", &secret)]);
+    let files = [
+        ("etc/muster/role-id", role.as_str()),
+        ("etc/muster/secret-id", &secret),
+        ("etc/muster/awx-token", TOKEN),
+    ];
+    secrets(&machine, &files);
     machine.drop_in("[Service]\nEnvironment=MUSTER_LOG=debug\n");
     machine.boot();
     let agent = machine.wait_active();
@@ -425,10 +471,11 @@ vault {{
     assert_eq!(machine.run(&["cat", "/etc/app.conf"]), format!("key={PLANTED}"));
     let token = machine.run(&["cat", "/run/muster/vault-token"]);
     assert!(bao.knows(&token));
+    assert_eq!(awx.state().jobs.len(), 1, "it was asked with the key that the parameter holds");
 
     let journal = machine.run(&["journalctl", "--no-pager", "--all", "--output=verbose"]);
     let process = machine.run(&["cat", &format!("/proc/{agent}/cmdline"), &format!("/proc/{agent}/environ")]);
-    for secret in [PLANTED, &token, &secret] {
+    for secret in [PLANTED, &token, &secret, KEY, TOKEN] {
         assert!(!journal.contains(secret), "in the journal");
         assert!(!process.contains(secret), "in what everybody sees of the process");
     }
@@ -478,6 +525,17 @@ fn the_package_holds_the_program_its_units_and_what_people_read() {
         "-rw-r--r-- 0/0 /usr/share/doc/muster-bootstrap/examples/policies/nomad.hcl",
         "-rw-r--r-- 0/0 /usr/share/doc/muster-bootstrap/vault.md",
         "-rw-r--r-- 0/0 /usr/share/fish/vendor_completions.d/muster-bootstrap.fish",
+        "-rw-r--r-- 0/0 /usr/share/man/man1/muster-bootstrap-analyze-blame.1.gz",
+        "-rw-r--r-- 0/0 /usr/share/man/man1/muster-bootstrap-analyze-critical-chain.1.gz",
+        "-rw-r--r-- 0/0 /usr/share/man/man1/muster-bootstrap-analyze.1.gz",
+        "-rw-r--r-- 0/0 /usr/share/man/man1/muster-bootstrap-check.1.gz",
+        "-rw-r--r-- 0/0 /usr/share/man/man1/muster-bootstrap-completions.1.gz",
+        "-rw-r--r-- 0/0 /usr/share/man/man1/muster-bootstrap-plan.1.gz",
+        "-rw-r--r-- 0/0 /usr/share/man/man1/muster-bootstrap-reset.1.gz",
+        "-rw-r--r-- 0/0 /usr/share/man/man1/muster-bootstrap-run.1.gz",
+        "-rw-r--r-- 0/0 /usr/share/man/man1/muster-bootstrap-seal.1.gz",
+        "-rw-r--r-- 0/0 /usr/share/man/man1/muster-bootstrap-status.1.gz",
+        "-rw-r--r-- 0/0 /usr/share/man/man1/muster-bootstrap-verify-image.1.gz",
         "-rw-r--r-- 0/0 /usr/share/man/man1/muster-bootstrap.1.gz",
         "-rw-r--r-- 0/0 /usr/share/zsh/vendor-completions/_muster-bootstrap",
     ];

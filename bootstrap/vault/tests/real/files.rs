@@ -52,6 +52,21 @@ async fn a_file_has_the_mode_and_group_that_it_should_and_gets_them_back() {
     assert_eq!(mode(), 0o640);
     assert!(reload.is_empty(), "its contents are the same");
 
+    // So it is where somebody changes it under a keeper that runs.
+    for spoil in ["chmod 666 web", "echo other >web", "rm web"] {
+        let spoil = format!("cd {} && {spoil}", site.place.path().display());
+        std::process::Command::new("sh").args(["-c", &spoil]).status().expect("sh runs");
+        again.verify().await.expect("the token is good");
+        assert!(!again.is_whole(site.now().monotonic), "{spoil}");
+        well(&mut again, site.now()).await;
+        assert_eq!(
+            (mode(), fs::read_to_string(site.path("web")).expect("it is there").as_str()),
+            (0o640, "web")
+        );
+        again.verify().await.expect("the token is good");
+        assert!(again.is_whole(site.now().monotonic), "{spoil}");
+    }
+
     options.templates[0].destination.owner = Some("nobody-of-that-name".into());
     let mut nobody = Keeper::new(options, None, 1).expect("options");
     let (stepped, _) = nobody.step_and_place(site.now()).await;

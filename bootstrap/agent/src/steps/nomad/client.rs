@@ -249,6 +249,72 @@ fn seconds(text: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::tests::{OWN, proved};
+    use muster_test_servers::{Plays, StandIn};
+    use serde_json::{Value, json};
+    use std::sync::{Arc, Mutex};
+
+    #[tokio::test]
+    async fn a_client_is_proved_by_all_that_it_and_its_servers_say_and_refused_for_each_that_is_otherwise() {
+        let stats = |last: &str| json!({"node_id": "node", "last_heartbeat": last, "heartbeat_ttl": "10s"});
+        let me = json!({"config": {"NodeName": OWN}, "stats": {"client": stats("9.9s")}});
+        let node = json!({
+            "Status": "ready", "NodePool": "default", "SchedulingEligibility": "eligible", "Drain": false,
+            "Attributes": {INSTANCE: OWN}, "Drivers": {"docker": {"Healthy": true}},
+        });
+        let says = Arc::new(Mutex::new((me.clone(), node.clone())));
+        let said = Arc::clone(&says);
+        let nomad = StandIn::start(move |asked| {
+            let said = said.lock().expect("whole");
+            match asked.path.as_str() {
+                "/v1/status/leader?stale" => Plays::json(&json!("10.0.0.1:4647")),
+                "/v1/agent/self" => Plays::json(&said.0),
+                "/v1/node/node" => Plays::json(&said.1),
+                _ => Plays::status(404),
+            }
+        });
+        let mut settings = NomadSettings { drivers: vec!["docker".to_owned()], ..NomadSettings::default() };
+        settings.server.address = nomad.address();
+        let client = NomadClient::new(&settings).expect("a client");
+        let judged = async |me: &Value, node: &Value| {
+            *says.lock().expect("whole") = (me.clone(), node.clone());
+            let judged = client.proved(&settings, &proved(), "default").await;
+            judged.map_err(|failure| failure.what.replace("Nomad's client ", ""))
+        };
+        let work = |eligible| Work { eligible, drains: false };
+        assert_eq!(judged(&me, &node).await, Ok(work(true)));
+        for (last, words) in [
+            ("10s", "was last heard by the servers 10s ago, and has to be within 10s"),
+            ("1m0.5s", "was last heard by the servers 1m0.5s ago, and has to be within 10s"),
+            ("never", "was last heard by the servers never ago, and has to be within 10s"),
+        ] {
+            let me = json!({"config": {"NodeName": OWN}, "stats": {"client": stats(last)}});
+            assert_eq!(judged(&me, &node).await, Err(words.to_owned()));
+        }
+        let none = json!({"config": {"NodeName": OWN}, "stats": {}});
+        assert_eq!(judged(&none, &node).await, Err("is none: it is not enabled".to_owned()));
+        for (key, value, words) in [
+            ("Attributes", json!({INSTANCE: "i-1"}), "is i-1 to the servers, not i-0123456789abcdef0"),
+            ("Attributes", json!({}), "is no instance to the servers, not i-0123456789abcdef0"),
+            ("Status", json!("initializing"), "is initializing"),
+            ("Status", json!("down"), "is down"),
+            ("NodePool", json!("muster-proving"), "is in the pool muster-proving, not in default"),
+            ("Drivers", json!({"raw_exec": {"Healthy": true}}), "has no driver docker"),
+            (
+                "Drivers",
+                json!({"docker": {"Healthy": false, "HealthDescription": "no daemon"}}),
+                "has no healthy driver docker: no daemon",
+            ),
+        ] {
+            let mut node = node.clone();
+            node[key] = value;
+            assert_eq!(judged(&me, &node).await, Err(words.to_owned()));
+        }
+        // Somebody else keeps work away: that is theirs to take back.
+        let mut ineligible = node.clone();
+        ineligible["SchedulingEligibility"] = json!("ineligible");
+        assert_eq!(judged(&me, &ineligible).await, Ok(work(false)));
+    }
 
     #[test]
     fn nomads_times_are_read() {

@@ -1,6 +1,7 @@
 //! The autoscaler: known before there is anything to tell, and shown who this is.
 
 use super::*;
+use crate::watch::autoscaler::keep_known;
 use crate::watch::{Autoscaler, load};
 use bootstrap_config::ConsulSettings;
 
@@ -39,6 +40,13 @@ async fn a_token_is_kept_made_anew_in_good_time_and_when_it_is_refused_once() {
     bench.clock.advance_to(Duration::from_secs(3301));
     assert_eq!(tell(&autoscaler, &bench).await, Ok(200));
     assert_eq!(leader.identified(), 3);
+    // One that is about to lapse is better than none.
+    leader.turns(Manner::TakesNobodyIn);
+    assert_eq!(tell(&autoscaler, &bench).await, Ok(200));
+    assert!(
+        autoscaler.make_ready(&bench.node).await.is_err(),
+        "and who sees to it knows that it is the last one"
+    );
 
     // The process forgets all tokens.
     let other = Process::start(Manner::Leads, DAY);
@@ -53,6 +61,22 @@ async fn a_token_is_kept_made_anew_in_good_time_and_when_it_is_refused_once() {
     other.turns(Manner::Refuses(401));
     assert_eq!(tell(&autoscaler, &bench).await, Ok(401), "but not for ever");
     assert_eq!(other.identified(), 4);
+}
+
+#[tokio::test]
+async fn a_token_that_all_nodes_share_is_read_for_each_call_and_nobody_is_shown_a_document() {
+    let leader = Process::start(Manner::Leads, DAY);
+    let bench = Bench::new(|_| {});
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let token_file = Some(file.path().display().to_string());
+    let autoscaler = Autoscaler::new(&AutoscalerSettings { token_file, ..of(&[&leader]) }).expect("a client");
+    std::fs::write(file.path(), "token-7\n").expect("written");
+    assert_eq!(tell(&autoscaler, &bench).await, Ok(401));
+    // What the process takes while it has given none itself.
+    std::fs::write(file.path(), "token-0\n").expect("written");
+    autoscaler.make_ready(&bench.node).await.expect("there is nothing to do");
+    assert_eq!(tell(&autoscaler, &bench).await, Ok(200));
+    assert_eq!(leader.identified(), 0);
 }
 
 #[tokio::test]
@@ -90,20 +114,46 @@ async fn processes_are_turned_to_one_after_the_other_and_looked_for_again_once_a
     autoscaler.make_ready(&bench.node).await.expect("both are there");
     assert_eq!((finds(), first.identified(), second.identified()), (2, 1, 1));
     assert_eq!(current().await, second.server.address());
+    // One of them did not answer somebody: they are looked for at once, and still in its old place is who was current.
+    services.lock().expect("whole").reverse();
+    autoscaler.doubt();
+    autoscaler.make_ready(&bench.node).await.expect("both are there");
+    assert_eq!((finds(), first.identified(), second.identified()), (3, 1, 1));
+    assert_eq!(current().await, second.server.address());
     // Once around: they may be others by now.
     autoscaler.turn_from(&second.server.address());
+    assert_eq!(current().await, first.server.address());
     autoscaler.turn_from(&first.server.address());
     assert_eq!(current().await, second.server.address());
-    services.lock().expect("whole").truncate(1);
+    services.lock().expect("whole").remove(0);
     autoscaler.make_ready(&bench.node).await.expect("one is there");
-    assert_eq!(finds(), 3);
+    assert_eq!(finds(), 4);
     autoscaler.make_ready(&bench.node).await.expect("one is there");
-    assert_eq!(finds(), 3);
+    assert_eq!(finds(), 4);
     // Nobody can say anything newer: what was known stays.
     services.lock().expect("whole").clear();
     bench.clock.advance_to(Duration::from_secs(200));
     autoscaler.make_ready(&bench.node).await.expect_err("none is there");
     assert_eq!(current().await, second.server.address());
+}
+
+#[tokio::test]
+async fn it_knows_this_node_before_there_is_anything_to_tell() {
+    let leader = Process::start(Manner::Leads, DAY);
+    let bench = Bench::new(|base| base.watch.autoscaler = Some(of(&[&leader])));
+    let _keeping = tokio::spawn(keep_known(Arc::clone(&bench.node), Arc::default()));
+    bench.until("its token", || leader.identified() == 1).await;
+    bench.seconds(60).await;
+    assert_eq!(leader.identified(), 1, "it holds");
+}
+
+#[test]
+fn another_configuration_is_another_autoscaler_and_the_same_is_the_same() {
+    let (first, second) = (Process::start(Manner::Leads, DAY), Process::start(Manner::Leads, DAY));
+    let told = Told::default();
+    let one = told.of(&of(&[&first])).expect("a client");
+    assert!(Arc::ptr_eq(&one, &told.of(&of(&[&first])).expect("a client")), "what is known of it is kept");
+    assert!(!Arc::ptr_eq(&one, &told.of(&of(&[&second])).expect("a client")));
 }
 
 /// A second of the watch's time, in which the kernel has counted something.

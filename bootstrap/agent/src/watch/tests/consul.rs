@@ -12,13 +12,19 @@ struct Agent {
     server: StandIn,
     maintenance: Arc<Mutex<Option<String>>>,
     knows: Arc<Mutex<bool>>,
+    /// It answers so many times that it cannot.
+    fails: Arc<AtomicUsize>,
 }
 
 impl Agent {
     fn start() -> Self {
         let (maintenance, knows) = (Arc::<Mutex<Option<String>>>::default(), Arc::new(Mutex::new(true)));
-        let (held, known) = (Arc::clone(&maintenance), Arc::clone(&knows));
+        let fails = Arc::<AtomicUsize>::default();
+        let (held, known, left) = (Arc::clone(&maintenance), Arc::clone(&knows), Arc::clone(&fails));
         let server = StandIn::start(move |asked| {
+            if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                return Plays::status(500);
+            }
             let mut held = held.lock().expect("whole");
             let mut known = known.lock().expect("whole");
             if asked.path.starts_with("/v1/agent/maintenance") {
@@ -40,7 +46,11 @@ impl Agent {
             }
             Plays::text("")
         });
-        Self { server, maintenance, knows }
+        Self { server, maintenance, knows, fails }
+    }
+    /// How often it was asked what it has.
+    fn looks(&self) -> usize {
+        self.server.times("GET /v1/agent/checks")
     }
     fn maintenance(&self) -> Option<String> {
         self.maintenance.lock().expect("whole").clone()
@@ -95,9 +105,11 @@ async fn a_node_whose_work_goes_elsewhere_is_in_maintenance_until_it_stays() {
     let (consul, work) = (Agent::start(), Arc::new(Mutex::new(seen(true, false))));
     let nomad = nomad(&work);
     let bench = bench(&consul, Some(&nomad));
-    bench.node.set_ready(THEN);
     let _keeping = tokio::spawn(maintenance::keep(Arc::clone(&bench.node)));
     let another = async || bench.seconds(12).await;
+    another().await;
+    assert_eq!((nomad.asked().len(), consul.looks()), (0, 0), "the steps are asking");
+    bench.node.set_ready(THEN);
     another().await;
     assert!(nomad.times("GET /v1/node/node") > 0);
     assert_eq!(consul.maintenance(), None);
@@ -105,9 +117,18 @@ async fn a_node_whose_work_goes_elsewhere_is_in_maintenance_until_it_stays() {
     *work.lock().expect("whole") = seen(false, true);
     another().await;
     assert_eq!(consul.maintenance().as_deref(), Some(OURS));
+    // Whoever takes it away does not know better.
+    *consul.maintenance.lock().expect("whole") = None;
+    another().await;
+    assert_eq!(consul.maintenance().as_deref(), Some(OURS));
     *work.lock().expect("whole") = seen(true, false);
     another().await;
     assert_eq!(consul.maintenance(), None);
+    // Both are asked every ten seconds where nothing is new.
+    let before = (nomad.times("GET /v1/node/node"), consul.looks());
+    bench.seconds(60).await;
+    let (nodes, looks) = (nomad.times("GET /v1/node/node") - before.0, consul.looks() - before.1);
+    assert!((5..=7).contains(&nodes) && (5..=7).contains(&looks), "{nodes} {looks}");
     // What somebody else has said is theirs to take back.
     *consul.maintenance.lock().expect("whole") = Some("an operator".to_owned());
     *work.lock().expect("whole") = seen(false, true);
@@ -130,6 +151,19 @@ async fn a_client_that_is_no_part_of_the_node_any_more_says_nothing_of_its_work(
     bench.seconds(2).await;
     assert_eq!(consul.maintenance(), None);
     assert!(!bench.node.is_leaving() && !bench.node.is_going());
+}
+
+#[tokio::test]
+async fn a_consul_that_cannot_is_asked_again_at_once_where_work_is_to_go_elsewhere() {
+    let consul = Agent::start();
+    let bench = bench(&consul, None);
+    bench.node.set_ready(THEN);
+    let _keeping = tokio::spawn(maintenance::keep(Arc::clone(&bench.node)));
+    bench.seconds(11).await;
+    consul.fails.store(2, Ordering::Relaxed);
+    bench.node.set_interrupted(true);
+    bench.seconds(4).await;
+    assert_eq!(consul.maintenance().as_deref(), Some(OURS));
 }
 
 fn report(bench: &Bench, condition: Condition) {
@@ -179,4 +213,31 @@ async fn consul_hears_how_the_node_is_and_is_told_of_it_anew_where_it_forgot() {
     assert_eq!(consul.told().expect("it was told")["Status"], "passing");
     assert!(orders.try_recv().is_err(), "nothing else is lost");
     feeding.abort();
+}
+
+#[tokio::test]
+async fn every_part_of_the_watch_does_its_own() {
+    let leader = Process::start(Manner::Leads, DAY);
+    let consul = Agent::start();
+    let mut bench = Bench::new(|base| {
+        let mut settings = ConsulSettings::default();
+        settings.server.address = consul.server.address();
+        base.consul = Some(settings);
+        base.watch.autoscaler = Some(of(&[&leader]));
+        base.watch.samples = Duration::from_secs(1);
+    });
+    // Each of its parts, and the whole.
+    bench.lasting = 8;
+    bench.node.set_ready(THEN);
+    let (commands, _orders) = mpsc::channel(1);
+    let (_say, consequences) = mpsc::unbounded_channel();
+    let _watching = tokio::spawn(watch(Arc::clone(&bench.node), commands, consequences));
+    bench.until("its token", || leader.identified() == 1).await;
+    bench.seconds(40).await;
+    bench.says(paths::INSTANCE_ACTION, 200, r#"{"action": "terminate", "time": "1970-01-12T13:55:00Z"}"#);
+    bench.seconds(12).await;
+    bench.until("the notice", || leader.notices().len() == 1).await;
+    bench.until("load", || !leader.samples().is_empty()).await;
+    bench.until("the state of the node", || consul.told().is_some()).await;
+    bench.until("maintenance", || consul.maintenance().as_deref() == Some(OURS)).await;
 }

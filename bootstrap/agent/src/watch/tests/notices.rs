@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::watch::notices;
-use bootstrap_config::NomadSettings;
+use bootstrap_config::{Loaded, NomadSettings, Problems};
 
 const ACTION: &str = r#"{"action": "terminate", "time": "1970-01-12T13:48:40Z"}"#;
 /// Two minutes after the beginning: what [`ACTION`] says.
@@ -62,11 +62,57 @@ async fn a_node_that_nobody_hears_has_its_client_leave_once_and_whoever_comes_af
     bench.until("the client to leave", || bench.asked() == [LEAVES]).await;
     assert!(bench.node.has_left());
     assert_eq!(bench.node.left_until(), Some(THEN + GOES));
+    let told = bench.node.directories.run.join("left");
+    bench.until("that it was told", || told.exists()).await;
     watching.abort();
     // The agent is started again: a second signal would cut the drain.
     let _again = watch(&bench);
     bench.seconds(6).await;
     assert_eq!(bench.asked(), [LEAVES]);
+}
+
+#[tokio::test]
+async fn an_instance_that_is_back_is_known_as_such_by_an_agent_that_never_saw_the_notice() {
+    let bench = bench(&[]);
+    let watching = watch(&bench);
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    bench.seconds(5).await;
+    bench.until("the client to leave", || bench.asked() == [LEAVES]).await;
+    watching.abort();
+    bench.is_silent_of(paths::INSTANCE_ACTION);
+    let _again = watch(&bench);
+    bench.seconds(100).await;
+    assert!(bench.node.has_left(), "its time is not over");
+    bench.seconds(20).await;
+    bench.until("an end of it", || !bench.node.has_left()).await;
+}
+
+#[tokio::test]
+async fn a_client_of_which_nothing_is_known_yet_leaves_as_soon_as_it_is() {
+    let mut bench = Bench::new(|_| {});
+    // Whoever waits for the configuration goes on.
+    bench.lasting = 2;
+    let _watching = watch(&bench);
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    bench.seconds(10).await;
+    assert!(bench.node.has_left(), "none is begun");
+    assert_eq!(bench.asked(), [""; 0]);
+    let settings = Settings { nomad: Some(NomadSettings::default()), ..Settings::default() };
+    bench.node.set_loaded(Loaded { settings, values: Vec::new(), warnings: Problems::default() });
+    bench.seconds(20).await;
+    bench.until("the client to leave", || bench.asked() == [LEAVES]).await;
+}
+
+#[tokio::test]
+async fn a_node_without_a_client_leaves_nothing_behind() {
+    let bench = Bench::new(|_| {});
+    let loaded = Loaded { settings: Settings::default(), values: Vec::new(), warnings: Problems::default() };
+    bench.node.set_loaded(loaded);
+    let _watching = watch(&bench);
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    bench.seconds(10).await;
+    assert!(bench.node.is_leaving() && !bench.node.has_left());
+    assert_eq!(bench.asked(), [""; 0]);
 }
 
 #[tokio::test]
@@ -81,6 +127,35 @@ async fn root_is_asked_to_have_the_client_leave_until_it_was_done() {
     bench.until("the fourth time", || bench.asked().len() == 4).await;
     bench.seconds(30).await;
     assert_eq!(bench.asked(), [LEAVES; 4], "and not again");
+}
+
+#[tokio::test]
+async fn nobody_is_asked_to_have_the_client_leave_once_the_instance_stays() {
+    let mut bench = bench(&[]);
+    bench.lasting = 2;
+    *bench.host.fails.lock().expect("whole") = u32::MAX;
+    let _watching = watch(&bench);
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    bench.seconds(60).await;
+    assert!(bench.node.has_left());
+    bench.is_silent_of(paths::INSTANCE_ACTION);
+    bench.seconds(80).await;
+    bench.until("an end of it", || !bench.node.has_left()).await;
+    let asked = bench.asked().len();
+    bench.seconds(60).await;
+    assert_eq!(bench.asked().len(), asked);
+}
+
+#[tokio::test]
+async fn the_older_document_is_believed_where_there_is_no_newer_one() {
+    let leader = Process::start(Manner::Leads, DAY);
+    let bench = bench(&[&leader]);
+    let _watching = watch(&bench);
+    bench.seconds(2).await;
+    bench.says(paths::TERMINATION_TIME, 200, "1970-01-12T13:48:40Z");
+    bench.seconds(2).await;
+    bench.until("the notice", || leader.notices().len() == 1).await;
+    assert_eq!(bench.node.notices(), ["interruption at 1970-01-12T13:48:40Z"]);
 }
 
 #[tokio::test]
@@ -136,6 +211,37 @@ async fn a_metadata_service_that_says_nothing_is_asked_less_and_less_often() {
 }
 
 #[tokio::test]
+async fn a_watch_that_looks_seldom_says_every_second_that_it_goes_on() {
+    let bench = Bench::new(|base| base.watch.notices = Duration::from_secs(30));
+    let watching = watch(&bench);
+    for _ in 0..65 {
+        bench.seconds(1).await;
+        assert!(bench.node.is_watched());
+    }
+    assert_eq!(bench.looks(paths::INSTANCE_ACTION), 3, "as often as it was told to, and no more");
+    watching.abort();
+    bench.clock.advance_to(Duration::from_secs(80));
+    assert!(!bench.node.is_watched());
+}
+
+#[tokio::test]
+async fn a_document_that_hangs_is_waited_for_before_it_is_asked_for_again() {
+    let bench = bench(&[]);
+    bench.says(paths::INSTANCE_ACTION, HANGS, "");
+    let _watching = watch(&bench);
+    bench.until("a look", || bench.looks(paths::INSTANCE_ACTION) == 1).await;
+    let begun = bench.clock.monotonic();
+    for second in 1..=3 {
+        bench.until("the next second", || bench.clock.next_wake().is_some()).await;
+        bench.clock.advance_to(begun + Duration::from_secs(second));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(bench.looks(paths::INSTANCE_ACTION), 1);
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_as_it_was_and_what_is_taken_back_is_gone() {
     let bench = bench(&[]);
     let _watching = watch(&bench);
@@ -180,6 +286,21 @@ async fn who_does_not_lead_or_does_not_answer_is_turned_from() {
     assert_eq!(standby.notices().len(), 1);
     bench.seconds(4).await;
     assert!(!bench.node.has_left());
+}
+
+#[tokio::test]
+async fn no_time_goes_by_between_what_is_read_and_what_is_told_of_it() {
+    let leader = Process::start(Manner::Leads, DAY);
+    let bench = bench(&[&leader]);
+    let _watching = watch(&bench);
+    bench.seconds(3).await;
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    // The next look is due, and time stands still from there on.
+    let wake = bench.clock.next_wake().expect("a look is due");
+    bench.clock.advance_to(wake);
+    bench.until("the interruption", || leader.notices().len() == 1).await;
+    bench.until("what comes of it", || bench.node.is_leaving()).await;
+    assert_eq!(bench.clock.monotonic(), wake);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::said;
 use crate::awx_server::{Awx, KEY, TOKEN};
 use crate::ground::{Cloud, Node, state_of};
 use bootstrap_core::{State, Step};
-use muster_test_servers::wait_for;
+use muster_test_servers::{port, wait_for};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -207,6 +207,39 @@ fn a_run_directory_that_takes_nothing_is_told_and_no_work_is_let_in_until_it_doe
         node.wait_done();
         assert!(node.path().join("run/ready").exists());
         assert_eq!(awx.state().jobs.len(), 1);
+        node.kill();
+    }
+}
+
+#[test]
+fn a_disk_that_root_can_write_nothing_to_is_told_of_the_step_that_needs_it() {
+    let cloud = Cloud::start();
+    for (number, wrong) in Wrong::ALL.into_iter().enumerate() {
+        let at = port();
+        let text = format!(
+            "host {{\n  units = [\"prometheus-node-exporter.service\"]\n  file \"node_exporter\" {{\n    \
+             path = \"$PLACE/etc/node_exporter.env\"\n    mode = \"0644\"\n  }}\n}}\nmonitoring {{\n  \
+             address = \"http://{at}/metrics\"\n  arguments = [\"--web.listen-address={at}\"]\n}}\n\
+             step \"monitoring\" {{\n  pause = \"1s\"\n  most_pause = \"1s\"\n  deadline = \"30m\"\n}}\n"
+        );
+        let mut node = Node::new(&cloud, number, &text);
+        crate::agents::set_exporter(&node);
+        let disk = Small::mount(node.path().join("etc"));
+        // Its unit reads what stands there.
+        std::os::unix::fs::symlink("etc/node_exporter.env", node.path().join("node_exporter.env"))
+            .expect("made");
+        disk.turn(wrong);
+        node.start();
+        let status =
+            node.wait_until("what is wrong", |status| said(status, Step::Monitoring).contains(wrong.words()));
+        assert!(said(&status, Step::Monitoring).contains("node_exporter.env"), "{status:?}");
+        assert_eq!(state_of(&status, Step::Ready), State::Waiting, "{wrong:?}");
+        assert!(node.units.done().is_empty(), "nothing is started that is not configured");
+        disk.mend(wrong);
+        node.wait_done();
+        let left = fs::read_dir(&disk.at).expect("it is there").flatten();
+        let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+        assert_eq!(left, ["node_exporter.env"], "and nothing half written");
         node.kill();
     }
 }

@@ -155,16 +155,30 @@ fn shows_no_secret(site: &Site, shown: &str) {
 
 /// One boot. * returns: what it left.
 fn boot(service: &impl Service, number: usize, fault: Option<Fault>) -> Left {
+    boot_after(service, number, fault, 0, &fault.map(|fault| service.words(fault)).unwrap_or_default())
+}
+
+/// The same, with a fault that begins after so many requests. * `words`: what an operator reads then.
+fn boot_after(
+    service: &impl Service,
+    number: usize,
+    fault: Option<Fault>,
+    requests: usize,
+    words: &[String],
+) -> Left {
     let mut site = service.site(number, fault);
+    site.proxy.spare(requests);
     let step = service.step();
     site.node.start();
-    if let Some(fault) = fault {
-        let words = service.words(fault);
+    if fault.is_some() {
         let status = site.node.wait_until(&format!("{words:?}"), |status| {
             let said = said(status, step);
             words.iter().all(|word| said.contains(word.as_str()))
         });
         goes_no_further(&site, &status, step);
+        if requests == 0 {
+            assert_eq!((site.beyond)(&site.node), Value::Null, "nothing of it came about outside");
+        }
         let shown = site.node.command(&["status"]).output().expect("it runs");
         let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
         shows_no_secret(&site, &shown);
@@ -188,7 +202,6 @@ fn goes_no_further(site: &Site, status: &Status, step: Step) {
         assert_eq!(of(later).began, None, "{later} was begun: {status:?}");
     }
     assert!(status.ready.is_none() && !place.join("run/ready").exists(), "{status:?}");
-    assert_eq!((site.beyond)(&site.node), Value::Null, "nothing of it came about outside");
 }
 
 /// Goes through all that can go wrong with a service.
@@ -258,4 +271,60 @@ fn whatever_goes_wrong_with_nomad_is_told_waited_for_and_made_up_for() {
 #[test]
 fn whatever_goes_wrong_with_the_registry_is_told_waited_for_and_made_up_for() {
     every_fault_of(&sites::Images::start());
+}
+
+/// A service that was there, and is not where something has begun already.
+fn later_faults_of(service: &impl Service, faults: &[(Fault, usize, &[&str])]) {
+    let undisturbed = boot(service, 0, None);
+    thread::scope(|scope| {
+        for (number, (fault, requests, words)) in faults.iter().enumerate() {
+            let undisturbed = &undisturbed;
+            scope.spawn(move || {
+                let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+                let left = boot_after(service, number + 1, Some(*fault), *requests, &words);
+                assert_eq!(left, *undisturbed, "{fault:?} after {requests}");
+            });
+        }
+    });
+}
+
+#[test]
+fn what_goes_wrong_after_a_login_or_a_callback_is_told_and_made_up_for_as_well() {
+    later_faults_of(
+        &sites::Secrets::start(),
+        &[
+            (Fault::Says(500), 1, &["kv/web", "500"]),
+            (Fault::Cut, 1, &["kv/web"]),
+            (Fault::Hangs, 1, &["kv/web was not answered within"]),
+        ],
+    );
+    later_faults_of(
+        &sites::Callback::with_token(),
+        &[
+            (Fault::Says(500), 1, &["AWX", "500"]),
+            (Fault::Garbage, 1, &["AWX", "took the request and gave no whole answer"]),
+            (Fault::ComeBack(503, 1), 1, &["AWX", "503"]),
+            (Fault::Says(403), 1, &["AWX answered 403", "the host config key is wrong"]),
+        ],
+    );
+}
+
+#[test]
+fn what_goes_wrong_while_an_agent_joins_is_told_and_made_up_for_as_well() {
+    later_faults_of(
+        &sites::Catalogue::start(),
+        &[
+            (Fault::Says(500), 1, &["Consul", "500"]),
+            (Fault::Cut, 2, &["Consul", "took the request and gave no whole answer"]),
+            (Fault::Says(403), 3, &["Consul", "403"]),
+        ],
+    );
+    later_faults_of(
+        &sites::Cluster::start(),
+        &[
+            (Fault::Says(500), 1, &["Nomad", "500"]),
+            (Fault::Page, 2, &["Nomad", "answered what is no such JSON"]),
+            (Fault::Cut, 2, &["Nomad", "took the request and gave no whole answer"]),
+        ],
+    );
 }

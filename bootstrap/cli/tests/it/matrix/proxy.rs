@@ -96,6 +96,8 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
 #[derive(Default)]
 struct Wanted {
     fault: Option<Fault>,
+    /// Requests that are answered as the server does before that.
+    spared: usize,
     listens: bool,
     ends: bool,
 }
@@ -152,6 +154,11 @@ impl Proxy {
         self.shared.asked.lock().expect("whole").clone()
     }
 
+    /// What goes wrong does so after this many requests that the server has answered.
+    pub fn spare(&self, count: usize) {
+        self.shared.locked().spared = count;
+    }
+
     /// Has this go wrong from the next request on; `None`: nothing.
     pub fn set(&self, fault: Option<Fault>) {
         let mut wanted = self.shared.locked();
@@ -190,16 +197,17 @@ fn accept(shared: &Arc<Shared>) {
         shared.changed.notify_all();
         drop(wanted);
         for stream in listener.incoming().flatten() {
-            let wanted = shared.locked();
+            let mut wanted = shared.locked();
             if wanted.ends || wanted.fault == Some(Fault::Refused) {
                 break;
             }
-            let fault = wanted.fault;
-            drop(wanted);
+            let fault = wanted.fault.filter(|_| wanted.spared == 0);
             if fault.is_none() && TcpStream::connect(shared.upstream).is_err() {
                 // As the server itself: nobody is there, and nothing was asked.
                 continue;
             }
+            wanted.spared = wanted.spared.saturating_sub(1);
+            drop(wanted);
             let shared = Arc::clone(shared);
             // Who hangs up has had enough, and so has who does not trust us.
             thread::spawn(move || serve(&shared, stream, fault));

@@ -1,0 +1,234 @@
+//! All that a node may be given, at once: Vault by the role of its instance, and out of it what AWX, Consul, Nomad and a registry
+//! are spoken to with; monitoring; an autoscaler.
+
+use crate::awx_server::{Awx, KEY, TOKEN};
+use crate::front::{Events, Scaler};
+use crate::secrets::{SERVER_ID, in_sight, memory, must_lack, vault};
+use crate::services::Site;
+use base64::Engine as _;
+use bootstrap_agent::status::Status;
+use bootstrap_core::State;
+use fleet::Timestamp;
+use fleet::ports::Clock as _;
+use fleet_clock::SystemClock;
+use muster_test_servers::{Registry, Vault, wait_for};
+use serde_json::json;
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// What comes out of Vault.
+const RENDERED: [&str; 5] = ["awx-key", "awx-token", "consul-token", "nomad-token", "docker.json"];
+/// Of the registry.
+const PASSWORD: &str = "planted-r3g1-77";
+
+/// A node with all of it, and AWX for itself.
+pub struct Whole {
+    // In this order they end.
+    pub site: Site,
+    pub awx: Awx,
+    /// What is on tmpfs beside the agent's own.
+    secrets: TempDir,
+    servers: Arc<Servers>,
+}
+
+/// What all nodes have beside those of [`Site`].
+struct Servers {
+    vault: Vault,
+    scaler: Scaler,
+    registry: Registry,
+}
+
+impl Whole {
+    /// Servers that run, and a node whose agent has not. * `count`: so many instances, of which this node is the first.
+    pub fn start(count: u32) -> Self {
+        let site = Site::with_instances(count);
+        let vault = vault(&site.cloud);
+        let (scaler, registry) = (Scaler::start(&Events::default()), Registry::start(PASSWORD));
+        Self::of(site, &Arc::new(Servers { vault, scaler, registry }))
+    }
+
+    /// Another node, of the same servers. * `number`: of its instance.
+    pub fn beside(&self, number: usize) -> Self {
+        let site = self.site.beside(number, "\"raw_exec\"", "");
+        Self::of(site, &self.servers)
+    }
+
+    fn of(site: Site, servers: &Arc<Servers>) -> Self {
+        let awx = Awx::start();
+        awx.state().ends_as = "successful";
+        let secrets = memory();
+        let s = secrets.path().display();
+        let Servers { vault, scaler, registry } = &**servers;
+        let (of_vault, of_awx, of_scaler) = (vault.address(), awx.address(), scaler.address());
+        let templates = RENDERED.map(|name| {
+            format!(
+                "  template \"{name}\" {{\n    source = \"$PLACE/{name}.tmpl\"\n    path = \"{s}/{name}\"\n  }}\n"
+            )
+        });
+        let templates = templates.concat();
+        let more = format!(
+            r#"
+vault {{
+  address = "{of_vault}"
+  token_file = "{s}/token"
+  revoke = "never"
+  aws {{
+    role = "node"
+    server_id = "{SERVER_ID}"
+  }}
+{templates}}}
+awx {{
+  address = "{of_awx}"
+  template = 7
+  key_file = "{s}/awx-key"
+  token_file = "{s}/awx-token"
+  jitter = "0s"
+}}
+watch {{
+  autoscaler {{
+    fleet = "web"
+    addresses = ["{of_scaler}"]
+  }}
+}}
+"#
+        );
+        site.configure("\"raw_exec\"", &more);
+        let whole = Self { site, awx, secrets, servers: Arc::clone(servers) };
+        whole.put_in_vault(registry.at());
+        whole
+    }
+
+    /// Takes what is secret from the node and puts it into Vault, from where it gets it.
+    fn put_in_vault(&self, registry: SocketAddr) {
+        let (place, s) = (self.site.node.path(), self.secrets.path().display());
+        let file = place.join("bootstrap.hcl");
+        let mut text = fs::read_to_string(&file).expect("it is there");
+        let mut held = json!({"awx-key": KEY, "awx-token": TOKEN});
+        for name in ["consul-token", "nomad-token"] {
+            let path = place.join(name);
+            held[name] = json!(fs::read_to_string(&path).expect("it is there"));
+            fs::remove_file(&path).expect("it is there");
+            text = text.replace(&format!("\"{}\"", path.display()), &format!("\"{s}/{name}\""));
+        }
+        fs::write(file, text).expect("written");
+        let basic = base64::engine::general_purpose::STANDARD.encode(format!("node:{PASSWORD}"));
+        held["docker.json"] = json!(json!({"auths": {registry.to_string(): {"auth": basic}}}).to_string());
+        let path = format!("kv/data/nodes/{}", self.site.node.instance);
+        self.servers.vault.call("POST", &path, &json!({"data": held}));
+        for name in RENDERED {
+            let template = format!("{{{{ secret('{path}')['{name}'] }}}}\n");
+            fs::write(place.join(format!("{name}.tmpl")), template).expect("written");
+        }
+        let more = format!(
+            "nomad {{\n  registry {{\n    image = \"{registry}/team/app:1\"\n    auth_file = \"{s}/docker.json\"\n    \
+             insecure = true\n  }}\n}}\n"
+        );
+        fs::create_dir_all(place.join("conf.d")).expect("made");
+        fs::write(place.join("conf.d/registry.hcl"), more).expect("written");
+    }
+
+    /// The whole instance goes down.
+    pub fn power_cut(&mut self) {
+        self.site.power_cut();
+        for entry in fs::read_dir(self.secrets.path()).expect("tmpfs").flatten() {
+            fs::remove_file(entry.path()).expect("a file");
+        }
+    }
+
+    /// What nobody may see.
+    fn hidden(&self) -> Vec<String> {
+        let read = |name: &&str| {
+            fs::read_to_string(self.secrets.path().join(name)).expect("it is there").trim().to_owned()
+        };
+        let rendered = RENDERED.iter().chain(&["token"]).map(read);
+        rendered.chain([PASSWORD, "planted-token-of-autoscaler"].map(str::to_owned)).collect()
+    }
+}
+
+/// Processor time of a process, its threads that have ended among it.
+fn computed(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let (_, rest) = stat.rsplit_once(')').expect("a name");
+    let ticks = rest.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("ticks"));
+    // Linux tells in hundredths of a second, whatever it counts in.
+    Duration::from_millis(ticks.sum::<u64>() * 10)
+}
+
+/// The same of the threads that run, to the nanosecond.
+fn computed_by_threads(pid: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
+    let nanos = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+/// What a process holds in memory, in MB: of its own, and with what it shares.
+fn held(pid: u32) -> (f64, f64) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux tells");
+        line.trim_end_matches("kB").trim().parse::<f64>().expect("a number") / 1000.0
+    };
+    (of("RssAnon:"), of("VmRSS:"))
+}
+
+/// How long after its start the last step of a process stood, in milliseconds.
+fn took(status: &Status, begun: Timestamp) -> u128 {
+    let ended = status.report.steps.iter().map(|step| step.ended.expect("it stands").since(begun));
+    ended.max().expect("there are steps").as_millis()
+}
+
+/// Starts over which a median is taken.
+const RESTARTS: usize = 9;
+/// After that long whatever a boot has left in memory is given back.
+const SETTLED: Duration = Duration::from_secs(25);
+/// So long its idling is looked at.
+const IDLES: Duration = Duration::from_secs(20);
+
+/// What it costs is said for whoever asks: `tests/bench whole`.
+#[expect(clippy::print_stdout, reason = "the figures are shown")]
+#[test]
+fn a_node_with_everything_stands_shows_no_secret_and_an_agent_that_is_started_again_only_looks() {
+    let clock = SystemClock::new();
+    let mut whole = Whole::start(1);
+    let begun = clock.wall();
+    whole.site.node.start();
+    let status = whole.site.node.wait_done();
+    assert!(status.report.steps.iter().all(|step| step.state == State::Done), "{status:?}");
+    let first = took(&status, begun);
+    let own = computed(whole.site.node.pid());
+    wait_for("load that is told", || (whole.servers.scaler.times("samples 0") > 0).then_some(()));
+    must_lack(&in_sight(&whole.site.node), &whole.hidden());
+
+    let (done, asked) = (whole.site.node.units.done(), whole.awx.state().callbacks);
+    let mut restarts = Vec::new();
+    for _ in 0..RESTARTS {
+        whole.site.node.kill();
+        let begun = clock.wall();
+        whole.site.node.start();
+        restarts.push(took(&whole.site.node.wait_done(), begun));
+    }
+    restarts.sort_unstable();
+    assert_eq!(whole.site.node.units.done(), done, "nothing is done again");
+    assert_eq!((whole.awx.state().callbacks, asked), (1, 1), "nobody is asked again");
+
+    let pid = whole.site.node.pid();
+    // Not until something is so: a stretch of time is what is looked at.
+    thread::sleep(SETTLED);
+    let before = computed_by_threads(pid);
+    thread::sleep(IDLES);
+    let idle = computed_by_threads(pid).saturating_sub(before).as_secs_f64() / IDLES.as_secs_f64();
+    let (anonymous, resident) = held(pid);
+    let figures = json!({
+        "first_ms": first, "own_ms": own.as_millis(),
+        "restarts_ms": restarts, "anonymous_mb": anonymous, "resident_mb": resident, "idle": idle,
+    });
+    println!("a whole node: {figures}");
+    must_lack(&in_sight(&whole.site.node), &whole.hidden());
+}
