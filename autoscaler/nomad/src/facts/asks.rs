@@ -111,7 +111,19 @@ pub fn views(nodes: &[NodeFact]) -> Vec<NodeView> {
 }
 
 fn can_be_worked_out(operand: &str) -> bool {
-    matches!(operand, "=" | "==" | "is" | "!=" | "not" | "is_set" | "is_not_set")
+    matches!(
+        operand,
+        "=" | "=="
+            | "is"
+            | "!="
+            | "not"
+            | "is_set"
+            | "is_not_set"
+            | "semver"
+            | "set_contains"
+            | "set_contains_all"
+            | "set_contains_any"
+    )
 }
 
 /// Whether a node meets a constraint, where that can be worked out.
@@ -122,8 +134,24 @@ pub(super) fn is_met(constraint: &ConstraintFact, node: &NodeFact) -> Option<boo
         "!=" | "not" => left != right,
         "is_set" => left.is_some(),
         "is_not_set" => left.is_none(),
+        // Nomad asks these by itself, of whatever has a signal of its own, Vault or Consul. A set is in another order on each node.
+        "set_contains" | "set_contains_all" => {
+            items(right?).all(|item| items(left.unwrap_or_default()).any(|has| has == item))
+        }
+        "set_contains_any" => {
+            items(right?).any(|item| items(left.unwrap_or_default()).any(|has| has == item))
+        }
+        "semver" => {
+            let asked = semver::VersionReq::parse(right?).ok()?;
+            left.and_then(|has| semver::Version::parse(has).ok()).is_some_and(|has| asked.matches(&has))
+        }
         _ => return None,
     })
+}
+
+/// What is in a set, as Nomad writes it.
+fn items(set: &str) -> impl Iterator<Item = &str> {
+    set.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
 /// One side of a constraint on a node: what it names, or itself.

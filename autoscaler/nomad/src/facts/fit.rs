@@ -85,8 +85,8 @@ struct Room<'a> {
 /// * `others`: in any order; the victim itself among them is passed over. Allocations on their way out hold their
 ///   resources until they have ended. System jobs are everywhere already and need no place.
 /// * Constraints: the allocation meets them on the victim, so it does wherever they read the same values. Where
-///   they differ, `=`, `!=`, `is_set` and `is_not_set` are worked out; others count as not met. `distinct_hosts`
-///   counts for all of its job; `distinct_property` counts as not met.
+///   they differ, `=`, `!=`, `is_set`, `is_not_set`, `semver` and `set_contains` with its kin are worked out; others
+///   count as not met. `distinct_hosts` counts for all of its job; `distinct_property` counts as not met.
 /// * Not looked at: affinities, spread, volumes, quotas, priorities (nobody is pushed out).
 ///
 /// Never fails. O(allocations x nodes).

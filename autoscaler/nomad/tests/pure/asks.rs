@@ -31,6 +31,35 @@ fn what_all_nodes_give_is_not_told() {
     }
 }
 
+/// What Nomad asks of a node by itself for a task with a signal, Vault and Consul.
+#[test]
+fn sets_are_compared_in_whatever_order_and_versions_by_what_is_asked() {
+    const SIGNALS: &str = "${attr.os.signals}";
+    const VERSION: &str = "${attr.consul.version}";
+    let cases = [
+        (SIGNALS, "set_contains", "SIGTERM", "SIGHUP,SIGTERM,SIGINT", "SIGINT,SIGHUP,SIGTERM", true),
+        (SIGNALS, "set_contains", "SIGTERM, SIGINT", "SIGTERM,SIGINT", "SIGINT,SIGTERM,SIGHUP", true),
+        (SIGNALS, "set_contains_all", "SIGTERM,SIGINT", "SIGTERM,SIGINT", "SIGTERM", false),
+        (SIGNALS, "set_contains_any", "SIGTERM,SIGINT", "SIGTERM,SIGINT", "SIGINT", true),
+        (SIGNALS, "set_contains_any", "SIGTERM,SIGINT", "SIGTERM,SIGINT", "SIGHUP", false),
+        (VERSION, "semver", ">= 1.8.0", "1.21.0", "1.20.3", true),
+        (VERSION, "semver", ">= 1.7.0-a", "1.10.5", "1.10.6", true),
+        (VERSION, "semver", ">= 1.8.0", "1.21.0", "1.7.9", false),
+        (VERSION, "semver", ">= 1.8.0", "1.21.0", "of today", false),
+        (VERSION, "regexp", "^1", "1.21.0", "1.20.3", false),
+    ];
+    for (name, operand, asked, here, there, taken) in cases {
+        let busy = node("a", vec![asking(alloc("x", 100, 100), name, operand, asked)]);
+        let nodes = [having(busy, name, here), having(node("b", Vec::new()), name, there)];
+        assert_eq!(accepted(&views(&nodes), 1), taken, "{operand} {asked}: {there}");
+        assert_eq!(fits(&nodes[0], [&nodes[1]]).fits(), taken, "{operand} {asked}: {there}");
+        assert!(
+            accepted(&views(&[nodes[0].clone(), having(node("c", Vec::new()), name, here)]), 1),
+            "the same"
+        );
+    }
+}
+
 #[test]
 fn a_node_takes_the_work_that_fits_by_everything_but_room() {
     const CLASS: &str = "${attr.platform.aws.instance-type}";
