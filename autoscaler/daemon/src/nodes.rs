@@ -312,6 +312,7 @@ mod tests {
             datacenter: "dc1".to_owned(),
             status: autoscaler_nomad::facts::NodeStatus::Ready,
             eligible: true,
+            unproved: false,
             drain: None,
             last_drain: None,
             capacity: fleet::Resources { cpu_mhz: 2000, memory_mib: 4096, disk_mib: 10_000 },

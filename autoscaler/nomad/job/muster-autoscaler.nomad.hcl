@@ -196,7 +196,8 @@ job "muster-autoscaler" {
     service {
       name = "muster-autoscaler"
       port = "http"
-      tags = ["metrics"]
+      # By `http` the nodes' agents learn that it speaks no TLS.
+      tags = concat(["metrics"], var.tls_role == "" && !contains(var.extra_args, "--tls-certificate") ? ["http"] : [])
 
       check {
         name     = "alive"

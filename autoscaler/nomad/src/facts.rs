@@ -40,6 +40,8 @@ pub struct NodeFact {
     pub status: NodeStatus,
     /// Whether new work may be placed on it.
     pub eligible: bool,
+    /// Whether muster's agent says that it has not proved it yet, or no longer.
+    pub unproved: bool,
     /// The drain that is under way.
     pub drain: Option<DrainFact>,
     /// What was last said of a drain of it, under way or over.
@@ -219,6 +221,7 @@ impl NodeFact {
             instance: self.instance.clone()?,
             ready: self.status == NodeStatus::Ready,
             eligible: self.eligible,
+            unproved: self.unproved,
             draining: self.drain.is_some(),
             drain_until: self.drain.and_then(|drain| drain.deadline),
             capacity: self.capacity,
@@ -257,7 +260,7 @@ impl NodeFact {
 
     /// Whether new work can be placed on it.
     pub fn takes_work(&self) -> bool {
-        self.status == NodeStatus::Ready && self.eligible && self.drain.is_none()
+        self.status == NodeStatus::Ready && self.eligible && self.drain.is_none() && !self.unproved
     }
 
     /// What a drain moves or ends, and what has not ended yet.

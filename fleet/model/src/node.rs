@@ -15,6 +15,9 @@ pub struct NodeView {
     pub ready: bool,
     /// Whether new work may be placed on it.
     pub eligible: bool,
+    /// Whether its agent has not proved it yet, or no longer: it is in a pool where no work is placed (its metadata
+    /// `muster_ready` is `false`).
+    pub unproved: bool,
     /// Whether a drain is under way.
     pub draining: bool,
     /// When that drain tells the last work to stop; `None` where it has no deadline, or none is known.
@@ -110,6 +113,11 @@ pub enum WorkKind {
 }
 
 impl NodeView {
+    /// Whether Nomad places new work on it.
+    pub fn takes_work(&self) -> bool {
+        self.ready && self.eligible && !self.draining && !self.unproved
+    }
+
     /// The allocations that a drain moves: all but those of system jobs, where these are left alone.
     pub fn movable(&self, ignore_system_jobs: bool) -> impl Iterator<Item = &Work> {
         self.work.iter().filter(move |work| {

@@ -99,6 +99,7 @@ impl Nomad {
                 instance: instance.clone(),
                 ready: true,
                 eligible: true,
+                unproved: false,
                 draining: false,
                 drain_until: None,
                 capacity: ROOM,

@@ -4,6 +4,7 @@ mod agents;
 mod audience;
 mod drive;
 mod frame;
+mod machines;
 mod plain;
 mod scene;
 mod screen;
@@ -54,7 +55,9 @@ Examples:
   muster-autoscaler demo
   muster-autoscaler demo --trace load.csv --from 24h --for 12h
   muster-autoscaler demo --speed max --format json
-  muster-autoscaler demo --serve        then, elsewhere: muster-autoscaler explain web")]
+  muster-autoscaler demo --serve        then, elsewhere: muster-autoscaler explain web
+  muster-autoscaler demo --machines --report platform.html
+                                        on real machines: root, Debian, and muster-platform beside this program")]
 pub struct Args {
     /// Your own recording: CSV, plain or gzip, `seconds,demand` or `timestamp,demand`; demand in instances.
     #[arg(long, value_name = "FILE")]
@@ -83,6 +86,13 @@ pub struct Args {
     /// How to print the closing report.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// In place of the simulated day the whole platform on this machine, once around: instances that really boot, with real
+    /// Nomad, Consul, Vault, Docker and a registry.
+    #[arg(long, conflicts_with_all = ["trace", "from", "length", "speed", "boot", "seed", "serve", "plain", "format"])]
+    machines: bool,
+    /// The file that the report of `--machines` is written to, as a page for a browser.
+    #[arg(long, value_name = "FILE", requires = "machines")]
+    report: Option<PathBuf>,
 }
 
 /// How fast the day passes.
@@ -102,6 +112,9 @@ fn parse_speed(text: &str) -> Result<Speed, String> {
 impl Args {
     /// Plays it.
     pub fn run(self) -> Outcome {
+        if self.machines {
+            return machines::run(self.report.as_deref());
+        }
         let scene = self.scene().or_exit(Exit::Configuration, "read the trace")?;
         autoscaler::tls::install_provider();
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -44,7 +44,7 @@ impl<'a> Room<'a> {
         let stays = |node: &&NodeView| {
             let id = &node.instance;
             let goes = draft.memory.removals.contains_key(id) || draft.memory.replacements.contains_key(id);
-            node.ready && node.eligible && !node.draining && !goes && herd.get(id).is_some()
+            node.takes_work() && !goes && herd.get(id).is_some()
         };
         let nodes =
             all.values().copied().filter(stays).map(|node| (&node.instance, Free::on(node))).collect();

@@ -12,7 +12,7 @@ use crate::{
     Asked, Course, Decision, DrainBy, DrainCause, Halt, Halted, Member, Phase, Remark, RemovalStep,
     Replacement, ReplacementCause, ReplacementStep, Rollout, RolloutTrouble, Stage, TroubleKind,
 };
-use fleet::{FleetView, Health, InstanceId, Timestamp};
+use fleet::{FleetView, Health, InstanceId, NodeView, Timestamp};
 
 /// Whether an entry of the ledger is there for a roll-out.
 const fn is_ours(cause: ReplacementCause) -> bool {
@@ -21,7 +21,7 @@ const fn is_ours(cause: ReplacementCause) -> bool {
 
 /// Whether work can be placed on an instance: it serves, and Nomad shows its node ready for it.
 fn is_ready(draft: &Draft<'_>, member: &Member) -> bool {
-    let node = || node_of(draft, &member.id).is_some_and(|n| n.ready && n.eligible && !n.draining);
+    let node = || node_of(draft, &member.id).is_some_and(NodeView::takes_work);
     member.phase == Phase::InService && (draft.policy.drain.by != DrainBy::Nomad || node())
 }
 

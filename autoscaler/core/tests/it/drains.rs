@@ -683,6 +683,14 @@ fn groups_are_scaled_with_what_serves() {
     };
     let planned = scene.plan();
     assert_eq!(count(&planned), Some(16), "without the one that is being emptied");
+    // One serves already, and its agent has not proved its node; another has none yet.
+    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
+    nodes[7].unproved = true;
+    let last = nodes.pop().expect("nine");
+    assert_eq!(count(&scene.plan()), Some(12), "what is counted before would land on the others");
+    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
+    nodes[7].unproved = false;
+    nodes.push(last);
     scene.seen.groups = vec![counted(16)];
     assert_eq!(count(&scene.plan()), None);
     scene.seen.groups.clear();

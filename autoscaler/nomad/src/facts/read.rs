@@ -9,6 +9,9 @@ use fleet::{InstanceId, NodeId, Resources, Timestamp, Work, WorkKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// What muster's agent says in a node's metadata: `true` once it has proved the node.
+const READY_META: &str = "muster_ready";
+
 /// A node with what is on it, in any order.
 pub fn node(node: &wire::Node, mut allocs: Vec<AllocFact>, named: &BTreeSet<String>) -> NodeFact {
     allocs.sort();
@@ -31,6 +34,7 @@ pub fn node(node: &wire::Node, mut allocs: Vec<AllocFact>, named: &BTreeSet<Stri
             _ => NodeStatus::Other,
         },
         eligible: node.scheduling_eligibility == "eligible",
+        unproved: node.meta.get(READY_META).is_some_and(|proved| proved == "false"),
         drain: node.drain_strategy.as_ref().map(drain),
         last_drain: node
             .last_drain

@@ -25,6 +25,7 @@ fn node(id: &str, allocs: Vec<AllocFact>) -> NodeFact {
         datacenter: "dc1".to_owned(),
         status: NodeStatus::Ready,
         eligible: true,
+        unproved: false,
         drain: None,
         last_drain: None,
         capacity: Resources { cpu_mhz: 2000, memory_mib: 1024, disk_mib: 10_000 },

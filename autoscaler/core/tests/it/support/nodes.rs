@@ -32,6 +32,7 @@ pub fn node(instance: &InstanceId, work: Vec<Work>) -> NodeView {
         instance: instance.clone(),
         ready: true,
         eligible: true,
+        unproved: false,
         draining: false,
         drain_until: None,
         capacity: ROOM,
