@@ -12,6 +12,8 @@
  *   Vault's Consul secrets engine knows that id before the instance is there, so the rule for its own node becomes one for
  *   all nodes whose names begin with `node_prefix`: a node of a fleet can write another one's entry. Where tokens are made
  *   for each instance, put its id in place of INSTANCE in the file, and set `node_prefix = null` here.
+ * * Nomad's client of a node looks at the checks of its work with a token of its own (`client_policy_name`): without, no
+ *   deployment of a service with a check is ever healthy.
  */
 
 locals {
@@ -20,6 +22,7 @@ locals {
   shipped = {
     autoscaler = file("${local.repository}/autoscaler/nomad/job/consul-policy.hcl")
     node       = file("${local.repository}/bootstrap/policies/consul.hcl")
+    client     = file("${local.repository}/bootstrap/policies/consul-nomad.hcl")
   }
 
   # Sessions by the nodes that the job runs on, where these are named.
@@ -96,4 +99,10 @@ resource "consul_acl_policy" "node" {
   name        = var.node_policy_name
   description = "muster-bootstrap: the nodes of the fleets"
   rules       = local.node_rules
+}
+
+resource "consul_acl_policy" "client" {
+  name        = var.client_policy_name
+  description = "Nomad's clients on the nodes of the fleets, and who asks these for names"
+  rules       = local.shipped.client
 }

@@ -12,3 +12,8 @@ output "node_policy" {
   description = "The policy of the nodes' tokens; null where they are made for each instance."
   value       = one(consul_acl_policy.node[*].name)
 }
+
+output "client_policy" {
+  description = "The policy of Nomad's clients on the nodes."
+  value       = consul_acl_policy.client.name
+}

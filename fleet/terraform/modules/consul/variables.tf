@@ -71,6 +71,18 @@ variable "node_policy_name" {
   }
 }
 
+variable "client_policy_name" {
+  description = "The policy of Nomad's clients on the nodes, for modules/vault's `consul_secrets`."
+  type        = string
+  default     = "muster-client"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{1,128}$", var.client_policy_name))
+    error_message = "A name has letters, digits, - and _."
+  }
+}
+
 variable "node_prefix" {
   description = "What the names of the fleets' nodes begin with, which are their instances' ids. Null: no policy for nodes."
   type        = string

@@ -19,6 +19,7 @@ locals {
     pki_roles = var.pki_roles
     creds = concat(
       var.consul_secrets == null ? [] : ["${var.consul_secrets.mount}/creds/${var.node_name}"],
+      try(var.consul_secrets.client_policy, null) == null ? [] : ["${var.consul_secrets.mount}/creds/${var.node_name}-client"],
       var.nomad_secrets == null ? [] : ["${var.nomad_secrets.mount}/creds/${var.node_name}"],
     )
   })
@@ -66,6 +67,16 @@ resource "vault_consul_secret_backend_role" "node" {
   backend         = var.consul_secrets.mount
   name            = var.node_name
   consul_policies = [var.consul_secrets.policy]
+  ttl             = 3600
+  max_ttl         = 86400
+}
+
+resource "vault_consul_secret_backend_role" "client" {
+  count = try(var.consul_secrets.client_policy, null) == null ? 0 : 1
+
+  backend         = var.consul_secrets.mount
+  name            = "${var.node_name}-client"
+  consul_policies = [var.consul_secrets.client_policy]
   ttl             = 3600
   max_ttl         = 86400
 }

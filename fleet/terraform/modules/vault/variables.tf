@@ -63,10 +63,11 @@ variable "pki_roles" {
 }
 
 variable "consul_secrets" {
-  description = "Consul's secrets engine, which makes the tokens of nodes: where it is mounted, and the policy in Consul (`node_policy` of modules/consul). Null: they have them otherwise."
+  description = "Consul's secrets engine, which makes the tokens of nodes: where it is mounted, and the policies in Consul (`node_policy` and `client_policy` of modules/consul; the second one is for Nomad's client of the node, null: none). Null: they have them otherwise."
   type = object({
-    mount  = optional(string, "consul")
-    policy = string
+    mount         = optional(string, "consul")
+    policy        = string
+    client_policy = optional(string)
   })
   default = null
 }

@@ -21,6 +21,13 @@ run "the_policies_are_the_files_that_are_shipped" {
   }
 }
 
+run "clients_look" {
+  assert {
+    condition     = consul_acl_policy.client.name == "muster-client" && consul_acl_policy.client.rules == file("${path.module}/../../../../bootstrap/policies/consul-nomad.hcl") && !strcontains(consul_acl_policy.client.rules, "write")
+    error_message = "The file that is shipped, which only reads."
+  }
+}
+
 run "sessions_and_keys_can_be_narrowed" {
   variables {
     autoscaler_node_prefixes = ["core-", "lab-1"]

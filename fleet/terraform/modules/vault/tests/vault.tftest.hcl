@@ -109,3 +109,19 @@ run "a_login_that_is_bound_to_no_vault_is_refused" {
 
   expect_failures = [var.aws_login]
 }
+
+run "nomads_client_has_a_token_of_its_own_where_it_is_named" {
+  variables {
+    consul_secrets = { policy = "muster-node", client_policy = "muster-client" }
+  }
+
+  assert {
+    condition     = vault_consul_secret_backend_role.client[0].name == "muster-node-client" && tolist(vault_consul_secret_backend_role.client[0].consul_policies) == tolist(["muster-client"])
+    error_message = "A role of that policy alone."
+  }
+
+  assert {
+    condition     = strcontains(vault_policy.node.policy, "path \"consul/creds/muster-node-client\"")
+    error_message = "A node may have it."
+  }
+}
