@@ -222,7 +222,11 @@ fn mended(machine: &Machine, root: &Path, key: &Path) {
     }
     let instance = "i-0123456789abcdef0";
     let status = json!({"who": {"instance": instance}});
-    let place = format!("mkdir -p /run/muster/metrics && echo '{status}' >/run/muster/status.json");
+    // It had a job before: one that is new has not drifted.
+    let place = format!(
+        "mkdir -p /run/muster/metrics /var/lib/muster/awx && echo '{status}' >/run/muster/status.json && \
+         echo '{{}}' >/var/lib/muster/awx/16.json"
+    );
     machine.run(&["sh", "-c", &place]);
     let mut drift = with_ansible("ansible-playbook");
     drift
