@@ -4,6 +4,7 @@ use crate::config::CloudConfig;
 use crate::ec2::{self, ImageSpec};
 use crate::faults::HttpFault;
 use crate::gate::{self, Outcome};
+use crate::identity::{DocumentSigner, SignerError};
 use crate::oidc::OidcProvider;
 use crate::request::{MAX_BODY, Request};
 use crate::shared::{Shared, locked};
@@ -88,6 +89,19 @@ impl CloudServer {
             .then(|| tokio::spawn(keep_pace(Arc::clone(&shared)).instrument(info_span!("cloud_pacing"))));
         info!(%addr, "cloud started");
         Ok(Self { addr, shared, stop, serving, pacing })
+    }
+
+    /// Listens at another address, too, until it stops: at the metadata service's, for machines that have no other.
+    pub async fn listen_also(&self, listen: SocketAddr) -> Result<(), StartError> {
+        let listener =
+            TcpListener::bind(listen).await.map_err(|source| StartError::Listen { listen, source })?;
+        tokio::spawn(serve(listener, Arc::clone(&self.shared), self.stop.subscribe()));
+        Ok(())
+    }
+
+    /// The certificate, in PEM, whose key signs the identity documents of this server's instances.
+    pub fn identity_certificate(&self) -> Result<String, &SignerError> {
+        self.shared.signer().map(DocumentSigner::certificate)
     }
 
     /// Where it listens.

@@ -6,15 +6,19 @@
 
 mod network;
 mod overlay;
+mod share;
 
+pub use network::{Lan, Place};
 pub use overlay::Overlay;
 
-use network::Network;
+use share::Share;
 use std::fmt::Display;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// What a machine's programs are looked for in.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -79,21 +83,36 @@ pub(crate) fn succeed(
     Err(MachineError::Failed { what, said: text(&output.stderr).trim().to_owned() })
 }
 
+/// Where a machine with a share has what stands in place of its `/proc/stat`: for units that have a `/proc` of their own,
+/// by `BindReadOnlyPaths=`.
+pub const STAT: &str = "/run-of-host/stat";
+
 /// A machine that runs. Dropped, it is switched off, and what it wrote is gone.
 #[derive(Debug)]
 pub struct Machine {
     container: Child,
-    network: Network,
+    place: Place,
     overlay: Overlay,
+    // After the container, which is in it.
+    share: Option<Share>,
+    /// Whether its `/proc/stat` is the file that says how busy it is itself.
+    sees: AtomicBool,
 }
 
 impl Machine {
-    /// Switches it on, with this host as its gateway. It has its PID 1 when [`Machine::try_run`] runs something.
+    /// Switches it on in a network of its own, with this host as its gateway. It has its PID 1 when [`Machine::try_run`] runs
+    /// something.
     pub fn boot(overlay: Overlay) -> Result<Self, MachineError> {
-        let network = Network::new()?;
-        let (here, address) = (network.here, network.there);
-        let settings = format!("[Match]\nName=host0\n[Network]\nAddress={address}/30\nGateway={here}\n");
-        overlay.write("etc/systemd/network/10-host0.network", 0o644, &settings)?;
+        Self::boot_at(Place::alone()?, overlay, None)
+    }
+
+    /// Switches it on at a place.
+    ///
+    /// * `cpus`: how many of this host's processors are its share. With it the machine sees how busy it is itself, in
+    ///   `/proc/stat`, as of the last [`Machine::show_load`]; it may take more until [`Machine::limit`], as instances of EC2
+    ///   that have credits for their launch.
+    pub fn boot_at(place: Place, overlay: Overlay, cpus: Option<f64>) -> Result<Self, MachineError> {
+        overlay.write("etc/systemd/network/10-host0.network", 0o644, &place.settings())?;
         let enabled = overlay.chroot(&["systemctl", "enable", "systemd-networkd.service"])?;
         if !enabled.status.success() {
             let said = String::from_utf8_lossy(&enabled.stderr).trim().to_owned();
@@ -102,34 +121,62 @@ impl Machine {
                 said,
             });
         }
+        let share = cpus.map(|cpus| Share::new(&place.name, cpus)).transpose()?;
+        let (member, stat) = match &share {
+            Some(share) => {
+                let stat = quoted(overlay.stat().display());
+                (share.join(), format!("--bind-ro={stat}:{STAT} "))
+            }
+            None => (String::new(), String::new()),
+        };
         // All rights but to set this host's clock; a daemon of containers needs calls that nspawn filters.
         let container = format!(
-            "exec systemd-nspawn --quiet --directory={} --boot --register=no --keep-unit --machine={bridge} \
-             --network-bridge={bridge} --link-journal=no --resolv-conf=off --timezone=off \
+            "{member}exec systemd-nspawn --quiet --directory={root} --boot --register=no --keep-unit --machine={name} \
+             --network-bridge={bridge} --link-journal=no --resolv-conf=off --timezone=off {stat}\
              --capability=all --drop-capability=CAP_SYS_TIME --system-call-filter='add_key keyctl bpf'",
-            quoted(overlay.root().display()),
-            bridge = network.bridge,
+            root = quoted(overlay.root().display()),
+            name = place.name,
+            bridge = place.bridge(),
         );
+        show_load(&overlay, share.as_ref(), Duration::ZERO)?;
         let container = Command::new("script")
             .args(["--quiet", "--flush", "--return", "--command", &container])
             .arg(overlay.console())
+            // By it whoever cleans up after us finds what we have left.
+            .current_dir(overlay.place())
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .map_err(|source| MachineError::Missing { program: "script", package: "bsdutils", source })?;
-        Ok(Self { container, network, overlay })
+        Ok(Self { container, place, overlay, share, sees: AtomicBool::new(false) })
+    }
+
+    /// Has it take no more than its share from now on, where it has one.
+    pub fn limit(&self) -> Result<(), MachineError> {
+        self.share.as_ref().map_or(Ok(()), Share::limit)
+    }
+
+    /// Has it see how busy it is by now, where it has a share. * `up`: how long it has been switched on.
+    pub fn show_load(&self, up: Duration) -> Result<(), MachineError> {
+        show_load(&self.overlay, self.share.as_ref(), up)?;
+        if self.share.is_some() && !self.sees.load(Ordering::Relaxed) {
+            // nspawn mounts nothing over what it mounts last, and /proc is that.
+            let mounted = self.try_run(&["mount", "--bind", STAT, "/proc/stat"])?;
+            self.sees.store(mounted.is_some_and(|mounted| mounted.status.success()), Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Its address, which this host reaches.
     pub const fn address(&self) -> Ipv4Addr {
-        self.network.there
+        self.place.address
     }
 
     /// This host's address in its network: what it reaches this host by.
-    pub const fn gateway(&self) -> Ipv4Addr {
-        self.network.here
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.place.gateway()
     }
 
     /// What it has on its disk.
@@ -190,6 +237,14 @@ impl Drop for Machine {
             let _ = self.container.kill();
         }
         let _ = self.container.wait();
+    }
+}
+
+/// Writes what a machine with a share is to see in `/proc/stat`.
+fn show_load(overlay: &Overlay, share: Option<&Share>, up: Duration) -> Result<(), MachineError> {
+    match share.and_then(|share| share.stat(up)) {
+        Some(text) => overlay.show_stat(&text),
+        None => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{MachineError, succeed};
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -17,8 +17,13 @@ pub struct Overlay {
 impl Overlay {
     /// * `original`: a directory that is not written to. No `:` or `,` may be in its name.
     pub fn new(original: &Path) -> Result<Self, MachineError> {
-        let make = |source| MachineError::File { what: "cannot make", path: std::env::temp_dir(), source };
-        let place = tempfile::Builder::new().prefix("muster-image-").tempdir().map_err(make)?;
+        Self::within(&std::env::temp_dir(), original)
+    }
+
+    /// The same, with what is written in a directory of the caller's. It may be on no overlay itself.
+    pub fn within(directory: &Path, original: &Path) -> Result<Self, MachineError> {
+        let make = |source| MachineError::File { what: "cannot make", path: directory.to_owned(), source };
+        let place = tempfile::Builder::new().prefix("muster-image-").tempdir_in(directory).map_err(make)?;
         let overlay = Self { place };
         for part in ["upper", "work", "root"] {
             let path = overlay.place.path().join(part);
@@ -40,6 +45,11 @@ impl Overlay {
         self.place.path().join("root")
     }
 
+    /// Where everything of it is.
+    pub(crate) fn place(&self) -> &Path {
+        self.place.path()
+    }
+
     /// Where the console of a machine that boots it is written.
     pub(crate) fn console(&self) -> PathBuf {
         self.place.path().join("console.log")
@@ -55,6 +65,21 @@ impl Overlay {
         }
         fs::write(&path, text).map_err(cannot("cannot write", &path))?;
         fs::set_permissions(&path, PermissionsExt::from_mode(mode)).map_err(cannot("cannot write", &path))
+    }
+
+    /// The file that a machine sees as `/proc/stat`.
+    pub(crate) fn stat(&self) -> PathBuf {
+        self.place.path().join("stat")
+    }
+
+    /// Writes that file in place, as it is mounted: who reads it just now sees the one text or the other.
+    ///
+    /// * `text`: as long as what stands there.
+    pub(crate) fn show_stat(&self, text: &str) -> Result<(), MachineError> {
+        let path = self.stat();
+        let file = fs::OpenOptions::new().create(true).write(true).truncate(false).open(&path);
+        let written = file.and_then(|file| file.write_all_at(text.as_bytes(), 0));
+        written.map_err(cannot("cannot write", &path))
     }
 
     /// Runs a program in it as root, to its end, which nothing has booted.
