@@ -54,11 +54,11 @@ pub fn libraries() -> Vec<PathBuf> {
 }
 
 fn ours(name: &str) -> Command {
-    let mut path = std::env::current_exe().expect("a test knows where it is");
-    // .../debug/deps/test-hash
-    path.pop();
-    path.pop();
-    let program = path.join(name);
+    let path = std::env::current_exe().expect("a test knows where it is");
+    // .../debug/deps/test-hash, or .../debug/program
+    let beside = path.parent().expect("it is in a directory");
+    let built = if beside.ends_with("deps") { beside.parent().expect("it is in debug") } else { beside };
+    let program = built.join(name);
     assert!(program.is_file(), "{} is missing: cargo build -p {name}", program.display());
     let mut command = Command::new(program);
     command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/nonexistent").env("NO_PROXY", "*");

@@ -124,6 +124,18 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("tests", &["fleet", "fleet-clock", "fleet-cloud", "fleet-sim", "muster-machine", "muster-test-servers"]),
     ("muster-test-servers", &["fleet", "fleet-clock"]),
     (
+        "muster-platform",
+        &[
+            "fleet",
+            "fleet-clock",
+            "fleet-cloud",
+            "fleet-sim",
+            "muster-machine",
+            "muster-test-servers",
+            "tests",
+        ],
+    ),
+    (
         "muster-worlds",
         &[
             "autoscaler-core",

@@ -143,6 +143,14 @@ impl Awx {
         output.clone_into(&mut job.output);
     }
 
+    /// Ends one. * `number`: the first one's is 1.
+    pub fn end_job(&self, number: usize, status: &'static str, output: &str) {
+        let mut state = self.state();
+        let job = state.jobs.get_mut(number.wrapping_sub(1)).expect("a job");
+        job.status = status;
+        output.clone_into(&mut job.output);
+    }
+
     /// Runs the last job again, as an operator does who presses Relaunch. * returns: the new one's number.
     pub fn relaunch(&self) -> usize {
         let created = self.shared.clock.wall().to_string();
@@ -342,7 +350,8 @@ fn begin(shared: &Shared, template: &str, body: &[u8]) -> Answer {
     }
     let is_pending = {
         let mut state = shared.state();
-        let is_pending = state.jobs.iter().any(Job::is_active);
+        let same = |job: &&Job| job.variables["instance_id"] == asked["extra_vars"]["instance_id"];
+        let is_pending = state.jobs.iter().filter(same).any(Job::is_active);
         state.looked += 1;
         shared.met.notify_all();
         let waits = |state: &mut State| state.looked < state.meet;

@@ -16,6 +16,8 @@ pub struct ConsulOptions {
     pub acl: bool,
     /// Whether it answers by HTTPS as well, to clients with a certificate alone; see [`Consul::tls`].
     pub tls: bool,
+    /// Whether it answers names, at [`Consul::dns`].
+    pub dns: bool,
     /// Further servers. With one, neither leads without the other; see [`Consul::kill_peers`].
     pub peers: u32,
 }
@@ -51,6 +53,7 @@ pub struct Consul {
     peers: Vec<Agent>,
     http: SocketAddr,
     gossip: SocketAddr,
+    dns: Option<SocketAddr>,
     token: Option<String>,
     tls: Option<ConsulTls>,
     ground: Ground,
@@ -65,6 +68,13 @@ impl Consul {
         let mut configuration = configuration(ground.path(), http, gossip, token.as_deref());
         let tls = options.tls.then(|| with_tls(ground.path(), &mut configuration));
         configuration["bootstrap_expect"] = json!(1 + options.peers);
+        let dns = options.dns.then(port);
+        if let Some(at) = dns {
+            configuration["ports"]["dns"] = json!(at.port());
+            if let Some(token) = &token {
+                configuration["acl"]["tokens"]["dns"] = json!(token);
+            }
+        }
         let of_agent = agent(ground.path(), &configuration);
         let peers = (1..=options.peers).map(|peer| {
             let directory = ground.path().join(format!("peer-{peer}"));
@@ -77,7 +87,7 @@ impl Consul {
             agent(&directory, &of_peer)
         });
         let peers = peers.collect();
-        let mut consul = Self { agent: of_agent, peers, http, gossip, token, tls, ground };
+        let mut consul = Self { agent: of_agent, peers, http, gossip, dns, token, tls, ground };
         consul.wait_for_leader();
         consul
     }
@@ -99,7 +109,7 @@ impl Consul {
             tokens.remove("initial_management");
         }
         let agent = agent(ground.path(), &configuration);
-        let mut consul = Self { agent, peers: Vec::new(), http, gossip, token, tls: None, ground };
+        let mut consul = Self { agent, peers: Vec::new(), http, gossip, dns: None, token, tls: None, ground };
         consul.wait_for_leader();
         consul
     }
@@ -116,6 +126,10 @@ impl Consul {
     /// Where others of its datacenter join it.
     pub const fn gossip(&self) -> SocketAddr {
         self.gossip
+    }
+    /// Where it answers names, by UDP and TCP; `None`: nowhere.
+    pub const fn dns(&self) -> Option<SocketAddr> {
+        self.dns
     }
     /// The token that may do everything; `None` without access control.
     pub fn token(&self) -> Option<&str> {

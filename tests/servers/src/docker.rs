@@ -18,6 +18,11 @@ impl Docker {
     ///
     /// Its containers may use the host's network or none: it makes no bridge and touches no firewall.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts one with more arguments, such as `--insecure-registry=ADDRESS`.
+    pub fn start_with(more: &[&str]) -> Self {
         let ground = Ground::new();
         let place = |name: &str| ground.path().join(name).display().to_string();
         let arguments = ["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs"];
@@ -26,6 +31,7 @@ impl Docker {
             arguments.extend([option.to_owned(), place(name)]);
         }
         arguments.extend(["-H".to_owned(), format!("unix://{}", place("socket"))]);
+        arguments.extend(more.iter().map(|one| (*one).to_owned()));
         let program = Path::new("/usr/sbin/dockerd");
         assert!(program.is_file(), "dockerd is missing: apt-get install docker.io");
         let daemon = Agent::start(program.to_owned(), arguments, Vec::new(), ground.path());

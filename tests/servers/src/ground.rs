@@ -29,9 +29,21 @@ pub fn program(name: &str) -> PathBuf {
     directory.join(name)
 }
 
-/// An address that no other living process of this machine uses: made of the process's id.
+/// Where everything of this process is to be, in place of loopback.
+static PLACE: OnceLock<Ipv4Addr> = OnceLock::new();
+
+/// Has everything that this process starts listen at an address of this host: for machines that have a network of their own.
+/// Before anything is started; the first one stands.
+pub fn listen_at(address: Ipv4Addr) {
+    let _ = PLACE.set(address);
+}
+
+/// An address that no other living process of this machine uses: made of the process's id, unless [`listen_at`] said another.
 #[must_use]
 pub fn address() -> Ipv4Addr {
+    if let Some(place) = PLACE.get() {
+        return *place;
+    }
     // Ids have 22 bits at most; 127.64.0.0/10 has as many.
     let [_, high, middle, low] = std::process::id().to_be_bytes();
     Ipv4Addr::new(127, 64 | (high & 63), middle, low)
@@ -64,10 +76,10 @@ while :; do
             ;;
         esac
     done
-    # In containers: their root is beneath it.
-    for id in $(awk -v place="$1/" '$5 == "/" && index($4, place) == 1 { split(FILENAME, of, "/"); print of[3] }' \
-        /proc/[0-9]*/mountinfo 2>/dev/null); do
-        kill -9 "$id" 2>/dev/null && found=1
+    # In containers: their root is beneath it, or what is written over their image. What ends meanwhile is no matter.
+    for place in $(grep -lsE "^[^ ]+ [^ ]+ [^ ]+ ($1/[^ ]* / |[^ ]+ / .*upperdir=$1/)" /proc/[0-9]*/mountinfo); do
+        id=${place#/proc/}
+        kill -9 "${id%/mountinfo}" 2>/dev/null && found=1
     done
     [ -n "$found" ] || break
     sleep 0.02

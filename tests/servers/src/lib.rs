@@ -8,6 +8,7 @@
 #![expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test that asked, in words")]
 
 mod agent;
+mod authority;
 pub mod awx;
 mod consul;
 mod docker;
@@ -15,17 +16,20 @@ mod ground;
 mod http;
 mod metadata;
 mod nomad;
+mod prometheus;
 mod registry;
 mod standin;
 mod vault;
 
 pub use agent::wait_for;
+pub use authority::Authority;
 pub use consul::{Consul, ConsulAgent, ConsulOptions, ConsulTls};
 pub use docker::Docker;
-pub use ground::{Ground, address, port, program};
+pub use ground::{Ground, address, listen_at, port, program};
 pub use http::{Answer, request};
 pub use metadata::metadata;
 pub use nomad::{Nomad, NomadClient, NomadOptions, NomadTls};
+pub use prometheus::Prometheus;
 pub use registry::Registry;
 pub use standin::{Asked, Plays, StandIn};
 pub use vault::{Vault, VaultKind, VaultOptions, VaultTls};

@@ -32,6 +32,8 @@ pub struct NomadOptions {
     /// The server's Consul agent, if any. Where that has access control, workloads get their Consul tokens for their
     /// Nomad identities, by the auth method `nomad-workloads`.
     pub consul: Option<ConsulAgent>,
+    /// More of the configuration of its servers and clients, in HCL.
+    pub more: String,
 }
 
 /// A client to start: 2,000 MHz and 1,024 MiB, whatever the machine has, with `raw_exec`.
@@ -50,6 +52,8 @@ pub struct NomadClient {
     /// What tasks of its driver `exec` see of the host, as paths; `None`: it has no such driver. Beside `raw_exec`. Root alone
     /// has one, and cgroups.
     pub exec: Option<Vec<PathBuf>>,
+    /// The interface whose address its work is reached at; `lo` if `None`.
+    pub interface: Option<String>,
     /// Its own Consul agent, if any: several clients on one would take each other's services away.
     pub consul: Option<ConsulAgent>,
 }
@@ -400,6 +404,7 @@ server {{
 "#
     )
     .expect("text");
+    text.push_str(&options.more);
     if let Some(NomadTls { ca, .. }) = tls {
         let place = ca.parent().expect("it is in a directory").display();
         write!(
@@ -434,6 +439,8 @@ fn client_configuration(
     let (driver, plugin) = client.docker.as_deref().map(docker_plugin).unwrap_or_default();
     let (isolated, chroot) = client.exec.as_deref().map(chroot).unwrap_or_default();
     let pool = client.pool.as_deref().unwrap_or("default");
+    let interface = client.interface.as_deref().unwrap_or("lo");
+    let more = &options.more;
     // All clients are on one address: each has its own part of the ports that tasks are given.
     // Below those that the kernel hands to callers.
     let first = 20_000 + 500 * (PARTS.fetch_add(1, Ordering::Relaxed) % 25);
@@ -446,7 +453,7 @@ client {{
   servers = ["{server}"]
   node_class = "{class}"
   node_pool = "{pool}"
-  network_interface = "lo"
+  network_interface = "{interface}"
   cpu_total_compute = 2000
   memory_total_mb = 1024
   min_dynamic_port = {first}
@@ -456,6 +463,7 @@ client {{
     "fingerprint.denylist" = "{consul}vault,env_gce,env_azure,env_digitalocean,bridge,cni"
   }}
 {chroot}}}
+{more}
 plugin "raw_exec" {{
   config {{
     enabled = true

@@ -1,6 +1,7 @@
 //! A real Docker registry with access control, and one image in it.
 
 use crate::agent::Agent;
+use crate::authority::Authority;
 use crate::ground::{Ground, port};
 use crate::http::request;
 use std::net::SocketAddr;
@@ -25,14 +26,29 @@ impl Registry {
     ///
     /// * `password`: of the user `node`.
     pub fn start(password: &str) -> Self {
+        let registry = Self::serve(password, None);
+        registry.push(password);
+        registry
+    }
+
+    /// Starts one by HTTPS without an image, whose certificate an authority signs.
+    pub fn start_trusted(password: &str, authority: &Authority) -> Self {
+        Self::serve(password, Some(authority))
+    }
+
+    fn serve(password: &str, authority: Option<&Authority>) -> Self {
         let ground = Ground::new();
         let at = port();
         let made = Command::new("htpasswd").args(["-nbB", "node", password]).output();
         let made = made.expect("htpasswd is missing: apt-get install apache2-utils");
         std::fs::write(ground.path().join("htpasswd"), &made.stdout).expect("written");
         let root = ground.path().display();
+        let tls = authority.map(|authority| authority.issue(&at.ip().to_string(), ground.path()));
+        let tls = tls.map_or_else(String::new, |(cert, key)| {
+            format!("  tls:\n    certificate: {}\n    key: {}\n", cert.display(), key.display())
+        });
         let config = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {root}/data\nhttp:\n  addr: {at}\n\
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {root}/data\nhttp:\n  addr: {at}\n{tls}\
              auth:\n  htpasswd:\n    realm: muster\n    path: {root}/htpasswd\n"
         );
         let file = ground.path().join("config.yml");
@@ -41,10 +57,9 @@ impl Registry {
         assert!(program.is_file(), "docker-registry is missing: apt-get install docker-registry");
         let arguments = vec!["serve".to_owned(), file.display().to_string()];
         let mut server = Agent::start(program.to_owned(), arguments, Vec::new(), ground.path());
+        // To who speaks no TLS, one with TLS says so.
         server.wait_for("the registry", || request(at, "GET", "/v2/", &[], "").ok().map(|_| ()));
-        let registry = Self { _server: server, at, ground };
-        registry.push(password);
-        registry
+        Self { _server: server, at, ground }
     }
 
     /// Where it answers.

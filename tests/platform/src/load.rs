@@ -1,0 +1,181 @@
+//! Somebody who asks the service all the time, and finds it by its name.
+
+use fleet::ports::Clock;
+use fleet_clock::SystemClock;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::RData;
+use muster_test_servers::request;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// The service's name in Consul's DNS.
+const NAME: &str = "web.service.consul.";
+/// How many ask at once, at the most.
+const ASKERS: u64 = 24;
+/// How far ahead anybody plans to ask.
+const LOOKS_AGAIN: Duration = Duration::from_millis(200);
+/// How old what was looked up may be.
+const FRESH: Duration = Duration::from_millis(200);
+
+/// The load. Dropped, nobody asks any more.
+pub struct Load {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    clock: SystemClock,
+    /// Requests in a thousand seconds.
+    rate: AtomicU64,
+    next: Mutex<Duration>,
+    known: Mutex<(Option<Duration>, Vec<SocketAddr>)>,
+    asked: AtomicU64,
+    failed: Mutex<Vec<String>>,
+    ends: AtomicBool,
+}
+
+/// How it went so far.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// How many requests were answered or failed.
+    pub asked: u64,
+    /// Those that failed, and how.
+    pub failed: Vec<String>,
+}
+
+impl Load {
+    /// Begins with so many requests a second.
+    pub fn start(names: &Arc<Names>, rate: f64) -> Self {
+        let shared = Arc::new(Shared::default());
+        *shared.next.lock().expect("whole") = shared.clock.monotonic();
+        let mut load = Self { shared: Arc::clone(&shared), threads: Vec::new() };
+        load.set(rate);
+        let asker = |_| {
+            let (shared, names) = (Arc::clone(&shared), Arc::clone(names));
+            thread::spawn(move || {
+                while !shared.ends.load(Ordering::Relaxed) {
+                    shared.ask(&names);
+                }
+            })
+        };
+        load.threads = (0..ASKERS).map(asker).collect();
+        load
+    }
+
+    /// From now on so many requests a second.
+    pub fn set(&self, rate: f64) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few a second")]
+        self.shared.rate.store((rate * 1000.0) as u64, Ordering::Relaxed);
+    }
+
+    /// How it went so far.
+    pub fn tally(&self) -> Tally {
+        let failed = self.shared.failed.lock().expect("whole").clone();
+        Tally { asked: self.shared.asked.load(Ordering::Relaxed), failed }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.shared.ends.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    /// Waits for its turn, and asks.
+    fn ask(&self, names: &Names) {
+        let now = self.clock.monotonic();
+        let wait = {
+            let mut next = self.next.lock().expect("whole");
+            // What could not be asked in time is not made up for.
+            let at = (*next).max(now);
+            if at > now + LOOKS_AGAIN {
+                None
+            } else {
+                let rate = self.rate.load(Ordering::Relaxed).max(1);
+                *next = at + Duration::from_micros(1_000_000_000 / rate);
+                Some(at.saturating_sub(now))
+            }
+        };
+        // The rate may be another one by then.
+        thread::sleep(wait.unwrap_or(LOOKS_AGAIN));
+        if wait.is_none() {
+            return;
+        }
+        let places = self.places(names);
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        let at = usize::try_from(asked).unwrap_or_default() % places.len().max(1);
+        let failure = match places.get(at) {
+            None => Some("nobody is healthy".to_owned()),
+            Some(place) => match request(*place, "GET", "/cgi-bin/work", &[], "") {
+                Ok(answer) if answer.status == 200 => None,
+                other => Some(format!("{place}: {other:?}")),
+            },
+        };
+        self.failed.lock().expect("whole").extend(failure);
+    }
+
+    /// Where the service is healthy.
+    fn places(&self, names: &Names) -> Vec<SocketAddr> {
+        let mut known = self.known.lock().expect("whole");
+        let now = self.clock.monotonic();
+        if known.0.is_none_or(|at| at + FRESH < now) {
+            *known = (Some(now), names.healthy());
+        }
+        known.1.clone()
+    }
+}
+
+/// What Consul's DNS says.
+pub struct Names {
+    resolver: TokioResolver,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Names {
+    /// * `dns`: where Consul answers. By TCP: an answer by UDP has the first few alone.
+    pub fn of(dns: SocketAddr) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let mut connection = ConnectionConfig::tcp();
+        connection.port = dns.port();
+        let server = NameServerConfig::new(dns.ip(), true, vec![connection]);
+        let mut options = ResolverOpts::default();
+        options.cache_size = 0;
+        let config = ResolverConfig::from_name_servers(vec![server]);
+        let built = {
+            let _inside = runtime.enter();
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+                .with_options(options)
+                .build()
+        };
+        Self { resolver: built.expect("a resolver"), runtime }
+    }
+
+    /// Where the service is healthy: its SRV records, with the addresses that come beside them. Nowhere, where nobody is, or
+    /// Consul gives no answer.
+    pub fn healthy(&self) -> Vec<SocketAddr> {
+        let Ok(answer) = self.runtime.block_on(self.resolver.srv_lookup(NAME)) else { return Vec::new() };
+        let address = |target: &_| {
+            let mut beside = answer.additionals().iter().filter(|record| record.name == *target);
+            beside.find_map(|record| match &record.data {
+                RData::A(address) => Some(IpAddr::V4(address.0)),
+                _ => None,
+            })
+        };
+        let place = |data: &RData| match data {
+            RData::SRV(service) => Some(SocketAddr::new(address(&service.target)?, service.port)),
+            _ => None,
+        };
+        answer.answers().iter().filter_map(|record| place(&record.data)).collect()
+    }
+}

@@ -1,0 +1,121 @@
+//! The whole platform on one machine: `muster-platform`.
+
+mod awx;
+mod cloud;
+mod left;
+mod load;
+mod machines;
+mod node;
+mod pipeline;
+mod report;
+mod scenes;
+mod site;
+mod timeline;
+mod work;
+
+use clap::Parser;
+use cloud::{Cloud, METADATA};
+use machines::Machines;
+use muster_machine::Lan;
+use scenes::Platform;
+use site::Site;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use timeline::Timeline;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// This host's address in the machines' network; they have those that follow.
+const HERE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 10);
+const BRIDGE: &str = "muster0";
+const IMAGE: &str = "ami-0a0a0a0a0a0a0a0a0";
+
+/// Real machines, servers and programs, all on this host.
+#[derive(Parser)]
+#[command(name = "muster-platform")]
+struct Args {
+    /// The root file system that machines boot; baked unless given, or found baked before.
+    #[arg(long)]
+    image: Option<PathBuf>,
+    /// A file that the report is written to, as a page for a browser.
+    #[arg(long)]
+    report: Option<PathBuf>,
+}
+
+fn main() {
+    let args = Args::parse();
+    let program = beside("muster-autoscaler");
+    let root = args.image.unwrap_or_else(|| tests::image::baked().0);
+    let timeline = Timeline::begin();
+    end_on_signals(&timeline);
+    let lan = Arc::new(Lan::new(BRIDGE, HERE, 24).unwrap_or_else(|error| panic!("{error}")));
+    lan.answer_at(METADATA, 32).unwrap_or_else(|error| panic!("{error}"));
+    muster_test_servers::listen_at(HERE);
+    let cloud = Arc::new(Cloud::start(HERE, FIRST, IMAGE));
+    timeline.say(&format!("AWS is at {}", cloud.endpoint()));
+    let variables = awx::variables(&root);
+    let site = Arc::new(Site::start(&cloud, BRIDGE, variables, &timeline));
+    timeline.say("Consul, Nomad, Vault and the registry run");
+    let image = site.push("1");
+    timeline.say(&format!("pushed {image}"));
+    let place = tempfile::tempdir().expect("a directory");
+    std::fs::write(place.path().join("eu-west-1.pem"), cloud.certificate()).expect("a file");
+    work::submit(&site, &cloud, &program, place.path());
+    let (told, of) = (Arc::clone(&site), Arc::clone(&cloud));
+    let files = Box::new(move |one: &cloud::Launched| node::files(&told, &of, one));
+    let machines = Machines::follow(Arc::clone(&cloud), lan, root.clone(), files, timeline.clone());
+    let names = Arc::new(load::Names::of(site.consul.dns().expect("it answers names")));
+    let platform = Platform {
+        names,
+        cloud,
+        site,
+        machines,
+        timeline: timeline.clone(),
+        program,
+        image,
+        imager: beside("muster-image"),
+        root,
+    };
+    platform.play();
+    drop(platform);
+    let left = left::behind(BRIDGE);
+    assert!(left.is_empty(), "left behind: {left:#?}");
+    timeline.say("everything is taken down, nothing is left behind");
+    timeline.measured("from nothing to nothing", format!("{:.0} s", timeline.now().as_secs_f64()));
+    print(&report::text(&timeline));
+    if let Some(path) = args.report {
+        std::fs::write(&path, report::page(&timeline))
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
+
+/// One of our programs, in the directory of this one.
+fn beside(name: &str) -> PathBuf {
+    let program = std::env::current_exe().expect("a program knows where it is").with_file_name(name);
+    assert!(program.is_file(), "{} is missing: cargo build -p {name}", program.display());
+    program
+}
+
+fn print(text: &str) {
+    // Who does not listen any more does not miss it.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Has everything that goes on given up, and taken down, once the program is told to end.
+fn end_on_signals(timeline: &Timeline) {
+    let timeline = timeline.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut terminated = signal(SignalKind::terminate()).expect("signals");
+            let mut interrupted = signal(SignalKind::interrupt()).expect("signals");
+            tokio::select! {
+                _ = terminated.recv() => {}
+                _ = interrupted.recv() => {}
+            }
+        });
+        timeline.end();
+    });
+}

@@ -1,0 +1,85 @@
+//! What happened, for who was not there: as text, and as a page.
+
+use crate::timeline::{Boot, Figure, Timeline};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// The text: figures, boots by step, and what happened.
+pub fn text(timeline: &Timeline) -> String {
+    let mut text = String::new();
+    for Figure { what, value } in timeline.figures() {
+        line(&mut text, &format!("{what:68} {value:>10}"));
+    }
+    line(&mut text, "");
+    let steps = steps(&timeline.boots());
+    let head = joined(&steps, |step| format!("{step:>14}"));
+    line(&mut text, &format!("{:22}{:>10}{:>10}{head}", "boot", "ready", "muster"));
+    for boot in timeline.boots() {
+        let row = joined(&steps, |step| format!("{:>14}", seconds(boot.step(step))));
+        let (ready, own) = (seconds(Some(boot.ready)), seconds(Some(boot.own())));
+        line(&mut text, &format!("{:22}{ready:>10}{own:>10}{row}", boot.instance));
+    }
+    text
+}
+
+/// The page, which needs nothing beside it.
+pub fn page(timeline: &Timeline) -> String {
+    let mut page = String::from(HEAD);
+    page.push_str("<h1>The platform on one machine</h1>\n<table>\n");
+    for Figure { what, value } in timeline.figures() {
+        line(
+            &mut page,
+            &format!("<tr><td>{}</td><td class=\"n\">{}</td></tr>", escaped(&what), escaped(&value)),
+        );
+    }
+    page.push_str("</table>\n<h2>From launch to ready, in seconds</h2>\n<table>\n");
+    let steps = steps(&timeline.boots());
+    let head = joined(&steps, |step| format!("<th>{step}</th>"));
+    line(&mut page, &format!("<tr><th>instance</th><th>ready</th><th>muster</th>{head}</tr>"));
+    for boot in timeline.boots() {
+        let cell = |value: Option<Duration>| format!("<td class=\"n\">{}</td>", seconds(value));
+        let row = joined(&steps, |step| cell(boot.step(step)));
+        let (ready, own) = (cell(Some(boot.ready)), cell(Some(boot.own())));
+        line(&mut page, &format!("<tr><td>{}</td>{ready}{own}{row}</tr>", escaped(&boot.instance)));
+    }
+    page.push_str("</table>\n<h2>What happened</h2>\n<table>\n");
+    for event in timeline.events() {
+        let (at, what) = (seconds(Some(event.at)), escaped(&event.what));
+        line(&mut page, &format!("<tr><td class=\"n\">{at}</td><td>{what}</td></tr>"));
+    }
+    page.push_str("</table>\n</body>\n</html>\n");
+    page
+}
+
+const HEAD: &str = "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>The platform on one machine</title>\n\
+<style>\nbody { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1a1a1a; background: #fff }\n\
+table { border-collapse: collapse; margin: 0 0 1.5rem }\ntd, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd }\n\
+.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }\n\
+@media (prefers-color-scheme: dark) { body { color: #e8e8e8; background: #161616 } td, th { border-color: #333 } }\n</style>\n</head>\n<body>\n";
+
+fn line(text: &mut String, line: &str) {
+    writeln!(text, "{}", line.trim_end()).expect("text");
+}
+
+fn joined(steps: &[String], cell: impl Fn(&str) -> String) -> String {
+    steps.iter().map(|step| cell(step)).collect::<Vec<_>>().concat()
+}
+
+/// All steps that any boot had, in order of the first that had them.
+fn steps(boots: &[Boot]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for (step, _) in boots.iter().flat_map(|boot| &boot.steps) {
+        if !all.contains(step) {
+            all.push(step.clone());
+        }
+    }
+    all
+}
+
+fn seconds(value: Option<Duration>) -> String {
+    value.map_or_else(String::new, |value| format!("{:.1}", value.as_secs_f64()))
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,257 @@
+//! What happens on the platform, one after the other.
+
+use crate::cloud::Cloud;
+use crate::load::{Load, Names, Tally};
+use crate::machines::Machines;
+use crate::pipeline::Pipeline;
+use crate::site::Site;
+use crate::timeline::Timeline;
+use crate::work;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// Requests a second: what two machines do with ease, and what they cannot do.
+const QUIET: f64 = 1.0;
+const BUSY: f64 = 30.0;
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+/// The longest that anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(420);
+
+/// Everything that runs.
+pub struct Platform {
+    pub machines: Machines,
+    pub site: Arc<Site>,
+    pub cloud: Arc<Cloud>,
+    pub timeline: Timeline,
+    /// Where the service is, by Consul's DNS.
+    pub names: Arc<Names>,
+    /// What the service is made of.
+    pub image: String,
+    /// `muster-autoscaler`.
+    pub program: PathBuf,
+    /// `muster-image`.
+    pub imager: PathBuf,
+    /// The root file system that every machine boots.
+    pub root: PathBuf,
+}
+
+impl Platform {
+    /// From an empty account to its end.
+    pub fn play(&self) {
+        let Self { site, timeline, .. } = self;
+        self.wait("the autoscaler to lead", || tests::job::leader(&site.consul));
+        // Both at once: work that is placed on the first one alone stays there.
+        self.wait("two machines that are ready", || (timeline.boots().len() == 2).then_some(()));
+        site.nomad.register(&work::web(&self.image));
+        self.wait("the service on two machines", || (self.names.healthy().len() == 2).then_some(()));
+        let load = Load::start(&self.names, QUIET);
+        self.grows_and_shrinks(&load);
+        self.is_interrupted(&load);
+        self.is_updated(&load);
+        self.is_rolled_out(&load);
+        self.secret_is_rotated();
+        self.drifts();
+        self.shows();
+        let tally = self.tally(&load);
+        self.timeline.measured("requests", tally.asked.to_string());
+        self.timeline.measured("of them failed", tally.failed.len().to_string());
+        assert!(
+            tally.failed.is_empty(),
+            "{} of {} failed: {:?}",
+            tally.failed.len(),
+            tally.asked,
+            tally.failed
+        );
+        timeline.say("all of it has happened");
+    }
+
+    fn grows_and_shrinks(&self, load: &Load) {
+        load.set(BUSY);
+        self.timeline.say("thirty requests a second");
+        let begun = self.timeline.now();
+        self.wait("a third machine", || (self.machines.running().len() >= 3).then_some(()));
+        self.measured("more load until a third machine is launched", begun);
+        self.wait("the service on three", || (self.names.healthy().len() >= 3).then_some(()));
+        self.measured("more load until three serve it", begun);
+        self.tally(load);
+        load.set(QUIET);
+        self.timeline.say("one request a second");
+        let begun = self.timeline.now();
+        self.wait("two machines again", || (self.machines.running().len() == 2).then_some(()));
+        self.measured("less load until two machines are left", begun);
+        self.tally(load);
+    }
+
+    fn is_interrupted(&self, load: &Load) {
+        let victim = self.machines.running().first().cloned().expect("two run");
+        self.cloud.interrupt(&victim);
+        self.timeline.say(&format!("{victim} is interrupted: it goes in two minutes"));
+        let begun = self.timeline.now();
+        self.wait("another machine", || (self.machines.running().len() == 3).then_some(()));
+        self.measured("notice until a replacement is switched on", begun);
+        self.wait("no work on it", || (!self.nodes_of("web").contains(&victim.to_string())).then_some(()));
+        self.measured("notice until the machine is empty (it has 120 s)", begun);
+        self.wait("it to be gone", || self.machines.of(&victim).is_none().then_some(()));
+        self.wait("the service on two", || (self.names.healthy().len() == 2).then_some(()));
+        self.tally(load);
+    }
+
+    fn is_updated(&self, load: &Load) {
+        let image = self.site.push("2");
+        let before = self.site.nomad.call("GET", "/v1/job/web", &Value::Null)["Version"].as_u64();
+        self.site.nomad.register(&work::web(&image));
+        self.timeline.say("the service is updated");
+        let begun = self.timeline.now();
+        self.wait("a successful deployment", || {
+            let all = self.site.nomad.call("GET", "/v1/job/web/deployments", &Value::Null);
+            let newest = all.as_array()?.iter().max_by_key(|one| one["JobVersion"].as_u64())?;
+            assert_ne!(newest["Status"], "failed", "{newest}");
+            (newest["Status"] == "successful" && newest["JobVersion"].as_u64() > before).then_some(())
+        });
+        self.measured("an update of the service", begun);
+        self.tally(load);
+    }
+
+    fn is_rolled_out(&self, load: &Load) {
+        let site = self.root.with_file_name("variables.json");
+        let pipeline = Pipeline::new(&self.cloud, self.imager.clone(), &site);
+        pipeline.verify(&self.root);
+        self.timeline.say("the root file system is verified");
+        let next = pipeline.publish();
+        self.timeline.say(&format!("Packer has made {next}, and it is in canary"));
+        let old = self.machines.running();
+        let begun = self.timeline.now();
+        let said =
+            self.rollout(&["start", "web", "--image", &next, "--by", "platform", "--reason", "a new image"]);
+        self.timeline.say(said.trim());
+        self.wait("every machine to be new", || {
+            let running = self.machines.running();
+            (running.len() == 2 && old.iter().all(|one| !running.contains(one))).then_some(())
+        });
+        self.measured("a new image on two machines", begun);
+        pipeline.promote();
+        self.timeline.say("and in stable");
+        self.wait("the service on two", || (self.names.healthy().len() == 2).then_some(()));
+        self.tally(load);
+    }
+
+    /// Another word in Vault, and each machine has it in its file.
+    fn secret_is_rotated(&self) {
+        self.site.set_secret("node", "word", "second");
+        self.timeline.say("a secret is rotated");
+        let begun = self.timeline.now();
+        for id in self.machines.running() {
+            self.wait(&format!("the new secret on {id}"), || {
+                let machine = self.machines.of(&id)?;
+                let said = machine.run(&["cat", "/run/muster/secrets/word"]).ok()?;
+                (said == "second").then_some(())
+            });
+        }
+        self.measured("a new secret until every machine has it", begun);
+    }
+
+    /// Somebody changes what the image had; AWX finds it when the node asks again, and puts it back.
+    fn drifts(&self) {
+        let id = self.machines.running().first().cloned().expect("two run");
+        let machine = self.machines.of(&id).expect("it runs");
+        let run = |line: &str| machine.run(&["sh", "-c", line]).unwrap_or_else(|error| panic!("{error}"));
+        run("echo '# drifted' >>/etc/modprobe.d/muster.conf");
+        self.timeline.say(&format!("drift is planted on {id}: modules that may be loaded"));
+        let before = self.site.awx.ended().len();
+        // It asks every few hours; now it is to ask within seconds.
+        run(
+            "printf 'awx {\n  address = \"%s\"\n  template = 7\n  key_file = \"/run/muster/secrets/awx-key\"\n  token_file = \"/run/muster/secrets/awx-token\"\n  jitter = \"0s\"\n  drift = \"20s\"\n}\n' \
+             \"$(sed -n '/^awx/,/^}/s/.*address *= \"\\(.*\\)\"/\\1/p' /etc/muster/bootstrap.hcl)\" >/etc/muster/conf.d/90-drift.hcl; \
+             systemctl reload muster-bootstrap",
+        );
+        let job = self.wait("AWX to have looked", || {
+            let ended = self.site.awx.ended();
+            ended.into_iter().skip(before).find(|job| job.instance == id.as_str() && job.successful)
+        });
+        run("rm /etc/muster/conf.d/90-drift.hcl; systemctl reload muster-bootstrap");
+        assert!(job.mended.iter().any(|task| task.starts_with("hardening : ")), "{:?}", job.mended);
+        assert!(!run("cat /etc/modprobe.d/muster.conf").contains("drifted"), "it was put back");
+    }
+
+    /// Prometheus has all of it.
+    fn shows(&self) {
+        let of = |query: &str| {
+            self.wait(&format!("Prometheus to have {query}"), || {
+                let all = self.site.prometheus.query(query);
+                (!all.is_empty()).then_some(all)
+            })
+        };
+        let machines = self.machines.running().len();
+        self.wait("Prometheus to have each node ready", || {
+            let ready = self.site.prometheus.query("muster_bootstrap_ready == 1");
+            (ready.len() == machines).then_some(())
+        });
+        for query in [
+            "muster_fleet_target_units",
+            "muster_fleet_utilization_ratio",
+            "muster_node_info",
+            "muster_bootstrap_launch_to_ready_seconds",
+        ] {
+            let all = of(query);
+            let values: Vec<String> = all.iter().map(|(_, value)| format!("{value:.2}")).collect();
+            self.timeline.say(&format!("{query}: {}", values.join(", ")));
+        }
+    }
+
+    /// Waits until there is something, and notes when.
+    fn wait<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let begun = self.timeline.now();
+        loop {
+            if let Some(found) = look() {
+                let took = self.timeline.now().saturating_sub(begun);
+                self.timeline.say(&format!("{what}: after {:.1} s", took.as_secs_f64()));
+                return found;
+            }
+            assert!(!self.timeline.ends(), "told to end");
+            assert!(self.timeline.now() < begun + PATIENCE, "waited for {what}");
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn tally(&self, load: &Load) -> Tally {
+        let tally = load.tally();
+        self.timeline.say(&format!(
+            "{} requests, {} failed {:?}",
+            tally.asked,
+            tally.failed.len(),
+            tally.failed.last()
+        ));
+        tally
+    }
+
+    /// The names of the nodes that a job's work runs on.
+    fn nodes_of(&self, job: &str) -> Vec<String> {
+        let all = self.site.nomad.call("GET", &format!("/v1/job/{job}/allocations"), &Value::Null);
+        let runs = |one: &&Value| one["ClientStatus"] == "running";
+        let all = all.as_array().into_iter().flatten().filter(runs);
+        all.filter_map(|one| one["NodeName"].as_str().map(str::to_owned)).collect()
+    }
+
+    fn rollout(&self, arguments: &[&str]) -> String {
+        let leader = tests::job::leader(&self.site.consul).expect("one leads");
+        let output = Command::new(&self.program)
+            .arg("rollout")
+            .args(arguments)
+            .args(["--address", &format!("http://{leader}")])
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    }
+
+    fn measured(&self, what: &str, since: Duration) {
+        let took = self.timeline.now().saturating_sub(since);
+        self.timeline.measured(what, format!("{:.1} s", took.as_secs_f64()));
+    }
+}
