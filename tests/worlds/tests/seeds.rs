@@ -19,6 +19,18 @@ fn worlds_that_once_showed_something_wrong_are_right() {
     }
 }
 
+/// The same of worlds with a roll-out: a fleet with no room to shrink, a write of what is launched alone, instances that were
+/// ordered before the fleet was told, a fleet that is mostly of what has failed.
+const ROLLED: [u64; 5] = [0, 23, 497, 597, 638];
+
+#[test]
+fn roll_outs_that_once_showed_something_wrong_are_right() {
+    for seed in ROLLED {
+        let outcome = run(&Fate::rolling(seed));
+        assert_eq!(outcome.complaints, [] as [String; 0], "seed {seed}");
+    }
+}
+
 #[test]
 fn the_same_seed_is_the_same_world() {
     let fate = Fate::of(7);

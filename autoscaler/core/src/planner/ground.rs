@@ -129,6 +129,15 @@ fn account(draft: &mut Draft<'_>, view: &FleetView, at: Timestamp) -> bool {
     let keeps_policy = expected.written.is_none() || view.excess == ExcessCapacity::NoTermination;
     let lag_over = expected.written.is_none_or(|written| at > written + LAG);
     if found == ours && keeps_policy {
+        if !lag_over
+            && !expected.shown
+            && expected.before == Some(ours)
+            && !shows_launch(draft, view, expected)
+        {
+            // The size is as before: it says nothing of the write.
+            draft.hold(Hold::WriteNotShown { written: expected.written.unwrap_or(draft.now) });
+            return false;
+        }
         return shows(draft, expected, at);
     }
     if !expected.shown {
@@ -150,6 +159,14 @@ fn account(draft: &mut Draft<'_>, view: &FleetView, at: Timestamp) -> bool {
         return false;
     }
     foreign_write(draft, expected, found)
+}
+
+/// Whether a fleet launches what it was told to with a write, if it was told of that.
+fn shows_launch(draft: &Draft<'_>, view: &FleetView, expected: Expected) -> bool {
+    let rollout = draft.memory.rollout.as_ref();
+    let asked = rollout.and_then(|rollout| rollout.asked).filter(|asked| expected.written == Some(asked.at));
+    let version = view.launch.as_ref().and_then(|launch| launch.version);
+    asked.is_none_or(|asked| version == Some(asked.version))
 }
 
 /// The fleet shows what we expect: from a describe that was begun after the write, that settles it.

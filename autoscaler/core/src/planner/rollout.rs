@@ -35,6 +35,9 @@ pub(super) fn has_been_ready(draft: &Draft<'_>, member: &Member) -> bool {
 /// what has failed, how far all this is. Whom a halt, or the way back, keeps is let be.
 pub(super) fn watch(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>) {
     let Some(mut rollout) = draft.memory.rollout.take() else { return };
+    if rollout.is_over() && herd.is_some_and(|herd| has_strays(&rollout, ground, herd)) {
+        (rollout.stage, rollout.clean_since) = (Stage::Rest, None);
+    }
     if !rollout.is_over() {
         check_launch(&mut rollout, ground, draft.now);
         if let Some(herd) = herd {
@@ -49,6 +52,19 @@ pub(super) fn watch(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Her
         }
     }
     draft.memory.rollout = Some(rollout);
+}
+
+/// Whether the fleet launches what it is to, and an instance of the other version came all the same: ordered before the
+/// fleet was told, and launched when there was capacity for it at last.
+fn has_strays(rollout: &Rollout, ground: Ground<'_>, herd: &Herd<'_>) -> bool {
+    let (goal, other) = match rollout.course {
+        Course::Forward => (rollout.to, rollout.from),
+        Course::Back => (rollout.from, rollout.to),
+    };
+    let strays =
+        |m: &&Member| !m.protected && m.launched >= rollout.started && runs(m, &rollout.template, other);
+    let launches = ground.view.launch.as_ref().is_some_and(|launch| launch.is(&rollout.template, goal));
+    launches && herd.alive.iter().any(strays)
 }
 
 /// Compares what the fleet shows that it launches with what it was told.
@@ -282,7 +298,8 @@ pub(super) fn step(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd
         return false;
     }
     let going = next(draft, &rollout, herd);
-    if going.is_empty() || !wish::load_is_known(draft, Some(herd)) {
+    // What has failed serves nobody and tells of no load: where most of a fleet is of that kind, load would never be known.
+    if going.is_empty() || !(rollout.halted.is_some() || wish::load_is_known(draft, Some(herd))) {
         return false;
     }
     if !clear_sight(draft, Some(herd), ground.view) || !drain::knows_nodes(draft) {

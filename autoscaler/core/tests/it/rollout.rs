@@ -1,11 +1,12 @@
 //! Another version of the launch template reaches a fleet node by node, or is taken back; whatever happens meanwhile.
 
 use crate::support::ec2::{Ec2, Fate, runs};
-use crate::support::scene::Scene;
+use crate::support::scene::{Scene, seconds};
 use autoscaler_core::{
-    Action, Course, Halt, PoolTrouble, Remark, ReplacementCause, Rollout, Stage, TroubleKind,
+    Action, Asked, Course, Expected, Halt, PoolTrouble, Remark, ReplacementCause, Rollout, Stage, TroubleKind,
 };
-use fleet::{Health, InstanceId, NoticeKind};
+use fleet::ports::Change;
+use fleet::{Health, InstanceId, LaunchTemplate, NoticeKind};
 use std::cmp::Ordering::{Equal, Greater, Less};
 
 /// A roll-out from version 1 to version 2.
@@ -286,6 +287,49 @@ fn a_fleet_that_grows_or_shrinks_in_the_middle_ends_of_one_version() {
         assert!(size.contains(&ec2.alive.len()), "{demand}: {}", ec2.alive.len());
         assert_eq!(ec2.nodes.work(), 40);
     }
+}
+
+#[test]
+fn a_write_of_what_is_launched_alone_is_waited_for_until_that_shows() {
+    let mut scene = Scene::of(8, 6);
+    let written = scene.now - seconds(5);
+    let launches = |version| Some(LaunchTemplate { id: "lt-1".to_owned(), version: Some(version) });
+    let mut ordered = rollout(&scene);
+    ordered.asked = Some(Asked { version: 2, at: written, shown: false });
+    scene.memory.rollout = Some(ordered);
+    scene.memory.expected = Some(Expected {
+        target: 8,
+        on_demand_target: 0,
+        written: Some(written),
+        shown: false,
+        before: Some(Change::of_target(8, 0)),
+    });
+    scene.view().launch = launches(1);
+    let shown = |scene: &Scene| scene.plan().memory.expected.is_some_and(|expected| expected.shown);
+    assert!(!shown(&scene), "describes lag: the size is as it was before");
+    scene.view().launch = launches(2);
+    assert!(shown(&scene));
+    scene.view().launch = launches(1);
+    let long_ago = written - seconds(120);
+    if let Some(asked) = scene.memory.rollout.as_mut().and_then(|rollout| rollout.asked.as_mut()) {
+        asked.at = long_ago;
+    }
+    if let Some(expected) = &mut scene.memory.expected {
+        expected.written = Some(long_ago);
+    }
+    let tells = |action: &Action| matches!(action, Action::Modify { change, .. } if change.launch == Some(2));
+    assert!(scene.plan().plan.actions.iter().any(tells), "it was lost, and is told again");
+}
+
+#[test]
+fn an_instance_that_was_ordered_before_and_comes_after_the_end_is_replaced() {
+    let mut ec2 = begun();
+    until(&mut ec2, "first", &mut works, ended);
+    ec2.alive[4].launch = Some(LaunchTemplate { id: "lt-1".to_owned(), version: Some(1) });
+    let _ = ec2.tick(&mut works);
+    assert!(!course(&ec2).is_over(), "it goes on");
+    until(&mut ec2, "again", &mut works, ended);
+    all_of(&ec2, 2, "again");
 }
 
 #[test]
