@@ -93,6 +93,10 @@ fn left(whole: &Whole) -> Left {
     let checks = checks.as_array().expect("a list").iter();
     let checks = checks.map(|check| plain(site, check["CheckID"].as_str().expect("an id"))).collect();
     let node = site.nomad_node().expect("an instance is a node of Nomad");
+    let jobs = {
+        let state = whole.awx.state();
+        (state.jobs.len(), state.most_at_once)
+    };
     Left {
         files: files.collect(),
         notes: notes.collect(),
@@ -101,7 +105,7 @@ fn left(whole: &Whole) -> Left {
         checks,
         pool: node["NodePool"].clone(),
         eligibility: node["SchedulingEligibility"].clone(),
-        jobs: (whole.awx.state().jobs.len(), whole.awx.state().most_at_once),
+        jobs,
     }
 }
 
