@@ -69,6 +69,8 @@ fn left(whole: &Whole) -> Left {
     let files = ["consul.json", "nomad.json", "node_exporter.env", "run/ready"];
     let files = files.into_iter().map(|name| {
         let text = fs::read_to_string(place.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        // What is on tmpfs is somewhere else for each.
+        let text = text.replace(&whole.secrets().display().to_string(), "SECRETS");
         (name, plain(site, &text))
     });
     let state = place.join("state").join(site.node.instance.as_str());

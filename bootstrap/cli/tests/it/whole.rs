@@ -15,6 +15,7 @@ use muster_test_servers::{Registry, Vault, wait_for};
 use serde_json::json;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -129,6 +130,11 @@ watch {{
         );
         fs::create_dir_all(place.join("conf.d")).expect("made");
         fs::write(place.join("conf.d/registry.hcl"), more).expect("written");
+    }
+
+    /// Where what comes out of Vault lies.
+    pub fn secrets(&self) -> &Path {
+        self.secrets.path()
     }
 
     /// The whole instance goes down.
