@@ -350,7 +350,10 @@ fn begin(shared: &Shared, template: &str, body: &[u8]) -> Answer {
     }
     let is_pending = {
         let mut state = shared.state();
-        let same = |job: &&Job| job.variables["instance_id"] == asked["extra_vars"]["instance_id"];
+        // Of a template that does not prompt for variables, it is the only host's.
+        let instance = |variables: &Value| variables["instance_id"].as_str().map(str::to_owned);
+        let caller = instance(&asked["extra_vars"]);
+        let same = |job: &&Job| instance(&job.variables).is_none_or(|one| Some(one) == caller);
         let is_pending = state.jobs.iter().filter(same).any(Job::is_active);
         state.looked += 1;
         shared.met.notify_all();
