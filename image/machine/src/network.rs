@@ -94,9 +94,12 @@ impl Place {
     pub(crate) fn bridge(&self) -> &str {
         &self.lan.bridge
     }
-    /// How the machine's network is to be set up, in systemd's words.
+    /// How the machine's network is to be set up, in systemd's words. No router speaks IPv6 here: a boot would wait for one.
     pub(crate) fn settings(&self) -> String {
         let Self { lan, address, .. } = self;
-        format!("[Match]\nName=host0\n[Network]\nAddress={address}/{}\nGateway={}\n", lan.prefix, lan.gateway)
+        format!(
+            "[Match]\nName=host0\n[Network]\nAddress={address}/{}\nGateway={}\nIPv6AcceptRA=no\n",
+            lan.prefix, lan.gateway
+        )
     }
 }
