@@ -1,11 +1,13 @@
 //! An independently written check of every plan: refuses what breaks an invariant.
 
+mod spread;
+
 use crate::{
-    Action, Diversification, DrainBy, DrainCause, Member, Memory, Phase, Plan, Policy, RemovalStep,
-    ReplacementCause, ReplacementStep, Rollout, Snapshot,
+    Action, DrainBy, DrainCause, Member, Memory, Phase, Plan, Policy, RemovalStep, ReplacementCause,
+    ReplacementStep, Rollout, Snapshot,
 };
 use fleet::ports::Change;
-use fleet::{FleetState, Health, InstanceId, Market, NoticeKind, Pool, Resources, Timestamp, Work, WorkKind};
+use fleet::{FleetState, InstanceId, Market, Resources, Timestamp, Work, WorkKind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,7 +28,7 @@ pub enum Invariant {
     Once,
     /// Never two modifications of one fleet in flight.
     Modify,
-    /// At least two families; removals do not worsen the spread.
+    /// At least two families; removals do not worsen the spread over families, pools and zones.
     Spread,
     /// The call rate stays within its budget.
     Pace,
@@ -226,6 +228,7 @@ impl<'a> Court<'a> {
                 self.object(Invariant::Once, format!("{id} is replaced a second time"));
             }
         }
+        self.repairs();
         let (was, is) = (rolled_out(before), rolled_out(after));
         let most = usize::try_from(self.policy.rollout.surge).unwrap_or(usize::MAX);
         if is.len() > most && is.iter().any(|id| !was.contains(id)) {
@@ -417,61 +420,6 @@ impl<'a> Court<'a> {
         }
     }
 
-    /// Whether nothing would have to move from an instance: else it may be no choice, for want of room elsewhere.
-    fn has_no_work(&self, id: &InstanceId) -> bool {
-        let nodes = self.seen.nodes.iter().flat_map(|nodes| &nodes.what);
-        let by_nomad = self.policy.drain.by == DrainBy::Nomad;
-        !by_nomad || nodes.filter(|node| node.instance == *id).all(|node| node.work.is_empty())
-    }
-
-    /// Whether what runs on all who go certainly has a place elsewhere if one goes in another's place: a node without work
-    /// may be the room that others' work needs. Piece by piece, the largest first, each on the first node that holds it; what
-    /// asks for more than room is taken to find none.
-    fn has_places_without(&self, goes: &InstanceId, stays: &InstanceId) -> bool {
-        if self.policy.drain.by != DrainBy::Nomad {
-            return true;
-        }
-        let Some(nodes) = &self.seen.nodes else { return false };
-        let living = self.living();
-        let parts = |of: Resources| [of.cpu_mhz, of.memory_mib, of.disk_mib];
-        let (mut pieces, mut free): (Vec<[u64; 3]>, Vec<[u64; 3]>) = (Vec::new(), Vec::new());
-        for node in &nodes.what {
-            let id = &node.instance;
-            if id == goes || (self.is_in_ledger(id) && id != stays) {
-                let work = node.work.iter();
-                for work in work.filter(|work| !matches!(work.kind, WorkKind::System | WorkKind::Sysbatch)) {
-                    if !work.ports.is_empty() || !work.asks.is_empty() || work.distinct_hosts {
-                        return false;
-                    }
-                    pieces.push(parts(work.needs));
-                }
-            } else if node.ready && node.eligible && !node.draining && living.contains_key(id) {
-                let mut left = parts(node.capacity);
-                for work in node.work.iter() {
-                    for (left, uses) in left.iter_mut().zip(parts(work.needs)) {
-                        *left = left.saturating_sub(uses);
-                    }
-                }
-                free.push(left);
-            }
-        }
-        pieces.sort_unstable_by(|a, b| b.cmp(a));
-        pieces.into_iter().all(|piece| {
-            let node = free.iter_mut().find(|free| piece.iter().zip(free.iter()).all(|(p, f)| p <= f));
-            let Some(node) = node else { return false };
-            node.iter_mut().zip(piece).for_each(|(left, uses)| *left -= uses);
-            true
-        })
-    }
-
-    /// Whether an instance serves and its node is not shown: it is chosen where nobody else can be.
-    fn is_hidden(&self, member: &Member) -> bool {
-        let Some(nodes) = self.seen.nodes.as_ref().filter(|_| self.policy.drain.by == DrainBy::Nomad) else {
-            return false;
-        };
-        member.phase == Phase::InService && nodes.what.iter().all(|node| node.instance != member.id)
-    }
-
     fn was_told(&self, id: &InstanceId) -> bool {
         self.before.removals.get(id).is_some_and(|r| r.step == RemovalStep::Terminating)
     }
@@ -494,78 +442,6 @@ impl<'a> Court<'a> {
             }
         }
     }
-
-    /// SPREAD: no exchange of a new victim for another instance would leave the fleet better spread, and room for all
-    /// that has to move, where it ends worse spread than it was.
-    fn spread(&mut self, plan: &Plan) {
-        let removals = self.after.removals.iter();
-        let chosen = removals
-            .filter(|(id, r)| r.cause == DrainCause::ScaleIn && !self.before.removals.contains_key(*id));
-        let mut new_victims: BTreeSet<&InstanceId> = chosen.map(|(id, _)| id).collect();
-        if new_victims.is_empty() || plan.actions.is_empty() {
-            return;
-        }
-        let doomed: BTreeSet<&InstanceId> = self
-            .seen
-            .notices
-            .iter()
-            .filter(|n| n.kind == NoticeKind::SpotInterruption)
-            .map(|n| &n.instance)
-            .collect();
-        let staying: Vec<&Member> = self
-            .living()
-            .into_values()
-            .filter(|m| {
-                // Who was on the way out before is judged no more: only what stays beside them is spread.
-                let begun = self.before.removals.get(&m.id);
-                let told = begun.is_some_and(|r| {
-                    r.step == RemovalStep::Terminating || self.after.removals.contains_key(&m.id)
-                });
-                let given_up = self.after.removals.get(&m.id).is_some_and(|r| r.cause != DrainCause::ScaleIn);
-                let replaced = |memory: &Memory| memory.replacements.contains_key(&m.id);
-                let goes = given_up || replaced(self.before) || replaced(self.after);
-                !told && !goes
-            })
-            .collect();
-        // Those that were to be replaced go whoever is chosen.
-        new_victims.retain(|id| staying.iter().any(|m| m.id == **id));
-        let sound = |m: &&Member| m.health == Health::Healthy && !doomed.contains(&m.id);
-        if staying.iter().filter(|m| sound(m)).count() < 4 {
-            return;
-        }
-        let rule = &self.policy.diversification;
-        let left = |gone: &dyn Fn(&InstanceId) -> bool| {
-            shortfall(staying.iter().copied().filter(|m| sound(m) && !gone(&m.id)), rule)
-        };
-        let was = left(&|_| false);
-        let becomes = left(&|id| new_victims.contains(id));
-        if !worse(becomes, was) {
-            return;
-        }
-        let mut found = None;
-        for victim in staying.iter().filter(|m| new_victims.contains(&m.id)) {
-            let choices = staying.iter().filter(|m| {
-                !new_victims.contains(&m.id)
-                    && !m.protected
-                    && m.phase != Phase::Draining
-                    && m.weight.get() > 0.0
-                    && self.has_no_work(&m.id)
-                    && !self.is_hidden(m)
-                    && m.pool.market == victim.pool.market
-                    && m.weight.get() <= victim.weight.get() + EPSILON
-            });
-            for other in choices {
-                let instead = left(&|id| *id == other.id || (new_victims.contains(id) && *id != victim.id));
-                if worse(becomes, instead) && self.has_places_without(&other.id, &victim.id) {
-                    found = Some((victim.id.clone(), other.id.clone()));
-                }
-            }
-        }
-        if let Some((victim, other)) = found {
-            let how = format!("removing {other} in place of {victim} would leave the fleet better spread");
-            self.object(Invariant::Spread, how);
-        }
-    }
 }
 
 /// Those that are on their way out for a roll-out.
@@ -580,24 +456,4 @@ fn rolled_out(memory: &Memory) -> BTreeSet<&InstanceId> {
 fn asked_for(memory: &Memory) -> f64 {
     let steps = [ReplacementStep::Raising, ReplacementStep::Raised];
     memory.replacements.values().filter(|r| steps.contains(&r.step)).fold(0.0, |sum, r| sum + r.weight.get())
-}
-
-/// How far instances fall short of the wanted spread: families missing, share of one pool beyond the largest.
-fn shortfall<'m>(members: impl Iterator<Item = &'m Member>, rule: &Diversification) -> (u32, f64) {
-    let mut by_pool: BTreeMap<&Pool, f64> = BTreeMap::new();
-    let mut families = BTreeSet::new();
-    for member in members {
-        *by_pool.entry(&member.pool).or_default() += member.weight.get();
-        families.insert(member.pool.family());
-    }
-    let total: f64 = by_pool.values().sum();
-    let largest = by_pool.values().copied().fold(0.0, f64::max);
-    let share = if total > 0.0 { largest / total } else { 0.0 };
-    let families = u32::try_from(families.len()).unwrap_or(u32::MAX);
-    (rule.families.saturating_sub(families), (share - rule.max_pool_share).max(0.0))
-}
-
-/// Whether a spread is worse than another, by more than rounding (a few millionths).
-fn worse(a: (u32, f64), b: (u32, f64)) -> bool {
-    a.0 > b.0 || (a.0 == b.0 && a.1 > b.1 + 3e-6)
 }

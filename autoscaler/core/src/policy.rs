@@ -90,6 +90,8 @@ pub struct Diversification {
     pub families: u32,
     /// The largest share of the fleet that one pool should hold, 0..=1; judged from 4 instances up.
     pub max_pool_share: f64,
+    /// The largest share of the fleet that one availability zone should hold, 0..=1; judged from 4 instances up.
+    pub max_zone_share: f64,
     /// How many instances an hour may be replaced to bring a fleet back that AWS let drift out of these bounds; 0:
     /// none, only victims are chosen by it.
     pub repairs_per_hour: u32,
@@ -233,7 +235,12 @@ impl Default for Policy {
             },
             scale_out: ScaleOut { max_step: None, hold: Duration::ZERO },
             scale_in: ScaleIn { enabled: true, max_step: None, hold: Duration::from_secs(120) },
-            diversification: Diversification { families: 2, max_pool_share: 0.6, repairs_per_hour: 0 },
+            diversification: Diversification {
+                families: 2,
+                max_pool_share: 0.6,
+                max_zone_share: 0.75,
+                repairs_per_hour: 0,
+            },
             power: BTreeMap::new(),
             boot: Duration::from_secs(120),
             workload: Workload::Unknown,

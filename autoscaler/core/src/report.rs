@@ -292,6 +292,13 @@ pub enum Remark {
         /// How many the policy asks for.
         wanted: u32,
     },
+    /// The fleet is configured over so few zones that one of them has to hold more than the policy allows.
+    FewZones {
+        /// How many it is configured over.
+        configured: u32,
+        /// The largest share that the policy allows a zone.
+        largest: Utilization,
+    },
     /// EC2's capacity rebalancing is on: it replaces instances beside us.
     CapacityRebalanceOn,
     /// The policy says to change nothing: what stands here would have been done.
@@ -412,6 +419,7 @@ impl Remark {
             Self::TerminatedAgain { .. } => "terminated_again",
             Self::Ends { .. } => "ends",
             Self::FewFamilies { .. } => "few_families",
+            Self::FewZones { .. } => "few_zones",
             Self::CapacityRebalanceOn => "capacity_rebalance_on",
             Self::DryRun => "dry_run",
             Self::NoticeUnheeded { .. } => "notice_unheeded",

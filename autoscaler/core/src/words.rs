@@ -377,6 +377,13 @@ impl Display for Remark {
             Self::FewFamilies { configured, wanted } => {
                 write!(f, "configured over {configured} instance families; the policy asks for {wanted}")
             }
+            Self::FewZones { configured, largest } => {
+                let zones = if *configured == 1 { "zone" } else { "zones" };
+                write!(
+                    f,
+                    "configured over {configured} {zones}; the policy lets one hold {largest} of the fleet"
+                )
+            }
             Self::CapacityRebalanceOn => {
                 f.pad("capacity rebalancing is on: EC2 replaces instances beside us")
             }

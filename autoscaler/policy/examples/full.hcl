@@ -182,6 +182,10 @@ fleet "web" {
     # from 4 instances up. Takes a share from "5%" to "100%".
     max_pool_share = "60%"
 
+    # The largest share of the fleet that one availability zone should hold. Judged from 4 instances
+    # up. Takes a share from "5%" to "100%".
+    max_zone_share = "75%"
+
     # How many instances an hour may be replaced to bring a fleet back that AWS let drift out of
     # these bounds. 0: none; victims are chosen by them all the same. Takes a whole number from 0 to
     # 60.

@@ -396,6 +396,13 @@ static DIVERSIFICATION: Table<Diversification> = Table {
             |d: &Diversification| Some(d.max_pool_share),
             |d, v| d.max_pool_share = v,
         ),
+        Field::share(
+            "max_zone_share",
+            "The largest share of the fleet that one availability zone should hold. Judged from 4 instances up.",
+            (0.05, 1.0),
+            |d: &Diversification| Some(d.max_zone_share),
+            |d, v| d.max_zone_share = v,
+        ),
         Field::whole(
             "repairs_per_hour",
             "How many instances an hour may be replaced to bring a fleet back that AWS let drift out of these bounds. \

@@ -158,6 +158,7 @@ fleet "web" {
   diversification {
     families       = 3
     max_pool_share = "40%"
+    max_zone_share = "50%"
     repairs_per_hour = 2
   }
   workload {
@@ -212,7 +213,7 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
         objective: Objective { above, at_most, over },
         scale_out: ScaleOut { max_step: largest_out, hold: hold_out },
         scale_in: ScaleIn { enabled, max_step: largest_in, hold: hold_in },
-        diversification: Diversification { families, max_pool_share, repairs_per_hour },
+        diversification: Diversification { families, max_pool_share, max_zone_share, repairs_per_hour },
         power,
         boot,
         workload,
@@ -225,7 +226,8 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
     assert!(observe_only && dry_run && !enabled && !ignore_system_jobs && !replace);
     assert_eq!((min, max, surge), (2, 30, 4));
     assert_eq!((target, above, at_most), (Utilization::new(0.7), Utilization::new(0.85), 0.005));
-    assert_eq!((largest_out, largest_in, families, max_pool_share), (Some(5), Some(1), 3, 0.4));
+    assert_eq!((largest_out, largest_in, families), (Some(5), Some(1), 3));
+    assert_eq!((max_pool_share, max_zone_share), (0.4, 0.5));
     assert_eq!((over, hold_out, hold_in, boot), (seconds(86_400), seconds(10), seconds(600), seconds(180)));
     assert_eq!((deadline, margin, avoid_pool), (seconds(600), seconds(20), seconds(3600)));
     assert_eq!(power, [("m5.large".into(), Power::new(2.0)), ("c5.large".into(), Power::new(2.5))].into());

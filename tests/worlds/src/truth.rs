@@ -2,7 +2,7 @@
 
 use autoscaler_engine::{Answer, Write};
 use autoscaler_policy::FleetPolicy;
-use fleet::{Family, FleetRef, FleetSelector, FleetState, InstanceId, Market, Pool, Timestamp};
+use fleet::{Family, FleetRef, FleetSelector, FleetState, InstanceId, Market, Pool, Timestamp, Zone};
 use fleet_sim::{InstancePhase, InstanceTruth, World};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -276,7 +276,7 @@ impl Truth {
         }
     }
 
-    /// SPREAD: no family is given up where another instance could have gone, and no pool comes to hold much
+    /// SPREAD: no family is given up where another instance could have gone, and no pool or zone comes to hold much
     /// more than it may.
     fn judge_spread(
         &mut self,
@@ -311,13 +311,18 @@ impl Truth {
             self.complain(world, &format!("SPREAD: {} had {had} families and has {has}", fleet.id));
         }
         // Whole instances only: one more than its share.
-        let allowed = rule.max_pool_share.max(before.largest) + after.one;
-        if after.largest > allowed {
-            let (largest, id) = (after.largest, &fleet.id);
-            self.complain(
-                world,
-                &format!("SPREAD: a pool of {id} holds {largest} of it, of at most {allowed}"),
-            );
+        let shares = [
+            ("pool", rule.max_pool_share, before.largest, after.largest),
+            ("zone", rule.max_zone_share, before.largest_zone, after.largest_zone),
+        ];
+        for (what, most, before, largest) in shares {
+            let (allowed, id) = (most.max(before) + after.one, &fleet.id);
+            if largest > allowed {
+                self.complain(
+                    world,
+                    &format!("SPREAD: a {what} of {id} holds {largest} of it, of at most {allowed}"),
+                );
+            }
         }
     }
 
@@ -368,6 +373,8 @@ struct Spread {
     families: usize,
     /// The share of the largest pool, by weight.
     largest: f64,
+    /// The share of the largest zone, by weight.
+    largest_zone: f64,
     /// The share of the heaviest instance.
     one: f64,
 }
@@ -375,13 +382,16 @@ struct Spread {
 impl Spread {
     fn of(members: &[&InstanceTruth]) -> Self {
         let mut pools: BTreeMap<&Pool, f64> = BTreeMap::new();
+        let mut zones: BTreeMap<&Zone, f64> = BTreeMap::new();
         for member in members {
             *pools.entry(&member.pool).or_default() += member.weight.get();
+            *zones.entry(&member.pool.zone).or_default() += member.weight.get();
         }
         let families: BTreeSet<Family> = pools.keys().map(|pool| Family::of(&pool.instance_type)).collect();
         let total: f64 = pools.values().sum();
         let largest = pools.values().copied().fold(0.0, f64::max) / total;
+        let largest_zone = zones.values().copied().fold(0.0, f64::max) / total;
         let one = members.iter().map(|member| member.weight.get()).fold(0.0, f64::max) / total;
-        Self { families: families.len(), largest, one }
+        Self { families: families.len(), largest, largest_zone, one }
     }
 }

@@ -2,9 +2,11 @@
 
 use super::draft::Draft;
 use super::ledger;
+use crate::number::millionths;
 use crate::{Expected, Hold, Remark, Unholdable};
 use fleet::ports::Change;
-use fleet::{Backend, ExcessCapacity, FleetKind, FleetState, FleetView, Timestamp};
+use fleet::{Backend, ExcessCapacity, FleetKind, FleetState, FleetView, Timestamp, Utilization, Zone};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Beyond this nothing is known of a fleet any more. Steady fleets are described every three minutes, and a
@@ -237,5 +239,18 @@ fn warn(draft: &mut Draft<'_>, view: &FleetView) {
     let wanted = draft.policy.diversification.families;
     if configured < wanted {
         draft.remark(Remark::FewFamilies { configured, wanted });
+    }
+    warn_of_zones(draft, view);
+}
+
+/// Says so where the shopping list names so few zones that one of them has to hold more than the policy allows. A line
+/// without a zone may buy in any.
+fn warn_of_zones(draft: &mut Draft<'_>, view: &FleetView) {
+    let zones: Option<BTreeSet<&Zone>> = view.overrides.iter().map(|o| o.zone.as_ref()).collect();
+    let Some(configured) = zones.map(|zones| zones.len()).filter(|count| *count > 0) else { return };
+    let largest = draft.policy.diversification.max_zone_share;
+    let configured = u32::try_from(configured).unwrap_or(u32::MAX);
+    if millionths(1.0 / f64::from(configured)) > millionths(largest) {
+        draft.remark(Remark::FewZones { configured, largest: Utilization::new(largest) });
     }
 }

@@ -6,7 +6,7 @@ use super::herd::{Herd, clear_sight};
 use super::{drain, victims};
 use crate::{Remark, Replacement, ReplacementCause, ReplacementStep};
 
-/// Enters one instance of the fullest pool into the ledger, to be replaced, when nothing else is to be done.
+/// Enters one instance of the fullest zone or pool into the ledger, to be replaced, when nothing else is to be done.
 ///
 /// Where the new one is launched is AWS's choice: the budget bounds what is tried in vain.
 ///

@@ -7,7 +7,7 @@ use super::herd::{ByMarket, Herd, LEEWAY};
 use super::{drain, fallback, idle, pools, rollout};
 use crate::number::millionths;
 use crate::{Candidate, Choice, Diversification, DrainBy, Hold, Member, Phase};
-use fleet::{Health, InstanceId, NoticeKind, UsdPerHour, WorkKind};
+use fleet::{Health, InstanceId, NoticeKind, Override, Pool, UsdPerHour, WorkKind, Zone};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -130,8 +130,9 @@ fn report(
     draft.report.choice = Some(Choice { victims, runners_up });
 }
 
-/// Somebody whose replacement may bring a fleet back that is out of its spread: of the fullest pool, by the order of
-/// victims. `None` where the spread is as the policy wants it, or cannot be helped.
+/// Somebody whose replacement may bring a fleet back that is out of its spread: of the fullest zone where one holds too
+/// much, else of the fullest pool; who leaves the best spread, then of the fullest pool, then by the order of victims.
+/// `None` where the spread is as the policy wants it, or cannot be helped.
 pub(super) fn out_of_spread<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Option<&'a Member> {
     let ranks = Ranks::of(draft, herd);
     let rule = &draft.policy.diversification;
@@ -140,22 +141,32 @@ pub(super) fn out_of_spread<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Option<&'
     if now == (Lack { families: 0, share_millionths: 0 }) {
         return None;
     }
-    let fullest = pools.fullest()?;
-    let other = |o: &fleet::Override| {
-        o.instance_type != fullest.instance_type || o.zone.as_ref().is_some_and(|zone| *zone != fullest.zone)
+    let listed = &draft.seen.fleet.as_ref()?.what.overrides;
+    let over = |share: f64, most: f64| millionths(share - most) > 0;
+    let (zone, zone_share) = pools.fullest_zone()?;
+    let elsewhere = |o: &Override| o.zone.as_ref().is_none_or(|other| other != zone);
+    let of_zone = over(zone_share, rule.max_zone_share) && listed.iter().any(elsewhere);
+    let pool = pools.fullest()?;
+    let other = |o: &Override| {
+        o.instance_type != pool.instance_type || o.zone.as_ref().is_some_and(|zone| *zone != pool.zone)
     };
-    let view = draft.seen.fleet.as_ref()?;
-    if !view.what.overrides.iter().any(other) {
+    let of_pool = now.families > 0 || over(pools.measure(None, rule).largest, rule.max_pool_share);
+    let helps = of_zone || (of_pool && listed.iter().any(other));
+    if !helps {
         return None;
     }
     herd.staying(draft)
         .filter(|m| {
-            m.pool == *fullest
-                && may_go(m)
-                && !drain::is_hidden(draft, m)
-                && !draft.memory.replaced.contains_key(&m.id)
+            let crowded = if of_zone { m.pool.zone == *zone } else { m.pool == *pool };
+            crowded && may_go(m) && !drain::is_hidden(draft, m) && !draft.memory.replaced.contains_key(&m.id)
         })
-        .min_by(|a, b| ranks.compare(a, 0.0, b, 0.0))
+        .map(|m| (pools.without(m, ranks.counts(m), rule).lack, pools.units(&m.pool), m))
+        .filter(|(lack, ..)| lack.families <= now.families)
+        .min_by(|(lack_a, units_a, a), (lack_b, units_b, b)| {
+            let spread = lack_a.cmp(lack_b).then_with(|| units_b.total_cmp(units_a));
+            spread.then_with(|| ranks.compare(a, 0.0, b, 0.0))
+        })
+        .map(|(.., member)| member)
 }
 
 /// Puts those first who are to be replaced first, by the order of victims.
@@ -335,8 +346,8 @@ impl Facts {
     }
 }
 
-/// How much a spread falls short of the policy, worst first: families missing, then share beyond the largest
-/// allowed, in millionths.
+/// How much a spread falls short of the policy, worst first: families missing, then the share of the largest pool beyond
+/// what a pool may hold and that of the largest zone beyond what a zone may, together, in millionths.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Lack {
     families: usize,
@@ -353,7 +364,7 @@ struct Without {
 /// How instances are spread over pools and families.
 struct Spread<'a> {
     /// Units and instances by pool.
-    pools: BTreeMap<&'a fleet::Pool, (f64, usize)>,
+    pools: BTreeMap<&'a Pool, (f64, usize)>,
     /// Whether there are instances enough, before anything goes, to speak of a spread.
     watched: bool,
 }
@@ -367,11 +378,29 @@ impl<'a> Spread<'a> {
     }
 
     /// The pool with the most units; of equal ones the first.
-    fn fullest(&self) -> Option<&'a fleet::Pool> {
-        let fuller = |a: &(&&'a fleet::Pool, &(f64, usize)), b: &(&&'a fleet::Pool, &(f64, usize))| {
+    fn fullest(&self) -> Option<&'a Pool> {
+        let fuller = |a: &(&&'a Pool, &(f64, usize)), b: &(&&'a Pool, &(f64, usize))| {
             a.1.0.total_cmp(&b.1.0).then_with(|| b.0.cmp(a.0))
         };
         self.pools.iter().max_by(fuller).map(|(pool, _)| *pool)
+    }
+
+    /// The zone with the most units, and its share, 0..=1; of equal ones the first.
+    fn fullest_zone(&self) -> Option<(&'a Zone, f64)> {
+        let mut zones: BTreeMap<&'a Zone, f64> = BTreeMap::new();
+        for (pool, (units, _)) in &self.pools {
+            *zones.entry(&pool.zone).or_default() += units;
+        }
+        let total: f64 = zones.values().sum();
+        let fuller =
+            |a: &(&'a Zone, f64), b: &(&'a Zone, f64)| a.1.total_cmp(&b.1).then_with(|| b.0.cmp(a.0));
+        let (zone, units) = zones.into_iter().max_by(fuller)?;
+        Some((zone, if total > 0.0 { units / total } else { 0.0 }))
+    }
+
+    /// The units of a pool.
+    fn units(&self, pool: &Pool) -> f64 {
+        self.pools.get(pool).map_or(0.0, |(units, _)| *units)
     }
 
     fn give_back(&mut self, member: &'a Member, counts: bool) {
@@ -398,6 +427,7 @@ impl<'a> Spread<'a> {
     /// Measures the spread, with one instance left out.
     fn measure(&self, left_out: Option<&Member>, rule: &Diversification) -> Without {
         let mut families: Vec<&str> = Vec::with_capacity(self.pools.len());
+        let mut zones: Vec<(&Zone, f64)> = Vec::new();
         let (mut largest, mut total) = (0.0_f64, 0.0_f64);
         for (pool, (weight, count)) in &self.pools {
             let less = left_out.filter(|m| m.pool == **pool);
@@ -409,19 +439,25 @@ impl<'a> Spread<'a> {
             families.push(name.split_once('.').map_or(name, |(family, _)| family));
             largest = largest.max(weight);
             total += weight;
+            match zones.iter_mut().find(|(zone, _)| **zone == pool.zone) {
+                Some((_, units)) => *units += weight,
+                None => zones.push((&pool.zone, weight)),
+            }
         }
         families.sort_unstable();
         families.dedup();
-        let largest = if total > 0.0 { largest / total } else { 0.0 };
+        let share = |units: f64| if total > 0.0 { units / total } else { 0.0 };
+        let largest = share(largest);
         if !self.watched {
             return Without { lack: Lack { families: 0, share_millionths: 0 }, largest };
         }
         let wanted = usize::try_from(rule.families).unwrap_or(usize::MAX);
-        let beyond = (largest - rule.max_pool_share).max(0.0);
+        let zone = share(zones.iter().map(|(_, units)| *units).fold(0.0, f64::max));
         Without {
             lack: Lack {
                 families: wanted.saturating_sub(families.len()),
-                share_millionths: millionths(beyond),
+                share_millionths: millionths(largest - rule.max_pool_share)
+                    + millionths(zone - rule.max_zone_share),
             },
             largest,
         }

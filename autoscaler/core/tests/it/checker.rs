@@ -198,6 +198,50 @@ fn spread_refuses_a_worse_choice_where_there_is_a_better_one() {
 }
 
 #[test]
+fn spread_refuses_what_leaves_a_zone_too_much_where_there_is_a_better_choice() {
+    let mut scene = Scene::of(8, 6);
+    // Two of eight in the other zone, in pools none of which holds too much.
+    let pools = [("m5.large", "eu-west-1a"), ("c5.large", "eu-west-1a"), ("r5.large", "eu-west-1a")];
+    for (n, place) in scene.members().iter_mut().enumerate() {
+        let pool = if n < 2 { ("m5.large", "eu-west-1b") } else { pools[n % 3] };
+        place.pool = member(n, pool, NOON).pool;
+    }
+    let memory = scene.memory.clone();
+    let action = set(&mut scene, 7);
+    let of_the_smaller_zone = with_removals(&memory, RemovalStep::Lowering, &["i-0000"]);
+    assert_eq!(broken(&scene, &of_the_smaller_zone, vec![action.clone()]), [Invariant::Spread]);
+    let of_the_larger_zone = with_removals(&memory, RemovalStep::Lowering, &["i-0002"]);
+    assert_eq!(broken(&scene, &of_the_larger_zone, vec![action.clone()]), []);
+    scene.policy.diversification.max_zone_share = 0.9;
+    assert_eq!(broken(&scene, &of_the_smaller_zone, vec![action]), [], "as much may lie in one zone");
+}
+
+#[test]
+fn spread_allows_replacements_within_their_budget_and_for_a_reason() {
+    let mut scene = Scene::of(8, 6);
+    let repairing = |memory: &Memory| {
+        let mut after = with_replacements(memory, ReplacementStep::Waiting, &["i-0001"]);
+        for replacement in after.replacements.values_mut() {
+            replacement.cause = ReplacementCause::Spread;
+        }
+        after
+    };
+    scene.policy.diversification.repairs_per_hour = 2;
+    assert_eq!(broken(&scene, &repairing(&scene.memory), vec![]), [Invariant::Spread], "nothing is amiss");
+    for place in scene.members() {
+        place.pool.zone = "eu-west-1a".into();
+    }
+    scene.memory.repairs = vec![NOON - seconds(3601), NOON - seconds(60)];
+    assert_eq!(broken(&scene, &repairing(&scene.memory), vec![]), []);
+    scene.memory.repairs = vec![NOON - seconds(3599), NOON - seconds(60)];
+    assert_eq!(
+        broken(&scene, &repairing(&scene.memory), vec![]),
+        [Invariant::Spread],
+        "the third in an hour"
+    );
+}
+
+#[test]
 fn spread_asks_for_no_exchange_that_takes_the_room_of_what_moves() {
     let mut scene = Scene::of(8, 6);
     scene.policy.drain.by = DrainBy::Nomad;

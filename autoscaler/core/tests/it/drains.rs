@@ -805,3 +805,42 @@ fn a_fleet_out_of_its_spread_is_brought_back_within_a_budget() {
     // Two of the new ones came into the fullest pool again.
     assert_eq!(ec2.launched, 14, "no more than is needed");
 }
+
+#[test]
+fn a_fleet_that_drifted_into_one_zone_is_brought_back_though_no_pool_holds_too_much() {
+    let in_one_zone = |ec2: &Ec2| {
+        let a = |m: &&autoscaler_core::Member| m.pool.zone.as_str() == "eu-west-1a";
+        ec2.alive.iter().filter(a).count()
+    };
+    let drifted = || {
+        let mut ec2 = Ec2::with_nomad(8, 6, 2);
+        ec2.learning = false;
+        for (n, member) in ec2.alive.iter_mut().enumerate() {
+            let name = ["m5.large", "c5.large"][n % 2];
+            member.pool = fleet::Pool::spot(name, "eu-west-1a");
+        }
+        ec2.scene.policy.diversification.repairs_per_hour = 2;
+        ec2
+    };
+    let mut ec2 = drifted();
+    ec2.ticks(800);
+    assert_eq!((in_one_zone(&ec2), ec2.alive.len(), ec2.undrained.len()), (6, 8, 0), "three quarters");
+    let mut kept = drifted();
+    kept.scene.policy.diversification.max_zone_share = 1.0;
+    kept.ticks(800);
+    assert_eq!((in_one_zone(&kept), kept.launched), (8, 8), "one zone is allowed");
+}
+
+#[test]
+fn nobody_is_replaced_for_a_zone_that_the_shopping_list_does_not_leave() {
+    let mut scene = scene(8, 6, 1);
+    scene.policy.diversification.repairs_per_hour = 2;
+    for member in scene.members() {
+        member.pool.zone = "eu-west-1a".into();
+    }
+    assert_eq!(scene.plan().memory.replacements.len(), 1, "there is another zone on it");
+    for line in &mut scene.view().overrides {
+        line.zone = Some("eu-west-1a".into());
+    }
+    assert_eq!(scene.plan().memory.replacements.len(), 0);
+}

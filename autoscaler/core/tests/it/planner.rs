@@ -7,7 +7,8 @@ use autoscaler_core::{
 };
 use fleet::ports::Change;
 use fleet::{
-    Backend, CapacityUnits, ExcessCapacity, FleetKind, FleetState, Health, InstanceId, Market, Weight,
+    Backend, CapacityUnits, ExcessCapacity, FleetKind, FleetState, Health, InstanceId, Market, Utilization,
+    Weight,
 };
 
 fn target_of(plan: &Plan) -> Option<u32> {
@@ -321,6 +322,32 @@ fn victims_keep_the_spread_and_are_no_loss_first() {
 }
 
 #[test]
+fn victims_keep_the_zones_where_no_pool_holds_too_much() {
+    // Three of four pools lie in one zone: 9 of 12 instances, just as many as may.
+    let zones = ["eu-west-1a", "eu-west-1a", "eu-west-1a", "eu-west-1b"];
+    let types = ["m5.large", "c5.large", "r5.large", "m5.large"];
+    let mut scene = Scene::of(12, 8);
+    for (n, member) in scene.members().iter_mut().enumerate() {
+        member.pool = fleet::Pool::spot(types[n % 4], zones[n % 4]);
+        // Whom everything but the zones speaks against.
+        if n % 4 == 3 {
+            member.phase = Phase::Booting;
+        }
+    }
+    let victims = |scene: &Scene| {
+        let planned = scene.plan();
+        let ids = planned.memory.removals.keys().map(|id| id.as_str().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    let in_smaller_zone = |id: &String| ["i-0003", "i-0007", "i-0011"].contains(&id.as_str());
+    let chosen = victims(&scene);
+    assert!(!chosen.is_empty() && !chosen.iter().any(in_smaller_zone), "{chosen:?}");
+    scene.policy.diversification.max_zone_share = 1.0;
+    let chosen = victims(&scene);
+    assert!(!chosen.is_empty() && chosen.iter().all(in_smaller_zone), "not watched: {chosen:?}");
+}
+
+#[test]
 fn protected_instances_are_never_chosen() {
     let mut scene = Scene::of(12, 6);
     for member in scene.members() {
@@ -409,5 +436,27 @@ fn facts_worth_attention_are_remarked() {
         [Remark::Ends { at }, Remark::CapacityRebalanceOn, Remark::FewFamilies { configured: 1, wanted: 2 }]
     {
         assert!(remarks.contains(&remark), "{remarks:?}");
+    }
+}
+
+#[test]
+fn zones_that_are_too_few_for_the_policy_are_remarked() {
+    let remarks = |zones: &[Option<&str>], largest: f64| {
+        let mut scene = Scene::of(8, 6);
+        scene.policy.diversification.max_zone_share = largest;
+        for (line, zone) in scene.view().overrides.iter_mut().zip(zones.iter().cycle()) {
+            line.zone = zone.map(Into::into);
+        }
+        let remarks = scene.plan().report.remarks.into_iter();
+        remarks.filter(|remark| matches!(remark, Remark::FewZones { .. })).collect::<Vec<_>>()
+    };
+    let largest = Utilization::new(0.75);
+    assert_eq!(remarks(&[Some("a")], 0.75), [Remark::FewZones { configured: 1, largest }]);
+    let largest = Utilization::new(0.4);
+    assert_eq!(remarks(&[Some("a"), Some("b")], 0.4), [Remark::FewZones { configured: 2, largest }]);
+    for (zones, largest) in
+        [(&[Some("a")][..], 1.0), (&[Some("a"), Some("b")], 0.5), (&[Some("a"), None], 0.75), (&[None], 0.75)]
+    {
+        assert_eq!(remarks(zones, largest), [], "{zones:?}, {largest}");
     }
 }

@@ -276,6 +276,7 @@ fn policy() -> impl Strategy<Value = Policy> {
         policy.scale_in.enabled = enabled;
         policy.diversification.families = families;
         policy.diversification.max_pool_share = 0.4;
+        policy.diversification.max_zone_share = if families == 3 { 1.0 } else { 0.55 };
         policy
     })
 }

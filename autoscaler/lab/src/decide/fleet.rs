@@ -129,7 +129,9 @@ impl Driver<'_> {
         let shown = self.target;
         let (plan, mut report) = self.plan(now);
         // The shopping list is not part of what a simulator tells.
-        report.remarks.retain(|remark| !matches!(remark, Remark::FewFamilies { .. }));
+        report
+            .remarks
+            .retain(|remark| !matches!(remark, Remark::FewFamilies { .. } | Remark::FewZones { .. }));
         self.reason = report.one_line();
         let target = self.carry_out(plan, now + LOOK_AFTER_WRITE);
         if target < shown {
