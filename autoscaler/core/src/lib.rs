@@ -24,7 +24,7 @@ pub use memory::{
 pub use plan::{Action, DrainCause, Plan, Planned};
 pub use planner::{RESPITE, TargetStep, Way, cost_of, plan, step_target};
 pub use policy::{
-    Capacity, Diversification, Drain, DrainBy, FleetBuys, Interruption, Objective, OnDemand, Policy,
+    Capacity, Diversification, Drain, DrainBy, FleetBuys, Interruption, Objective, OnDemand, Policy, Protect,
     Rebalance, RolloutPace, ScaleIn, ScaleOut, ScaledGroup, Workload,
 };
 pub use report::{Bound, Candidate, Choice, Decision, Hold, Opinion, Remark, Report, Unholdable};

@@ -1,9 +1,9 @@
 //! What is wanted, at this moment: schedules and overrides are already applied.
 
 use crate::RolloutTrouble;
-use fleet::{InstanceType, Power, Utilization};
+use fleet::{InstanceId, InstanceType, Power, Utilization};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A fleet's policy in force. `Default` is the documentation of the defaults.
@@ -25,6 +25,8 @@ pub struct Policy {
     pub scale_in: ScaleIn,
     /// How capacity must be spread.
     pub diversification: Diversification,
+    /// Who is never a victim, beside those that are tagged so and the one that we run on.
+    pub protect: Protect,
     /// Relative computing power by instance type, where vCPUs do not tell it.
     pub power: BTreeMap<InstanceType, Power>,
     /// From request to serving, until this fleet's own times have been measured.
@@ -95,6 +97,22 @@ pub struct Diversification {
     /// How many instances an hour may be replaced to bring a fleet back that AWS let drift out of these bounds; 0:
     /// none, only victims are chosen by it.
     pub repairs_per_hour: u32,
+}
+
+/// Instances that are never removed by us.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protect {
+    /// These.
+    pub instances: BTreeSet<InstanceId>,
+    /// Those with any of these tags, with that value.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Protect {
+    /// Whether any of an instance's tags is one of these.
+    pub fn is_tagged(&self, tags: &BTreeMap<String, String>) -> bool {
+        self.tags.iter().any(|(key, value)| tags.get(key) == Some(value))
+    }
 }
 
 /// How load gets onto new nodes.
@@ -241,6 +259,7 @@ impl Default for Policy {
                 max_zone_share: 0.75,
                 repairs_per_hour: 0,
             },
+            protect: Protect::default(),
             power: BTreeMap::new(),
             boot: Duration::from_secs(120),
             workload: Workload::Unknown,

@@ -305,16 +305,18 @@ impl Engine {
         at: fleet::Timestamp,
         now: Now,
     ) {
-        let mut by_fleet: BTreeMap<&str, Vec<InstanceSeen>> =
+        let mut by_fleet: BTreeMap<&str, Vec<&Instance>> =
             fleets.iter().map(|(_, fleet)| (fleet.id.as_str(), Vec::new())).collect();
         for instance in instances {
-            if let Some(seen) = by_fleet.get_mut(instance.fleet.as_str()) {
-                seen.push(InstanceSeen::of(instance, self.config.own_instance.as_ref()));
+            if let Some(shown) = by_fleet.get_mut(instance.fleet.as_str()) {
+                shown.push(instance);
             }
         }
         for (name, fleet) in fleets {
             let shown = by_fleet.remove(fleet.id.as_str()).unwrap_or_default();
             let Some(held) = self.fleets.get(name) else { continue };
+            let (own, protect) = (self.config.own_instance.as_ref(), &held.policy.base.protect);
+            let shown = shown.into_iter().map(|instance| InstanceSeen::of(instance, own, protect)).collect();
             let older = held.state.instances_at.is_some_and(|seen| seen > at);
             if older || held.state.held.as_ref() != Some(&fleet.id) {
                 continue;

@@ -1,6 +1,7 @@
 //! What has changed between two answers of the cloud: the smallest records that say it.
 
 use crate::{FleetDelta, InstanceSeen, State};
+use autoscaler_core::Protect;
 use fleet::{FleetView, Instance, InstanceId, InstanceState, LaunchTemplate, Timestamp};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,7 +32,9 @@ impl FleetDelta {
 
 impl InstanceSeen {
     /// What is kept of an instance.
-    pub fn of(instance: &Instance, own: Option<&InstanceId>) -> Self {
+    ///
+    /// * `own`: the one that we run on; `protect`: whom the policy protects by tags.
+    pub fn of(instance: &Instance, own: Option<&InstanceId>, protect: &Protect) -> Self {
         let Instance { id, fleet: _, pool, state, health, launched, vcpus, private_ip, tags } = instance;
         let tagged = tags.get(PROTECTED_TAG).is_some_and(|value| value.eq_ignore_ascii_case("true"));
         Self {
@@ -42,7 +45,7 @@ impl InstanceSeen {
             launched: *launched,
             vcpus: *vcpus,
             private_ip: *private_ip,
-            protected: tagged || own == Some(id),
+            protected: tagged || own == Some(id) || protect.is_tagged(tags),
             launch: LaunchTemplate::of_tags(tags),
         }
     }

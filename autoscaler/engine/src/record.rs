@@ -334,7 +334,7 @@ pub struct InstanceSeen {
     pub vcpus: Option<u32>,
     /// Where its agent's calls come from.
     pub private_ip: Option<IpAddr>,
-    /// Never to be removed by us: by its tag, or because we run on it.
+    /// Never to be removed by us: by its tags, or because we run on it. Whom the policy names is not told here.
     pub protected: bool,
     /// What it was launched from.
     pub launch: Option<LaunchTemplate>,

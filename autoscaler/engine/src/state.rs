@@ -119,7 +119,7 @@ impl State {
     /// Folds one record.
     pub fn apply(&mut self, record: &Record) {
         match record {
-            Record::Policy(policy) => self.policy = Policy::clone(policy),
+            Record::Policy(policy) => self.apply_policy(policy),
             Record::Fleet { at, delta } => self.apply_fleet(*at, delta),
             Record::Instances { at, seen, missing, gone } => self.apply_instances(*at, seen, missing, gone),
             Record::Serves { instance, since } => {
@@ -250,7 +250,7 @@ impl State {
             since,
             launched: *launched,
             health: *health,
-            protected: *protected,
+            protected: *protected || self.policy.protect.instances.contains(id),
             launch: launch.clone(),
         }
     }
@@ -409,6 +409,15 @@ impl State {
             }
             self.timeline.push(served);
         }
+    }
+
+    /// Whom another policy's tags protect is not known of those that were seen before: they are looked at again before
+    /// anybody is chosen among them.
+    fn apply_policy(&mut self, policy: &Policy) {
+        if self.policy.protect.tags != policy.protect.tags {
+            self.instances_at = None;
+        }
+        self.policy = policy.clone();
     }
 
     fn apply_fleet(&mut self, at: Timestamp, delta: &FleetDelta) {

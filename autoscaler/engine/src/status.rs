@@ -371,6 +371,9 @@ pub struct InstanceStatus {
     pub since: Timestamp,
     /// EC2's opinion of its health.
     pub health: Health,
+    /// Never given back or replaced by choice: by tag, by policy, or because we run on it.
+    #[serde(default)]
+    pub protected: bool,
     /// What it was launched from.
     #[serde(default)]
     pub launch: Option<LaunchTemplate>,

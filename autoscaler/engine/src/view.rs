@@ -100,6 +100,7 @@ impl State {
             phase: member.phase,
             since: member.since,
             health: member.health,
+            protected: member.protected,
             launch: member.launch,
             node,
         }

@@ -192,6 +192,18 @@ fleet "web" {
     repairs_per_hour = 0
   }
 
+  # Instances that are never given back or replaced by choice, beside those that carry the tag
+  # `muster:protected` = `true` and the one that the autoscaler runs on. What AWS takes is replaced
+  # all the same.
+  protect {
+    # These instances. Unset: none. Takes a list of instance ids, such as ["i-0abc123def4567890"].
+    # instances = ["i-0abc123def4567890"]
+
+    # Instances that carry any of these tags with that value. Unset: none. Takes a map from keys to
+    # values, such as { Role = "primary" }.
+    # tags = { Role = "primary" }
+  }
+
   # How load gets onto new nodes: more of them help only if it does.
   workload {
     # `system`: Nomad system jobs run on every node. `service`: groups of Nomad service jobs, whose

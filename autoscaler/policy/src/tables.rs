@@ -9,10 +9,10 @@ mod sources;
 use crate::draft::{Draft, FileDraft, HookDraft, TagDraft, WorkloadDraft};
 use crate::texts;
 use autoscaler_core::{
-    Capacity, Diversification, Drain, DrainBy, FleetBuys, Interruption, Objective, OnDemand, Policy,
+    Capacity, Diversification, Drain, DrainBy, FleetBuys, Interruption, Objective, OnDemand, Policy, Protect,
     Rebalance, ScaleIn, ScaleOut,
 };
-use fleet::{Backend, Power, Utilization};
+use fleet::{Backend, InstanceId, Power, Utilization};
 use muster_hcl::{Field, Repeated, Section, Table};
 use rollout::ROLLOUT;
 use schedule::SCHEDULE;
@@ -181,6 +181,17 @@ pub(crate) static FLEET_TABLE: Table<Draft> = Table {
             get: |f: &Draft| Some(&f.base.diversification),
             open: |f| &mut f.base.diversification,
             default: || Policy::default().diversification,
+        },
+        &Section {
+            name: "protect",
+            label: None,
+            docs: "Instances that are never given back or replaced by choice, beside those that carry the tag \
+                   `muster:protected` = `true` and the one that the autoscaler runs on. What AWS takes is replaced all the \
+                   same.",
+            table: &PROTECT,
+            get: |f: &Draft| Some(&f.base.protect),
+            open: |f| &mut f.base.protect,
+            default: || Policy::default().protect,
         },
         &Section {
             name: "workload",
@@ -411,6 +422,36 @@ static DIVERSIFICATION: Table<Diversification> = Table {
             |d: &Diversification| Some(d.repairs_per_hour),
             |d, v| d.repairs_per_hour = v,
         ),
+    ],
+    blocks: &[],
+};
+
+static PROTECT: Table<Protect> = Table {
+    fields: &[
+        Field::<Protect>::texts(
+            "instances",
+            "These instances.",
+            "instance ids, such as [\"i-0abc123def4567890\"]",
+            |p| p.instances.iter().map(|id| id.as_str().to_owned()).collect(),
+            |p, text| {
+                p.instances.insert(InstanceId::new(text));
+                texts::instance_id(text)
+            },
+        )
+        .unset("none")
+        .example("[\"i-0abc123def4567890\"]"),
+        Field::<Protect>::text_map(
+            "tags",
+            "Instances that carry any of these tags with that value.",
+            "keys to values, such as { Role = \"primary\" }",
+            |p| p.tags.clone().into_iter().collect(),
+            |p, key, value| {
+                p.tags.insert(key.to_owned(), value.to_owned());
+                texts::tag(key, value)
+            },
+        )
+        .unset("none")
+        .example("{ Role = \"primary\" }"),
     ],
     blocks: &[],
 };

@@ -32,6 +32,19 @@ pub(crate) fn fleet_id(text: &str) -> Checked {
     must(rest.is_some_and(fine), "is not a fleet's id")
 }
 
+pub(crate) fn instance_id(text: &str) -> Checked {
+    let fine = |rest: &str| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    must(text.strip_prefix("i-").is_some_and(fine), "is not an instance's id")
+}
+
+/// EC2's limits of a tag. An empty value is one.
+pub(crate) fn tag(key: &str, value: &str) -> Checked {
+    let is = |what: &str| format!("has the key {key:?}, which {what}");
+    must(!key.trim().is_empty(), &is("is empty"))?;
+    must(key.chars().count() <= 128, &is("is too long"))?;
+    must(value.chars().count() <= 256, &format!("has a value for {key:?} that is too long"))
+}
+
 /// The form of a region's name; regions are opened faster than programs are shipped, so there is no list.
 pub(crate) fn region(text: &str) -> Checked {
     let parts: Vec<&str> = text.split('-').collect();
@@ -142,6 +155,7 @@ mod tests {
             &["sfr-1a", "fleet-12a34b55-67cd"],
             &["", "sfr-", "sfr-…", "i-1", "SFR-1", "sfr-a b"],
         );
+        check(instance_id, &["i-0abc123def4567890"], &["", "i-", "sfr-1", "I-1", "i-a b"]);
         check(
             region,
             &["eu-west-1", "us-gov-west-1", "ap-southeast-3", "us-isob-east-1"],

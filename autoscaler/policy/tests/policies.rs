@@ -1,7 +1,7 @@
 //! What policies mean, what they cost to load, and that documentation and code say the same.
 
 use autoscaler_core::{
-    Capacity, Diversification, Drain, DrainBy, FleetBuys, Interruption, Objective, OnDemand, Policy,
+    Capacity, Diversification, Drain, DrainBy, FleetBuys, Interruption, Objective, OnDemand, Policy, Protect,
     Rebalance, RolloutPace, RolloutTrouble, ScaleIn, ScaleOut, ScaledGroup, Workload,
 };
 use autoscaler_policy::{
@@ -161,6 +161,10 @@ fleet "web" {
     max_zone_share = "50%"
     repairs_per_hour = 2
   }
+  protect {
+    instances = ["i-0abc", "i-0def"]
+    tags      = { Role = "primary", Keep = "" }
+  }
   workload {
     kind   = "service"
     groups = ["web/frontend", "web/worker"]
@@ -214,6 +218,7 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
         scale_out: ScaleOut { max_step: largest_out, hold: hold_out },
         scale_in: ScaleIn { enabled, max_step: largest_in, hold: hold_in },
         diversification: Diversification { families, max_pool_share, max_zone_share, repairs_per_hour },
+        protect: Protect { instances, tags },
         power,
         boot,
         workload,
@@ -226,6 +231,8 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
     assert!(observe_only && dry_run && !enabled && !ignore_system_jobs && !replace);
     assert_eq!((min, max, surge), (2, 30, 4));
     assert_eq!((target, above, at_most), (Utilization::new(0.7), Utilization::new(0.85), 0.005));
+    assert_eq!(instances, ["i-0abc".into(), "i-0def".into()].into());
+    assert_eq!(tags, [("Role".into(), "primary".into()), ("Keep".into(), String::new())].into());
     assert_eq!((largest_out, largest_in, families), (Some(5), Some(1), 3));
     assert_eq!((max_pool_share, max_zone_share), (0.4, 0.5));
     assert_eq!((over, hold_out, hold_in, boot), (seconds(86_400), seconds(10), seconds(600), seconds(180)));

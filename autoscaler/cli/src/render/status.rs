@@ -217,6 +217,7 @@ pub fn fleet(fleet: &FleetStatus, now: Timestamp, paint: Paint) -> String {
     for instance in &fleet.instances {
         let phase = phase_text(instance.phase);
         let age = lasting(instance.since, now);
+        let protected = if instance.protected { ", protected" } else { "" };
         let health = if instance.health == fleet::Health::Unhealthy { ", unhealthy" } else { "" };
         let node = instance.node.map(node_text).unwrap_or_default();
         let version = instance.launch.as_ref().and_then(|launch| launch.version);
@@ -224,7 +225,7 @@ pub fn fleet(fleet: &FleetStatus, now: Timestamp, paint: Paint) -> String {
         line(
             "",
             &format_args!(
-                "{} {} weight {}, {phase} for {age}{health}{node}{version}",
+                "{} {} weight {}, {phase} for {age}{health}{protected}{node}{version}",
                 instance.id, instance.pool, instance.weight
             ),
         );

@@ -43,6 +43,7 @@ fn busy() -> FleetStatus {
         phase,
         since: time("2026-03-01T09:30:00Z"),
         health,
+        protected: id == "i-1",
         launch: None,
         node: None,
     };
@@ -145,7 +146,7 @@ fn one_fleet_is_shown_in_full() {
             "schedules  office",
             "writing    modify, begun 2s ago",
             "instances  2 instances: 1 in service, 1 booting",
-            "           i-1 m5.large/eu-west-1a weight 1, in service for 2h30m",
+            "           i-1 m5.large/eu-west-1a weight 1, in service for 2h30m, protected",
             "           i-2 m5.large/eu-west-1a weight 1, booting for 2h30m, unhealthy",
             "note       paused by jo, ends in 5m: failover",
             "note       min 3, target 60% by ann's override, ends in 1h: launch",
@@ -259,7 +260,7 @@ fn one_fleet_shows_who_goes_the_nodes_the_pools_and_what_stands_in() {
         shown,
         [
             "instances  2 instances: 1 in service, 1 booting",
-            "           i-1 m5.large/eu-west-1a weight 1, in service for 2h30m, 3 allocations, ineligible, node draining",
+            "           i-1 m5.large/eu-west-1a weight 1, in service for 2h30m, protected, 3 allocations, ineligible, node draining",
             "           i-2 m5.large/eu-west-1a weight 1, booting for 2h30m, unhealthy, 1 allocation",
             "going      i-1 waits for the one that is bought in its place for 30s, spot interruption, drains until 2026-03-01T12:01:00Z, goes at 2026-03-01T12:01:30Z",
             "           i-2 draining for 1m, scale-in",

@@ -38,6 +38,7 @@ fn busy(name: &str) -> FleetStatus {
         phase: Phase::InService,
         since: AT,
         health: Health::Healthy,
+        protected: false,
         launch: None,
         node: None,
     };

@@ -8,6 +8,7 @@ mod hooks;
 mod metrics;
 mod notices;
 mod operators;
+mod protected;
 mod reloads;
 mod rollouts;
 mod scale;
