@@ -180,6 +180,8 @@ pub enum Rebalance {
     Cordon,
     /// Replaced before the notice comes.
     Replace,
+    /// Replaced where its pool is known for trouble, else no new work on the node.
+    ByRisk,
 }
 
 /// When the fleet itself buys in the place of an instance that is marked for interruption: AWS does not say.

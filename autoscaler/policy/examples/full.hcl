@@ -251,7 +251,9 @@ fleet "web" {
     replace = true
 
     # What a rebalance recommendation leads to: `ignore` nothing, `cordon` no new work on the node,
-    # `replace` a replacement before the notice comes. Takes "ignore", "cordon" or "replace".
+    # `replace` a replacement before the notice comes, `by_risk` a replacement where its pool took
+    # an instance back or had nothing to give within `avoid_pool`, else no new work. Takes "ignore",
+    # "cordon", "replace" or "by_risk".
     rebalance = "cordon"
 
     # When the fleet itself buys in the place of an instance that is marked for interruption: AWS

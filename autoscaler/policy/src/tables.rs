@@ -649,19 +649,22 @@ static INTERRUPTION: Table<Interruption> = Table {
         Field::choice(
             "rebalance",
             "What a rebalance recommendation leads to: `ignore` nothing, `cordon` no new work on the node, `replace` \
-             a replacement before the notice comes.",
-            &["ignore", "cordon", "replace"],
+             a replacement before the notice comes, `by_risk` a replacement where its pool took an instance back or had \
+             nothing to give within `avoid_pool`, else no new work.",
+            &["ignore", "cordon", "replace", "by_risk"],
             |i: &Interruption| {
                 Some(match i.rebalance {
                     Rebalance::Ignore => "ignore",
                     Rebalance::Cordon => "cordon",
                     Rebalance::Replace => "replace",
+                    Rebalance::ByRisk => "by_risk",
                 })
             },
             |i, word| {
                 i.rebalance = match word {
                     "ignore" => Rebalance::Ignore,
                     "cordon" => Rebalance::Cordon,
+                    "by_risk" => Rebalance::ByRisk,
                     _ => Rebalance::Replace,
                 };
             },

@@ -184,7 +184,7 @@ fleet "web" {
   }
   interruption {
     replace    = false
-    rebalance  = "replace"
+    rebalance  = "by_risk"
     avoid_pool = "1h"
     fleet_buys = "at_marking"
     poll       = "30s"
@@ -247,7 +247,7 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
     assert_eq!((fallback, after, keep), (3, seconds(600), seconds(3600)));
     let (url, token_file) = ("https://drain.example/v1/empty".into(), Some("/run/drain".into()));
     assert_eq!(fleet.drain_hook, Some(DrainHook::Webhook { url, token_file }));
-    assert_eq!((rebalance, fleet_buys), (Rebalance::Replace, FleetBuys::AtMarking));
+    assert_eq!((rebalance, fleet_buys), (Rebalance::ByRisk, FleetBuys::AtMarking));
 
     assert_eq!(fleet.region, Some("eu-west-1".into()));
     assert_eq!(fleet.backend, Backend::Ec2Fleet);

@@ -313,7 +313,7 @@ fn drains(node: &NodeView, deadline: Timestamp, ignore_system_jobs: bool, now: T
 
 /// No new work onto what AWS calls at risk, where the policy says so.
 fn cordon_those_at_risk(draft: &mut Draft<'_>, herd: &Herd<'_>) {
-    if draft.policy.interruption.rebalance != Rebalance::Cordon {
+    if !matches!(draft.policy.interruption.rebalance, Rebalance::Cordon | Rebalance::ByRisk) {
         return;
     }
     for instance in at_risk(draft) {

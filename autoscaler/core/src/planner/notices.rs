@@ -18,6 +18,10 @@ const INTERRUPTED_AFTER: Duration = Duration::from_secs(120);
 /// left, which leaves room to try again for as long.
 const IN_TIME: Duration = Duration::from_secs(3600);
 
+/// A recommendation for an instance of a pool that as much is held against is believed: one instance taken back, or one
+/// launch refused, within the last half-life of that memory.
+const RISKY: f64 = 0.5;
+
 /// All that was heard of an instance, as one word: the most serious, and the earliest deadline.
 #[derive(Clone, Copy)]
 struct Word {
@@ -31,7 +35,7 @@ pub(super) fn heed(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, view: &FleetV
     let_be(draft);
     for (id, word) in words(&draft.seen.notices) {
         let Some(member) = herd.get(id) else { continue };
-        let Some(word) = pressing(draft, word) else { continue };
+        let Some(word) = pressing(draft, Some(member), word) else { continue };
         let word = whose(draft, herd, view, member, word);
         if word.kind == NoticeKind::FleetScaleIn {
             take_back(draft, id);
@@ -89,7 +93,9 @@ pub(super) fn still_comes(
         return true;
     }
     let mut told = draft.seen.notices.iter().filter(|n| n.instance == *id && n.kind == kind);
-    told.any(|n| n.deadline <= deadline || pressing(draft, Word { kind, deadline: n.deadline }).is_some())
+    told.any(|n| {
+        n.deadline <= deadline || pressing(draft, None, Word { kind, deadline: n.deadline }).is_some()
+    })
 }
 
 /// One that was to be replaced stays: its node takes work again.
@@ -142,8 +148,8 @@ impl Word {
     }
 }
 
-/// Whether a word asks for anything now, by the policy and its time.
-fn pressing(draft: &Draft<'_>, word: Word) -> Option<Word> {
+/// Whether a word asks for anything now, by the policy, its time and, of a recommendation, the pool of its member.
+fn pressing(draft: &Draft<'_>, member: Option<&Member>, word: Word) -> Option<Word> {
     let policy = draft.policy;
     let presses = match word.kind {
         NoticeKind::SpotInterruption | NoticeKind::FleetScaleIn => true,
@@ -151,7 +157,11 @@ fn pressing(draft: &Draft<'_>, word: Word) -> Option<Word> {
             let ahead = IN_TIME + policy.boot + policy.drain.deadline;
             word.deadline.is_none_or(|deadline| deadline <= draft.now + ahead)
         }
-        NoticeKind::RebalanceRecommendation => policy.interruption.rebalance == Rebalance::Replace,
+        NoticeKind::RebalanceRecommendation => match policy.interruption.rebalance {
+            Rebalance::Ignore | Rebalance::Cordon => false,
+            Rebalance::Replace => true,
+            Rebalance::ByRisk => member.is_some_and(|m| pools::held_against(draft, &m.pool) >= RISKY),
+        },
     };
     presses.then_some(word)
 }

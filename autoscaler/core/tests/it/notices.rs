@@ -390,6 +390,34 @@ fn a_rebalance_recommendation_is_met_as_the_policy_says() {
 }
 
 #[test]
+fn by_risk_a_recommendation_is_believed_where_the_pool_is_known_for_trouble() {
+    let half_life = 1800;
+    for (trouble, replaced) in [
+        (None, false),
+        (Some((TroubleKind::Interrupted, 0, half_life - 60)), true),
+        (Some((TroubleKind::NoCapacity, 0, half_life - 60)), true),
+        (Some((TroubleKind::Interrupted, 0, half_life + 60)), false),
+        (Some((TroubleKind::Interrupted, 1, 60)), false),
+    ] {
+        let mut ec2 = fleet_of_eight(DrainBy::Nomad);
+        ec2.learning = false;
+        ec2.scene.policy.interruption.rebalance = Rebalance::ByRisk;
+        ec2.ticks(3);
+        let id = ec2.ids()[2].clone();
+        if let Some((kind, offset, ago)) = trouble {
+            let pool = ec2.alive[2 + offset].pool.clone();
+            let at = ec2.scene.now - seconds(ago);
+            ec2.scene.seen.troubles = vec![PoolTrouble { pool, at, kind, instance: None }];
+        }
+        ec2.hear(&id, NoticeKind::RebalanceRecommendation, None);
+        ec2.ticks(90);
+        ends_with_exactly(&ec2, 8, &format!("{trouble:?}"));
+        assert_eq!(ec2.ids().contains(&id), !replaced, "{trouble:?}");
+        assert!(replaced || !ec2.nodes.of(&id).eligible, "no new work all the same: {trouble:?}");
+    }
+}
+
+#[test]
 fn a_scheduled_event_is_met_in_time_and_not_days_ahead() {
     let mut ec2 = fleet_of_eight(DrainBy::Nomad);
     ec2.learning = false;

@@ -241,7 +241,12 @@ fn one_node() -> impl Strategy<Value = NodeView> {
 /// How nodes are emptied, and what is seen of them.
 fn nomad() -> impl Strategy<Value = (Policy, Snapshot)> {
     let by = prop_oneof![2 => Just(DrainBy::Nobody), 3 => Just(DrainBy::Nomad), 1 => Just(DrainBy::Hook)];
-    let rebalance = prop_oneof![Just(Rebalance::Ignore), Just(Rebalance::Cordon), Just(Rebalance::Replace)];
+    let rebalance = prop_oneof![
+        Just(Rebalance::Ignore),
+        Just(Rebalance::Cordon),
+        Just(Rebalance::Replace),
+        Just(Rebalance::ByRisk)
+    ];
     let numbers = (0_u32..4, 0_u32..4, 0_u32..5, any::<(bool, bool)>());
     let seen = (option::weighted(0.9, (time(), vec(one_node(), 0..30))), 0_u64..3000, vec(0_usize..40, 0..4));
     (by, rebalance, numbers, seen).prop_map(|(by, rebalance, (repairs, fallback, surge, flags), seen)| {
