@@ -22,7 +22,7 @@ pub use memory::{
     ReplacementStep,
 };
 pub use plan::{Action, DrainCause, Plan, Planned};
-pub use planner::{RESPITE, TargetStep, Way, cost_of, plan, step_target};
+pub use planner::{Prices, RESPITE, TargetStep, Way, cost_of, plan, step_target};
 pub use policy::{
     Capacity, Diversification, Drain, DrainBy, FleetBuys, Interruption, Objective, OnDemand, Policy, Protect,
     Rebalance, RolloutPace, ScaleIn, ScaleOut, ScaledGroup, Workload,

@@ -23,7 +23,7 @@ mod wish;
 use crate::sizing::{self, Sizing};
 use crate::{Decision, FailingRead, Learned, Memory, Plan, Planned, Policy, Remark, Snapshot};
 use draft::Draft;
-pub use fallback::cost_of;
+pub use fallback::{Prices, cost_of};
 use fleet::{CapacityUnits, FleetState, FleetView, Timestamp};
 pub use ground::RESPITE;
 use herd::Herd;

@@ -1,7 +1,7 @@
 //! What is wanted, at this moment: schedules and overrides are already applied.
 
 use crate::RolloutTrouble;
-use fleet::{InstanceId, InstanceType, Power, Utilization};
+use fleet::{InstanceId, InstanceType, Power, UsdPerHour, Utilization};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -212,7 +212,7 @@ pub struct Interruption {
 }
 
 /// On-demand capacity in place of spot capacity that does not come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnDemand {
     /// The most units of it beyond the fleet's own on-demand part; 0: never.
     pub fallback: u32,
@@ -220,6 +220,8 @@ pub struct OnDemand {
     pub after: Duration,
     /// How long it is kept before spot is tried again.
     pub keep: Duration,
+    /// What an instance of a type costs on demand: EC2's own interface tells spot prices alone.
+    pub prices: BTreeMap<InstanceType, UsdPerHour>,
 }
 
 /// How another version of the launch template reaches a fleet.
@@ -283,6 +285,7 @@ impl Default for Policy {
                 fallback: 0,
                 after: Duration::from_secs(300),
                 keep: Duration::from_secs(1800),
+                prices: BTreeMap::new(),
             },
             rollout: RolloutPace {
                 surge: 1,

@@ -6,7 +6,7 @@ use crate::{
     Engine, FailingOperation, FleetStatus, Going, GoingStep, InstanceStatus, Known, NodeStatus, Now,
     PoolStatus, StandIn, State, WriteStatus,
 };
-use autoscaler_core::{DrainCause, Fallback, Member, Phase, PoolTrouble, TroubleKind, cost_of};
+use autoscaler_core::{DrainCause, Fallback, Member, Phase, PoolTrouble, Prices, TroubleKind, cost_of};
 use fleet::{FleetName, Market, Region, Timestamp, UsdPerHour};
 
 impl Engine {
@@ -154,7 +154,8 @@ impl State {
             .map(|known| self.member(known, now))
             .filter(|member| member.phase != Phase::Leaving)
             .collect();
-        let cost = |market| cost_of(units, market, alive.iter(), &self.prices);
+        let prices = Prices { seen: &self.prices, on_demand: &self.policy.on_demand.prices };
+        let cost = |market| cost_of(units, market, alive.iter(), prices);
         let (dear, cheap) = (cost(Market::OnDemand), cost(Market::Spot));
         let more = |(dear, cheap): (UsdPerHour, UsdPerHour)| dear.micros().saturating_sub(cheap.micros());
         let extra = dear.zip(cheap).map(more).map(UsdPerHour::from_micros);

@@ -141,6 +141,16 @@ fn what_stands_in_for_spot_is_shown_with_what_it_costs_and_costs_more_where_pric
             "cost": 321_000, "extra": 201_000
         })
     );
+    // What the policy says holds where nobody has read it, for on demand alone.
+    let said = |micros| [("m5.large".into(), UsdPerHour::from_micros(micros))].into();
+    state.policy.on_demand.prices = said(96_000);
+    assert_eq!(wire(&shown(&state))["fallback"]["cost"], json!(321_000), "what was read goes first");
+    state.prices.remove(0);
+    let of_policy = wire(&shown(&state))["fallback"].clone();
+    assert_eq!((&of_policy["cost"], &of_policy["extra"]), (&json!(288_000), &json!(168_000)));
+    state.prices.clear();
+    let of_policy = wire(&shown(&state))["fallback"].clone();
+    assert_eq!((&of_policy["cost"], &of_policy["extra"]), (&json!(288_000), &json!(null)));
     state.memory.fallback = None;
     assert_eq!(wire(&shown(&state))["fallback"], json!(null));
 }

@@ -303,6 +303,12 @@ fleet "web" {
 
     # How long it is kept before spot is tried again. Takes a duration from "1m" to "1d".
     keep = "30m"
+
+    # What an instance of a type costs on demand, in dollars an hour: EC2's interface tells spot
+    # prices alone. `status` shows what stands in for spot with its cost by these. Unset: not known.
+    # Takes a map from instance types to dollars an hour, such as { "m5.large" = 0.107 }, numbers
+    # from 0.000001 to 10000.
+    # prices = { "m5.large" = 0.107 }
   }
 
   # How another version of the launch template reaches the fleet, once `rollout start` orders it.

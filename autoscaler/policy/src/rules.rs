@@ -246,6 +246,11 @@ impl Rules<'_> {
             let expected = format!("at least \"{boot}\"");
             self.warning(&["scale_in.hold", "boot"], &message, &expected);
         }
+        if base.on_demand.fallback > 0 && base.on_demand.prices.is_empty() && self.sound(&["on_demand"]) {
+            let message = "what stands in for spot cannot be shown with its cost";
+            let expected = "the on-demand prices of the fleet's types, such as { \"m5.large\" = 0.107 }";
+            self.warning(&["on_demand.prices", "on_demand.fallback"], message, expected);
+        }
         if self.sound(&["observe_only", "dry_run"]) && base.observe_only && base.dry_run {
             let message = "`observe_only` changes nothing either";
             self.warning(&["dry_run"], message, "`observe_only` or `dry_run`");

@@ -12,8 +12,8 @@ use autoscaler_core::{
     Capacity, Diversification, Drain, DrainBy, FleetBuys, Interruption, Objective, OnDemand, Policy, Protect,
     Rebalance, ScaleIn, ScaleOut,
 };
-use fleet::{Backend, InstanceId, Power, Utilization};
-use muster_hcl::{Field, Repeated, Section, Table};
+use fleet::{Backend, InstanceId, Power, UsdPerHour, Utilization};
+use muster_hcl::{Field, Repeated, Section, Table, Wrong};
 use rollout::ROLLOUT;
 use schedule::SCHEDULE;
 use sources::{CLOUDWATCH, PROMETHEUS, PUSH};
@@ -634,9 +634,29 @@ static ON_DEMAND: Table<OnDemand> = Table {
             |o: &OnDemand| Some(o.keep),
             |o, v| o.keep = v,
         ),
+        Field::<OnDemand>::number_map(
+            "prices",
+            "What an instance of a type costs on demand, in dollars an hour: EC2's interface tells spot prices alone. \
+             `status` shows what stands in for spot with its cost by these.",
+            "instance types to dollars an hour, such as { \"m5.large\" = 0.107 }",
+            (0.000_001, 10_000.0),
+            |o| o.prices.iter().filter_map(|(of, price)| Some((of.as_str().to_owned(), dollars(*price)?))).collect(),
+            |o, of, price| {
+                // As EC2 writes prices: digits past a millionth are dropped.
+                let price = format!("{price:.6}").parse().map_err(|_| Wrong::new("is not a price"))?;
+                o.prices.insert(of.into(), price);
+                texts::instance_type(of)
+            },
+        )
+        .unset("not known")
+        .example("{ \"m5.large\" = 0.107 }"),
     ],
     blocks: &[],
 };
+
+fn dollars(price: UsdPerHour) -> Option<f64> {
+    price.to_string().parse().ok()
+}
 
 static INTERRUPTION: Table<Interruption> = Table {
     fields: &[

@@ -8,7 +8,7 @@ use autoscaler_policy::{
     CloudwatchMetric, CloudwatchPolicy, DrainHook, Explained, File, FleetPolicy, Origin, PolicySet,
     PrometheusPolicy, SourcePolicy, example_file, explain, load, reference_markdown,
 };
-use fleet::{Backend, FleetSelector, Power, Timestamp, Utilization};
+use fleet::{Backend, FleetSelector, Power, Timestamp, UsdPerHour, Utilization};
 use std::path::Path;
 use std::time::Duration;
 
@@ -193,6 +193,7 @@ fleet "web" {
     fallback = 3
     after    = "10m"
     keep     = "1h"
+    prices   = { "m5.large" = 0.107, "c5.large" = 0.0965 }
   }
   rollout {
     surge        = 3
@@ -224,7 +225,7 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
         workload,
         drain: Drain { by, deadline, margin, ignore_system_jobs, interrupt_batch },
         interruption: Interruption { replace, rebalance, avoid_pool, fleet_buys, poll },
-        on_demand: OnDemand { fallback, after, keep },
+        on_demand: OnDemand { fallback, after, keep, prices },
         rollout: RolloutPace { surge: at_once, unavailable, canary, canary_for, ready_within, pause_on },
     } = fleet.base.clone();
     let seconds = Duration::from_secs;
@@ -244,6 +245,8 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
     assert_eq!((at_once, unavailable, canary), (3, 1, 0.2));
     assert_eq!((canary_for, ready_within), (seconds(1800), Some(seconds(480))));
     assert_eq!(pause_on, [RolloutTrouble::Unhealthy]);
+    let price = |of: &str, micros| (of.into(), UsdPerHour::from_micros(micros));
+    assert_eq!(prices, [price("m5.large", 107_000), price("c5.large", 96_500)].into());
     assert_eq!((fallback, after, keep), (3, seconds(600), seconds(3600)));
     let (url, token_file) = ("https://drain.example/v1/empty".into(), Some("/run/drain".into()));
     assert_eq!(fleet.drain_hook, Some(DrainHook::Webhook { url, token_file }));

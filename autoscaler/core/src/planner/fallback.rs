@@ -11,7 +11,8 @@ use super::herd::{Herd, LEEWAY, units};
 use super::parts::{self, Parts};
 use crate::number::{amount, micros, units as whole};
 use crate::{Decision, Fallback, Member, Phase, Remark};
-use fleet::{Market, Pool, UsdPerHour};
+use fleet::{InstanceType, Market, Pool, UsdPerHour};
+use std::collections::BTreeMap;
 
 /// Takes the step that the on-demand part asks for, if it does.
 ///
@@ -57,7 +58,7 @@ pub(super) fn watch(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Her
 
 /// Spot has not come for too long: so much of it is bought on demand.
 fn fall_back(draft: &Draft<'_>, base: Parts, missing: f64) -> Option<(u32, Option<Fallback>)> {
-    let rule = draft.policy.on_demand;
+    let rule = &draft.policy.on_demand;
     let since = draft.memory.spot_short_since?;
     if rule.fallback == 0 || draft.now.since(since) < rule.after {
         return None;
@@ -75,7 +76,7 @@ fn try_spot(
     missing: f64,
 ) -> Option<(u32, Option<Fallback>)> {
     let Fallback { units, since, tried } = fallback;
-    let rule = draft.policy.on_demand;
+    let rule = &draft.policy.on_demand;
     note_cost(draft, herd, fallback);
     let Some(tried) = tried else {
         let back = base.on_demand.saturating_sub(units);
@@ -115,11 +116,33 @@ pub(super) fn cut(draft: &mut Draft<'_>, on_demand: u32, spare: u32) -> u32 {
 
 /// Says what stands in for spot, and what that costs more, by the prices of the pools that the fleet is in.
 fn note_cost(draft: &mut Draft<'_>, herd: &Herd<'_>, fallback: Fallback) {
-    let cost = |market| cost_of(fallback.units, market, herd.alive.iter().copied(), &draft.seen.prices);
+    let prices = Prices::of(draft);
+    let cost = |market| cost_of(fallback.units, market, herd.alive.iter().copied(), prices);
     let more = cost(Market::OnDemand).zip(cost(Market::Spot));
     let extra =
         more.map(|(dear, cheap)| UsdPerHour::from_micros(dear.micros().saturating_sub(cheap.micros())));
     draft.remark(Remark::StandsIn { units: fallback.units, since: fallback.since, extra });
+}
+
+/// What is known of prices.
+#[derive(Clone, Copy, Debug)]
+pub struct Prices<'a> {
+    /// What was read of pools.
+    pub seen: &'a [(Pool, UsdPerHour)],
+    /// What the policy says of types on demand, where nobody has read it.
+    pub on_demand: &'a BTreeMap<InstanceType, UsdPerHour>,
+}
+
+impl<'a> Prices<'a> {
+    fn of(draft: &Draft<'a>) -> Self {
+        Self { seen: &draft.seen.prices, on_demand: &draft.policy.on_demand.prices }
+    }
+
+    fn of_pool(self, pool: &Pool) -> Option<UsdPerHour> {
+        let seen = self.seen.iter().find(|(other, _)| other == pool).map(|(_, price)| *price);
+        let said = || self.on_demand.get(&pool.instance_type).filter(|_| pool.market == Market::OnDemand);
+        seen.or_else(|| said().copied())
+    }
 }
 
 /// What units of a market cost at the mean price of those that live; `None` where no price of theirs is known.
@@ -127,7 +150,7 @@ pub fn cost_of<'a>(
     units: u32,
     market: Market,
     alive: impl Iterator<Item = &'a Member>,
-    prices: &[(Pool, UsdPerHour)],
+    prices: Prices<'_>,
 ) -> Option<UsdPerHour> {
     let of_market = alive.filter(|member| member.pool.market == market);
     let each: Vec<f64> =
@@ -138,11 +161,11 @@ pub fn cost_of<'a>(
 
 /// What an instance costs for each of its units, where the price of its pool is known.
 pub(super) fn price_of(draft: &Draft<'_>, member: &Member) -> Option<UsdPerHour> {
-    price_per_unit(member, &draft.seen.prices)
+    price_per_unit(member, Prices::of(draft))
 }
 
-fn price_per_unit(member: &Member, prices: &[(Pool, UsdPerHour)]) -> Option<UsdPerHour> {
-    let price = prices.iter().find(|(pool, _)| *pool == member.pool).map(|(_, price)| *price)?;
+fn price_per_unit(member: &Member, prices: Prices<'_>) -> Option<UsdPerHour> {
+    let price = prices.of_pool(&member.pool)?;
     let weight = member.weight.get();
     (weight > 0.0).then(|| UsdPerHour::from_micros(micros(amount(price.micros()) / weight)))
 }

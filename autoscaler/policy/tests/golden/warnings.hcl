@@ -21,4 +21,7 @@ fleet "web" {
     for    = "9h"
     target = "75%"
   }
+  on_demand {
+    fallback = 2
+  }
 }
