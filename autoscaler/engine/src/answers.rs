@@ -8,8 +8,8 @@ use crate::sources::CUSTOM;
 use crate::{Alarm, Answer, CallCount, CallId, Engine, FleetDelta, InstanceSeen, Now, Operation, Record};
 use autoscaler_core::{PoolTrouble, TroubleKind};
 use fleet::{
-    ApiError, Backend, ErrorClass, FleetName, FleetRef, FleetSelector, FleetState, FleetView, Health,
-    HistoryEvent, HistoryKind, Instance, InstanceId, InstanceState, Region,
+    ApiError, Backend, EndedBy, ErrorClass, FleetName, FleetRef, FleetSelector, FleetState, FleetView,
+    Health, HistoryEvent, HistoryKind, Instance, InstanceId, Region,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -315,6 +315,8 @@ impl Engine {
         for (name, fleet) in fleets {
             let shown = by_fleet.remove(fleet.id.as_str()).unwrap_or_default();
             let Some(held) = self.fleets.get(name) else { continue };
+            let ends = |instance: &&Instance| Some((instance.id.clone(), instance.ended_by?));
+            let ends = shown.iter().filter_map(ends).collect();
             let (own, protect) = (self.config.own_instance.as_ref(), &held.policy.base.protect);
             let shown = shown.into_iter().map(|instance| InstanceSeen::of(instance, own, protect)).collect();
             let older = held.state.instances_at.is_some_and(|seen| seen > at);
@@ -323,14 +325,16 @@ impl Engine {
             }
             let first = held.state.instances_at.is_none();
             let delta = InstancesDelta::between(&held.state, shown, at);
-            self.apply_instances(name, delta, at, first, now);
+            self.apply_instances(name, delta, &ends, at, first, now);
         }
     }
 
+    /// * `ends`: whose doing it was, of those whose end EC2 gives a reason for.
     fn apply_instances(
         &mut self,
         name: &FleetName,
         delta: InstancesDelta,
+        ends: &BTreeMap<InstanceId, EndedBy>,
         at: fleet::Timestamp,
         first: bool,
         now: Now,
@@ -347,9 +351,7 @@ impl Engine {
             held.agents.remove(id);
         }
         let doubtful = !missing.is_empty();
-        let going = seen.iter().filter(|seen| seen.state == InstanceState::ShuttingDown).map(|seen| &seen.id);
-        let lost: Vec<PoolTrouble> =
-            going.chain(&gone).filter_map(|id| held.lost_unannounced(id, at)).collect();
+        let lost = held.lost(&seen, &gone, ends, at);
         held.record(Record::Instances { at, seen, missing, gone });
         if !lost.is_empty() {
             held.record(Record::Troubles(lost));
@@ -386,7 +388,7 @@ impl Engine {
         }
         let at = held.state.instances_at.map_or(at, |seen| seen.min(at));
         let delta = InstancesDelta { gone, ..InstancesDelta::default() };
-        self.apply_instances(name, delta, at, false, now);
+        self.apply_instances(name, delta, &BTreeMap::new(), at, false, now);
     }
 
     fn history_told(&mut self, name: &FleetName, events: &[HistoryEvent]) {

@@ -35,7 +35,8 @@ impl InstanceSeen {
     ///
     /// * `own`: the one that we run on; `protect`: whom the policy protects by tags.
     pub fn of(instance: &Instance, own: Option<&InstanceId>, protect: &Protect) -> Self {
-        let Instance { id, fleet: _, pool, state, health, launched, vcpus, private_ip, tags } = instance;
+        let Instance { id, fleet: _, pool, state, ended_by: _, health, launched, vcpus, private_ip, tags } =
+            instance;
         let tagged = tags.get(PROTECTED_TAG).is_some_and(|value| value.eq_ignore_ascii_case("true"));
         Self {
             id: id.clone(),

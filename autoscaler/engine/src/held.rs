@@ -5,12 +5,12 @@ use crate::lane::{Flight, LaneKey};
 use crate::lead::Tenure;
 use crate::region::Streak;
 use crate::windows::Windows;
-use crate::{BatchId, CallId, Decided, Known, Operation, Record, State};
+use crate::{BatchId, CallId, Decided, InstanceSeen, Known, Operation, Record, State};
 use autoscaler_core::{Action, Hold, Phase, PoolTrouble, TroubleKind};
 use autoscaler_policy::{FleetPolicy, SourcePolicy};
 use fleet::{
-    CapacityUnits, ErrorClass, FleetName, FleetRef, FleetState, InstanceId, InstanceState, InstanceType,
-    Market, Pool, Region, Source, Timestamp, Zone,
+    CapacityUnits, EndedBy, ErrorClass, FleetName, FleetRef, FleetState, InstanceId, InstanceState,
+    InstanceType, Market, Pool, Region, Source, Timestamp, Zone,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -96,6 +96,8 @@ pub(crate) struct Held {
     /// When it was first planned for, or last told by any source.
     pub quiet_since: Option<Duration>,
     pub missing: Option<Missing>,
+    /// What speaks against pools whose instances have ended, until a describe says whose doing that was.
+    pub suspected: BTreeMap<InstanceId, PoolTrouble>,
     pub history_asked: Option<Duration>,
     pub history: Vec<String>,
     pub backfill: Backfill,
@@ -218,6 +220,7 @@ impl Held {
             prometheus_asked: None,
             quiet_since: None,
             missing: None,
+            suspected: BTreeMap::new(),
             history_asked: None,
             history: Vec::new(),
             backfill: Backfill::default(),
@@ -236,6 +239,28 @@ impl Held {
     /// The fleet for calls about it, once it was found.
     pub fn fleet_ref(&self) -> Option<FleetRef> {
         self.state.fleet.as_ref().map(|seen| seen.what.fleet_ref())
+    }
+
+    /// What speaks against pools in that these have ended. Whom somebody ended by hand speaks against nobody.
+    ///
+    /// * `seen`, `gone`: what a describe has changed; `ends`: whose doing it was, of those whose end it gives a reason for.
+    pub fn lost(
+        &mut self,
+        seen: &[InstanceSeen],
+        gone: &[InstanceId],
+        ends: &BTreeMap<InstanceId, EndedBy>,
+        at: Timestamp,
+    ) -> Vec<PoolTrouble> {
+        let known = &self.state.instances;
+        self.suspected.retain(|id, _| known.contains_key(id));
+        let going = seen.iter().filter(|seen| seen.state == InstanceState::ShuttingDown).map(|seen| &seen.id);
+        let over: BTreeSet<&InstanceId> = going.chain(gone).chain(ends.keys()).collect();
+        let mut lost = Vec::new();
+        for id in over {
+            let found = self.suspected.remove(id).or_else(|| self.lost_unannounced(id, at));
+            lost.extend(found.filter(|_| ends.get(id) != Some(&EndedBy::Client)));
+        }
+        lost
     }
 
     /// What speaks against the pool of an instance that ends, as is learned now, where nobody had announced it and

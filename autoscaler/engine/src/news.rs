@@ -306,7 +306,8 @@ impl Engine {
             .filter(|_| state == InstanceState::ShuttingDown);
         held.record(Record::State { instance: instance.clone(), state, at: at.min(now.wall) });
         if let Some(lost) = lost {
-            held.record(Record::Troubles(vec![lost]));
+            // The describe that follows says whose doing it was.
+            held.suspected.insert(instance.clone(), lost);
         }
         held.moved = now.monotonic;
         self.write_soon(name, true);

@@ -7,14 +7,14 @@ use crate::launch::FILTER_VALUES;
 use crate::{errors, words};
 use aws_sdk_ec2::types::{self, Filter, InstanceStateChange};
 use fleet::{
-    ApiError, Backend, ErrorClass, FleetId, FleetRef, Health, Instance, InstanceId, InstanceState,
+    ApiError, Backend, EndedBy, ErrorClass, FleetId, FleetRef, Health, Instance, InstanceId, InstanceState,
     InstanceType, Market, Pool, Zone,
 };
 
 /// EC2's limit of instances in one TerminateInstances.
 const TERMINATE_AT_ONCE: usize = 1000;
-/// The states that are asked for: all but `terminated`.
-const STATES: [&str; 5] = ["pending", "running", "shutting-down", "stopping", "stopped"];
+/// The states that are asked for. EC2 shows what is terminated for about an hour, with its reason.
+const STATES: [&str; 6] = ["pending", "running", "shutting-down", "stopping", "stopped", "terminated"];
 
 /// The tag by which EC2 marks what a fleet launched.
 const fn fleet_tag(backend: Backend) -> &'static str {
@@ -24,7 +24,7 @@ const fn fleet_tag(backend: Backend) -> &'static str {
     }
 }
 
-/// What the fleets launched and is not gone.
+/// What the fleets launched and is not gone, and what of it has ended lately for a reason that EC2 gives.
 pub(crate) async fn describe(region: &InRegion, fleets: &[FleetRef]) -> Result<Vec<Instance>, ApiError> {
     let mut instances = Vec::new();
     for backend in [Backend::SpotFleet, Backend::Ec2Fleet] {
@@ -51,7 +51,9 @@ async fn describe_tagged(region: &InRegion, tag: &str, ids: &[String]) -> Result
     let reservations = reservations.await?;
     let instances = reservations.iter().flat_map(types::Reservation::instances);
     let translated = instances.filter_map(|instance| translate(instance, tag));
-    Ok(translated.filter(|instance| instance.state != InstanceState::Terminated).collect())
+    let tells =
+        |instance: &Instance| instance.state != InstanceState::Terminated || instance.ended_by.is_some();
+    Ok(translated.filter(tells).collect())
 }
 
 /// `None` without an id or the fleet's tag: nothing can be done with such an instance.
@@ -61,6 +63,7 @@ fn translate(instance: &types::Instance, tag: &str) -> Option<Instance> {
     let market = if lifecycle.as_deref() == Some("spot") { Market::Spot } else { Market::OnDemand };
     let instance_type = instance.instance_type().map_or("unknown", |name| name.as_str());
     let zone = instance.placement().and_then(|placement| placement.availability_zone());
+    let state = state(instance.state());
     Some(Instance {
         id: InstanceId::new(instance.instance_id()?),
         fleet: FleetId::new(tags.get(tag)?),
@@ -69,7 +72,8 @@ fn translate(instance: &types::Instance, tag: &str) -> Option<Instance> {
             zone: Zone::new(zone.unwrap_or("unknown")),
             market,
         },
-        state: state(instance.state()),
+        state,
+        ended_by: ended_by(instance, state),
         // EC2's description says nothing of health; the fleet's own list does.
         health: Health::default(),
         launched: words::time(instance.launch_time()),
@@ -81,6 +85,12 @@ fn translate(instance: &types::Instance, tag: &str) -> Option<Instance> {
 
 fn state(state: Option<&types::InstanceState>) -> InstanceState {
     words::instance_state(state.and_then(|state| state.name()))
+}
+
+/// EC2 keeps the reason of a state that is over, of a stop for example: only an end has one here.
+fn ended_by(instance: &types::Instance, state: InstanceState) -> Option<EndedBy> {
+    let ended = matches!(state, InstanceState::ShuttingDown | InstanceState::Terminated);
+    instance.state_reason().and_then(types::StateReason::code).filter(|_| ended).map(words::ended_by)
 }
 
 fn vcpus(options: &types::CpuOptions) -> Option<u32> {

@@ -7,7 +7,8 @@
 use aws_sdk_ec2::types::Tag;
 use aws_smithy_types::DateTime;
 use fleet::{
-    Activity, AllocationStrategy, ExcessCapacity, FleetKind, FleetState, Health, InstanceState, Timestamp,
+    Activity, AllocationStrategy, EndedBy, ExcessCapacity, FleetKind, FleetState, Health, InstanceState,
+    Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -81,6 +82,13 @@ pub(crate) fn instance_state(word: Option<&(impl AsRef<str> + ?Sized)>) -> Insta
         Some("stopped") => InstanceState::Stopped,
         _ => InstanceState::Pending,
     }
+}
+
+/// EC2's codes of a state's reason begin with whose doing it was: `Client.UserInitiatedShutdown`,
+/// `Client.InstanceInitiatedShutdown`, `Server.SpotInstanceTermination`, `Server.InternalError`, … Unknown: AWS's.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html>
+pub(crate) fn ended_by(code: &str) -> EndedBy {
+    if code.starts_with("Client.") { EndedBy::Client } else { EndedBy::Aws }
 }
 
 /// Missing: `Healthy`, nobody has looked yet.

@@ -23,6 +23,16 @@ pub enum InstanceState {
     Stopped,
 }
 
+/// Who ended an instance, by EC2's reason for its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// AWS: it took a spot instance back, or lost it.
+    Aws,
+    /// Somebody who uses the account: by TerminateInstances, or from within.
+    Client,
+}
+
 /// EC2's opinion of an instance's health, as its fleet has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -45,6 +55,8 @@ pub struct Instance {
     pub pool: Pool,
     /// Its state.
     pub state: InstanceState,
+    /// Who ended it; `None` while it lives, and where EC2 gives no reason.
+    pub ended_by: Option<EndedBy>,
     /// EC2's opinion of its health.
     pub health: Health,
     /// When it was launched.

@@ -20,7 +20,7 @@ pub mod wire;
 
 pub use error::{ApiError, ErrorClass, chain};
 pub use ids::{FleetId, FleetName, ImageId, InstanceId, InstanceType, MessageId, NodeId, Region, Zone};
-pub use instance::{Health, Instance, InstanceState};
+pub use instance::{EndedBy, Health, Instance, InstanceState};
 pub use node::{NodeView, Resources, Work, WorkKind};
 pub use notice::{News, Notice, NoticeKind, NoticeSource};
 pub use pool::{Family, Market, Offering, Pool, vcpus_by_size};

@@ -1,9 +1,10 @@
 //! An instance and its life, kept as the times at which things happened to it: so that any moment of the past
 //! can be shown to a describe that lags.
 
+use crate::marks::SpotStatus;
 use crate::pools::PoolState;
 use crate::rng::Rng;
-use fleet::{FleetId, Health, Instance, InstanceId, InstanceState, Pool, Timestamp, Weight};
+use fleet::{EndedBy, FleetId, Health, Instance, InstanceId, InstanceState, Pool, Timestamp, Weight};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -215,6 +216,11 @@ impl InstanceData {
             fleet: fleet.clone(),
             pool: pools[self.pool].pool.clone(),
             state: self.state_at(at)?,
+            ended_by: match self.spot_status_at(at) {
+                Some(SpotStatus::TakenBack(_)) => Some(EndedBy::Aws),
+                Some(SpotStatus::TerminatedByUser(_)) => Some(EndedBy::Client),
+                None | Some(SpotStatus::Fulfilled | SpotStatus::Marked(_)) => None,
+            },
             health: self.health,
             launched: self.created? - self.seniority,
             vcpus: Some(self.vcpus),

@@ -30,7 +30,9 @@ pub fn read(world: &mut World, read: Read) -> (Answer, Duration) {
                     Err(error) => return (Answer::Instances(Err(error)), latency),
                 }
             }
-            shown.retain(|instance| instance.state != InstanceState::Terminated);
+            shown.retain(|instance| {
+                instance.state != InstanceState::Terminated || instance.ended_by.is_some()
+            });
             (Answer::Instances(Ok(shown)), latency)
         }
         Read::FleetInstances { fleet: FleetRef { backend, id } } => {

@@ -3,6 +3,7 @@
 
 mod agents;
 mod crashes;
+mod ends;
 mod fallback;
 mod faults;
 mod hooks;

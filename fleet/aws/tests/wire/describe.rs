@@ -3,8 +3,8 @@
 use crate::stub::{Reply, Stub, clock, connect, drive};
 use fleet::ports::Cloud as _;
 use fleet::{
-    Activity, AllocationStrategy, Backend, ExcessCapacity, FleetKind, FleetRef, FleetState, FleetView,
-    Health, InstanceState, Market, Timestamp, Weight,
+    Activity, AllocationStrategy, Backend, EndedBy, ExcessCapacity, FleetKind, FleetRef, FleetState,
+    FleetView, Health, InstanceState, Market, Timestamp, Weight,
 };
 
 const SPOT_FLEETS: &str = include_str!("bodies/describe_spot_fleet_requests.xml");
@@ -145,6 +145,40 @@ async fn instances_are_found_by_their_fleet_s_tag() {
     assert_eq!(requests[0].field("Filter.2.Value.1").as_deref(), Some("pending"));
     assert_eq!(requests[1].field("Filter.1.Name").as_deref(), Some("tag:aws:ec2:fleet-id"));
     assert_eq!(requests[1].field("Filter.1.Value.1").as_deref(), Some("fleet-1"));
+}
+
+#[tokio::test]
+async fn who_ended_an_instance_is_read_from_its_reason() {
+    let instance = |id: &str, state: &str, code: &str| {
+        format!(
+            "<item><instanceId>{id}</instanceId><instanceState><name>{state}</name></instanceState>\
+             <stateReason><code>{code}</code><message>{code}</message></stateReason>\
+             <tagSet><item><key>aws:ec2spot:fleet-request-id</key><value>sfr-1</value></item></tagSet></item>"
+        )
+    };
+    let instances = [
+        instance("i-hand", "shutting-down", "Client.UserInitiatedShutdown"),
+        instance("i-within", "terminated", "Client.InstanceInitiatedShutdown"),
+        instance("i-taken", "terminated", "Server.SpotInstanceTermination"),
+        instance("i-lost", "terminated", "Server.InternalError"),
+        // It was stopped once, and runs again.
+        instance("i-runs", "running", "Client.UserInitiatedShutdown"),
+    ];
+    let body = format!(
+        "<DescribeInstancesResponse><reservationSet><item><instancesSet>{}</instancesSet></item></reservationSet>\
+         </DescribeInstancesResponse>",
+        instances.concat()
+    );
+    let stub = Stub::answering([Reply::xml(&body)]).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    let spot = FleetRef { backend: Backend::SpotFleet, id: "sfr-1".into() };
+    let instances = drive(&clock, aws.describe_instances(&[spot])).await.expect("a readable answer");
+    let told: Vec<_> = instances.iter().map(|instance| (instance.id.as_str(), instance.ended_by)).collect();
+    let (client, aws) = (Some(EndedBy::Client), Some(EndedBy::Aws));
+    let expected =
+        [("i-hand", client), ("i-within", client), ("i-taken", aws), ("i-lost", aws), ("i-runs", None)];
+    assert_eq!(told, expected);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::service::Operation;
 use crate::shared::{Context, Failure, locked};
 use crate::sigv4::hmac;
 use crate::wire::{AwsError, Data, map};
-use fleet::{Health, Instance, InstanceId, InstanceState, Market};
+use fleet::{EndedBy, Health, Instance, InstanceId, InstanceState, Market};
 use fleet_sim::{Action, FleetRequest, ScheduledEvent, SpotStatus, World, WorldSpec};
 use std::collections::BTreeMap;
 
@@ -211,6 +211,7 @@ fn shown(spec: &WorldSpec, asked: Option<&FleetRequest>, instance: &Instance) ->
         ("privateDnsName", name.into()),
         ("dnsName", "".into()),
         ("reason", "".into()),
+        ("stateReason", instance.ended_by.map(state_reason).into()),
         ("amiLaunchIndex", 0i64.into()),
         ("productCodes", Data::List(vec![])),
         ("instanceType", instance.pool.instance_type.as_str().into()),
@@ -252,6 +253,14 @@ fn shown(spec: &WorldSpec, asked: Option<&FleetRequest>, instance: &Instance) ->
         ),
         ("platformDetails", "Linux/UNIX".into()),
     ])
+}
+
+fn state_reason(by: EndedBy) -> Data {
+    let (code, message) = match by {
+        EndedBy::Aws => ("Server.SpotInstanceTermination", "Spot instance termination"),
+        EndedBy::Client => ("Client.UserInitiatedShutdown", "User initiated shutdown"),
+    };
+    map([("code", code.into()), ("message", format!("{code}: {message}").into())])
 }
 
 /// Whether a type is Graviton's: a `g` after the family's digits (`m6g`, `c7gn`), or `a1`.

@@ -9,7 +9,7 @@ use crate::service::Operation;
 use crate::shared::{Context, Failure, locked};
 use crate::sigv4::hmac;
 use crate::wire::{AwsError, Data, map};
-use fleet::{FleetId, Health, Instance, InstanceId, InstanceState, Market, Pool, Timestamp};
+use fleet::{EndedBy, FleetId, Health, Instance, InstanceId, InstanceState, Market, Pool, Timestamp};
 use fleet_sim::{FleetRequest, WorldSpec};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -120,6 +120,7 @@ impl Machine {
             fleet: FleetId::from(""),
             pool: self.pool.clone(),
             state: self.state(now),
+            ended_by: self.ended.map(|_| EndedBy::Client),
             health: Health::Healthy,
             launched: self.launched,
             vcpus: fleet::vcpus_by_size(&self.pool.instance_type),
