@@ -101,6 +101,8 @@ pub struct AllocFact {
     pub running: bool,
     /// Whether it has devices (GPUs) reserved.
     pub devices: bool,
+    /// Whether its job may run in any node pool; otherwise in that of its node alone.
+    pub any_pool: bool,
     /// Where its job may run: names with `*` in them.
     pub datacenters: Vec<String>,
     /// What its job, group and tasks ask of a node.

@@ -56,7 +56,10 @@ impl Ask<'_> {
 
 /// What an allocation on this node asks of another.
 fn asks<'a>(alloc: &'a AllocFact, node: &'a NodeFact) -> Vec<Ask<'a>> {
-    let mut asks = vec![Ask::Pool(&node.pool)];
+    let mut asks = Vec::new();
+    if !alloc.any_pool {
+        asks.push(Ask::Pool(&node.pool));
+    }
     if !alloc.datacenters.iter().any(|pattern| pattern == "*") {
         asks.push(Ask::Datacenters(&alloc.datacenters));
     }

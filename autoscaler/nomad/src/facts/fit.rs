@@ -177,7 +177,8 @@ impl<'a> Room<'a> {
     fn refuses(&self, alloc: &AllocFact, victim: &NodeFact) -> Option<Misfit> {
         let node = self.node;
         let in_place = alloc.datacenters.iter().any(|pattern| matches(pattern, &node.datacenter));
-        if node.pool != victim.pool || !in_place {
+        let in_pool = alloc.any_pool || node.pool == victim.pool;
+        if !in_pool || !in_place {
             return Some(Misfit::Elsewhere);
         }
         if alloc.devices {

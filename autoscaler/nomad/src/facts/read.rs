@@ -12,6 +12,9 @@ use std::time::Duration;
 /// What muster's agent says in a node's metadata: `true` once it has proved the node.
 const READY_META: &str = "muster_ready";
 
+/// The node pool that every node is in, whatever other it is in.
+const ANY_POOL: &str = "all";
+
 /// A node with what is on it, in any order.
 pub fn node(node: &wire::Node, mut allocs: Vec<AllocFact>, named: &BTreeSet<String>) -> NodeFact {
     allocs.sort();
@@ -86,6 +89,7 @@ pub fn alloc(alloc: &wire::Alloc, job: &wire::Job) -> Option<AllocFact> {
         },
         running: alloc.client_status == "running",
         devices: tasks().any(|task| !task.devices.is_empty()),
+        any_pool: job.node_pool == ANY_POOL,
         datacenters: job.datacenters.clone(),
         constraints: asked_of(job, group),
         max_parallel: migrate.max_parallel,
@@ -118,7 +122,7 @@ pub fn blocked(
                 } else {
                     BTreeSet::new()
                 },
-                pool: job.map(|job| job.node_pool.clone()).filter(|pool| !matches!(&**pool, "" | "all")),
+                pool: job.map(|job| job.node_pool.clone()).filter(|pool| !matches!(&**pool, "" | ANY_POOL)),
                 datacenters: job.map(|job| job.datacenters.clone()).unwrap_or_default(),
                 constraints: job.zip(group).map(|(job, group)| asked_of(job, group)).unwrap_or_default(),
             };

@@ -69,8 +69,11 @@ fn a_node_takes_the_work_that_fits_by_everything_but_room() {
     in_dc2.datacenters = vec!["dc2".to_owned(), "eu-*".to_owned()];
     let mut with_devices = plain();
     with_devices.devices = true;
+    let mut anywhere = plain();
+    anywhere.any_pool = true;
     let works = [
         plain(),
+        anywhere,
         in_dc2,
         with_devices,
         asking(plain(), CLASS, "=", "m5.large"),

@@ -106,6 +106,10 @@ fn another_pool_or_datacenter_is_elsewhere() {
     assert_eq!(why(&fits(&victim, [&pool, &place])), [("a", &Misfit::Elsewhere)]);
     place.datacenter = "us-east-a".to_owned();
     assert!(fits(&victim, [&pool, &place]).fits());
+    assert_eq!(why(&fits(&victim, [&pool])), [("a", &Misfit::Elsewhere)]);
+    let mut anywhere = victim.clone();
+    anywhere.allocs[0].any_pool = true;
+    assert!(fits(&anywhere, [&pool]).fits(), "its job is of every pool");
 }
 
 #[test]

@@ -54,6 +54,7 @@ fn alloc(id: &str, cpu_mhz: u64, memory_mib: u64) -> AllocFact {
         },
         running: true,
         devices: false,
+        any_pool: false,
         datacenters: vec!["*".to_owned()],
         constraints: Vec::new(),
         max_parallel: 1,

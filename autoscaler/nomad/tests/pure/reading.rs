@@ -111,6 +111,27 @@ fn an_allocation_is_read_with_its_job() {
 }
 
 #[test]
+fn a_job_is_of_one_node_pool_or_of_all() {
+    for (pool, any, asked) in [
+        ("default", false, Some("default")),
+        ("gpu", false, Some("gpu")),
+        ("all", true, None),
+        ("", false, None),
+    ] {
+        let mut job = a_job();
+        job["NodePool"] = json!(pool);
+        let fact = facts::alloc(&read(an_alloc()), &read(job.clone())).expect("it runs");
+        assert_eq!(fact.any_pool, any, "{pool}");
+        let evaluations: Vec<wire::Evaluation> = read(json!([
+            { "Namespace": "default", "JobID": "shop", "Status": "blocked", "FailedTGAllocs": { "web": {
+                "NodesExhausted": 3, "DimensionExhausted": { "memory": 3 }, "CoalescedFailures": 2 } } }
+        ]));
+        let jobs = BTreeMap::from([(("default".to_owned(), "shop".to_owned()), read(job))]);
+        assert_eq!(facts::blocked(&evaluations, &jobs)[0].pool.as_deref(), asked, "{pool}");
+    }
+}
+
+#[test]
 fn ended_allocations_are_no_facts() {
     for status in ["complete", "failed", "lost"] {
         let mut ended = an_alloc();
