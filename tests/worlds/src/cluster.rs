@@ -63,6 +63,12 @@ pub struct Process {
     pub dies_in: Option<u64>,
     /// Effects until it freezes, and for how long it then does.
     pub freezes_in: Option<(u64, Duration)>,
+    /// When it last had the lock.
+    led: Option<Timestamp>,
+    /// Its engine is told of a lease all the time, whatever Consul says: to see that the judge notices.
+    pub believes: bool,
+    /// Its shell asks neither fence nor permit before a write: likewise.
+    pub unfenced: bool,
 }
 
 /// All of it.
@@ -151,6 +157,9 @@ impl Cluster {
             aws_off: false,
             dies_in: None,
             freezes_in: None,
+            led: None,
+            believes: false,
+            unfenced: false,
         };
         Self {
             world,
@@ -271,6 +280,7 @@ impl Cluster {
             self.nomad.follow(&self.world, &fleets);
         }
         self.consul.advance(next.since(Timestamp::EPOCH));
+        self.note_leader(next);
         for who in 0..self.processes.len() {
             self.go_on(who, next);
         }
@@ -298,8 +308,14 @@ impl Cluster {
         }
         let Process { seat, consul, .. } = &mut self.processes[who];
         let leases = seat.as_mut().map(|seat| seat.go_on(&mut self.consul, *consul, now));
-        for until in leases.unwrap_or_default() {
+        let leases = leases.unwrap_or_default();
+        if self.processes[who].believes {
+            let until = Some(self.now(who).monotonic + secs(60));
             self.happen(who, Event::Lease { until });
+        } else {
+            for until in leases {
+                self.happen(who, Event::Lease { until });
+            }
         }
         if self.processes[who].wake.is_some_and(|at| at <= now) {
             self.processes[who].wake = None;
@@ -396,7 +412,9 @@ impl Cluster {
                 let monotonic = self.now(who).monotonic;
                 let open = |seat: &Seat| seat.fence().may_write(monotonic);
                 let process = &mut self.processes[who];
-                let not_sent = if process.seat.as_ref().is_none_or(open) {
+                let not_sent = if process.unfenced {
+                    None
+                } else if process.seat.as_ref().is_none_or(open) {
                     (monotonic > permit.not_after).then_some(NotSent::Expired)
                 } else {
                     Some(NotSent::Fenced)
@@ -425,6 +443,12 @@ impl Cluster {
                 }
             }
             Effect::Alarm(_) | Effect::Stopped => {}
+        }
+    }
+
+    fn note_leader(&mut self, now: Timestamp) {
+        if let Some(leader) = self.leader() {
+            self.processes[leader].led = Some(now);
         }
     }
 

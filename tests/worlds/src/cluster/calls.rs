@@ -9,6 +9,8 @@ use fleet::{ApiError, ErrorClass, InstanceId, Timestamp};
 use std::time::Duration;
 
 const LATENCY: Duration = Duration::from_millis(40);
+/// For so long after a lock is lost Consul gives it to nobody; a step of the world is a second.
+const LOCK_DELAY: Duration = Duration::from_secs(6);
 /// How long a call to EC2 or Nomad is waited for where nobody answers.
 const UNANSWERED: Duration = Duration::from_secs(10);
 
@@ -58,9 +60,7 @@ impl Cluster {
 
     pub(super) fn write(&mut self, who: usize, write: Write) -> (Answer, Duration) {
         self.processes[who].writes += 1;
-        if self.leader() != Some(who) && self.is_led() {
-            self.complain(&format!("FENCE: {who} began {write:?} where another one leads"));
-        }
+        self.judge_leads(who, &write);
         if let Some(answer) = self.spoil.as_mut().and_then(|spoil| spoil(&write)) {
             return (answer, Duration::ZERO);
         }
@@ -79,6 +79,20 @@ impl Cluster {
             return (write.failed(nobody_answered("ec2")), UNANSWERED);
         }
         crate::shell::write(&mut self.world, write)
+    }
+
+    /// FENCE: who writes has the lock, or had it so lately that nobody else can have it yet.
+    fn judge_leads(&mut self, who: usize, write: &Write) {
+        if self.leader() == Some(who) {
+            return;
+        }
+        let now = self.world.now();
+        let lately = self.processes[who].led.is_some_and(|at| now.since(at) <= LOCK_DELAY);
+        if self.is_led() {
+            self.complain(&format!("FENCE: {who} began {write:?} where another one leads"));
+        } else if !lately {
+            self.complain(&format!("FENCE: {who} began {write:?} long after it had led"));
+        }
     }
 
     /// DRAIN: who is told to go has been emptied, or was given its time.
