@@ -98,6 +98,24 @@ pub enum Request {
     PowerOff,
 }
 
+impl Request {
+    /// Whether it cannot wait for what is under way: an instance that goes leaves two minutes to drain it.
+    pub const fn is_urgent(&self) -> bool {
+        matches!(self, Self::Unit { verb: Verb::Terminate, .. })
+    }
+
+    /// How long its texts are, in bytes.
+    const fn len(&self) -> usize {
+        match self {
+            Self::Place { file, contents } => file.len() + contents.0.len(),
+            Self::Unit { unit: name, .. }
+            | Self::Install { package: name }
+            | Self::Empty { directory: name } => name.len(),
+            Self::PowerOff => 0,
+        }
+    }
+}
+
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

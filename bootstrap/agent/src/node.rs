@@ -108,6 +108,8 @@ struct Known {
     ready: Option<Timestamp>,
     /// What this process has made of which inputs.
     applied: BTreeMap<Step, Inputs>,
+    /// Whose agents this process has started last, with which inputs.
+    started: BTreeMap<Step, Inputs>,
     callback: Callback,
     waits: BTreeMap<Step, String>,
     /// The instance is interrupted.
@@ -127,8 +129,8 @@ pub struct Node {
     pub clock: Arc<dyn Clock>,
     /// The metadata service.
     pub imds: Imds,
-    /// Held by whoever configures and restarts Nomad's client.
-    pub client: tokio::sync::Mutex<()>,
+    /// Held by whoever configures and restarts Nomad's client, until that is done; says when it was last, in monotonic time.
+    pub client: Arc<tokio::sync::Mutex<Option<Duration>>>,
     /// Who does what needs root.
     pub host: Arc<dyn Host>,
     /// AWS.
@@ -194,7 +196,7 @@ impl Node {
         let node = Self {
             clock,
             imds,
-            client: tokio::sync::Mutex::default(),
+            client: Arc::default(),
             host,
             aws,
             directories,
@@ -289,6 +291,18 @@ impl Node {
             None => known.applied.remove(&step),
         };
     }
+    /// Whether this process has started a step's agent, last with these inputs.
+    pub(crate) fn has_started(&self, step: Step, inputs: &Inputs) -> bool {
+        self.locked().started.get(&step) == Some(inputs)
+    }
+    /// * `inputs`: `None`: it has to be started again, whatever it says.
+    pub(crate) fn set_started(&self, step: Step, inputs: Option<Inputs>) {
+        let mut known = self.locked();
+        match inputs {
+            Some(inputs) => known.started.insert(step, inputs),
+            None => known.started.remove(&step),
+        };
+    }
     /// Says what a step waits for: in the status at once, and of its failure where it is cut off.
     pub(crate) fn awaits(&self, step: Step, what: &str) {
         let before = self.locked().waits.insert(step, what.to_owned());
@@ -361,9 +375,13 @@ impl Node {
         self.locked().left = Some(until);
         left::write(&self.directories.state, until);
     }
-    /// It was told: the next process of the agent does not tell it again.
+    /// It is being told: the next process of the agent does not tell it again. A second signal would cut its drain.
     pub(crate) fn keep_left(&self, until: Timestamp) {
         left::write(&self.directories.run, until);
+    }
+    /// It was not: whoever comes next tells it.
+    pub(crate) fn was_not_told(&self) {
+        left::forget(&self.directories.run);
     }
     /// The instance stays after all: the client may be started again.
     pub(crate) fn stays(&self) {

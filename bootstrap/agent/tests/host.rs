@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
@@ -196,6 +197,110 @@ async fn a_request_is_answered_removed_and_not_seen_by_others() {
     }
     assert_eq!(answer.await.expect("it ends"), Ok(Done::Changed));
     assert_eq!(fs::read_dir(&requests).expect("listed").count(), 0);
+}
+
+/// Units that are slow to restart: until a test says so.
+struct Slow {
+    paper: Paper,
+    goes_on: Mutex<Receiver<()>>,
+}
+
+impl Units for Slow {
+    fn act(&self, verb: Verb, unit: &str) -> Result<(), String> {
+        if verb == Verb::Restart {
+            self.paper.note(format!("begins to {} {unit}", verb.word()));
+            self.goes_on.lock().expect("whole").recv().map_err(|error| error.to_string())?;
+        }
+        self.paper.act(verb, unit)
+    }
+    fn installed(&self, file: &Path) -> Result<Option<String>, String> {
+        self.paper.installed(file)
+    }
+    fn install(&self, file: &Path) -> Result<(), String> {
+        self.paper.install(file)
+    }
+    fn power_off(&self) -> Result<(), String> {
+        self.paper.power_off()
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_to_leave_waits_for_no_unit_that_is_slow_to_restart() {
+    let bench = Bench::new();
+    let root = bench.place.path().join("host");
+    let spool = Arc::new(Spool::open(&root, Arc::new(SystemClock::new())).expect("a spool"));
+    let (release, goes_on) = channel();
+    let hands = Hands::new(bench.rules(), Slow { paper: bench.units.clone(), goes_on: Mutex::new(goes_on) });
+    let serves = std::thread::spawn(move || {
+        let mut answered = 0;
+        while answered < 3 {
+            answered += serve(&root, getuid().as_raw(), &hands).expect("it answers");
+            std::thread::yield_now();
+        }
+        answered
+    });
+    let ask = |request| {
+        let spool = Arc::clone(&spool);
+        tokio::spawn(async move { spool.ask(request).await })
+    };
+    let restarted = ask(act("consul.service"));
+    while bench.units.done().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let written = ask(place("consul", "{}"));
+    let leaves = Request::Unit { verb: Verb::Terminate, unit: "consul.service".to_owned() };
+    assert_eq!(spool.ask(leaves).await, Ok(Done::Changed));
+    let before = ["begins to restart consul.service", "terminate consul.service"];
+    assert_eq!(bench.units.done(), before);
+    assert!(!Path::new(&bench.path("etc/consul.json")).exists(), "what can wait waits");
+    release.send(()).expect("it waits");
+    assert_eq!(restarted.await.expect("it ends"), Ok(Done::Changed));
+    assert_eq!(written.await.expect("it ends"), Ok(Done::Changed));
+    assert_eq!(serves.join().expect("it ends"), 3);
+}
+
+#[test]
+fn what_root_was_killed_in_the_middle_of_is_said_and_what_is_no_request_does_not_start_it_again() {
+    let bench = Bench::new();
+    let requests = bench.place.path().join("host/requests");
+    fs::create_dir_all(requests.join("directory.json")).expect("made");
+    let text = serde_json::to_string(&act("consul.service")).expect("JSON");
+    for name in ["begun-1-000000.json", "begun-1-000001.json", "x.json", "begun-.json"] {
+        fs::write(requests.join(name), &text).expect("written");
+    }
+    // It had answered this one, and was killed before it took it away.
+    let answers = bench.place.path().join("host/answers");
+    fs::create_dir_all(&answers).expect("made");
+    fs::write(answers.join("1-000001.json"), "{\"Ok\":\"changed\"}").expect("written");
+    assert_eq!(served(&bench, getuid().as_raw()), 1);
+    assert_eq!(bench.units.done(), [""; 0], "it is not tried again");
+    let answer = |name: &str| fs::read_to_string(answers.join(name)).expect("an answer");
+    let cut = answer("1-000000.json");
+    assert!(cut.contains("unclear") && cut.contains("in the middle of it"), "{cut}");
+    assert!(answer("1-000001.json").contains("changed"));
+    assert_eq!(fs::read_dir(&requests).expect("listed").count(), 0, "the path unit has nothing to see");
+}
+
+#[test]
+fn what_an_agent_that_was_killed_had_asked_is_not_done_but_that_a_client_leaves() {
+    let bench = Bench::new();
+    let root = bench.place.path().join("host");
+    let requests = root.join("requests");
+    fs::create_dir_all(&requests).expect("made");
+    let write = |name: &str, request: &Request| {
+        fs::write(requests.join(name), serde_json::to_string(request).expect("JSON")).expect("written");
+    };
+    let leaves = Request::Unit { verb: Verb::Terminate, unit: "consul.service".to_owned() };
+    write("1-000000.json", &place("consul", "a secret"));
+    write("1-000001.json", &act("consul.service"));
+    write("1-000002-now.json", &leaves);
+    let _spool = Spool::open(&root, Arc::new(SystemClock::new())).expect("a spool");
+    // Nothing else comes before others.
+    write("2-000000-now.json", &act("consul.service"));
+    assert_eq!(served(&bench, getuid().as_raw()), 2);
+    assert_eq!(bench.units.done(), ["terminate consul.service"]);
+    let refused = fs::read_to_string(root.join("answers/2-000000-now.json")).expect("an answer");
+    assert!(refused.contains("none that cannot wait"), "{refused}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::whole::{self, Manner};
 use bootstrap_config::{DirectoryRule, FileRule, HostSettings, PackageRule};
 use fleet::ErrorClass;
 use nix::unistd::{Gid, Group, Uid, User};
+use rustix::process::{Pid, Signal, kill_process_group};
 use sha2::{Digest as _, Sha256};
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -13,8 +14,20 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+/// A unit may take the minute and a half that systemd gives it to stop, and then has to start. All of these are less than
+/// an asker waits.
+const UNIT_WITHIN: Duration = Duration::from_secs(150);
+/// A package's own scripts start what it brings.
+const PACKAGE_WITHIN: Duration = Duration::from_secs(240);
+/// What is only said, or looked up.
+const ASKED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Who acts upon units and packages: systemd and dpkg, or a test's own.
 pub trait Units: Send + Sync {
@@ -41,32 +54,38 @@ impl Units for Systemctl {
                 systemctl.args([verb.word(), "--", unit])
             }
         };
-        run(&mut systemctl).map(|_| ())
+        let within = if verb == Verb::Terminate { ASKED_WITHIN } else { UNIT_WITHIN };
+        run(&mut systemctl, within).map(|_| ())
     }
     fn installed(&self, file: &Path) -> Result<Option<String>, String> {
-        let name = run(Command::new("dpkg-deb").arg("--field").arg(file).arg("Package"))?;
+        let name = run(Command::new("dpkg-deb").arg("--field").arg(file).arg("Package"), ASKED_WITHIN)?;
         let name = String::from_utf8_lossy(&name.stdout).trim().to_owned();
-        let shown = Command::new("dpkg-query")
-            .args(["--show", "--showformat=${db:Status-Status} ${Version}", "--", &name])
-            .output();
-        let shown = shown.map_err(|error| format!("dpkg-query: {error}"))?;
+        let shown = output(
+            Command::new("dpkg-query").args([
+                "--show",
+                "--showformat=${db:Status-Status} ${Version}",
+                "--",
+                &name,
+            ]),
+            ASKED_WITHIN,
+        )?;
         let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
         Ok(shown.strip_prefix("installed ").map(str::to_owned))
     }
     fn install(&self, file: &Path) -> Result<(), String> {
         let mut dpkg = Command::new("dpkg");
         dpkg.env("DEBIAN_FRONTEND", "noninteractive").args(["--install", "--force-confold", "--"]).arg(file);
-        run(&mut dpkg).map(|_| ())
+        run(&mut dpkg, PACKAGE_WITHIN).map(|_| ())
     }
     fn power_off(&self) -> Result<(), String> {
-        run(Command::new("systemctl").arg("poweroff")).map(|_| ())
+        run(Command::new("systemctl").arg("poweroff"), ASKED_WITHIN).map(|_| ())
     }
 }
 
 /// A program that has to succeed; what it said last is the error.
-fn run(command: &mut Command) -> Result<Output, String> {
+fn run(command: &mut Command, within: Duration) -> Result<Output, String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
+    let output = output(command, within)?;
     if output.status.success() {
         return Ok(output);
     }
@@ -74,6 +93,26 @@ fn run(command: &mut Command) -> Result<Output, String> {
     let last: Vec<&str> = said.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
     let last: Vec<&str> = last.into_iter().rev().collect();
     Err(format!("{program} ended with {}: {}", output.status, last.join(" / ")))
+}
+
+/// What a program says, and how it ends. One that does not end in time is killed, with what it has started: others wait.
+fn output(command: &mut Command, within: Duration) -> Result<Output, String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let failed = |why: &dyn Display| format!("{program}: {why}");
+    let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let child = piped.spawn().map_err(|error| failed(&error))?;
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let (end, ended) = channel();
+    thread::spawn(move || {
+        // Nobody listens any more where it took too long.
+        let _ = end.send(child.wait_with_output());
+    });
+    let Ok(output) = ended.recv_timeout(within) else {
+        let killed = group.map(|group| kill_process_group(group, Signal::KILL));
+        tracing::warn!(program, ?killed, "killed a program that took too long");
+        return Err(format!("{program} had not ended after {} s", within.as_secs()));
+    };
+    output.map_err(|error| failed(&error))
 }
 
 /// What may be done, and who does it.
@@ -283,6 +322,24 @@ fn sha256(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_does_not_end_is_killed_with_what_it_has_started() {
+        let place = tempfile::tempdir().expect("a directory");
+        let file = place.path().join("pid");
+        let script = format!("sleep 600 & echo $! >{}; wait", file.display());
+        let late = run(Command::new("sh").args(["-c", &script]), Duration::from_secs(2));
+        assert_eq!(late.expect_err("it is late"), "sh had not ended after 2 s");
+        let child = fs::read_to_string(&file).expect("it has begun");
+        let stat = Path::new("/proc").join(child.trim()).join("stat");
+        // Who is dead is there until somebody has asked how it ended.
+        let gone = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+        while !gone() {
+            thread::yield_now();
+        }
+        let said = run(Command::new("sh").args(["-c", "echo no >&2; exit 3"]), Duration::from_secs(60));
+        assert_eq!(said.expect_err("it fails"), "sh ended with exit status: 3: no");
+    }
 
     #[test]
     fn the_kernels_paths_are_read_as_they_were_meant() {

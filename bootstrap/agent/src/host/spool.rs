@@ -2,6 +2,9 @@
 //!
 //! A path unit starts the one who serves whenever there is a request; nothing listens in between. Requests belong to the
 //! agent's user, answers to root.
+//!
+//! Requests are carried out one after the other, but for those that cannot wait: a client of Nomad that is to leave has
+//! two minutes, and a package, or a unit that is slow to stop, may take as long. Those are done beside what is under way.
 
 use super::{Answering, Done, Hands, Host, HostError, Request, Units};
 use crate::progress::{UNFINISHED, sweep};
@@ -13,16 +16,24 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// No configuration of an agent is larger.
 const MAX_REQUEST_BYTES: u64 = 1024 * 1024;
-/// How often an answer is looked for: what is asked for takes longer.
+/// How often an answer is looked for: what is asked for takes longer. And so does root for what cannot wait.
 const LOOKS: Duration = Duration::from_millis(20);
 /// A package may take its time.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// What the name of a request ends with that cannot wait.
+const URGENT: &str = "-now";
+/// What the name of a request begins with once it is being carried out. The path unit sees it, too: where whoever was at
+/// it is killed, another one starts, and says so.
+const BEGUN: &str = "begun-";
 
 /// The agent's side.
 pub struct Spool {
@@ -39,18 +50,27 @@ impl Spool {
     pub fn open(root: &Path, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let requests = root.join("requests");
         DirBuilder::new().recursive(true).mode(0o700).create(&requests)?;
-        // What was never asked may hold secrets; what was, and not done, nobody waits for any more.
+        // What was never asked may hold secrets; what was, and not begun, nobody waits for any more. But a client of Nomad
+        // that is to leave is: that it was told stands in a mark.
         sweep(&requests, UNFINISHED)?;
+        for name in names(&requests)? {
+            if is_request(&name) && !is_urgent(&name) {
+                remove(&requests.join(name))?;
+            }
+        }
         let start = clock.wall().millis();
         Ok(Self { requests, answers: root.join("answers"), clock, start, count: AtomicU64::new(0) })
     }
 
     async fn asked(&self, request: Request) -> Result<Done, HostError> {
-        let name = format!("{}-{:06}.json", self.start, self.count.fetch_add(1, Ordering::Relaxed));
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let urgent = if request.is_urgent() { URGENT } else { "" };
+        let name = format!("{}-{count:06}{urgent}.json", self.start);
         let there =
             |error: io::Error| HostError::new(&request, ErrorClass::Transient, format_args!("{error}"));
-        let text = serde_json::to_vec(&request).map_err(|error| there(error.into()))?;
-        let text = zeroize::Zeroizing::new(text);
+        // Room for whatever JSON makes of it: a vector that has to move leaves its contents behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(256 + 6 * request.len()));
+        serde_json::to_writer(&mut *text, &request).map_err(|error| there(error.into()))?;
         let manner = Manner { unfinished: UNFINISHED, mode: None, owner: None, durable: false };
         whole::write(&self.requests.join(&name), &text, manner).map_err(there)?;
         let answer = self.answers.join(&name);
@@ -81,55 +101,166 @@ impl Host for Spool {
     }
 }
 
-/// Root's side: answers every request that is there, in their order, and returns.
+/// Root's side: answers every request that is there, and returns. In their order, but for those that cannot wait.
 ///
 /// * `asker`: the user whose files are taken: the agent's.
 /// * returns: how many were answered.
 ///
-/// A request is removed before it is carried out: one that makes this process die is not tried again and again.
-/// Answers of earlier starts of the agent are removed.
+/// A request is renamed before it is carried out: one that makes this process die is not tried again and again, and whoever
+/// comes next answers that it may have been done. Answers of earlier starts of the agent are removed, and so is what is no
+/// request and has the name of one: it would have this started again for ever.
 pub fn serve<U: Units>(root: &Path, asker: u32, hands: &Hands<U>) -> io::Result<usize> {
     let (requests, answers) = (root.join("requests"), root.join("answers"));
     DirBuilder::new().recursive(true).create(&answers)?;
     // The agent finds its answers by their names, whatever the mask is here.
     fs::set_permissions(&answers, fs::Permissions::from_mode(0o711))?;
-    let mut answered = 0;
+    let desk = Desk { requests, answers, asker, hands, answering: Mutex::default() };
+    let mut answered = desk.cut_off()?;
     loop {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&requests)? {
-            let name = entry?.file_name();
-            names.extend(name.to_str().filter(|name| is_request(name)).map(str::to_owned));
+        answered += desk.urgent()?;
+        let Some(name) = desk.first(|name| !is_urgent(name))? else { return Ok(answered) };
+        answered += desk.in_turn(&name)?;
+    }
+}
+
+/// Where requests are carried out.
+struct Desk<'a, U> {
+    requests: PathBuf,
+    answers: PathBuf,
+    asker: u32,
+    hands: &'a Hands<U>,
+    /// Held by whoever writes an answer, and clears away others.
+    answering: Mutex<()>,
+}
+
+impl<U: Units> Desk<'_, U> {
+    /// Answers for those that somebody was at who was killed. * returns: how many.
+    fn cut_off(&self) -> io::Result<usize> {
+        let mut answered = 0;
+        for name in names(&self.requests)? {
+            let Some(request) = name.strip_prefix(BEGUN).filter(|name| is_request(name)) else {
+                if name.strip_suffix(".json").is_some() && !is_request(&name) {
+                    tracing::warn!(name, "removed what is no request");
+                    remove(&self.requests.join(name))?;
+                }
+                continue;
+            };
+            let begun = self.requests.join(&name);
+            if !fs::exists(self.answers.join(request))? {
+                let why = "whoever did it was ended in the middle of it";
+                let outcome = Err(take(&begun, self.asker).map_or_else(
+                    |_| misunderstood(why.to_owned()),
+                    |asked| HostError::new(&asked, ErrorClass::Unclear, why),
+                ));
+                self.answer(request, &outcome)?;
+                answered += 1;
+            }
+            remove(&begun)?;
         }
-        names.sort();
-        let Some(name) = names.into_iter().next() else { return Ok(answered) };
-        let path = requests.join(&name);
-        let request = take(&path, asker);
-        fs::remove_file(&path)?;
+        Ok(answered)
+    }
+
+    /// Carries out what cannot wait. * returns: how many.
+    fn urgent(&self) -> io::Result<usize> {
+        let mut answered = 0;
+        while let Some(name) = self.first(is_urgent)? {
+            answered += self.one(&name)?;
+        }
+        Ok(answered)
+    }
+
+    /// Carries one out, and whatever comes meanwhile that cannot wait. * returns: how many.
+    fn in_turn(&self, name: &str) -> io::Result<usize> {
+        thread::scope(|scope| {
+            let (end, ended) = channel::<()>();
+            let work = scope.spawn(move || {
+                let _end = end;
+                self.one(name)
+            });
+            let mut urgent: io::Result<usize> = Ok(0);
+            while ended.recv_timeout(LOOKS) == Err(RecvTimeoutError::Timeout) {
+                urgent = urgent.and_then(|before| Ok(before + self.urgent()?));
+            }
+            let own = work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            Ok(own + urgent?)
+        })
+    }
+
+    /// The first request of some.
+    fn first(&self, of: impl Fn(&str) -> bool) -> io::Result<Option<String>> {
+        let names = names(&self.requests)?.into_iter();
+        Ok(names.filter(|name| is_request(name) && of(name)).min())
+    }
+
+    /// Carries one out, and answers. * returns: 0 where its asker has just given up.
+    fn one(&self, name: &str) -> io::Result<usize> {
+        let begun = self.requests.join(format!("{BEGUN}{name}"));
+        match fs::rename(self.requests.join(name), &begun) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            renamed => renamed?,
+        }
+        let request = take(&begun, self.asker).and_then(|request| {
+            // Others are done in their order.
+            let is_due = request.is_urgent() || !is_urgent(name);
+            is_due.then_some(request).ok_or_else(|| "it is none that cannot wait".to_owned())
+        });
         let outcome = match request {
-            Ok(request) => hands.carry_out(&request),
+            Ok(request) => self.hands.carry_out(&request),
             Err(why) => {
                 tracing::warn!(request = name, why, "refused a request");
-                Err(HostError {
-                    request: "understand a request".to_owned(),
-                    why,
-                    class: ErrorClass::Malformed,
-                })
+                Err(misunderstood(why))
             }
         };
         match &outcome {
             Ok(done) => tracing::info!(request = name, ?done, "carried a request out"),
             Err(error) => tracing::warn!(request = name, %error, "did not carry a request out"),
         }
-        forget_others(&answers, &name)?;
-        answer(&answers, &name, &outcome)?;
-        answered += 1;
+        self.answer(name, &outcome)?;
+        remove(&begun)?;
+        Ok(1)
+    }
+
+    fn answer(&self, name: &str, outcome: &Result<Done, HostError>) -> io::Result<()> {
+        let _alone = self.answering.lock().unwrap_or_else(PoisonError::into_inner);
+        forget_others(&self.answers, name)?;
+        // It holds no secret, and the agent is another user.
+        let manner = Manner { unfinished: UNFINISHED, mode: Some(0o644), owner: None, durable: false };
+        whole::write(&self.answers.join(name), &serde_json::to_vec(outcome)?, manner)
     }
 }
 
-/// `START-COUNT.json`: anything else may be on its way to become one.
+fn misunderstood(why: String) -> HostError {
+    HostError { request: "understand a request".to_owned(), why, class: ErrorClass::Malformed }
+}
+
+/// What is in a directory, as far as it is text.
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        names.extend(entry?.file_name().into_string());
+    }
+    Ok(names)
+}
+
+/// Removes whatever has a name. * returns: without a word where there is nothing.
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = if fs::symlink_metadata(path).is_ok_and(|there| there.is_dir()) {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+/// `START-COUNT.json`, or `START-COUNT-now.json`: anything else may be on its way to become one.
 fn is_request(name: &str) -> bool {
     let stem = name.strip_suffix(".json").unwrap_or_default();
+    let stem = stem.strip_suffix(URGENT).unwrap_or(stem);
     !stem.is_empty() && stem.chars().all(|c| c.is_ascii_digit() || c == '-')
+}
+
+fn is_urgent(name: &str) -> bool {
+    name.strip_suffix(".json").is_some_and(|stem| stem.ends_with(URGENT))
 }
 
 fn take(path: &Path, asker: u32) -> Result<Request, String> {
@@ -145,15 +276,10 @@ fn take(path: &Path, asker: u32) -> Result<Request, String> {
     if metadata.len() > MAX_REQUEST_BYTES {
         return Err(format!("it is larger than {MAX_REQUEST_BYTES} bytes"));
     }
-    let mut text = zeroize::Zeroizing::new(Vec::new());
-    file.take(MAX_REQUEST_BYTES).read_to_end(&mut text).map_err(|error| error.to_string())?;
+    let room = usize::try_from(metadata.len()).unwrap_or(0) + 64;
+    let mut text = Zeroizing::new(Vec::with_capacity(room));
+    file.take(metadata.len()).read_to_end(&mut text).map_err(|error| error.to_string())?;
     serde_json::from_slice(&text).map_err(|error| error.to_string())
-}
-
-fn answer(answers: &Path, name: &str, outcome: &Result<Done, HostError>) -> io::Result<()> {
-    // It holds no secret, and the agent is another user.
-    let manner = Manner { unfinished: UNFINISHED, mode: Some(0o644), owner: None, durable: false };
-    whole::write(&answers.join(name), &serde_json::to_vec(outcome)?, manner)
 }
 
 /// Removes answers that nobody waits for: those of other starts of the agent.
@@ -162,7 +288,7 @@ fn forget_others(answers: &Path, name: &str) -> io::Result<()> {
     for entry in fs::read_dir(answers)? {
         let entry = entry?;
         if !entry.file_name().to_string_lossy().starts_with(start) {
-            fs::remove_file(entry.path())?;
+            remove(&entry.path())?;
         }
     }
     Ok(())

@@ -3,8 +3,8 @@
 use super::patience::Patience;
 use super::{OWN, inputs_of, is_of_servers, is_ours_already, is_own_state, monitoring, wanted};
 use crate::drive::{Looked, Made, Notes};
-use crate::host::{Contents, Request, Verb};
-use crate::http::Http;
+use crate::host::{Contents, Done, Request, Verb};
+use crate::http::{Http, HttpError};
 use crate::node::{Node, Proved};
 use crate::watch::health;
 use bootstrap_config::{ConsulSettings, Settings, duration_text};
@@ -176,9 +176,17 @@ impl Consul {
         Ok(())
     }
 
-    /// Whether the agent of this node answers at all, whatever it says.
-    async fn answers(&self) -> bool {
-        self.http.get("/v1/status/leader", ANSWERS_WITHIN).await.is_ok()
+    /// Whether starting the agent again may help one that has not joined: nobody answers, or it is another node's.
+    ///
+    /// What else it may say is of its servers, or of the rights of our token: a restart mends neither, and each one is a
+    /// leave by Consul's default for clients.
+    async fn is_to_start(&self, lacks: &Failure) -> bool {
+        lacks.class == ErrorClass::Conflict
+            || match self.http.get("/v1/status/leader", ANSWERS_WITHIN).await {
+                // Without its token nobody was asked.
+                Ok(_) | Err(HttpError::Unusable { .. }) => false,
+                Err(_) => true,
+            }
     }
 
     /// The id of the service that stands for this node.
@@ -299,8 +307,11 @@ pub(super) async fn check(node: &Node, last: Option<Entry>) -> Looked {
     let agent = Consul::new(&consul)?;
     let stands = match agent.joined(&proved).await {
         Ok(()) => mend(node).await,
-        Err(failure) if is_of_servers(&failure) && agent.answers().await => Err(failure),
-        Err(_) => return Ok((Checked::Needed, inputs)),
+        Err(failure) if agent.is_to_start(&failure).await => {
+            node.set_started(Step::Consul, None);
+            return Ok((Checked::Needed, inputs));
+        }
+        Err(failure) => Err(failure),
     };
     match stands {
         Ok(()) => node.alarm(SERVERS, None),
@@ -352,18 +363,30 @@ pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Mad
     }
     let configuration = agent_configuration(&settings, &consul, &proved);
     let contents = Contents(format!("{configuration:#}\n"));
-    node.host.ask(Request::Place { file: consul.file.clone(), contents }).await?;
-    node.host.ask(unit(Verb::Restart)).await?;
+    let services = services(&settings, &consul, &proved);
+    let inputs = inputs_of(&(&configuration, &services));
+    let placed = node.host.ask(Request::Place { file: consul.file.clone(), contents }).await?;
     let agent = Consul::new(&consul)?;
+    // The attempt before may have started it, and waited for what no restart brings.
+    let stays = placed == Done::Unchanged && node.has_started(Step::Consul, &inputs) && {
+        let joined = agent.joined(&proved).await;
+        match &joined {
+            Ok(()) => true,
+            Err(lacks) => !agent.is_to_start(lacks).await,
+        }
+    };
+    if !stays {
+        node.host.ask(unit(Verb::Restart)).await?;
+        node.set_started(Step::Consul, Some(inputs.clone()));
+    }
     let mut patience = Patience::new(node, Step::Consul, LOOKS, PATIENCE);
     while let Err(failure) = agent.joined(&proved).await {
         patience.after(failure).await?;
     }
-    let services = services(&settings, &consul, &proved);
     for service in &services {
         agent.register(service).await?;
     }
-    node.set_applied(Step::Consul, Some(inputs_of(&(configuration, services))));
+    node.set_applied(Step::Consul, Some(inputs));
     Ok(Some(OWN.to_owned()))
 }
 

@@ -23,7 +23,9 @@ use client::Runs;
 use fleet::ErrorClass;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
 
 /// How long it may take from its start to being proved: drivers are looked for one after the other.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -192,7 +194,7 @@ async fn place_and_restart(
 ) -> Result<(), Failure> {
     let contents = Contents(format!("{:#}\n", configuration(settings, nomad, proved, pool)));
     // A step that was at it when the node was withheld does not undo that.
-    let _alone = node.client.lock().await;
+    let alone = Arc::clone(&node.client).lock_owned().await;
     if node.is_withheld() && pool != nomad.proving_pool {
         return Err(Failure::new(ErrorClass::Conflict, "new work was to be kept away in the meantime"));
     }
@@ -201,7 +203,25 @@ async fn place_and_restart(
         // A second signal would cut its drain.
         return Err(Failure::new(ErrorClass::Conflict, "Nomad's client was told to leave in the meantime"));
     }
-    node.host.ask(Request::Unit { verb, unit: nomad.unit.clone() }).await?;
+    start(node, alone, verb, &nomad.unit).await
+}
+
+/// Has the client start again. Seen through also where nobody waits for it any more: root is at it all the same, and whoever
+/// has the client leave has to know.
+async fn start(
+    node: &Node,
+    mut alone: OwnedMutexGuard<Option<Duration>>,
+    verb: Verb,
+    unit: &str,
+) -> Result<(), Failure> {
+    let (host, clock) = (Arc::clone(&node.host), Arc::clone(&node.clock));
+    let request = Request::Unit { verb, unit: unit.to_owned() };
+    let asked = tokio::spawn(async move {
+        let asked = host.ask(request).await;
+        *alone = Some(clock.monotonic());
+        asked
+    });
+    asked.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
     Ok(())
 }
 

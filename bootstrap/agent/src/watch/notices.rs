@@ -37,6 +37,7 @@ pub(super) async fn watch(node: Arc<Node>, told: Arc<Told>) {
         being_read: BTreeSet::new(),
         silences: 0,
         sending: JoinSet::new(),
+        leaving: JoinSet::new(),
         node,
     };
     let mut next_look = watchman.node.clock.monotonic();
@@ -59,6 +60,7 @@ pub(super) async fn watch(node: Arc<Node>, told: Arc<Told>) {
                 let effects = watchman.watch.answered(sequence, answer, watchman.node.clock.monotonic());
                 watchman.carry_out(effects);
             }
+            Some(left) = watchman.leaving.join_next(), if !watchman.leaving.is_empty() => whole(left),
             () = sleep => {
                 let effects = watchman.watch.tick(watchman.node.clock.monotonic());
                 watchman.carry_out(effects);
@@ -101,6 +103,7 @@ struct Watchman {
     /// How often in a row nobody could say whether there is an interruption.
     silences: u32,
     sending: JoinSet<(u64, Answered)>,
+    leaving: JoinSet<()>,
 }
 
 impl Watchman {
@@ -205,7 +208,7 @@ impl Watchman {
 
     /// Nobody hears: the client of Nomad drains its own node as it stops. Where it is not known yet whether there is to be one,
     /// none is begun, and one that runs is told as soon as that is known.
-    fn leave(&self, deadline: Option<Timestamp>) {
+    fn leave(&mut self, deadline: Option<Timestamp>) {
         if !may_have_client(&self.node) || self.node.has_left() {
             // A process of the agent before this one may have told it to: a second signal would cut its drain.
             return;
@@ -217,7 +220,7 @@ impl Watchman {
         let until = deadline.unwrap_or_else(|| self.node.clock.wall() + NOTICE);
         self.node.set_left(until);
         // Draining takes its time; the looks go on.
-        tokio::spawn(have_it_leave(Arc::clone(&self.node), until));
+        self.leaving.spawn(have_it_leave(Arc::clone(&self.node), until));
     }
 }
 
@@ -229,17 +232,29 @@ fn may_have_client(node: &Node) -> bool {
 /// Has the client leave. Whoever is to do it may be out of order himself: it is asked for until it was done, or the instance is
 /// gone, or stays.
 async fn have_it_leave(node: Arc<Node>, until: Timestamp) {
-    let (mut pause, mut fits) = (AGAIN, false);
+    let (mut pause, mut again) = (AGAIN, false);
     while node.has_left() && may_have_client(&node) {
         if let Some(nomad) = node.settings().nomad {
-            if !fits {
-                steps::fit_drain(&node, until).await;
-                fits = true;
-            }
+            steps::fit_drain(&node, until, again).await;
+            again = true;
+            let is_started = node.client.try_lock().is_err();
+            // Before it is asked for: whoever is killed in between has told it, or is about to have.
+            node.keep_left(until);
             let request = Request::Unit { verb: Verb::Terminate, unit: nomad.unit };
             match node.host.ask(request).await {
-                Ok(_) => return node.keep_left(until),
-                Err(error) => tracing::error!(%error, "could not have the client of Nomad leave"),
+                Ok(_) if is_started => {
+                    // What comes up has not heard it.
+                    tracing::warn!(
+                        "the client of Nomad was being started as it was told to leave: it is told again"
+                    );
+                    drop(node.client.lock().await);
+                    continue;
+                }
+                Ok(_) => return,
+                Err(error) => {
+                    node.was_not_told();
+                    tracing::error!(%error, "could not have the client of Nomad leave");
+                }
             }
         }
         node.clock.sleep_until(node.clock.monotonic() + pause).await;

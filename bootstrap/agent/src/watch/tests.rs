@@ -8,7 +8,7 @@ mod notices;
 mod work;
 
 use super::*;
-use crate::host::{Answering, Done, Host, HostError, Request};
+use crate::host::{Answering, Done, Host, HostError, Request, Verb};
 use crate::imds::{Imds, paths};
 use crate::no_aws::NoAws;
 use crate::node::{Directories, Proved};
@@ -19,7 +19,8 @@ use fleet_clock::SteppedClock;
 use muster_test_servers::{Asked, Plays, StandIn};
 use serde_json::{Value, json};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 pub(crate) const OWN: &str = "i-0123456789abcdef0";
@@ -30,11 +31,32 @@ const THEN: Timestamp = Timestamp::from_secs(1_000_000);
 #[derive(Default)]
 pub(super) struct Paper {
     pub(super) asked: Mutex<Vec<Request>>,
-    fails: Mutex<u32>,
+    pub(super) fails: Mutex<u32>,
+    /// What is answered only once the test says so.
+    holds: Mutex<Vec<(Verb, Arc<Notify>)>>,
+    /// A bug.
+    panics: AtomicBool,
+}
+
+impl Paper {
+    /// Holds the next answer to a request of a verb. * returns: what lets go of it.
+    fn hold(&self, verb: Verb) -> Arc<Notify> {
+        let released = Arc::<Notify>::default();
+        self.holds.lock().expect("whole").push((verb, Arc::clone(&released)));
+        released
+    }
+    fn held(&self, request: &Request) -> Option<Arc<Notify>> {
+        let mut holds = self.holds.lock().expect("whole");
+        let at = holds
+            .iter()
+            .position(|(held, _)| matches!(request, Request::Unit { verb, .. } if verb == held))?;
+        Some(holds.remove(at).1)
+    }
 }
 
 impl Host for Paper {
     fn ask(&self, request: Request) -> Answering<'_> {
+        assert!(!self.panics.load(Ordering::Relaxed), "a bug");
         let mut left = self.fails.lock().expect("whole");
         let fails = *left > 0;
         *left = left.saturating_sub(1);
@@ -43,8 +65,14 @@ impl Host for Paper {
         } else {
             Ok(Done::Changed)
         };
+        let held = self.held(&request);
         self.asked.lock().expect("whole").push(request);
-        Box::pin(std::future::ready(answer))
+        Box::pin(async move {
+            if let Some(held) = held {
+                held.notified().await;
+            }
+            answer
+        })
     }
 }
 

@@ -5,12 +5,13 @@
 //! to leave then.
 
 use super::client::Runs;
-use super::{NomadClient, configuration};
+use super::{NomadClient, configuration, start};
 use crate::host::{Contents, Request, Verb};
 use crate::node::Node;
 use bootstrap_core::Failure;
 use fleet::Timestamp;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What it is configured with: of the two minutes of a notice, less what a shutdown itself takes.
@@ -36,12 +37,21 @@ fn shorter(left: Duration) -> Option<Duration> {
     Some(Duration::from_secs(drains.as_secs()))
 }
 
-/// Has the client, which is about to be told to leave, drain its node before the instance goes. Takes [`RESTARTS_WITHIN`] at
-/// the most.
+/// Has the client, which is about to be told to leave, hear that, and drain its node before the instance goes. Takes
+/// [`RESTARTS_WITHIN`] twice at the most, or half of the time that is left.
+///
+/// * `again`: it was told already, and what it drains with is as it is.
 ///
 /// Nothing that goes wrong in here keeps it from leaving: with what it was started with, then.
-pub(crate) async fn fit_drain(node: &Node, goes: Timestamp) {
-    let Some(deadline) = shorter(goes.since(node.clock.wall())) else { return };
+pub(crate) async fn fit_drain(node: &Node, goes: Timestamp, again: bool) {
+    let within = RESTARTS_WITHIN.min(goes.since(node.clock.wall()) / 4);
+    tokio::select! {
+        () = has_started(node) => {}
+        () = node.clock.sleep_until(node.clock.monotonic() + within) => {
+            tracing::warn!("the client of Nomad, which was just started, is not heard by its servers yet");
+        }
+    }
+    let Some(deadline) = shorter(goes.since(node.clock.wall())).filter(|_| !again) else { return };
     let until = node.clock.monotonic() + RESTARTS_WITHIN;
     let seconds = deadline.as_secs();
     tokio::select! {
@@ -52,6 +62,18 @@ pub(crate) async fn fit_drain(node: &Node, goes: Timestamp) {
         () = node.clock.sleep_until(until) => {
             tracing::warn!(seconds, "the client of Nomad took too long to start again");
         }
+    }
+}
+
+/// Waits until nobody starts the client, and its servers hear one that was just started: a signal that comes before it listens
+/// to any would end it with its work where that is, and what a restart brings up after the signal would never have heard it.
+async fn has_started(node: &Node) {
+    let started = *node.client.lock().await;
+    let Some(until) = started.map(|started| started + RESTARTS_WITHIN) else { return };
+    let Some(nomad) = node.settings().nomad else { return };
+    let Ok(client) = NomadClient::new(&nomad) else { return };
+    while node.clock.monotonic() < until && client.work().await.is_err() {
+        node.clock.sleep_until(node.clock.monotonic() + LOOKS).await;
     }
 }
 
@@ -68,9 +90,9 @@ async fn restart(node: &Node, deadline: Duration) -> Result<(), Failure> {
     let mut whole = configuration(&settings, nomad, &proved, &pool);
     whole["client"]["drain_on_shutdown"]["deadline"] = json!(format!("{}s", deadline.as_secs()));
     let contents = Contents(format!("{whole:#}\n"));
-    let _alone = node.client.lock().await;
+    let alone = Arc::clone(&node.client).lock_owned().await;
     node.host.ask(Request::Place { file: nomad.file.clone(), contents }).await?;
-    node.host.ask(Request::Unit { verb: Verb::TryRestart, unit: nomad.unit.clone() }).await?;
+    start(node, alone, Verb::TryRestart, &nomad.unit).await?;
     // A signal that comes before it listens to any would end it with its work where that is.
     while client.work().await.is_err() {
         node.clock.sleep_until(node.clock.monotonic() + LOOKS).await;

@@ -72,6 +72,117 @@ async fn a_node_that_nobody_hears_has_its_client_leave_once_and_whoever_comes_af
 }
 
 #[tokio::test]
+async fn an_agent_that_is_killed_while_root_is_asked_does_not_ask_again() {
+    let mut bench = bench(&[]);
+    // Whoever asks root waits for the answer.
+    bench.lasting = 2;
+    let _never = bench.host.hold(Verb::Terminate);
+    let watching = watch(&bench);
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    bench.seconds(5).await;
+    bench.until("root to be asked", || bench.asked() == [LEAVES]).await;
+    assert!(bench.node.directories.run.join("left").exists(), "it is marked before that");
+    watching.abort();
+    let _again = watch(&bench);
+    bench.seconds(20).await;
+    assert_eq!(bench.asked(), [LEAVES]);
+}
+
+/// A client of Nomad that its servers hear once a test says so.
+fn client(is_heard: &Arc<AtomicBool>) -> StandIn {
+    let is_heard = Arc::clone(is_heard);
+    StandIn::start(move |asked| {
+        if !is_heard.load(Ordering::Relaxed) {
+            return Plays::status(500);
+        }
+        let stats = json!({"node_id": "node", "last_heartbeat": "1s", "heartbeat_ttl": "10s"});
+        match asked.path.as_str() {
+            "/v1/status/leader?stale" => Plays::json(&json!("10.0.0.1:4647")),
+            "/v1/agent/self" => {
+                Plays::json(&json!({"config": {"NodeName": OWN}, "stats": {"client": stats}}))
+            }
+            _ => Plays::json(&json!({
+                "Status": "ready", "NodePool": "default", "SchedulingEligibility": "eligible", "Drain": false,
+                "Attributes": {}, "Drivers": {},
+            })),
+        }
+    })
+}
+
+/// A node whose client another step has just begun to start again.
+async fn starting(is_heard: &Arc<AtomicBool>) -> (Bench, StandIn, Arc<Notify>) {
+    let nomad = client(is_heard);
+    let mut bench = Bench::new(|_| {});
+    // Whoever watches, restarts the client, has it leave, and waits for root.
+    bench.lasting = 4;
+    let mut settings = NomadSettings::default();
+    settings.server.address = nomad.address();
+    let settings = Settings {
+        nomad: Some(settings),
+        identity: bench.node.base().identity.clone(),
+        ..Settings::default()
+    };
+    bench.node.set_loaded(Loaded { settings, values: Vec::new(), warnings: Problems::default() });
+    let restarted = bench.host.hold(Verb::TryRestart);
+    let node = Arc::clone(&bench.node);
+    tokio::spawn(async move { crate::steps::withhold(&node).await });
+    bench.until("a restart", || bench.asked().last().is_some_and(|asked| asked == RESTARTS)).await;
+    (bench, nomad, restarted)
+}
+
+const RESTARTS: &str = "try-restart nomad.service";
+
+#[tokio::test]
+async fn a_client_that_is_being_started_is_told_to_leave_once_its_servers_hear_it() {
+    let is_heard = Arc::<AtomicBool>::default();
+    let (bench, _nomad, restarted) = starting(&is_heard).await;
+    let _watching = watch(&bench);
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    bench.seconds(8).await;
+    assert!(bench.node.has_left(), "nobody confirms it");
+    let told = || bench.asked().iter().filter(|asked| *asked == LEAVES).count();
+    assert_eq!(told(), 0, "it is still being started");
+    restarted.notify_one();
+    bench.seconds(4).await;
+    assert_eq!(told(), 0, "it would end with its work where that is");
+    is_heard.store(true, Ordering::Relaxed);
+    bench.seconds(1).await;
+    bench.until("the client to leave", || told() == 1).await;
+    bench.seconds(30).await;
+    assert_eq!(told(), 1);
+}
+
+#[tokio::test]
+async fn a_client_whose_restart_hangs_is_told_to_leave_all_the_same_and_what_comes_up_again_is() {
+    let is_heard = Arc::<AtomicBool>::default();
+    let (bench, _nomad, restarted) = starting(&is_heard).await;
+    let _watching = watch(&bench);
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    let told = || bench.asked().iter().filter(|asked| *asked == LEAVES).count();
+    bench.seconds(30).await;
+    bench.until("it to be told", || told() == 1).await;
+    bench.seconds(10).await;
+    assert_eq!(told(), 1, "and not again while that hangs");
+    is_heard.store(true, Ordering::Relaxed);
+    restarted.notify_one();
+    bench.seconds(2).await;
+    bench.until("what came up to be told", || told() == 2).await;
+    bench.seconds(30).await;
+    assert_eq!(told(), 2);
+}
+
+#[tokio::test]
+async fn a_bug_in_whoever_has_the_client_leave_ends_the_watch() {
+    let bench = bench(&[]);
+    bench.host.panics.store(true, Ordering::Relaxed);
+    let watching = watch(&bench);
+    bench.says(paths::INSTANCE_ACTION, 200, ACTION);
+    bench.seconds(6).await;
+    bench.until("its end", || watching.is_finished()).await;
+    assert!(watching.await.expect_err("it panics").is_panic());
+}
+
+#[tokio::test]
 async fn an_instance_that_is_back_is_known_as_such_by_an_agent_that_never_saw_the_notice() {
     let bench = bench(&[]);
     let watching = watch(&bench);
@@ -138,6 +249,7 @@ async fn nobody_is_asked_to_have_the_client_leave_once_the_instance_stays() {
     bench.says(paths::INSTANCE_ACTION, 200, ACTION);
     bench.seconds(60).await;
     assert!(bench.node.has_left());
+    assert!(!bench.node.directories.run.join("left").exists(), "another agent would ask, too");
     bench.is_silent_of(paths::INSTANCE_ACTION);
     bench.seconds(80).await;
     bench.until("an end of it", || !bench.node.has_left()).await;
