@@ -41,6 +41,13 @@ impl Breaker {
         Verdict::May
     }
 
+    /// A node that was to end lives. * returns: whether that is news.
+    pub fn take_back(&mut self, node: &InstanceId) -> bool {
+        let before = self.ended.len();
+        self.ended.retain(|ended| ended != node);
+        self.ended.len() < before
+    }
+
     /// A node of the image became ready: the image is good. * returns: whether that is news.
     pub fn close(&mut self) -> bool {
         let news = !self.ended.is_empty();
@@ -61,6 +68,10 @@ mod tests {
         assert_eq!(breaker.ask(&node(1), 2), Verdict::May, "asked again after a crash");
         assert_eq!(breaker.ask(&node(2), 2), Verdict::May);
         assert_eq!(breaker.ask(&node(3), 2), Verdict::Open { ended: 2 });
+        assert!(breaker.take_back(&node(1)), "it lives");
+        assert!(!breaker.take_back(&node(1)));
+        assert_eq!(breaker.ask(&node(3), 2), Verdict::May, "there is room for one");
+        assert_eq!(breaker.ask(&node(4), 2), Verdict::Open { ended: 2 });
         assert!(breaker.close());
         assert!(!breaker.close());
         assert_eq!(breaker.ask(&node(3), 2), Verdict::May, "one that became ready closes it");

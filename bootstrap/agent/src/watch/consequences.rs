@@ -27,6 +27,10 @@ const ASKS_AGAIN: Duration = Duration::from_secs(60);
 struct Ending {
     steps: BTreeMap<Step, String>,
     asks_next: Duration,
+    /// It is counted among those that have ended themselves.
+    counted: bool,
+    /// It has become ready since it was last to end itself, and the breaker of its image knows.
+    closed: bool,
 }
 
 /// Carries out until it is dropped; and closes the breaker of the image once the node is ready.
@@ -35,7 +39,6 @@ pub(super) async fn carry_out(
     commands: mpsc::Sender<Command>,
     mut consequences: mpsc::UnboundedReceiver<Consequence>,
 ) {
-    let mut closed = false;
     // Nomad was not told of it yet.
     let mut owed = false;
     let mut ending = Ending::default();
@@ -54,10 +57,14 @@ pub(super) async fn carry_out(
                 if owed {
                     owed = node.is_withheld() && !withhold(&node).await;
                 }
-                if !closed && node.is_ready() {
-                    closed = close(&node).await;
-                }
-                if !ending.steps.is_empty() && node.clock.monotonic() >= ending.asks_next {
+                if ending.steps.is_empty() {
+                    if ending.counted {
+                        ending.counted = !take_back(&node).await;
+                    }
+                    if !ending.closed && node.is_ready() {
+                        ending.closed = close(&node).await;
+                    }
+                } else if node.clock.monotonic() >= ending.asks_next {
                     end(&node, &mut ending).await;
                 }
             }
@@ -82,6 +89,10 @@ async fn one(
             if ending.steps.remove(&step).is_some() && ending.steps.is_empty() {
                 node.alarm(TERMINATE, None);
                 node.publish();
+                // It was counted, and it lives: others may end themselves in its place.
+                if ending.counted {
+                    ending.counted = !take_back(node).await;
+                }
             }
             // The steps know how: Nomad's pool and the mark of readiness are looked at.
             let _ = commands.try_send(Command::Verify);
@@ -102,14 +113,22 @@ const TERMINATE: &str = "terminate";
 /// Ends the instance, if it may.
 async fn end(node: &Node, ending: &mut Ending) {
     ending.asks_next = node.clock.monotonic() + ASKS_AGAIN;
+    // What was known of the image is so no more.
+    ending.closed = false;
     let why = ending.steps.values().map(String::as_str).collect::<Vec<_>>().join("; ");
     let ended = match may_end(node).await {
         Ok(()) => {
+            ending.counted = true;
             tracing::error!(why, "this instance ends itself");
             node.host.ask(Request::PowerOff).await.map(|_| ()).map_err(Failure::from)
         }
         Err(failure) => Err(failure),
     };
+    // One that may have been powered off after all stays counted: a breaker that forgets such ones would never open.
+    let lives = ended.as_ref().is_err_and(|failure| failure.class != ErrorClass::Unclear);
+    if lives && ending.counted {
+        ending.counted = !take_back(node).await;
+    }
     if let Err(failure) = ended {
         let alarm = format!("the instance was to end itself ({why}), and stays: {failure}");
         tracing::error!(alarm, "this instance stays up");
@@ -188,15 +207,28 @@ async fn read(consul: &Consul, key: &str) -> Result<(Breaker, u64), Failure> {
 
 /// A node of the image is ready: the image is good. * returns: whether that is known now.
 async fn close(node: &Node) -> bool {
+    change(node, Breaker::close).await
+}
+
+/// This node was to end itself, and lives. * returns: whether that is known now.
+async fn take_back(node: &Node) -> bool {
+    let Some(proved) = node.proved() else { return true };
+    change(node, |breaker| breaker.take_back(&proved.document.instance)).await
+}
+
+/// Changes the breaker of the image. * `changes`: whether there is anything to write. * returns: whether it is so now.
+async fn change(node: &Node, changes: impl Fn(&mut Breaker) -> bool) -> bool {
     let settings = node.settings();
     let Some((settings, key)) = settings.consul.as_ref().zip(key(node)) else { return true };
-    let closed = async {
+    let changed = async {
         let consul = Consul::new(settings)?;
-        let (mut breaker, index) = read(&consul, &key).await?;
-        if !breaker.close() {
-            return Ok::<_, Failure>(true);
+        for _ in 0..ATTEMPTS {
+            let (mut breaker, index) = read(&consul, &key).await?;
+            if !changes(&mut breaker) || consul.set_value(&key, &serde_json::json!(breaker), index).await? {
+                return Ok::<_, Failure>(true);
+            }
         }
-        consul.set_value(&key, &serde_json::json!(breaker), index).await
+        Ok(false)
     };
-    closed.await.unwrap_or(false)
+    changed.await.unwrap_or(false)
 }
