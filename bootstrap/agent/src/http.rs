@@ -1,7 +1,10 @@
 //! One way to ask a server: verified TLS, no proxy, no redirects, and bounds on time and size.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bootstrap_config::Server;
 use bootstrap_core::{Failure, Secret};
+use bootstrap_vault::Wiped;
 use bytes::Bytes;
 use fleet::ErrorClass;
 use fleet::chain;
@@ -79,21 +82,29 @@ impl From<HttpError> for Failure {
     }
 }
 
-/// An answer.
-#[derive(Clone, Debug)]
+/// An answer. What was sent that nobody may see does not show in anything that is said of it: a server, or a proxy in between,
+/// may show its request.
+#[derive(Clone)]
 pub struct Reply {
     /// The status.
     pub status: u16,
-    /// `Location`.
+    /// `Location`, without what was sent.
     pub location: Option<String>,
     /// `Retry-After` in seconds; its other form, a date, is not one of the services'.
     pub retry_after: Option<Duration>,
-    /// `WWW-Authenticate`, as it stands.
+    /// `WWW-Authenticate`, without what was sent.
     pub challenge: Option<String>,
     /// `Date`, as it stands.
     pub date: Option<String>,
-    /// The body, [`MAX_BODY_BYTES`] at most.
-    pub body: Vec<u8>,
+    /// The body as it stands, [`MAX_BODY_BYTES`] at most. It may hold secrets: those that were asked for, or sent.
+    pub body: Zeroizing<Vec<u8>>,
+    sent: Vec<Secret>,
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({} bytes)", self.status, self.body.len())
+    }
 }
 
 impl Reply {
@@ -104,15 +115,27 @@ impl Reply {
     /// The body as JSON.
     pub fn json<T: serde::de::DeserializeOwned>(&self, service: &str) -> Result<T, Failure> {
         serde_json::from_slice(&self.body).map_err(|error| {
+            // It may show a piece of the answer.
+            let why = strike(&self.sent, &error.to_string());
             Failure::new(
                 ErrorClass::Malformed,
-                format_args!("{service} answered what is no such JSON: {error}"),
+                format_args!("{service} answered what is no such JSON: {why}"),
             )
         })
     }
+    /// The body as text, without what was sent.
+    pub fn text(&self) -> String {
+        strike(&self.sent, &String::from_utf8_lossy(&self.body))
+    }
+    /// What of the body was sent in the body of the request, and is not to be seen, is struck out as well.
+    #[must_use]
+    pub fn hiding(mut self, secret: &Secret) -> Self {
+        self.sent.extend(forms(secret.expose()));
+        self
+    }
     /// The body for people: its first line, cut.
     pub fn words(&self) -> String {
-        let text = String::from_utf8_lossy(&self.body);
+        let text = self.text();
         let line = text.trim().lines().next().unwrap_or_default().chars();
         // It may reach a terminal.
         let line: String = line.map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(200).collect();
@@ -185,9 +208,11 @@ impl Http {
         &self,
         path: &str,
         body: Zeroizing<Vec<u8>>,
+        secret: &Secret,
         within: Duration,
     ) -> Result<Reply, HttpError> {
-        self.request(Method::POST, path, Some(Bytes::from_owner(body).into()), within).await
+        let body = Bytes::from_owner(body).into();
+        Ok(self.request(Method::POST, path, Some(body), within).await?.hiding(secret))
     }
 
     async fn request(
@@ -255,6 +280,7 @@ pub async fn send(
     request: Request,
 ) -> Result<Reply, HttpError> {
     let cut = |why: String| HttpError::Cut { service, address: address.to_owned(), why };
+    let sent = secrets_of(request.headers());
     let mut response = client.execute(request).await.map_err(|error| {
         let (nobody, distrust) = (error.is_connect(), distrust(&error));
         let (why, at) = (chain(&error.without_url()), address.to_owned());
@@ -265,7 +291,7 @@ pub async fn send(
         }
     })?;
     let header = |headers: &HeaderMap, name| {
-        headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        headers.get(name).and_then(|value| value.to_str().ok()).map(|text| strike(&sent, text))
     };
     let mut reply = Reply {
         status: response.status().as_u16(),
@@ -275,15 +301,46 @@ pub async fn send(
             .map(Duration::from_secs),
         challenge: header(response.headers(), WWW_AUTHENTICATE),
         date: header(response.headers(), DATE),
-        body: Vec::new(),
+        body: Zeroizing::default(),
+        sent: Vec::new(),
     };
+    let mut body = Wiped::new(MAX_BODY_BYTES);
     while let Some(piece) = response.chunk().await.map_err(|error| cut(chain(&error.without_url())))? {
-        if reply.body.len() + piece.len() > MAX_BODY_BYTES {
+        if !body.append(&piece) {
             return Err(cut(format!("it is larger than {MAX_BODY_BYTES} bytes")));
         }
-        reply.body.extend_from_slice(&piece);
     }
+    (reply.body, reply.sent) = (body.into_inner(), sent);
     Ok(reply)
+}
+
+/// What of a request's head nobody may see: each value that is marked so, and what stands in it.
+fn secrets_of(headers: &HeaderMap) -> Vec<Secret> {
+    let mut secrets = Vec::new();
+    for value in headers.values().filter(|value| value.is_sensitive()) {
+        let Ok(text) = value.to_str() else { continue };
+        // `Bearer TOKEN`, `Basic BASE64`: whoever shows it may show either part.
+        let token = text.rsplit(' ').next().unwrap_or(text);
+        secrets.extend(forms(token));
+        let plain = text.starts_with("Basic ").then(|| STANDARD.decode(token)).and_then(Result::ok);
+        let plain = plain.map(Zeroizing::new);
+        let plain = plain.as_deref().and_then(|plain| std::str::from_utf8(plain).ok());
+        if let Some((_, password)) = plain.and_then(|plain| plain.split_once(':')) {
+            secrets.extend(forms(password));
+        }
+    }
+    secrets
+}
+
+/// A secret as it stands, and as JSON writes it.
+fn forms(secret: &str) -> impl Iterator<Item = Secret> {
+    let json = serde_json::to_string(secret).map(Zeroizing::new).unwrap_or_default();
+    let json = json.get(1..json.len().saturating_sub(1)).filter(|json| *json != secret);
+    [Some(secret), json].into_iter().flatten().map(Secret::new).collect::<Vec<_>>().into_iter()
+}
+
+fn strike(secrets: &[Secret], text: &str) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| secret.strike_from(&text))
 }
 
 /// What is wrong with a server's certificate, in words; `None` where that is not why a request failed.

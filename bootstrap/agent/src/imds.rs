@@ -98,7 +98,7 @@ impl Imds {
             request.headers_mut().insert(TOKEN, token.value);
             let reply = self.send(token.endpoint, request).await?;
             match reply.status {
-                200 => return found(path, reply).map(Some),
+                200 => return found(path, &reply).map(Some),
                 404 => return Ok(None),
                 401 if !last => self.locked().token = None,
                 _ => return Err(refused(&reply, path)),
@@ -182,9 +182,9 @@ impl Imds {
     }
 }
 
-fn found(path: &str, reply: Reply) -> Result<Found, Failure> {
+fn found(path: &str, reply: &Reply) -> Result<Found, Failure> {
     let date = reply.date.as_deref().and_then(parse_date);
-    let text = String::from_utf8(reply.body);
+    let text = String::from_utf8(reply.body.to_vec());
     let text = text.map_err(|_| {
         Failure::new(ErrorClass::Malformed, format_args!("{SERVICE} answered what is no text at {path}"))
     })?;

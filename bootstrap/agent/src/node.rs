@@ -443,6 +443,7 @@ impl Node {
             drift: known.drift.clone(),
             alarms: known.alarms.values().cloned().collect(),
             waits: known.waits.clone(),
+            hides_tails: false,
             report,
         })
     }

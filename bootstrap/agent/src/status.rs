@@ -78,9 +78,20 @@ pub struct Status {
     /// What a step that is under way waits for, in words.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub waits: BTreeMap<Step, String>,
+    /// There are last lines of what failed, and whoever reads this may not see them.
+    #[serde(skip)]
+    pub hides_tails: bool,
     /// The steps.
     #[serde(flatten)]
     pub report: Report,
+}
+
+/// The last lines of what failed, by steps.
+type Tails = BTreeMap<Step, Vec<String>>;
+
+/// Where those are: what a playbook prints may be for few eyes.
+pub fn tails_path(run: &Path) -> PathBuf {
+    run.join("tails.json")
 }
 
 /// Whether a status still means anything: the file outlives who wrote it.
@@ -119,9 +130,41 @@ pub fn path(run: &Path) -> PathBuf {
 }
 
 impl Status {
-    /// Writes it, whole; anybody may read it.
+    /// Writes it, whole; anybody may read it, but for the last lines of what failed: those are for root and the agent.
     pub fn write(&self, run: &Path) -> io::Result<()> {
-        replace(&path(run), &serde_json::to_vec(self)?, 0o644)
+        let mut shown = self.clone();
+        let mut tails = Tails::new();
+        for step in &mut shown.report.steps {
+            let tail = step.failure.as_mut().map(|failure| std::mem::take(&mut failure.tail));
+            tails.extend(tail.filter(|tail| !tail.is_empty()).map(|tail| (step.step, tail)));
+        }
+        if tails.is_empty() {
+            match fs::remove_file(tails_path(run)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        } else {
+            replace(&tails_path(run), &serde_json::to_vec(&tails)?, 0o600)?;
+        }
+        replace(&path(run), &serde_json::to_vec(&shown)?, 0o644)
+    }
+
+    /// Adds the last lines of what failed, where they may be read.
+    fn with_tails(mut self, run: &Path) -> io::Result<Self> {
+        let text = match fs::read(tails_path(run)) {
+            Ok(text) => text,
+            Err(error) => {
+                self.hides_tails = error.kind() == io::ErrorKind::PermissionDenied;
+                return Ok(self);
+            }
+        };
+        let mut tails: Tails = serde_json::from_slice(&text)?;
+        for step in &mut self.report.steps {
+            if let Some(failure) = &mut step.failure {
+                failure.tail = tails.remove(&step.step).unwrap_or_default();
+            }
+        }
+        Ok(self)
     }
 
     /// Whether who wrote it is still there. * `now`: wall time.
@@ -153,7 +196,8 @@ impl Status {
         };
         let mut text = Vec::new();
         file.take(MAX_BYTES).read_to_end(&mut text)?;
-        Ok(Some(serde_json::from_slice(&text)?))
+        let status: Self = serde_json::from_slice(&text)?;
+        status.with_tails(run).map(Some)
     }
 }
 
@@ -182,8 +226,61 @@ pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bootstrap_core::Condition;
+    use bootstrap_core::{Condition, Failure, State, StepReport};
+    use fleet::ErrorClass;
     use std::time::Duration;
+
+    #[test]
+    fn the_last_lines_of_what_failed_are_for_root_and_the_agent() {
+        let place = tempfile::tempdir().expect("a directory");
+        let run = place.path();
+        let failure = |tail: &[&str]| Failure {
+            tail: tail.iter().map(|line| (*line).to_owned()).collect(),
+            ..Failure::lasting(ErrorClass::Conflict, "job 17 of AWX ended as failed")
+        };
+        let step = |step, failure| StepReport {
+            step,
+            state: State::Failed,
+            began: None,
+            ended: None,
+            seconds: None,
+            failures: 1,
+            policy: None,
+            failure,
+        };
+        let at = Timestamp::from_secs(10_000);
+        let of = |steps: Vec<StepReport>| Status {
+            version: String::new(),
+            pid: 1,
+            process_started: None,
+            verify_seconds: 0,
+            started: at,
+            updated: at,
+            who: None,
+            ready: None,
+            notices: Vec::new(),
+            drift: None,
+            waits: BTreeMap::new(),
+            alarms: Vec::new(),
+            hides_tails: false,
+            report: Report { condition: Condition::Failed, steps },
+        };
+        let failed = of(vec![
+            step(Step::Vault, Some(failure(&[]))),
+            step(Step::Awx, Some(failure(&["fatal: password=hunter2"]))),
+            step(Step::Consul, None),
+        ]);
+        failed.write(run).expect("written");
+        let anybodys = fs::read_to_string(path(run)).expect("read");
+        assert!(anybodys.contains("job 17 of AWX") && !anybodys.contains("hunter2"), "{anybodys}");
+        let mode = fs::metadata(tails_path(run)).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600);
+        assert_eq!(Status::read(run).expect("read"), Some(failed.clone()), "whoever may read both sees all");
+        // What stands again has no last lines.
+        of(vec![step(Step::Awx, None)]).write(run).expect("written");
+        assert!(!tails_path(run).exists());
+        of(Vec::new()).write(run).expect("where there are none");
+    }
 
     #[test]
     fn a_status_without_its_author_or_of_one_who_hangs_is_known_as_that() {
@@ -203,6 +300,7 @@ mod tests {
             drift: None,
             waits: BTreeMap::new(),
             alarms: Vec::new(),
+            hides_tails: false,
             report: Report { condition: Condition::Done, steps: Vec::new() },
         };
         let pid = std::process::id();

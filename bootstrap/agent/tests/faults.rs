@@ -1,6 +1,6 @@
 //! What a server can do wrong, as every service's step sees it.
 
-use bootstrap_agent::http::{BEARER, Http};
+use bootstrap_agent::http::{BEARER, Http, Reply};
 use bootstrap_config::Server;
 use bootstrap_core::Failure;
 use fleet::ErrorClass;
@@ -21,19 +21,34 @@ enum Fault {
     Trickle,
     TooLarge,
     Cut,
+    /// What it was asked, all of it in one line, with this status.
+    Echoes(&'static str),
 }
 
 /// Does it to one who asks, until they hang up.
 fn serve(fault: Fault, mut stream: &TcpStream) -> std::io::Result<()> {
+    let mut asked = Vec::new();
     for line in BufReader::new(stream).lines() {
-        if line?.is_empty() {
+        let line = line?;
+        if line.is_empty() {
             break;
         }
+        asked.push(line);
     }
     match fault {
         Fault::Refused => Ok(()),
         Fault::Hangs => std::io::copy(&mut stream, &mut std::io::sink()).map(|_| ()),
         Fault::Says(head) => write!(stream, "HTTP/1.1 {head}\r\nContent-Length: 3\r\n\r\nno\n"),
+        Fault::Echoes(head) => {
+            // JSON of another kind than was asked for: its reader shows what it is.
+            let shown = serde_json::json!(asked.join(" ")).to_string();
+            let length = shown.len();
+            write!(
+                stream,
+                "HTTP/1.1 {head}\r\nLocation: /{TOKEN}\r\nWWW-Authenticate: X {TOKEN}\r\n\
+                 Content-Length: {length}\r\n\r\n{shown}"
+            )
+        }
         Fault::Garbage => stream.write_all(b"\x16\x03\x01 this is no HTTP\r\n\r\n"),
         Fault::Cut => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"),
         Fault::TooLarge => {
@@ -78,8 +93,18 @@ async fn failure(fault: Fault) -> Failure {
     let reply = tokio::time::timeout(Duration::from_secs(20), asked).await.expect("it hangs for no one");
     match reply {
         Err(error) => error.into(),
-        Ok(reply) if reply.is_success() => reply.json::<Vec<u8>>("Nomad").expect_err("it is no JSON"),
-        Ok(reply) => reply.failure("Nomad", "say who its agent is"),
+        Ok(reply) => {
+            assert!(!format!("{reply:?}{:?}{:?}", reply.location, reply.challenge).contains("planted"));
+            told(&reply)
+        }
+    }
+}
+
+fn told(reply: &Reply) -> Failure {
+    if reply.is_success() {
+        reply.json::<Vec<u8>>("Nomad").expect_err("it is no JSON")
+    } else {
+        reply.failure("Nomad", "say who its agent is")
     }
 }
 
@@ -94,6 +119,8 @@ async fn whatever_a_server_does_is_told_with_its_name_within_a_bound_and_without
         (Fault::Garbage, ErrorClass::Unclear, "no whole answer"),
         (Fault::TooLarge, ErrorClass::Unclear, "it is larger than"),
         (Fault::Says("200 OK"), ErrorClass::Malformed, "no such JSON"),
+        (Fault::Echoes("200 OK"), ErrorClass::Malformed, "(secret)"),
+        (Fault::Echoes("400 No"), ErrorClass::Malformed, "(secret)"),
         (Fault::Says("403 No"), ErrorClass::Denied, "would not say who its agent is: 403 no"),
         (Fault::Says("404 No"), ErrorClass::NotFound, "404"),
         (Fault::Says("429 No\r\nRetry-After: 7"), throttled(7), "429"),

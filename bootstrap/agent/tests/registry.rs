@@ -6,7 +6,8 @@ use bootstrap_agent::steps::try_manifest;
 use bootstrap_config::RegistrySettings;
 use bootstrap_core::Failure;
 use fleet::ErrorClass;
-use muster_test_servers::Registry;
+use muster_test_servers::{Plays, Registry, StandIn};
+use serde_json::json;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -95,6 +96,34 @@ async fn a_token_is_fetched_where_the_registry_says() {
     let failure = told(try_manifest(&settings(at, place.path(), "team/app:1", "planted-wrong")).await);
     assert_eq!(failure.class, ErrorClass::Denied);
     assert!(failure.what.contains("/token") && failure.what.contains("config.json"), "{failure}");
+}
+
+/// A registry that shows what it was asked in one line of a refusal; but sends for a token first, where it is to.
+fn echoes(sends_for_a_token: bool) -> StandIn {
+    StandIn::start(move |asked| {
+        let auth = asked.header("authorization").unwrap_or_default().to_owned();
+        let shown = format!("{} {} {auth} node:{PASSWORD}", asked.line(), asked.headers.join(" "));
+        let at = asked.header("host").unwrap_or_default();
+        if asked.path.starts_with("/token") {
+            return Plays::json(&json!({"token": "planted-token"}));
+        }
+        if sends_for_a_token && auth.starts_with("Basic ") {
+            let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{at}/token\"");
+            return Plays::Says(401, vec![challenge], shown);
+        }
+        Plays::Says(403, Vec::new(), shown)
+    })
+}
+
+#[tokio::test]
+async fn a_registry_that_shows_what_it_was_asked_has_it_shown_to_nobody() {
+    let place = tempfile::tempdir().expect("a directory");
+    for sends_for_a_token in [false, true] {
+        let registry = echoes(sends_for_a_token);
+        let tried = try_manifest(&settings(registry.at(), place.path(), "team/app:1", PASSWORD)).await;
+        let failure = told(tried);
+        assert!(failure.what.contains("(secret)"), "{failure}");
+    }
 }
 
 #[tokio::test]

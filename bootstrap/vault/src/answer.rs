@@ -63,7 +63,7 @@ fn what_is_wrong(error: &serde_json::Error) -> String {
 }
 
 /// What Vault says of a refusal, in one line: its errors, or warnings where there are none.
-pub(crate) fn words(body: &[u8]) -> String {
+pub(crate) fn words(body: &[u8], strike: impl Fn(&str) -> String) -> String {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Said {
@@ -76,7 +76,8 @@ pub(crate) fn words(body: &[u8]) -> String {
     let all = if said.errors.is_empty() { said.warnings } else { said.errors };
     // `1 error occurred:\n\t* permission denied\n\n` is a list of one.
     let line = all.join("; ").split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().take(MOST_WORDS).collect()
+    // Before it is cut: of a secret that lies across the end a piece would stay.
+    strike(&line).chars().take(MOST_WORDS).collect()
 }
 
 /// A value in a secret. Shows nothing of itself.
@@ -203,9 +204,13 @@ mod tests {
     #[test]
     fn errors_are_one_line_and_what_does_not_parse_is_not_quoted() {
         let denied = br#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#;
-        assert_eq!(words(denied), "1 error occurred: * permission denied");
-        assert_eq!(words(br#"{"errors":[],"warnings":["Invalid path"]}"#), "Invalid path");
-        assert_eq!(words(b"<html>"), "");
+        assert_eq!(words(denied, str::to_owned), "1 error occurred: * permission denied");
+        assert_eq!(words(br#"{"errors":[],"warnings":["Invalid path"]}"#, str::to_owned), "Invalid path");
+        assert_eq!(words(b"<html>", str::to_owned), "");
+        let across = format!("{{\"errors\":[\"{}hvs.planted\"]}}", "x".repeat(MOST_WORDS - 4));
+        let secret = Secret::new("hvs.planted");
+        let said = words(across.as_bytes(), |text| secret.strike_from(text));
+        assert!(said.ends_with("x(sec"), "{said}");
         let error = envelope(br#"{"auth":{"client_token":17,"x":"planted"}}"#).expect_err("no token");
         assert!(error.starts_with("another shape") && !error.contains("17"), "{error}");
     }

@@ -223,7 +223,7 @@ fn header(token: &Secret) -> Option<HeaderValue> {
 
 /// The refusal that an answer is.
 fn refusal(call: &Call<'_>, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> VaultError {
-    let words = call.strike(&answer::words(body));
+    let words = answer::words(body, |text| call.strike(text));
     let (call, status) = (call.name(), status.as_u16());
     let said = words.to_ascii_lowercase();
     // Texts that say more than the status they come with, seen on Vault 1.21 and OpenBao 2.7.

@@ -29,6 +29,7 @@ pub use keeper::{Happened, Keeper, Stepped};
 pub use login::{LoginRequest, SignLogin, Signing};
 pub use options::{Destination, Method, SecretId, Server, Template, VaultOptions};
 pub use template::{Rendered, TemplateError};
+pub use wiped::Wiped;
 
 /// The readers of outside bytes, for their fuzz targets.
 #[doc(hidden)]
@@ -40,7 +41,7 @@ pub mod readers {
         if let Ok(envelope) = crate::answer::envelope(body) {
             let _ = envelope.data.and_then(crate::answer::fields_of);
         }
-        let _ = crate::answer::words(body);
+        let _ = crate::answer::words(body, str::to_owned);
     }
 
     /// What a keeper has left.

@@ -5,20 +5,20 @@ use zeroize::Zeroizing;
 
 /// Where secrets are gathered: the body of an answer, a request, a rendered file.
 #[derive(Default)]
-pub(crate) struct Wiped {
+pub struct Wiped {
     bytes: Zeroizing<Vec<u8>>,
     limit: usize,
 }
 
 impl Wiped {
     /// Room for at most `limit` bytes.
-    pub(crate) fn new(limit: usize) -> Self {
+    pub fn new(limit: usize) -> Self {
         Self { bytes: Zeroizing::new(Vec::with_capacity(1024.min(limit))), limit }
     }
 
-    /// Adds some; `false` where that is more than may be, and nothing was added.
+    /// Adds some. * returns: `false` where that is more than may be, and nothing was added.
     #[must_use]
-    pub(crate) fn append(&mut self, more: &[u8]) -> bool {
+    pub fn append(&mut self, more: &[u8]) -> bool {
         let needed = self.bytes.len() + more.len();
         if needed > self.limit {
             return false;
@@ -33,11 +33,13 @@ impl Wiped {
         true
     }
 
-    pub(crate) fn as_slice(&self) -> &[u8] {
+    /// What there is.
+    pub fn as_slice(&self) -> &[u8] {
         &self.bytes
     }
 
-    pub(crate) fn into_inner(self) -> Zeroizing<Vec<u8>> {
+    /// The same, still overwritten when it is let go.
+    pub fn into_inner(self) -> Zeroizing<Vec<u8>> {
         self.bytes
     }
 }

@@ -105,7 +105,7 @@ impl Wanted {
 /// What it is started with: for node_exporter also where it listens, and that the agent's own metrics are its to tell.
 fn arguments(monitoring: &MonitoringSettings, address: &str, own: &Path) -> Vec<String> {
     let mut arguments = monitoring.arguments.clone();
-    if monitoring.unit.contains("node") {
+    if ["node_exporter", "node-exporter"].iter().any(|name| monitoring.unit.contains(name)) {
         let at = Url::parse(address).ok().and_then(|url| {
             let (host, port) = (url.host_str()?.to_owned(), url.port_or_known_default()?);
             Some(format!("{host}:{port}"))
@@ -168,7 +168,9 @@ mod tests {
         );
         let said = "--web.listen-address=:9100";
         assert_eq!(of(&[said], "prometheus-node-exporter.service"), format!("{said} {directory}"));
-        assert_eq!(of(&["-x"], "other.service"), "-x");
+        for other in ["other.service", "nodejs-exporter.service", "inode-watch.service"] {
+            assert_eq!(of(&["-x"], other), "-x", "{other}");
+        }
     }
 
     #[test]

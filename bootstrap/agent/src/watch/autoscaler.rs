@@ -237,12 +237,21 @@ impl Autoscaler {
 
     async fn identify(&self, node: &Node, address: &str, within: Duration) -> Result<Secret, Failure> {
         let pkcs7 = node.identity()?.pkcs7.clone();
+        // Whoever has it may pose as this node.
+        let proof = Secret::new(pkcs7.as_str());
         let body = serde_json::json!(Identify { version: VERSION, pkcs7 });
-        let reply = self.send(address, "/v1/identify", &body, None, within).await?;
+        let reply = self.send(address, "/v1/identify", &body, None, within).await?.hiding(&proof);
         if !reply.is_success() {
             return Err(reply.failure(SERVICE, "take this node for what it is"));
         }
-        let Identified { token, expires } = reply.json(SERVICE)?;
+        // An error of this reader could show a piece of the token.
+        let Identified { token, expires } = serde_json::from_slice(&reply.body).map_err(|error| {
+            let at = (error.line(), error.column());
+            Failure::new(
+                ErrorClass::Malformed,
+                format_args!("{SERVICE} gave no token that can be read, at {at:?}"),
+            )
+        })?;
         let token = Secret::new(token);
         self.set_token(address, Some((token.clone(), expires)));
         Ok(token)

@@ -202,6 +202,9 @@ fn text(status: &Status, author: Author) -> String {
             }
         }
     }
+    if status.hides_tails {
+        text.push_str("\nThe last lines of what failed are for root to see.\n");
+    }
     harmless(&text)
 }
 

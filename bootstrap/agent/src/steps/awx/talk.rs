@@ -208,8 +208,10 @@ impl<'a> Talk<'a> {
         let server = bootstrap_config::Server { token_file: None, ..self.awx.server.clone() };
         let anonymous = Http::new("AWX", &server, None)?;
         self.node.awaits(Step::Awx, "AWX has not answered the callback yet");
-        match anonymous.post_secret(&path, body, CALLBACK_WITHIN).await {
-            Ok(Reply { status, location, retry_after, body, .. }) => {
+        match anonymous.post_secret(&path, body, &key, CALLBACK_WITHIN).await {
+            Ok(reply) => {
+                let body = reply.text().into_bytes();
+                let Reply { status, location, retry_after, .. } = reply;
                 Ok(Answer::Http { status, location, retry_after, body })
             }
             Err(error @ HttpError::Cut { .. }) => Ok(Answer::Lost { why: error.to_string() }),
@@ -392,10 +394,7 @@ impl<'a> Talk<'a> {
             None => newest(&directory, since, over),
         };
         let Some(path) = path.filter(|path| path.exists()) else { return Ok(None) };
-        let text = secret_of(&path).map_err(|why| Failure::new(ErrorClass::Transient, why))?;
-        // The task may be writing it: it is whole a moment later.
-        let read: Option<Completion> = serde_json::from_str(text.expose()).ok();
-        Ok(read.filter(|completion| completion.instance == instance))
+        completed(&path, &instance)
     }
 
     /// The job's end as its playbook tells of it.
@@ -408,6 +407,17 @@ impl<'a> Talk<'a> {
         let failure = Box::new(seen.failure(self.link(job), &message, TAIL_LINES));
         Err(Stop::Failed { job: Some(job), failure })
     }
+}
+
+/// What a completion file says of its job; `None`: nothing, as it is another instance's, or another job's.
+fn completed(path: &Path, instance: &str) -> Result<Option<Completion>, Failure> {
+    let text = secret_of(path).map_err(|why| Failure::new(ErrorClass::Transient, why))?;
+    // The task may be writing it: it is whole a moment later.
+    let read: Option<Completion> = serde_json::from_str(text.expose()).ok();
+    let name = path.file_stem().and_then(|stem| stem.to_str());
+    Ok(read.filter(|completion| {
+        completion.instance == instance && name == Some(completion.job.to_string().as_str())
+    }))
 }
 
 /// The completion file of the newest job, of those that were written since a time.
@@ -446,6 +456,20 @@ mod tests {
             assert_eq!(read["host_config_key"], key);
             assert_eq!(read["extra_vars"]["instance_id"], "i-1");
         }
+    }
+
+    #[test]
+    fn a_completion_file_tells_of_the_job_that_it_is_called_after() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("17.json");
+        let told = |text: &str| {
+            std::fs::write(&path, text).expect("written");
+            completed(&path, "i-1").expect("it can be read").map(|completion| completion.job)
+        };
+        assert_eq!(told(r#"{"job": 17, "instance": "i-1", "status": "successful"}"#), Some(17));
+        assert_eq!(told(r#"{"job": 16, "instance": "i-1", "status": "successful"}"#), None, "another job's");
+        assert_eq!(told(r#"{"job": 17, "instance": "i-2", "status": "successful"}"#), None);
+        assert_eq!(told(r#"{"job": 17, "inst"#), None, "it is being written");
     }
 
     #[test]

@@ -566,3 +566,35 @@ async fn the_callbacks_of_a_fleet_that_boots_together_are_spread_over_the_jitter
         assert!((3..=20).contains(&share), "{share} of 40 in a quarter: {sent:?}");
     }
 }
+
+#[tokio::test]
+async fn the_drift_runs_of_a_fleet_that_booted_together_are_spread_over_the_last_quarter_of_the_time() {
+    let mut bench = Bench::new(|awx| awx.drift = 6 * HOUR);
+    let booted = bench.clock.wall();
+    let awx = bench.settings.awx.clone().expect("it is asked");
+    let note = Note::ended(Some(1), inputs(&awx));
+    let nodes: Vec<Arc<Node>> = (0..40)
+        .map(|number| {
+            bench.instance = format!("i-{number:017x}");
+            bench.node()
+        })
+        .collect();
+    let minute = Duration::from_secs(60);
+    let mut begun = vec![None; nodes.len()];
+    for minutes in 0..=360 {
+        bench.clock.advance_to(minute * minutes);
+        for (node, begun) in nodes.iter().zip(&mut begun) {
+            if begun.is_none() && is_drift_due(node, &awx, &note, booted) {
+                *begun = Some(minutes);
+            }
+        }
+    }
+    let begun: Vec<u32> = begun.into_iter().map(|at| at.expect("each has one in its time")).collect();
+    // Between four and a half and six hours.
+    assert!(begun.iter().all(|at| (270..=360).contains(at)), "{begun:?}");
+    for third in 0..3 {
+        let (from, to) = (270 + third * 30, 300 + third * 30);
+        let share = begun.iter().filter(|at| (from..to).contains(*at)).count();
+        assert!((5..=25).contains(&share), "{share} of 40 in half an hour: {begun:?}");
+    }
+}

@@ -210,3 +210,41 @@ async fn load_reaches_the_leader_though_a_standby_has_it_and_is_counted_while_so
         leader.server.asked().last().map(|asked| asked.json()["samples"].as_array().map_or(0, Vec::len));
     assert_eq!(last, Some(3), "what was taken meanwhile");
 }
+
+#[tokio::test]
+async fn a_process_that_shows_what_it_was_asked_has_it_shown_to_nobody() {
+    let takes_in = Arc::new(AtomicBool::new(false));
+    let taken = Arc::clone(&takes_in);
+    let server = StandIn::start(move |asked| {
+        if asked.path == "/v1/identify" && taken.load(Ordering::Relaxed) {
+            return Plays::json(&json!({"token": "planted-token", "expires": THEN + DAY}));
+        }
+        Plays::Says(400, Vec::new(), format!("{} {}", asked.body, asked.headers.join(" ")))
+    });
+    let bench = Bench::new(|_| {});
+    let mut own = proved();
+    own.pkcs7 = "MIAG\nplanted-proof\n".to_owned();
+    bench.node.set_proved(own);
+    let settings = AutoscalerSettings { addresses: vec![server.address()], ..of(&[]) };
+    let autoscaler = Autoscaler::new(&settings).expect("a client");
+    let refused = autoscaler.make_ready(&bench.node).await.expect_err("it is refused");
+    assert!(refused.what.contains("(secret)") && !refused.what.contains("planted"), "{refused}");
+    takes_in.store(true, Ordering::Relaxed);
+    let within = Duration::from_secs(5);
+    let reply = autoscaler.post(&bench.node, &server.address(), "/v1/samples", &json!({}), within).await;
+    let words = reply.expect("it answers").words();
+    assert!(words.contains("(secret)") && !words.contains("planted"), "{words}");
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_read_is_not_shown() {
+    let server = StandIn::start(|_| Plays::json(&json!({"token": ["planted"], "expires": "planted"})));
+    let bench = Bench::new(|_| {});
+    let settings = AutoscalerSettings { addresses: vec![server.address()], ..of(&[]) };
+    let autoscaler = Autoscaler::new(&settings).expect("a client");
+    let refused = autoscaler.make_ready(&bench.node).await.expect_err("it is none");
+    assert!(
+        refused.what.contains("no token that can be read") && !refused.what.contains("planted"),
+        "{refused}"
+    );
+}
