@@ -142,8 +142,7 @@ fn what_stands_in_for_spot_is_shown_with_what_it_costs_and_costs_more_where_pric
         })
     );
     // What the policy says holds where nobody has read it, for on demand alone.
-    let said = |micros| [("m5.large".into(), UsdPerHour::from_micros(micros))].into();
-    state.policy.on_demand.prices = said(96_000);
+    state.policy.on_demand.prices = [("m5.large".into(), UsdPerHour::from_micros(96_000))].into();
     assert_eq!(wire(&shown(&state))["fallback"]["cost"], json!(321_000), "what was read goes first");
     state.prices.remove(0);
     let of_policy = wire(&shown(&state))["fallback"].clone();

@@ -5,10 +5,12 @@ use autoscaler_engine::{Answer, Event};
 use fleet::{InstanceId, InstanceState, MessageId, News};
 use fleet_sim::{Demand, InstancePhase};
 use muster_worlds::cluster::Cluster;
-use muster_worlds::harness::{Harness, fleet, minutes, secs, world};
+use muster_worlds::harness::{Harness, fleet, minutes, world};
 use std::time::Duration;
 
-/// When something ends.
+/// When AWS marks what it takes, ...
+const MARKED: Duration = minutes(8);
+/// ... and when something ends.
 const ENDS: Duration = minutes(10);
 
 /// A fleet of six of which neither agents nor the queue tell anything.
@@ -47,7 +49,7 @@ fn what_somebody_terminates_by_hand_speaks_against_no_pool_and_what_aws_takes_do
     for by_hand in [true, false] {
         for told in [true, false] {
             let mut cluster = deaf();
-            cluster.run_until(ENDS - secs(120));
+            cluster.run_until(MARKED);
             let victim = serving(&cluster);
             if !by_hand {
                 cluster.world.interrupt(&victim);

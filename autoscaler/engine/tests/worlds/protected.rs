@@ -7,6 +7,9 @@ use fleet_sim::{Demand, InstancePhase};
 use muster_worlds::harness::{Harness, fleet, minutes, world};
 use std::collections::BTreeMap;
 
+/// A way to protect an instance.
+type Protects = fn(&mut Harness, &InstanceId);
+
 /// Eight instances, of which two are needed after half an hour.
 fn shrinking() -> Harness {
     let load = Demand::points([(minutes(30), 5.6), (minutes(31), 1.4)]);
@@ -40,7 +43,6 @@ fn tag(harness: &mut Harness, id: &InstanceId, tags: &BTreeMap<String, String>) 
 fn nobody_is_given_back_who_is_protected_by_tag_by_policy_or_by_our_running_there() {
     let would_go = given_back();
     assert!(would_go.len() >= 5, "{would_go:?}");
-    type Protects = fn(&mut Harness, &InstanceId);
     let ways: [(&str, Protects); 4] = [
         ("the tag", |harness, id| tag(harness, id, &tags("muster:protected", "true"))),
         ("the instance that we run on", |harness, id| harness.config.own_instance = Some(id.clone())),
