@@ -71,7 +71,7 @@ impl Site {
         let body = json!({"NodeID": id, "DrainSpec": strategy, "MarkEligible": !on});
         self.nomad.call("POST", &format!("/v1/node/{id}/drain"), &body);
     }
-    fn did(&self, what: &str) -> usize {
+    pub fn did(&self, what: &str) -> usize {
         self.node.units.done().iter().filter(|done| *done == what).count()
     }
 }
