@@ -45,8 +45,8 @@ pub trait Cloud: Send + Sync {
     /// too, as EC2 shows them. A read: repeated freely.
     fn describe_fleets<'a>(&'a self, backends: &'a [Backend]) -> Answer<'a, Vec<FleetView>>;
 
-    /// The instances that the fleets launched, by the fleet's tag, in all states that EC2 still shows; `terminated` ones at
-    /// least where EC2 gives a reason for their end. One paged call a backend and 200 fleets. A read.
+    /// The instances that the fleets launched, by the fleet's tag, in all states that EC2 still shows; `terminated` ones
+    /// may be among them where their end has a reason. One paged call a backend and 200 fleets. A read.
     fn describe_instances<'a>(&'a self, fleets: &'a [FleetRef]) -> Answer<'a, Vec<Instance>>;
 
     /// The fleet's own list of its instances, with the fleet's opinion of their health: to reconcile with.

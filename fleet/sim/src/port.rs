@@ -65,7 +65,7 @@ impl Cloud for SimCloud {
                 Err(error) => return ready(Err(error)),
             }
         }
-        shown.retain(|instance| instance.state != InstanceState::Terminated || instance.ended_by.is_some());
+        shown.retain(|instance| instance.state != InstanceState::Terminated);
         ready(Ok(shown))
     }
 
