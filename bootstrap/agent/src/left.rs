@@ -3,7 +3,8 @@
 //! The mark in the run directory says that nobody starts the client again, until the time in it at least. The one in the
 //! state directory outlives a reboot: it says that the node that Nomad has drained itself, and stays ineligible.
 
-use crate::status::replace;
+use crate::progress::UNFINISHED;
+use crate::whole::{self, Manner};
 use fleet::Timestamp;
 use std::fs;
 use std::io;
@@ -12,10 +13,13 @@ use std::path::Path;
 /// What both are called.
 pub(crate) const NAME: &str = "left";
 
-/// Writes one. What cannot be written is for the log: the client leaves all the same.
+/// Writes one: on disk when this returns, where it is on one. What cannot be written is for the log: the client leaves all the same.
 pub(crate) fn write(directory: &Path, until: Timestamp) {
     let text = format!("{}\n", until.millis());
-    if let Err(error) = replace(&directory.join(NAME), text.as_bytes(), 0o644) {
+    let manner = Manner { unfinished: UNFINISHED, mode: Some(0o644), owner: None, durable: true };
+    let written = fs::create_dir_all(directory)
+        .and_then(|()| whole::write(&directory.join(NAME), text.as_bytes(), manner));
+    if let Err(error) = written {
         tracing::warn!(%error, "could not write down that Nomad's client leaves");
     }
 }
@@ -33,5 +37,21 @@ pub(crate) fn forget(directory: &Path) {
             tracing::warn!(%error, "could not forget that Nomad's client has left");
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::whole::synced;
+
+    #[test]
+    fn that_a_client_has_left_outlives_a_power_cut() {
+        let state = tempfile::Builder::new().prefix("state").tempdir().expect("a directory");
+        let name = state.path().file_name().expect("a name").to_string_lossy().into_owned();
+        synced::take();
+        write(state.path(), Timestamp::from_millis(12));
+        assert_eq!(synced::take(), ["a new file of 3 bytes".to_owned(), format!("{name}: left")]);
+        assert_eq!(until(state.path()), Some(Timestamp::from_millis(12)));
     }
 }

@@ -204,3 +204,38 @@ fn read(path: &Path, step: Step) -> Result<Option<Entry>, String> {
     let entry: Entry = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
     if entry.step == step { Ok(Some(entry)) } else { Err(format!("it is the line of {}", entry.step)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::whole::synced;
+    use bootstrap_core::{Inputs, Phase};
+    use fleet::Timestamp;
+
+    #[test]
+    fn progress_is_on_disk_with_the_names_that_lead_to_it_before_anything_goes_on_upon_it() {
+        let place = tempfile::tempdir().expect("a directory");
+        let parent = place.path().file_name().expect("a name").to_string_lossy().into_owned();
+        let instance = InstanceId::new("i-0123456789abcdef0");
+        synced::take();
+        let store = Store::open(&place.path().join("muster")).expect("a store");
+        assert_eq!(synced::take(), [format!("{parent}: muster")]);
+        let entry = Entry {
+            step: Step::Time,
+            phase: Phase::Intent,
+            inputs: Inputs::none(),
+            at: Timestamp::EPOCH,
+            note: None,
+        };
+        let bytes = serde_json::to_vec(&entry).expect("JSON").len() + 1;
+        store.record(&instance, &entry).expect("written");
+        let line = [format!("a new file of {bytes} bytes"), format!("{instance}: time.json")];
+        assert_eq!(synced::take(), [vec![format!("muster: {instance}")], line.to_vec()].concat());
+        store.record(&instance, &entry).expect("written in its place");
+        assert_eq!(synced::take(), line);
+        assert!(store.reset(&instance, Step::Time).expect("forgotten"));
+        assert_eq!(synced::take(), [format!("{instance}: ")]);
+        store.forget(&instance).expect("forgotten");
+        assert_eq!(synced::take(), ["muster: "]);
+    }
+}
