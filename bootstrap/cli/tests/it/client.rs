@@ -2,8 +2,9 @@
 
 use crate::ground::{Cloud, state_of};
 use crate::machine::{Machine, UNIT, succeed};
+use base64::Engine as _;
 use bootstrap_core::{Condition, State, Step};
-use muster_test_servers::{Nomad, NomadOptions, metadata, program, wait_for};
+use muster_test_servers::{Nomad, NomadOptions, Registry, metadata, program, wait_for};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -18,6 +19,14 @@ const SERVICE: &str = include_str!(concat!(
 const RULES: &str = include_str!("../../../policies/nomad.hcl");
 /// The instance that the image was made of.
 const OTHER: &str = "i-0fedcba9876543210";
+
+/// Of the registry, whose user is `node`.
+const PASSWORD: &str = "planted-r3g1-58";
+
+/// The same as Docker keeps it.
+fn basic() -> String {
+    base64::engine::general_purpose::STANDARD.encode(format!("node:{PASSWORD}"))
+}
 
 /// What the client is beside what the agent says of it.
 fn extra() -> Value {
@@ -39,12 +48,13 @@ fn extra() -> Value {
 
 /// A server of Nomad that the machine reaches, and a machine whose image was made of a node that ran: its client of Nomad
 /// is enabled, and poses as that node. * returns: with them, the agent's token.
-fn site(cloud: &Cloud) -> (Nomad, Machine, String) {
-    let mut nomad = None;
+fn site(cloud: &Cloud, registry: &Registry) -> (Nomad, Machine, String) {
+    let (mut nomad, mut at) = (None, None);
     let machine = Machine::new(cloud, |machine| {
         let options = NomadOptions { acl: true, at: Some(machine.here()), ..NomadOptions::default() };
         let rpc = nomad.insert(Nomad::start(options)).rpc();
         let extra = json!(extra().to_string()).to_string();
+        let registry = at.insert(machine.reachable(registry.at()));
         format!(
             r#"
 host {{
@@ -68,6 +78,11 @@ nomad {{
   servers = ["{rpc}"]
   drivers = ["raw_exec"]
   extra = {extra}
+  registry {{
+    image = "{registry}/team/app:1"
+    auth_file = "/etc/muster/docker.json"
+    insecure = true
+  }}
 }}
 watch {{
   autoscaler {{
@@ -89,7 +104,11 @@ step "monitoring" {{
     let token = nomad.new_token(RULES);
     machine.write("etc/muster/nomad-token", 0o600, &token);
     machine.drop_in("[Service]\nEnvironment=MUSTER_LOG=debug\n");
-    machine.chroot(&["chown", "muster:muster", "/etc/muster/nomad-token"]);
+    machine.write("etc/muster/docker.json", 0o600, &{
+        let at = at.expect("it is reached").to_string();
+        json!({"auths": {at: {"auth": basic()}}}).to_string()
+    });
+    machine.chroot(&["chown", "muster:muster", "/etc/muster/nomad-token", "/etc/muster/docker.json"]);
     succeed(Command::new("cp").arg(program("nomad")).arg(machine.root().join("usr/local/bin/nomad")));
     let service = SERVICE.replace("{{ ansible_managed }}", "").replace("{{ nomad_stop_timeout }}", "90s");
     assert!(!service.contains("{{"), "what the role fills in: {service}");
@@ -143,7 +162,8 @@ fn status_of_work(nomad: &Nomad) -> String {
 #[test]
 fn a_client_is_stopped_emptied_started_kept_from_work_and_left_by_pid_1() {
     let cloud = Cloud::start();
-    let (nomad, mut machine, token) = site(&cloud);
+    let registry = Registry::start(PASSWORD);
+    let (nomad, mut machine, token) = site(&cloud, &registry);
     machine.boot();
     let posed = machine.wait_until("the client that poses", || nodes(&nomad, OTHER).first().cloned());
     machine.wait_active();
@@ -202,5 +222,8 @@ fn a_client_is_stopped_emptied_started_kept_from_work_and_left_by_pid_1() {
         nodes(&nomad, machine.instance.as_str()).into_iter().find(|node| node["Status"] == "down")
     });
     let journal = machine.run(&["journalctl", "--no-pager", "--all", "--output=verbose"]);
-    assert!(journal.contains("came this far") && !journal.contains(&token), "its token is in the journal");
+    assert!(journal.contains("came this far"));
+    for secret in [&token, PASSWORD, &basic()] {
+        assert!(!journal.contains(secret), "a secret is in the journal");
+    }
 }

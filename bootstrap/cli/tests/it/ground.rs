@@ -114,6 +114,21 @@ impl Cloud {
     pub fn metadata(&self, instance: &InstanceId) -> String {
         format!("{}/_imds/{instance}", self.server.endpoint())
     }
+    /// What the role of an instance signs with: the key's id, the key and the token of its session.
+    pub fn session_keys(&self, instance: &InstanceId) -> [String; 3] {
+        let at = self.server.addr();
+        let imds = format!("/_imds/{instance}/latest");
+        let ask = |method: &str, path: &str, header: (&str, &str)| {
+            let answer = request(at, method, &format!("{imds}/{path}"), &[header], "").expect("it answers");
+            answer.must_be_success();
+            answer
+        };
+        let token = ask("PUT", "api/token", ("X-aws-ec2-metadata-token-ttl-seconds", "60")).body;
+        let header = ("X-aws-ec2-metadata-token", token.as_str());
+        let role = ask("GET", "meta-data/iam/security-credentials/", header).body;
+        let keys = ask("GET", &format!("meta-data/iam/security-credentials/{}", role.trim()), header).json();
+        ["AccessKeyId", "SecretAccessKey", "Token"].map(|name| keys[name].as_str().expect("a key").to_owned())
+    }
     pub fn certificate(&self) -> String {
         let answer =
             request(self.server.addr(), "GET", "/_muster/identity-certificate", &[], "").expect("it answers");
@@ -311,6 +326,8 @@ pub struct Node {
     agent: Option<Child>,
     _root: Root,
     pub units: Processes,
+    /// What its processes have in their environment, beside the path of programs.
+    pub environment: Vec<(String, String)>,
     place: Ground,
     /// What is on tmpfs; `run` in the place leads here.
     run: TempDir,
@@ -330,7 +347,8 @@ impl Node {
         place.path().clone_into(&mut units.locked().logs);
         let config = place.path().join("bootstrap.hcl");
         let root = Root::start(place.path().join("run/host"), config, units.clone());
-        let node = Self { instance, agent: None, _root: root, units, place, run };
+        let environment = Vec::new();
+        let node = Self { instance, agent: None, _root: root, units, environment, place, run };
         node.configure(&cloud.metadata(&node.instance), configuration);
         node
     }
@@ -354,6 +372,7 @@ impl Node {
         command
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs(self.environment.iter().cloned())
             .args(arguments)
             .current_dir(self.path());
         command.arg("--config").arg(self.path().join("bootstrap.hcl"));

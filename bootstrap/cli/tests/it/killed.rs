@@ -1,5 +1,8 @@
 //! SIGKILL and power cuts in a boot with everything: the instance is one node of Consul and one of Nomad and was one job of
 //! AWX, as if nothing had been.
+//!
+//! Each seed takes half a minute: a dozen of them are gone through with all other tests. A hundred and more by
+//! `cargo test -p muster-bootstrap --test it -- killed:: seeds=0..100`.
 
 use crate::services::Site;
 use crate::whole::Whole;
@@ -8,12 +11,14 @@ use muster_test_servers::wait_for;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
-const SEEDS: u64 = 12;
+/// Those that are gone through where nobody asks for others.
+const SEEDS: Range<u64> = 0..12;
 /// Boots at once: each has two agents that compute as they start.
 const SIDE_BY_SIDE: usize = 2;
 /// About as long as a boot takes that nobody disturbs.
@@ -129,9 +134,9 @@ fn ended(whole: &mut Whole) -> Left {
     left(whole)
 }
 
-/// Kills a boot at moments of the seed, and lets the last one end.
-fn disturbed(servers: &Whole, seed: u64) -> Left {
-    let number = usize::try_from(seed).expect("small") + 1;
+/// Kills a boot at moments of the seed, and lets the last one end. * `number`: of its instance beside the undisturbed one's.
+fn disturbed(servers: &Whole, seed: u64, number: u64) -> Left {
+    let number = usize::try_from(number).expect("small") + 1;
     let mut whole = servers.beside(number);
     let chance = |of: u64, number: u64| spread(Duration::from_millis(of), seed, number).as_millis();
     for kill in 0..=u64::try_from(chance(2, 0)).expect("few") {
@@ -146,20 +151,32 @@ fn disturbed(servers: &Whole, seed: u64) -> Left {
     ended(&mut whole)
 }
 
+/// What was asked for, as another filter of tests that fits none: `seeds=12..100`.
+fn seeds() -> Range<u64> {
+    let asked = std::env::args().find_map(|word| word.strip_prefix("seeds=").map(str::to_owned));
+    asked.map_or(SEEDS, |asked| {
+        let (first, end) = asked.split_once("..").expect("seeds=FIRST..END");
+        first.parse().expect("a seed")..end.parse().expect("a seed")
+    })
+}
+
+/// Which seeds ended well is said for whoever asks for others.
+#[expect(clippy::print_stdout, reason = "the figures are shown")]
 #[test]
 fn an_instance_whose_agent_is_killed_anywhere_is_one_node_of_consul_one_of_nomad_and_one_job_of_awx() {
-    let mut whole = Whole::start(u32::try_from(SEEDS).expect("few") + 1);
+    let asked = seeds();
+    let mut whole = Whole::start(u32::try_from(asked.end - asked.start).expect("few") + 1);
     let undisturbed = ended(&mut whole);
     assert_eq!(undisturbed.notes["nomad.json"].as_deref(), Some("own"));
     assert_eq!(undisturbed.jobs, (1, 1));
-    let seeds = Mutex::new(0..SEEDS);
+    let seeds = Mutex::new(asked.clone());
     let next = || seeds.lock().expect("whole").next();
     let failed: Vec<u64> = thread::scope(|scope| {
         let worker = || {
             let mut failed = Vec::new();
             while let Some(seed) = next() {
                 let well = catch_unwind(AssertUnwindSafe(|| {
-                    assert_eq!(disturbed(&whole, seed), undisturbed, "seed {seed}");
+                    assert_eq!(disturbed(&whole, seed, seed - asked.start), undisturbed, "seed {seed}");
                 }));
                 failed.extend(well.is_err().then_some(seed));
             }
@@ -169,4 +186,5 @@ fn an_instance_whose_agent_is_killed_anywhere_is_one_node_of_consul_one_of_nomad
         workers.into_iter().flat_map(|worker| worker.join().expect("it is caught")).collect()
     });
     assert!(failed.is_empty(), "seeds that ended otherwise: {failed:?}");
+    println!("seeds {asked:?}: each ended as the boot that nobody disturbed");
 }

@@ -16,6 +16,7 @@ mod ground;
 mod killed;
 mod leaving;
 mod machine;
+mod marks;
 mod matrix;
 mod metadata;
 mod nodes;

@@ -151,7 +151,10 @@ watch {{
             fs::read_to_string(self.secrets.path().join(name)).expect("it is there").trim().to_owned()
         };
         let rendered = RENDERED.iter().chain(&["token"]).map(read);
-        rendered.chain([PASSWORD, "planted-token-of-autoscaler"].map(str::to_owned)).collect()
+        let basic = base64::engine::general_purpose::STANDARD.encode(format!("node:{PASSWORD}"));
+        let others = [PASSWORD, &basic, "planted-token-of-autoscaler"].map(str::to_owned);
+        let keys = self.site.cloud.session_keys(&self.site.node.instance);
+        rendered.chain(others).chain(keys).collect()
     }
 }
 

@@ -4,6 +4,7 @@
 //! words; it goes no further, and shows no secret; and when the fault ends, it ends as a boot that nothing disturbed.
 
 mod disk;
+mod notices;
 mod pace;
 mod proxy;
 mod sites;
@@ -236,6 +237,11 @@ fn whatever_goes_wrong_with_the_metadata_service_is_told_waited_for_and_made_up_
 #[test]
 fn whatever_goes_wrong_with_parameter_store_is_told_waited_for_and_made_up_for() {
     every_fault_of(&sites::Parameters::start());
+}
+
+#[test]
+fn whatever_goes_wrong_with_parameter_store_by_tls_is_told_waited_for_and_made_up_for() {
+    every_fault_of(&sites::Parameters::by_tls());
 }
 
 #[test]

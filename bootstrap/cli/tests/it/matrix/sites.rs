@@ -19,7 +19,7 @@ use crate::ground::{Cloud, Node};
 use std::fs;
 
 /// Instances of a cloud: one a fault, and one that nothing disturbs.
-const INSTANCES: u32 = 16;
+pub(super) const INSTANCES: u32 = 16;
 
 /// A step that is tried again soon. * `attempt`: how long each may take.
 fn soon(step: &str, attempt: &str) -> String {
@@ -29,7 +29,7 @@ fn soon(step: &str, attempt: &str) -> String {
 }
 
 /// What is said of a fault of a service that is asked in the usual way.
-fn usual(service: &str, fault: Fault) -> Vec<String> {
+pub(super) fn usual(service: &str, fault: Fault) -> Vec<String> {
     let what = match fault {
         Fault::Refused => "cannot be reached: ",
         Fault::Hangs | Fault::Trickles => "timed out",
@@ -48,12 +48,12 @@ fn usual(service: &str, fault: Fault) -> Vec<String> {
     vec![service.to_owned(), what.to_owned()]
 }
 
-fn all(more: &[Fault]) -> Vec<Fault> {
+pub(super) fn all(more: &[Fault]) -> Vec<Fault> {
     Fault::PLAIN.into_iter().chain(Fault::TLS).chain(more.iter().copied()).collect()
 }
 
 /// A configuration with the proxy's address, and who signed its certificate as `ca.pem`.
-fn configure(cloud: &Cloud, node: &Node, proxy: &Proxy, text: &str) {
+pub(super) fn configure(cloud: &Cloud, node: &Node, proxy: &Proxy, text: &str) {
     let text = text.replace("PROXY", &proxy.address()).replace("HTTPS", &proxy.at().to_string());
     if proxy.address().starts_with("https") {
         fs::write(node.path().join("ca.pem"), proxy.pem()).expect("written");

@@ -45,13 +45,18 @@ impl Service for Metadata {
 /// SSM's Parameter Store.
 pub struct Parameters {
     cloud: Arc<Cloud>,
+    tls: bool,
 }
 
 impl Parameters {
     pub fn start() -> Self {
         let cloud = Cloud::of(INSTANCES);
         cloud.put_parameter("/muster/web/ready", "String", "ready {\n  tag = \"muster:state\"\n}\n");
-        Self { cloud: Arc::new(cloud) }
+        Self { cloud: Arc::new(cloud), tls: false }
+    }
+    /// By HTTPS: signed by whom the host trusts.
+    pub fn by_tls() -> Self {
+        Self { tls: true, ..Self::start() }
     }
 }
 
@@ -60,10 +65,13 @@ impl Service for Parameters {
         Step::Configuration
     }
     fn faults(&self) -> Vec<Fault> {
-        Fault::PLAIN.to_vec()
+        if self.tls { super::all(&[]) } else { Fault::PLAIN.to_vec() }
     }
     fn words(&self, fault: Fault) -> Vec<String> {
         let words = match fault {
+            Fault::Expired => "certificate expired",
+            // Of the same name as the one that is known: it did not sign this.
+            Fault::Stranger => "invalid peer certificate: BadSignature",
             Fault::Refused => "refused",
             Fault::Hangs | Fault::Trickles => "timeout",
             Fault::Cut => "end of file before message length reached",
@@ -72,13 +80,17 @@ impl Service for Parameters {
             Fault::Says(status) | Fault::ComeBack(status, _) => {
                 return vec!["SSM".to_owned(), status.to_string()];
             }
-            _ => unreachable!("it is asked by HTTP"),
+            Fault::Sealed | Fault::Leaderless => unreachable!("it is neither"),
         };
         vec!["could not read the parameters beneath /muster/web in SSM: ".to_owned(), words.to_owned()]
     }
     fn site(&self, number: usize, fault: Option<Fault>) -> Site {
-        let node = Node::new(&self.cloud, number, "");
-        let proxy = Proxy::start(self.cloud.server.addr(), false, fault);
+        let mut node = Node::new(&self.cloud, number, "");
+        let proxy = Proxy::start(self.cloud.server.addr(), self.tls, fault);
+        if self.tls {
+            let trusted = node.path().join("ca.pem").display().to_string();
+            node.environment.push(("SSL_CERT_FILE".to_owned(), trusted));
+        }
         let ec2 = self.cloud.server.endpoint();
         let text = format!(
             "parameters {{\n  path = \"/muster/web\"\n  endpoint = \"PROXY\"\n}}\nready {{\n  ec2_endpoint = \"{ec2}\"\n}}\n{}",
