@@ -3,13 +3,13 @@
 
 use fleet::ports::{Change, Clock, Cloud, Depth, Message, MetricQuery, Metrics, Queue, Series};
 use fleet::{
-    ApiError, Backend, ErrorClass, ExcessCapacity, FleetRef, FleetState, FleetView, Health, HistoryEvent,
-    HistoryKind, Instance, InstanceId, InstanceState, InstanceType, Market, News, NoticeKind, Timestamp,
-    UsdPerHour,
+    AlarmState, AlarmView, ApiError, Backend, ErrorClass, ExcessCapacity, FleetRef, FleetState, FleetView,
+    Health, HistoryEvent, HistoryKind, Instance, InstanceId, InstanceState, InstanceType, Market, News,
+    NoticeKind, Timestamp, UsdPerHour,
 };
 use fleet_aws::{Aws, AwsConfig, AwsQueue, Credentials, Endpoints, Secret};
 use fleet_clock::SteppedClock;
-use fleet_cloud::{CloudConfig, CloudServer, FaultKind, HttpFault};
+use fleet_cloud::{CloudConfig, CloudServer, FaultKind, HttpFault, ImageSpec, Stuck};
 use fleet_notices::eventbridge;
 use fleet_sim::port::SimCloud;
 use fleet_sim::{
@@ -564,4 +564,51 @@ async fn another_version_is_made_once_and_both_fleets_launch_it_from_then_on() {
         };
         assert!(of(made) >= 1 && of(1) >= 5, "{backend}: {} new, {} old", of(made), of(1));
     }
+}
+
+#[tokio::test]
+async fn alarms_of_both_kinds_are_told_as_they_are_and_those_that_are_not_there_are_missing() {
+    let cloud = Loopback::new(spec()).await;
+    let names: Vec<String> = (0..101).map(|number| format!("n-{number:03}")).collect();
+    for (index, name) in names.iter().enumerate().skip(1) {
+        cloud.truth.world().set_alarm(name, AlarmState::Ok, index % 2 == 0);
+    }
+    cloud.pass(Duration::from_secs(60));
+    cloud.truth.world().set_alarm("n-002", AlarmState::Alarm, true);
+    let mut found = cloud.drive(cloud.aws.alarms(&names)).await.expect("alarms");
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    assert_eq!(
+        found.iter().map(|alarm| &alarm.name).collect::<Vec<_>>(),
+        names[1..].iter().collect::<Vec<_>>()
+    );
+    assert_eq!(found, cloud.truth.alarms(&names).await.expect("alarms"));
+    let off = AlarmView {
+        name: "n-002".to_owned(),
+        state: AlarmState::Alarm,
+        since: Some(start() + Duration::from_secs(60)),
+    };
+    assert_eq!(found[1], off);
+}
+
+#[tokio::test]
+async fn images_are_told_in_their_state_and_a_versions_image_by_its_id() {
+    let cloud = Loopback::new(spec()).await;
+    let put = |spec: ImageSpec| fleet::ImageId::new(cloud.server.put_image(&spec).0);
+    let arm = put(ImageSpec { name: "arm".to_owned(), arm64: true, ..ImageSpec::default() });
+    let states = [Stuck::Pending, Stuck::Failed, Stuck::Disabled].map(|stuck| {
+        put(ImageSpec { name: format!("{stuck:?}"), stuck: Some(stuck), ..ImageSpec::default() })
+    });
+    let launch = cloud.fleet(Backend::SpotFleet).await.launch.expect("one template");
+    let of_fleet = cloud.drive(cloud.aws.image_of(&launch.id, 1)).await.expect("told").expect("by its id");
+    let gone = fleet::ImageId::new("ami-0fedcba9876543210");
+    let asked = [&[arm.clone(), of_fleet.clone(), gone], &states[..]].concat();
+    let found = cloud.drive(Cloud::look_up_images(&cloud.aws, &asked)).await.expect("those that are there");
+    let told = |id: &fleet::ImageId| {
+        let view = found.iter().find(|view| view.id == *id).expect("it is there");
+        (view.state.clone(), view.architecture.clone().unwrap_or_default())
+    };
+    assert_eq!(found.len(), 5, "{found:?}");
+    assert_eq!(told(&arm), ("available".to_owned(), "arm64".to_owned()));
+    assert_eq!(told(&of_fleet), ("available".to_owned(), "x86_64".to_owned()));
+    assert_eq!(states.each_ref().map(|id| told(id).0), ["pending", "failed", "disabled"]);
 }

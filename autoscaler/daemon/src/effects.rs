@@ -397,8 +397,8 @@ mod tests {
     use autoscaler_engine::BatchId;
     use fleet::ports::{Change, Cloud, MetricQuery, Metrics, Series};
     use fleet::{
-        Backend, FleetRef, FleetView, Health, HistoryEvent, ImageId, Instance, InstanceId, InstanceState,
-        InstanceType, Notice, Offering, Timestamp,
+        AlarmView, Backend, FleetRef, FleetView, Health, HistoryEvent, ImageId, ImageView, Instance,
+        InstanceId, InstanceState, InstanceType, Notice, Offering, Timestamp,
     };
     use fleet_clock::SteppedClock;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -444,6 +444,12 @@ mod tests {
         fn make_version<'a>(&'a self, _: &'a str, _: u64, _: &'a ImageId, _: &'a str) -> PortAnswer<'a, u64> {
             self.when_told()
         }
+        fn image_of<'a>(&'a self, _: &'a str, _: u64) -> PortAnswer<'a, Option<ImageId>> {
+            self.when_told()
+        }
+        fn look_up_images<'a>(&'a self, _: &'a [ImageId]) -> PortAnswer<'a, Vec<ImageView>> {
+            self.when_told()
+        }
         fn history<'a>(&'a self, _: &'a FleetRef, _: Timestamp) -> PortAnswer<'a, Vec<HistoryEvent>> {
             self.when_told()
         }
@@ -466,6 +472,9 @@ mod tests {
             _: Timestamp,
         ) -> PortAnswer<'a, Vec<Series>> {
             Box::pin(std::future::ready(Ok(Vec::new())))
+        }
+        fn alarms<'a>(&'a self, _: &'a [String]) -> PortAnswer<'a, Vec<AlarmView>> {
+            self.when_told()
         }
     }
 

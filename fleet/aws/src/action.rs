@@ -22,6 +22,7 @@ pub(crate) enum Action {
     DescribeLaunchTemplateVersions,
     CreateLaunchTemplateVersion,
     GetMetricData,
+    DescribeAlarms,
     DescribeScalableTargets,
     ReceiveMessage,
     DeleteMessageBatch,
@@ -82,7 +83,12 @@ pub(crate) struct Facts {
     pub used_by: &'static str,
     /// What for: the reason that stands beside the permission.
     pub why: &'static str,
+    /// The same two of `muster-image`, where the action is both programs'.
+    image: [&'static str; 2],
 }
+
+/// What `muster-image` calls the actions for that the autoscaler calls, too.
+const OF_REFERENCES: [&str; 2] = ["janitor", "see what still names an image"];
 
 const fn read(action: Action, name: &'static str, rate: (u32, u32), use_: [&'static str; 2]) -> Facts {
     let [used_by, why] = use_;
@@ -97,6 +103,7 @@ const fn read(action: Action, name: &'static str, rate: (u32, u32), use_: [&'sta
         of: Program::Autoscaler,
         used_by,
         why,
+        image: OF_REFERENCES,
     }
 }
 
@@ -131,7 +138,7 @@ const fn for_both(facts: Facts) -> Facts {
 /// `DescribeFleetHistory`: it is taken to be as scarce as its Spot Fleet sibling. CloudWatch's rate:
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html>. Application Auto
 /// Scaling publishes none: what is used here is far below anything that was seen to be refused.
-pub(crate) const ACTIONS: [Facts; 34] = [
+pub(crate) const ACTIONS: [Facts; 35] = [
     for_both(read(
         Action::DescribeSpotFleetRequests,
         "DescribeSpotFleetRequests",
@@ -242,6 +249,16 @@ pub(crate) const ACTIONS: [Facts; 34] = [
         of: Program::Autoscaler,
         used_by: "read",
         why: "read utilisation where no agent pushes it, and fill the history at the start",
+        image: OF_REFERENCES,
+    },
+    Facts {
+        service: "cloudwatch",
+        ..read(
+            Action::DescribeAlarms,
+            "DescribeAlarms",
+            (9, 9),
+            ["alarms", "halt a roll-out when an alarm that it watches goes off"],
+        )
     },
     Facts {
         action: Action::DescribeScalableTargets,
@@ -253,6 +270,7 @@ pub(crate) const ACTIONS: [Facts; 34] = [
         of: Program::Autoscaler,
         used_by: "scalable_targets",
         why: "refuse a Spot Fleet that another autoscaler already writes to",
+        image: OF_REFERENCES,
     },
     // What a lost answer had received comes again: that is how queues are.
     of_queue(
@@ -266,12 +284,18 @@ pub(crate) const ACTIONS: [Facts; 34] = [
         ["delete", "remove notices that are taken care of"],
     ),
     of_queue(Action::GetQueueAttributes, "GetQueueAttributes", ["depth", "show how much waits in the queue"]),
-    of_image(
-        Action::DescribeImages,
-        "DescribeImages",
-        (100, 20),
-        ["all", "see the account's images: whether they can be launched, and their age"],
-    ),
+    Facts {
+        image: ["all", "see the account's images: whether they can be launched, and their age"],
+        ..for_both(read(
+            Action::DescribeImages,
+            "DescribeImages",
+            (100, 20),
+            [
+                "look_up_images",
+                "refuse to roll out an image that cannot be launched; may be withheld where roll-outs name versions",
+            ],
+        ))
+    },
     of_image(
         Action::DescribeImageAttribute,
         "DescribeImageAttribute",
@@ -361,22 +385,22 @@ pub fn permissions() -> impl Iterator<Item = Permission> {
 
 /// The permissions that `muster-image` needs for channels and the janitor, and no more. What Packer needs is Packer's.
 pub fn image_permissions() -> impl Iterator<Item = Permission> {
-    let both = of(&[Program::Both]).map(|permission| Permission {
-        used_by: "janitor",
-        why: "see what still names an image",
-        ..permission
+    let both = ACTIONS.iter().filter(|facts| facts.of == Program::Both).map(|facts| {
+        let [used_by, why] = facts.image;
+        permission(&Facts { used_by, why, ..*facts })
     });
     both.chain(of(&[Program::Image]))
 }
 
 fn of(programs: &'static [Program]) -> impl Iterator<Item = Permission> {
     let theirs = ACTIONS.iter().filter(|facts| programs.contains(&facts.of));
-    theirs.map(|Facts { service, name, used_by, why, .. }| Permission {
-        // IAM has no names for SQS's batches: who may delete a message may delete ten.
-        name: format!("{service}:{}", name.strip_suffix("Batch").unwrap_or(name)),
-        used_by,
-        why,
-    })
+    theirs.map(permission)
+}
+
+fn permission(Facts { service, name, used_by, why, .. }: &Facts) -> Permission {
+    // IAM has no names for SQS's batches: who may delete a message may delete ten.
+    let name = format!("{service}:{}", name.strip_suffix("Batch").unwrap_or(name));
+    Permission { name, used_by, why }
 }
 
 impl Action {

@@ -8,7 +8,9 @@ use crate::launch::Known;
 use crate::queue::AwsQueue;
 use crate::transport::Transport;
 use crate::whole::WholeXml;
-use crate::{cloudwatch, ec2_fleet, history, instances, marks, prices, relaunch, scalable, spot_fleet};
+use crate::{
+    alarms, cloudwatch, ec2_fleet, history, images, instances, marks, prices, relaunch, scalable, spot_fleet,
+};
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_applicationautoscaling as autoscaling;
 use aws_sdk_cloudwatch as cloudwatch_sdk;
@@ -24,8 +26,8 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use fleet::ports::{Answer, Change, Clock, Cloud, MetricQuery, Metrics, Series};
 use fleet::{
-    ApiError, Backend, ErrorClass, FleetRef, FleetView, Health, HistoryEvent, ImageId, Instance, InstanceId,
-    InstanceState, InstanceType, Notice, Offering, Region, Timestamp,
+    AlarmView, ApiError, Backend, ErrorClass, FleetRef, FleetView, Health, HistoryEvent, ImageId, ImageView,
+    Instance, InstanceId, InstanceState, InstanceType, Notice, Offering, Region, Timestamp,
 };
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -298,6 +300,12 @@ impl Cloud for Aws {
     ) -> Answer<'a, u64> {
         Box::pin(relaunch::make_version(&self.region, template, source, image, token))
     }
+    fn image_of<'a>(&'a self, template: &'a str, version: u64) -> Answer<'a, Option<ImageId>> {
+        Box::pin(relaunch::image_of(&self.region, template, version))
+    }
+    fn look_up_images<'a>(&'a self, images: &'a [ImageId]) -> Answer<'a, Vec<ImageView>> {
+        Box::pin(images::look_up(&self.region, images))
+    }
     fn history<'a>(&'a self, fleet: &'a FleetRef, since: Timestamp) -> Answer<'a, Vec<HistoryEvent>> {
         Box::pin(history::read(&self.region, fleet, since))
     }
@@ -320,5 +328,8 @@ impl Metrics for Aws {
         to: Timestamp,
     ) -> Answer<'a, Vec<Series>> {
         Box::pin(cloudwatch::read(&self.region, queries, from, to))
+    }
+    fn alarms<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<AlarmView>> {
+        Box::pin(alarms::read(&self.region, names))
     }
 }

@@ -10,7 +10,7 @@ use aws_sdk_ec2::types::{
     LaunchPermissionModifications, ResponseLaunchTemplateData, SpotFleetRequestConfigData, Tag,
 };
 use aws_smithy_types::DateTime;
-use fleet::{ApiError, ErrorClass, Timestamp};
+use fleet::{ApiError, ErrorClass, ImageId, ImageView, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An image that this account owns.
@@ -78,6 +78,28 @@ pub struct Referred {
     pub by: Reference,
     /// To what.
     pub to: String,
+}
+
+/// Images by their ids, in whatever state they are, whoever's.
+pub(crate) async fn look_up(region: &InRegion, images: &[ImageId]) -> Result<Vec<ImageView>, ApiError> {
+    let ids = images.iter().map(ImageId::to_string).collect();
+    // By filter, because an id that is gone makes a call by ids fail for all.
+    let filter = Filter::builder().name("image-id").set_values(Some(ids)).build();
+    let send = |token| {
+        let call = region.ec2.describe_images().filters(filter.clone());
+        call.include_deprecated(true).include_disabled(true).max_results(1000).set_next_token(token).send()
+    };
+    let found = region.pages(Action::DescribeImages, usize::MAX, send, |page| {
+        (page.images.unwrap_or_default(), page.next_token)
+    });
+    let view = |image: aws_sdk_ec2::types::Image| {
+        Some(ImageView {
+            id: ImageId::new(image.image_id?),
+            state: image.state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
+            architecture: image.architecture.map(|architecture| architecture.as_str().to_owned()),
+        })
+    };
+    Ok(found.await?.into_iter().filter_map(view).collect())
 }
 
 impl Aws {

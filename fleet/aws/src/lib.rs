@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod action;
+mod alarms;
 mod client;
 mod cloudwatch;
 mod config;

@@ -140,3 +140,20 @@ pub(crate) async fn make_version(
         .and_then(|number| u64::try_from(number).ok())
         .ok_or_else(|| errors::local(ErrorClass::Unclear, action, "answered without a version's number"))
 }
+
+/// The image that a version names by its id.
+pub(crate) async fn image_of(
+    region: &InRegion,
+    template: &str,
+    version: u64,
+) -> Result<Option<ImageId>, ApiError> {
+    let send = || {
+        let call = region.ec2.describe_launch_template_versions().launch_template_id(template);
+        call.versions(version.to_string()).send()
+    };
+    let answer = region.call(Action::DescribeLaunchTemplateVersions, Toll::None, send).await?;
+    let found = answer.launch_template_versions().first();
+    let image = found.and_then(|version| version.launch_template_data()?.image_id().map(ImageId::new));
+    // By a parameter (`resolve:ssm:…`), it is whatever that says when it is launched.
+    Ok(image.filter(ImageId::is_well_formed))
+}

@@ -1,5 +1,6 @@
 //! CloudWatch: the fleets' and instances' metrics, in RPC v2 CBOR, JSON and Query alike.
 
+use crate::alarms::describe_alarms;
 use crate::service::Operation;
 use crate::shared::{Context, Failure};
 use crate::wire::{AwsError, Data, map};
@@ -14,6 +15,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation::by_world("GetMetricData", get_metric_data),
     Operation::by_gate("GetMetricStatistics", get_metric_statistics),
     Operation::by_gate("ListMetrics", list_metrics),
+    Operation::by_world("DescribeAlarms", describe_alarms),
 ];
 
 const SPOT_FLEETS: &str = "AWS/EC2Spot";
@@ -28,7 +30,7 @@ const MAX_STATISTICS: usize = 1440;
 /// The most metrics of a page of ListMetrics.
 const MAX_LISTED: usize = 500;
 
-fn validation(message: impl Into<String>) -> AwsError {
+pub(crate) fn validation(message: impl Into<String>) -> AwsError {
     AwsError::new("ValidationError", message).with_query_code("ValidationError")
 }
 
@@ -40,7 +42,7 @@ fn missing(name: &str) -> AwsError {
     .with_query_code("MissingParameter")
 }
 
-fn invalid(message: impl Into<String>) -> AwsError {
+pub(crate) fn invalid(message: impl Into<String>) -> AwsError {
     AwsError::new("com.amazonaws.cloudwatch#InvalidParameterValueException", message)
         .with_query_code("InvalidParameterValue")
 }
@@ -245,7 +247,7 @@ fn get_metric_data(context: &Context<'_>, input: &Data) -> Result<Data, Failure>
             ("StatusCode", if after > end { "PartialData" } else { "Complete" }.into()),
         ]));
     }
-    let token = (passed > end).then(|| URL_SAFE_NO_PAD.encode(format!("points:{end}")));
+    let token = (passed > end).then(|| token_of(end));
     Ok(map([
         ("MetricDataResults", Data::List(results)),
         ("NextToken", token.into()),
@@ -253,7 +255,12 @@ fn get_metric_data(context: &Context<'_>, input: &Data) -> Result<Data, Failure>
     ]))
 }
 
-fn read_token(token: &str) -> Option<usize> {
+/// The token that says where a page ended.
+pub(crate) fn token_of(end: usize) -> String {
+    URL_SAFE_NO_PAD.encode(format!("points:{end}"))
+}
+
+pub(crate) fn read_token(token: &str) -> Option<usize> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
     text.strip_prefix("points:")?.parse().ok()
 }
@@ -341,7 +348,7 @@ fn list_metrics(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
             ("Dimensions", Data::List(dimensions)),
         ])
     });
-    let token = more.then(|| URL_SAFE_NO_PAD.encode(format!("points:{}", skipped + MAX_LISTED)));
+    let token = more.then(|| token_of(skipped + MAX_LISTED));
     Ok(map([("Metrics", Data::List(page.collect())), ("NextToken", token.into())]))
 }
 

@@ -8,7 +8,7 @@ use crate::gate::plain;
 use crate::request::Request;
 use crate::shared::Shared;
 use crate::wire::Answer;
-use fleet::{FleetId, Health, InstanceId, Pool, Timestamp, parse_duration};
+use fleet::{AlarmState, FleetId, Health, InstanceId, Pool, Timestamp, parse_duration};
 use fleet_sim::{Demand, ScheduledCode, World};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
@@ -71,6 +71,7 @@ fn carry_out(shared: &Shared, request: &Request, path: &str) -> Result<Value, Re
             let (image, snapshot) = ec2::put_image(shared, &read(request)?);
             Ok(json!({"image": image, "snapshot": snapshot}))
         }
+        (&Method::POST, "alarm") => alarm(shared, request),
         (&Method::POST, "load") => load(shared, request),
         (&Method::POST, "advance") => moved(advance(shared, request)),
         _ => Err((StatusCode::NOT_FOUND, format!("no {} /_muster/{path}", request.method))),
@@ -236,6 +237,31 @@ fn depth(shared: &Shared, request: &Request) -> Result<Value, Refusal> {
 #[serde(deny_unknown_fields)]
 struct Lag {
     lag: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AlarmOf {
+    name: String,
+    /// `None`: there is no such alarm any more.
+    state: Option<String>,
+    #[serde(default)]
+    composite: bool,
+}
+
+fn alarm(shared: &Shared, request: &Request) -> Result<Value, Refusal> {
+    let AlarmOf { name, state, composite } = read(request)?;
+    match &state {
+        None => shared.world().delete_alarm(&name),
+        Some(word) => {
+            let Some(state) = AlarmState::of_word(word) else {
+                let message = format!("no state {word:?}; there are OK, ALARM, INSUFFICIENT_DATA");
+                return Err((StatusCode::BAD_REQUEST, message));
+            };
+            shared.world().set_alarm(&name, state, composite);
+        }
+    }
+    Ok(json!({"name": name, "state": state}))
 }
 
 #[derive(Deserialize)]

@@ -12,6 +12,7 @@
 //! ignored: several launch templates in a fleet, instance requirements, launch specifications, another template
 //! for a living fleet, instant fleets, metric expressions.
 
+mod alarms;
 mod autoscaling;
 mod cloudwatch;
 mod config;
@@ -37,7 +38,7 @@ mod wire;
 pub mod world_file;
 
 pub use config::{CloudConfig, Credential, Secret};
-pub use ec2::ImageSpec;
+pub use ec2::{ImageSpec, Stuck};
 pub use faults::{FaultKind, HttpFault};
 pub use identity::{DocumentSigner, SignerError};
 pub use oidc::OidcProvider;

@@ -4,8 +4,10 @@
 //! Pure: no I/O, no clock, no environment, no AWS types. Adapters (`fleet-aws`, `fleet-sim`) translate their
 //! own spelling into these types at their edge and nowhere else.
 
+mod alarm;
 mod error;
 mod ids;
+mod image;
 mod instance;
 mod node;
 mod notice;
@@ -18,8 +20,10 @@ mod units;
 mod view;
 pub mod wire;
 
+pub use alarm::{AlarmState, AlarmView};
 pub use error::{ApiError, ErrorClass, chain};
 pub use ids::{FleetId, FleetName, ImageId, InstanceId, InstanceType, MessageId, NodeId, Region, Zone};
+pub use image::ImageView;
 pub use instance::{EndedBy, Health, Instance, InstanceState};
 pub use node::{NodeView, Resources, Work, WorkKind};
 pub use notice::{News, Notice, NoticeKind, NoticeSource};

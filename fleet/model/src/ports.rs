@@ -4,8 +4,8 @@
 //! for this cycle. Nothing here is repeated by the caller at once.
 
 use crate::{
-    ApiError, Backend, FleetRef, FleetView, Health, HistoryEvent, ImageId, Instance, InstanceId,
-    InstanceState, InstanceType, MessageId, Notice, Offering, Timestamp, Utilization,
+    AlarmView, ApiError, Backend, FleetRef, FleetView, Health, HistoryEvent, ImageId, ImageView, Instance,
+    InstanceId, InstanceState, InstanceType, MessageId, Notice, Offering, Timestamp, Utilization,
 };
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -79,6 +79,13 @@ pub trait Cloud: Send + Sync {
         image: &'a ImageId,
         token: &'a str,
     ) -> Answer<'a, u64>;
+
+    /// The image that a version of a launch template names by its id; `None` where it names none, or by a parameter.
+    /// A read.
+    fn image_of<'a>(&'a self, template: &'a str, version: u64) -> Answer<'a, Option<ImageId>>;
+
+    /// Images by their ids, in any state: those that are there and may be seen by the account. A read.
+    fn look_up_images<'a>(&'a self, images: &'a [ImageId]) -> Answer<'a, Vec<ImageView>>;
 
     /// What happened to a fleet since a time, oldest first, at most 1000 events. A read.
     fn history<'a>(&'a self, fleet: &'a FleetRef, since: Timestamp) -> Answer<'a, Vec<HistoryEvent>>;
@@ -193,6 +200,12 @@ pub trait Metrics: Send + Sync {
         from: Timestamp,
         to: Timestamp,
     ) -> Answer<'a, Vec<Series>>;
+
+    /// Alarms by their names, of single metrics and composite ones: those that exist, in any order.
+    ///
+    /// One in a state that is not known here fails the whole: nothing is taken for well that was not said to be. A
+    /// read.
+    fn alarms<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<AlarmView>>;
 }
 
 /// The one source of time. Wall time may jump; monotonic time does not.

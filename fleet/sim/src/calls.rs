@@ -53,6 +53,12 @@ impl Action {
     pub const DESCRIBE_SCALABLE_TARGETS: Self = Self("DescribeScalableTargets");
     /// `GetMetricData` (CloudWatch)
     pub const GET_METRIC_DATA: Self = Self("GetMetricData");
+    /// `DescribeAlarms` (CloudWatch)
+    pub const DESCRIBE_ALARMS: Self = Self("DescribeAlarms");
+    /// `DescribeImages`
+    pub const DESCRIBE_IMAGES: Self = Self("DescribeImages");
+    /// `DescribeLaunchTemplateVersions`
+    pub const DESCRIBE_LAUNCH_TEMPLATE_VERSIONS: Self = Self("DescribeLaunchTemplateVersions");
 }
 
 /// What became of the calls of one action by one caller.

@@ -66,7 +66,7 @@ const MOST_QUERIES: usize = 500;
 
 fn error(action: Action, class: ErrorClass, code: &str, message: &str) -> ApiError {
     let service = match action {
-        Action::GET_METRIC_DATA => "cloudwatch",
+        Action::GET_METRIC_DATA | Action::DESCRIBE_ALARMS => "cloudwatch",
         Action::DESCRIBE_SCALABLE_TARGETS => "application-autoscaling",
         _ => "ec2",
     };

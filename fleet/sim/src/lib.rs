@@ -9,6 +9,7 @@
 //! the decision is written at the function that takes it.
 
 mod agenda;
+mod alarms;
 mod calls;
 pub mod demand;
 mod events;
@@ -31,6 +32,7 @@ mod spec;
 mod truth;
 mod world;
 
+pub use alarms::Alarm;
 pub use calls::{Action, CallCount, CallCounts};
 pub use demand::Demand;
 pub use events::{EventKind, FleetChange, FleetRecord, RecordType, WorldEvent};

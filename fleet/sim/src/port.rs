@@ -1,13 +1,14 @@
 //! The world behind `fleet::ports`, for tests that need no HTTP.
 
+use crate::calls::Action;
 use crate::events::FleetRecord;
 use crate::fleets::ModifyFleet;
 use crate::metrics::{Metric, MetricPoints};
 use crate::world::World;
 use fleet::ports::{Answer, Change, Cloud, MetricQuery, Metrics, Series};
 use fleet::{
-    ApiError, Backend, FleetRef, FleetView, Health, HistoryEvent, ImageId, Instance, InstanceId,
-    InstanceState, InstanceType, Notice, Offering, Timestamp, Utilization,
+    AlarmView, ApiError, Backend, FleetRef, FleetView, Health, HistoryEvent, ImageId, ImageView, Instance,
+    InstanceId, InstanceState, InstanceType, Notice, Offering, Timestamp, Utilization,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -89,6 +90,25 @@ impl Cloud for SimCloud {
         ready(self.world().make_version(&self.caller, template, source, token))
     }
 
+    /// The world has no images: of all templates and versions it is the same.
+    fn image_of<'a>(&'a self, _template: &'a str, _version: u64) -> Answer<'a, Option<ImageId>> {
+        let image = ImageId::new(crate::FleetRequest::default().image);
+        ready(
+            self.world().admit(&self.caller, Action::DESCRIBE_LAUNCH_TEMPLATE_VERSIONS).map(|()| Some(image)),
+        )
+    }
+
+    /// The world has no images: any can be launched.
+    fn look_up_images<'a>(&'a self, images: &'a [ImageId]) -> Answer<'a, Vec<ImageView>> {
+        let view = |id: &ImageId| ImageView {
+            id: id.clone(),
+            state: "available".to_owned(),
+            architecture: Some("x86_64".to_owned()),
+        };
+        let admitted = self.world().admit(&self.caller, Action::DESCRIBE_IMAGES);
+        ready(admitted.map(|()| images.iter().map(view).collect()))
+    }
+
     fn terminate<'a>(&'a self, instances: &'a [InstanceId]) -> Answer<'a, Vec<(InstanceId, InstanceState)>> {
         let ended = self.world().terminate_instances(&self.caller, instances);
         ready(ended.map(|ended| ended.into_iter().map(|end| (end.instance, end.current)).collect()))
@@ -128,6 +148,11 @@ impl Metrics for SimCloud {
             let mut answer = |query| metric_of(query).and_then(|_| found.next()).unwrap_or_default();
             queries.iter().map(|query| series(answer(query))).collect()
         }))
+    }
+
+    fn alarms<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<AlarmView>> {
+        let found = self.world().alarms(&self.caller, names);
+        ready(found.map(|found| found.into_iter().map(|(name, alarm)| alarm.view(name)).collect()))
     }
 }
 

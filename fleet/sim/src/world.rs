@@ -1,6 +1,7 @@
 //! The world itself: what it is made of, and how its time passes.
 
 use crate::agenda::{Agenda, Due};
+use crate::alarms::Alarm;
 use crate::calls::{CallCounts, Throttle};
 use crate::demand::Demand;
 use crate::events::EventLog;
@@ -42,6 +43,8 @@ pub struct World {
     pub(crate) events: EventLog,
     pub(crate) event_chance: Rng,
     pub(crate) scalable: BTreeSet<FleetId>,
+    /// CloudWatch's alarms, by name.
+    pub(crate) alarms: BTreeMap<String, Alarm>,
     /// Versions of launch templates that were made, by template and token.
     pub(crate) versions: BTreeMap<(String, String), u64>,
     /// Images of versions that fleets were told to launch, by template and number, where they are others than the fleet
@@ -87,6 +90,7 @@ impl World {
             events: EventLog::new(spec.event_queue),
             event_chance: chance.fork(forks::EVENTS, 0),
             scalable: BTreeSet::new(),
+            alarms: BTreeMap::new(),
             versions: BTreeMap::new(),
             images: BTreeMap::new(),
             broken: BTreeSet::new(),

@@ -4,8 +4,8 @@ use autoscaler::{Connect, Daemon, DaemonConfig, Handle, RegionPorts};
 use fleet::ports::{Answer, Change, Clock, Cloud, MetricQuery, Metrics, Series};
 use fleet::wire::{AgentSample, SampleBatch, VERSION};
 use fleet::{
-    Backend, FleetId, FleetRef, FleetView, Health, HistoryEvent, ImageId, Instance, InstanceId,
-    InstanceState, InstanceType, Notice, Offering, Region, Timestamp,
+    AlarmView, Backend, FleetId, FleetRef, FleetView, Health, HistoryEvent, ImageId, ImageView, Instance,
+    InstanceId, InstanceState, InstanceType, Notice, Offering, Region, Timestamp,
 };
 use fleet_clock::SteppedClock;
 use fleet_sim::port::SimCloud;
@@ -280,6 +280,12 @@ impl Cloud for Paced {
     ) -> Answer<'a, u64> {
         self.paced(move |cloud| cloud.make_version(template, source, image, token))
     }
+    fn image_of<'a>(&'a self, template: &'a str, version: u64) -> Answer<'a, Option<ImageId>> {
+        self.paced(move |cloud| cloud.image_of(template, version))
+    }
+    fn look_up_images<'a>(&'a self, images: &'a [ImageId]) -> Answer<'a, Vec<ImageView>> {
+        self.paced(|cloud| cloud.look_up_images(images))
+    }
     fn history<'a>(&'a self, fleet: &'a FleetRef, since: Timestamp) -> Answer<'a, Vec<HistoryEvent>> {
         self.paced(move |cloud| cloud.history(fleet, since))
     }
@@ -302,5 +308,8 @@ impl Metrics for Paced {
         to: Timestamp,
     ) -> Answer<'a, Vec<Series>> {
         self.paced(move |cloud| cloud.read(queries, from, to))
+    }
+    fn alarms<'a>(&'a self, names: &'a [String]) -> Answer<'a, Vec<AlarmView>> {
+        self.paced(|cloud| cloud.alarms(names))
     }
 }

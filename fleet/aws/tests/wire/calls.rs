@@ -3,8 +3,8 @@
 use crate::stub::{Reply, Stub, clock, connect, drive};
 use fleet::ports::{Change, Cloud as _};
 use fleet::{
-    Backend, ErrorClass, FleetId, FleetRef, Health, HistoryKind, ImageId, InstanceId, InstanceState, Pool,
-    Timestamp, UsdPerHour,
+    Backend, ErrorClass, FleetId, FleetRef, Health, HistoryKind, ImageId, ImageView, InstanceId,
+    InstanceState, Pool, Timestamp, UsdPerHour,
 };
 
 fn spot_fleet() -> FleetRef {
@@ -150,6 +150,57 @@ async fn a_version_is_made_from_another_with_its_token() {
     ] {
         assert_eq!(request.field(name).as_deref(), Some(value), "{name}");
     }
+}
+
+#[tokio::test]
+async fn an_image_is_looked_up_in_whatever_state_it_is() {
+    let body = "<DescribeImagesResponse><imagesSet>\
+        <item><imageId>ami-0123456789abcdef0</imageId><imageState>disabled</imageState>\
+        <architecture>arm64</architecture><creationDate>2026-02-01T00:00:00.000Z</creationDate></item>\
+        <item><imageId>ami-0fedcba9876543210</imageId><imageState>available</imageState>\
+        <architecture>x86_64</architecture><creationDate>2026-02-01T00:00:00.000Z</creationDate></item>\
+        </imagesSet></DescribeImagesResponse>";
+    let stub = Stub::answering([Reply::xml(body)]).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    let ids = ["ami-0123456789abcdef0", "ami-0fedcba9876543210", "ami-0aaaaaaaaaaaaaaaa"].map(ImageId::new);
+    let found = drive(&clock, aws.look_up_images(&ids)).await.expect("a readable answer");
+    let view = |id: &ImageId, state: &str, architecture: &str| ImageView {
+        id: id.clone(),
+        state: state.to_owned(),
+        architecture: Some(architecture.to_owned()),
+    };
+    assert_eq!(found, [view(&ids[0], "disabled", "arm64"), view(&ids[1], "available", "x86_64")]);
+    let request = &stub.requests()[0];
+    for (name, value) in [
+        ("Action", "DescribeImages"),
+        // By filter: an id that is gone makes a call by ids fail for all.
+        ("Filter.1.Name", "image-id"),
+        ("Filter.1.Value.3", "ami-0aaaaaaaaaaaaaaaa"),
+        ("IncludeDeprecated", "true"),
+        ("IncludeDisabled", "true"),
+    ] {
+        assert_eq!(request.field(name).as_deref(), Some(value), "{name}");
+    }
+    assert_eq!(request.field("Owner.1"), None, "those of others that may be launched, too");
+}
+
+#[tokio::test]
+async fn the_image_of_a_version_is_told_where_the_version_names_one() {
+    let named = include_str!("bodies/describe_launch_template_versions.xml");
+    let named = named.replace("ami-0abc", "ami-0123456789abcdef0");
+    let by_parameter = "<DescribeLaunchTemplateVersionsResponse><launchTemplateVersionSet><item>\
+        <launchTemplateData><imageId>resolve:ssm:/muster/images/node</imageId></launchTemplateData>\
+        </item></launchTemplateVersionSet></DescribeLaunchTemplateVersionsResponse>";
+    let stub = Stub::answering([named.as_str(), by_parameter].map(Reply::xml)).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    let image = Some(ImageId::new("ami-0123456789abcdef0"));
+    assert_eq!(drive(&clock, aws.image_of("lt-1", 7)).await, Ok(image));
+    assert_eq!(drive(&clock, aws.image_of("lt-1", 8)).await, Ok(None), "whatever the parameter says");
+    let request = &stub.requests()[0];
+    assert_eq!(request.field("LaunchTemplateId").as_deref(), Some("lt-1"));
+    assert_eq!(request.field("LaunchTemplateVersion.1").as_deref(), Some("7"));
 }
 
 #[tokio::test]

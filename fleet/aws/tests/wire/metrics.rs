@@ -3,7 +3,7 @@
 use crate::stub::{Reply, Stub, clock, connect, drive};
 use ciborium::value::Value;
 use fleet::ports::{Clock as _, MetricQuery, Metrics as _};
-use fleet::{Backend, FleetRef, Timestamp, Utilization};
+use fleet::{AlarmState, AlarmView, Backend, FleetRef, Timestamp, Utilization};
 use std::time::Duration;
 
 fn text(text: &str) -> Value {
@@ -181,4 +181,70 @@ async fn no_time_and_no_queries_cost_no_call() {
     let series = drive(&clock, aws.read(&[fleet_cpu("sfr-1")], now(), now())).await.expect("nothing to ask");
     assert_eq!(series.len(), 1);
     assert!(stub.requests().is_empty());
+}
+
+fn alarm(name: &str, state: &str) -> Value {
+    map(vec![
+        ("AlarmName", text(name)),
+        ("AlarmArn", text(&format!("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{name}"))),
+        ("StateValue", text(state)),
+        (
+            "StateReason",
+            text("Threshold Crossed: 1 out of the last 1 datapoints [9.0] was greater than 5.0."),
+        ),
+        ("StateUpdatedTimestamp", Value::Tag(1, Box::new(Value::Float(1_772_366_500.25)))),
+        ("StateTransitionedTimestamp", Value::Tag(1, Box::new(Value::Float(1_772_366_400.5)))),
+    ])
+}
+
+fn alarms(of_metrics: Vec<Value>, composite: Vec<Value>, next: Option<&str>) -> Reply {
+    let mut entries =
+        vec![("MetricAlarms", Value::Array(of_metrics)), ("CompositeAlarms", Value::Array(composite))];
+    entries.extend(next.map(|next| ("NextToken", text(next))));
+    cbor(200, &map(entries))
+}
+
+#[tokio::test]
+async fn alarms_are_asked_for_by_name_a_hundred_at_once_and_of_both_kinds() {
+    let stub = Stub::answering([
+        alarms(vec![alarm("web-5xx", "OK")], vec![], Some("page-2")),
+        alarms(vec![alarm("n-7", "INSUFFICIENT_DATA")], vec![alarm("web", "ALARM")], None),
+        alarms(vec![], vec![], None),
+    ])
+    .await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    let mut names: Vec<String> = (0..99).map(|number| format!("n-{number}")).collect();
+    names.extend(["web-5xx".to_owned(), "web".to_owned()]);
+    let found = drive(&clock, aws.alarms(&names)).await.expect("a readable answer");
+    let since = Some(Timestamp::from_millis(1_772_366_400_500));
+    let view = |name: &str, state| AlarmView { name: name.to_owned(), state, since };
+    assert_eq!(
+        found,
+        [
+            view("web-5xx", AlarmState::Ok),
+            view("n-7", AlarmState::InsufficientData),
+            view("web", AlarmState::Alarm)
+        ]
+    );
+    let requests = stub.requests();
+    assert_eq!(requests[0].path, "/service/GraniteServiceVersion20100801/operation/DescribeAlarms");
+    let asked: Vec<Value> =
+        requests.iter().map(|request| ciborium::from_reader(&request.body[..]).expect("CBOR")).collect();
+    let count = |asked: &Value| field(asked, "AlarmNames").as_array().expect("a list").len();
+    assert_eq!(asked.iter().map(count).collect::<Vec<_>>(), [100, 100, 1]);
+    let both = Value::Array(vec![text("MetricAlarm"), text("CompositeAlarm")]);
+    assert_eq!(field(&asked[0], "AlarmTypes"), &both, "composite ones are left out otherwise");
+    assert_eq!(field(&asked[0], "MaxRecords"), &Value::Integer(100.into()));
+    assert_eq!(field(&asked[1], "NextToken"), &text("page-2"));
+}
+
+#[tokio::test]
+async fn an_alarm_in_a_state_that_nobody_knows_is_no_answer() {
+    let stub = Stub::answering([alarms(vec![alarm("web", "FINE")], vec![], None)]).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    let error = drive(&clock, aws.alarms(&["web".to_owned()])).await.expect_err("it is not known");
+    assert_eq!(error.class.label(), "malformed");
+    assert!(error.to_string().contains("alarm web is in a state that is not known"), "{error}");
 }

@@ -61,12 +61,32 @@ struct Image {
     shared_with: BTreeSet<String>,
     imds: Option<String>,
     deprecated: Option<Timestamp>,
+    /// A state that it was put in, and stays in.
+    stuck: Option<Stuck>,
     tags: BTreeMap<String, String>,
+}
+
+/// A state of an image that cannot be launched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stuck {
+    /// It is being made, and that does not end.
+    Pending,
+    /// It could not be made.
+    Failed,
+    /// Its owner has disabled it.
+    Disabled,
 }
 
 impl Image {
     fn state(&self, now: Timestamp) -> &'static str {
-        if now < self.available { "pending" } else { "available" }
+        match self.stuck {
+            Some(Stuck::Failed) => "failed",
+            Some(Stuck::Disabled) => "disabled",
+            Some(Stuck::Pending) => "pending",
+            None if now < self.available => "pending",
+            None => "available",
+        }
     }
     fn seen_by(&self, account: &str) -> bool {
         self.owner == account || self.public || self.shared_with.contains(account)
@@ -176,7 +196,7 @@ impl Images {
     /// The architecture of an image that can be launched.
     pub(super) fn architecture(&self, id: &str, account: &str, now: Timestamp) -> Result<&str, AwsError> {
         let image = self.find(id, account)?;
-        if image.state(now) == "pending" {
+        if image.state(now) != "available" {
             let message = format!("The image ID '{id}' is not available");
             return Err(AwsError::new("InvalidAMIID.Unavailable", message));
         }
@@ -196,6 +216,8 @@ impl Images {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImageSpec {
+    /// Its id; `None`: one that nothing else has.
+    pub id: Option<String>,
     /// Its name. It may be another image's, too.
     pub name: String,
     /// `arm64` or, by default, `x86_64`.
@@ -204,6 +226,8 @@ pub struct ImageSpec {
     pub age_seconds: u32,
     /// For how long it has been deprecated, in seconds; `None`: it is not.
     pub deprecated_seconds: Option<u32>,
+    /// The state that it is in for good; `None`: it can be launched.
+    pub stuck: Option<Stuck>,
     /// Its tags, and its snapshot's.
     pub tags: BTreeMap<String, String>,
     /// Another account, which owns it and lets everybody launch it.
@@ -228,10 +252,11 @@ pub(crate) fn put_image(shared: &Shared, spec: &ImageSpec) -> (String, String) {
         available: created,
         public: spec.owner.is_some(),
         deprecated: spec.deprecated_seconds.map(ago),
+        stuck: spec.stuck,
         tags: spec.tags.clone(),
         ..Image::new(&spec.name, owner, architecture, snapshot.clone(), created)
     };
-    let id = images.next_id("ami");
+    let id = spec.id.clone().unwrap_or_else(|| images.next_id("ami"));
     images.by_id.insert(id.clone(), image);
     (id, snapshot)
 }
@@ -251,6 +276,7 @@ impl Image {
             shared_with: BTreeSet::new(),
             imds: None,
             deprecated: None,
+            stuck: None,
             tags: BTreeMap::new(),
         }
     }
@@ -353,6 +379,7 @@ fn describe_images(context: &Context<'_>, input: &Data) -> Result<Data, Failure>
     let filters = Filters::read(input, FILTERS, true)?;
     let (ids, owners) = (input.get("ImageId").texts(), input.get("Owner").texts());
     let all = input.get("IncludeDeprecated").as_bool().unwrap_or(false);
+    let disabled = input.get("IncludeDisabled").as_bool().unwrap_or(false);
     if !input.get("ExecutableBy").is_null() {
         return Err(unsupported("images by who may launch them").into());
     }
@@ -367,6 +394,9 @@ fn describe_images(context: &Context<'_>, input: &Data) -> Result<Data, Failure>
         };
         // Whoever owns an image, or names it, sees it when it is deprecated.
         let shown = |id: &str, image: &Image| {
+            if image.stuck == Some(Stuck::Disabled) && !disabled {
+                return false;
+            }
             all || image.owner == account
                 || ids.contains(&id)
                 || image.deprecated.is_none_or(|deprecated| now < deprecated)

@@ -17,7 +17,7 @@ mod tags;
 mod templates;
 
 pub(crate) use access::Access;
-pub use images::ImageSpec;
+pub use images::{ImageSpec, Stuck};
 pub(crate) use images::{Images, put_image};
 pub(crate) use instances::is_arm;
 pub(crate) use machines::Machines;
