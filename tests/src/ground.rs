@@ -9,7 +9,7 @@ use crate::programs::{Running, autoscaler};
 use fleet::ports::Clock;
 use fleet::{FleetId, InstanceId, Timestamp};
 use fleet_clock::SystemClock;
-use fleet_cloud::{CloudConfig, CloudServer, OidcProvider};
+use fleet_cloud::{CloudConfig, CloudServer, ImageSpec, OidcProvider};
 use fleet_sim::{
     Action, Delay, Demand, FleetRequest, FleetSpec, InstancePhase, ScheduledCode, TimingSpec, World,
     WorldSpec,
@@ -112,6 +112,11 @@ impl Cloud {
             audience: "sts.amazonaws.com".to_owned(),
             subject: format!("global:default:{job}:*"),
         });
+    }
+    /// Puts an image there that nobody made and that can be launched.
+    pub fn put_image(&self, id: &str, arm64: bool) {
+        let spec = ImageSpec { id: Some(id.to_owned()), name: id.to_owned(), arm64, ..ImageSpec::default() };
+        self.server.put_image(&spec);
     }
     /// Makes the fleet serve so much from now on.
     pub fn set_load(&self, load: f64) {

@@ -2,11 +2,12 @@
 //! Nomad under a service that somebody asks all the time.
 #![expect(clippy::print_stdout, reason = "the figures are shown")]
 
-use fleet::InstanceId;
+use fleet::{AlarmState, InstanceId};
 use muster_test_servers::{Consul, ConsulOptions, NomadOptions, wait_for};
 use serde_json::Value;
-use tests::ground::{Daemon, Site};
-use tests::programs::run;
+use std::net::SocketAddr;
+use tests::ground::{self, Cloud, Daemon, Site};
+use tests::programs::{Running, autoscaler, run};
 use tests::web::{Asker, healthy, web};
 
 const NODES: u32 = 3;
@@ -23,7 +24,11 @@ fn policy(site: &Site) -> String {
 
 /// `muster-autoscaler rollout …` as an operator types it: (exit code, standard output, standard error).
 fn rollout(daemon: &Daemon, arguments: &[&str]) -> (i32, String, String) {
-    let address = format!("http://{}", daemon.address());
+    rollout_at(daemon.address(), arguments)
+}
+
+fn rollout_at(address: SocketAddr, arguments: &[&str]) -> (i32, String, String) {
+    let address = format!("http://{address}");
     run([&["rollout"], arguments, &["--address", &address]].concat())
 }
 
@@ -55,6 +60,7 @@ fn who_asks_a_service_all_the_time_sees_nothing_of_a_roll_out_that_replaces_ever
     wait_for("the service to be healthy", || (healthy(at).len() == COUNT).then_some(()));
     let mut daemon = site.daemon("state", &[]);
     wait_for("a first decision", || daemon.get("/v1/ready"));
+    site.cloud.put_image(IMAGE, false);
     let asker = Asker::start(at);
     let old = site.cloud.living();
 
@@ -108,4 +114,55 @@ fn who_asks_a_service_all_the_time_sees_nothing_of_a_roll_out_that_replaces_ever
     println!("{asked} requests while {NODES} nodes were replaced, none failed");
     assert_eq!(daemon.began("terminate"), 3, "each once");
     daemon.stop();
+}
+
+#[test]
+fn what_speaks_against_a_roll_out_is_told_before_it_begins_and_an_alarm_halts_it() {
+    const ALARM: &str = "web-5xx";
+    let cloud = Cloud::start(NODES, 0.5);
+    let directory = tempfile::tempdir().expect("a directory");
+    let policy = format!(
+        "fleet \"web\" {{\n  id = \"{}\"\n  region = \"eu-west-1\"\n  boot = \"5s\"\n  \
+         workload {{\n    kind = \"spreads\"\n  }}\n  rollout {{\n    alarms = [\"{ALARM}\"]\n  }}\n}}\n",
+        cloud.fleet()
+    );
+    std::fs::write(directory.path().join("web.hcl"), policy).expect("a file");
+    let mut command = autoscaler();
+    command.args(["run", "--policy", "web.hcl", "--listen", "127.0.0.1:0", "--state", "state"]);
+    command.args(["--log-format", "json", "--region", "eu-west-1", "--endpoint", &cloud.endpoint()]);
+    command.env("AWS_ACCESS_KEY_ID", "muster").env("AWS_SECRET_ACCESS_KEY", "muster-secret");
+    let mut running = Running::start(command.current_dir(directory.path()));
+    let address = running.address();
+    wait_for("a first decision", || ground::get(address, "/v1/ready"));
+
+    let start = |image: &str| {
+        rollout_at(address, &["start", "web", "--image", image, "--by", "jo", "--reason", "kernel fix"])
+    };
+    let refused = |image: &str, says: &str| {
+        let (code, _, err) = start(image);
+        assert_eq!(code, 64, "{err}");
+        assert!(err.contains(says), "{err}");
+    };
+    refused(IMAGE, "no alarm of CloudWatch in eu-west-1 is called web-5xx");
+    cloud.world().set_alarm(ALARM, AlarmState::Alarm, true);
+    refused(IMAGE, "alarm web-5xx is off since ");
+    cloud.world().set_alarm(ALARM, AlarmState::Ok, true);
+    refused(IMAGE, "image ami-0fedcba9876543210 does not exist in eu-west-1");
+    cloud.put_image(IMAGE, true);
+    refused(IMAGE, "is of arm64, and the fleet launches ");
+    assert!(rollout_at(address, &["status", "web"]).1.contains("nothing was rolled out yet"));
+    cloud.put_image(IMAGE, false);
+    let (code, _, err) = start(IMAGE);
+    assert_eq!(code, 0, "{err}");
+
+    let status = || rollout_at(address, &["status", "web"]).1;
+    wait_for("the alarm to be read", || status().contains("web-5xx OK; read ").then_some(()));
+    cloud.world().set_alarm(ALARM, AlarmState::Alarm, true);
+    let said = wait_for("the halt", || Some(status()).filter(|said| said.contains("halted")));
+    assert!(said.contains("alarm web-5xx is off since "), "{said}");
+    assert!(said.contains("web-5xx ALARM; read "), "{said}");
+    let (code, _, _) = rollout_at(address, &["abort", "web", "--by", "jo", "--reason", "it was the image"]);
+    assert_eq!(code, 0);
+    running.signal("TERM");
+    assert!(running.end().0.success());
 }

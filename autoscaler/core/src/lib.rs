@@ -31,5 +31,5 @@ pub use report::{Bound, Candidate, Choice, Decision, Hold, Opinion, Remark, Repo
 pub use rollout::{Asked, Course, Halt, Halted, Rollout, RolloutTrouble, Stage};
 pub use sizing::Learned;
 pub use snapshot::{
-    FailingRead, GroupCount, Member, Observed, Pause, Phase, PoolTrouble, Snapshot, TroubleKind,
+    FailingRead, GroupCount, Member, Observed, Pause, Phase, PoolTrouble, Snapshot, TroubleKind, WatchedAlarm,
 };

@@ -1,6 +1,7 @@
 //! From what was seen to what will be done.
 
 mod act;
+mod alarms;
 mod blocked;
 mod draft;
 mod drain;

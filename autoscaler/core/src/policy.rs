@@ -241,6 +241,15 @@ pub struct RolloutPace {
     pub ready_within: Option<Duration>,
     /// What halts it.
     pub pause_on: Vec<RolloutTrouble>,
+    /// The names of the alarms of CloudWatch that are watched meanwhile, in the fleet's region; at most 100.
+    pub alarms: Vec<String>,
+}
+
+impl RolloutPace {
+    /// The alarms that matter: none where they would halt nothing.
+    pub fn watched(&self) -> &[String] {
+        if self.pause_on.contains(&RolloutTrouble::Alarm) { &self.alarms } else { &[] }
+    }
 }
 
 impl Default for Policy {
@@ -297,7 +306,9 @@ impl Default for Policy {
                     RolloutTrouble::NotReady,
                     RolloutTrouble::Unhealthy,
                     RolloutTrouble::LaunchFailed,
+                    RolloutTrouble::Alarm,
                 ],
+                alarms: Vec::new(),
             },
         }
     }

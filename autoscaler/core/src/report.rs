@@ -363,6 +363,16 @@ pub enum Remark {
         /// Why it does not go on, if it does not.
         halted: Option<Halt>,
     },
+    /// A roll-out replaces nobody more: alarms that it watches do not exist.
+    AlarmsMissing {
+        /// Which.
+        names: Vec<String>,
+    },
+    /// A roll-out replaces nobody more: nobody knows what the alarms say that it watches.
+    AlarmsUnread {
+        /// When they were last asked for with success, if they ever were.
+        since: Option<Timestamp>,
+    },
     /// A node is drained and ineligible, and nobody accounts for it.
     Unaccounted {
         /// Its instance.
@@ -429,6 +439,8 @@ impl Remark {
             Self::StandsIn { .. } => "stands_in",
             Self::Repaired { .. } => "repaired",
             Self::RollsOut { .. } => "rolls_out",
+            Self::AlarmsMissing { .. } => "alarms_missing",
+            Self::AlarmsUnread { .. } => "alarms_unread",
             Self::Unaccounted { .. } => "unaccounted",
             Self::NodeHidden { .. } => "node_hidden",
             Self::NeverEnds { .. } => "never_ends",

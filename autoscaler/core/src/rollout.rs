@@ -125,12 +125,25 @@ pub enum Halt {
         /// The version that was found; `None` for another template, several, or one by name.
         found: Option<u64>,
     },
+    /// An alarm of CloudWatch that the roll-out watches is off.
+    Alarm {
+        /// Which.
+        name: String,
+        /// Since when, where CloudWatch says so.
+        since: Option<Timestamp>,
+    },
 }
 
 impl Halt {
     /// Whether the new version itself is to blame: the fleet launches the old one meanwhile.
     pub const fn is_failure(&self) -> bool {
-        matches!(self, Self::NotReady { .. } | Self::Unhealthy { .. } | Self::LaunchFailed { .. })
+        match self {
+            Self::NotReady { .. }
+            | Self::Unhealthy { .. }
+            | Self::LaunchFailed { .. }
+            | Self::Alarm { .. } => true,
+            Self::Ordered { .. } | Self::Foreign { .. } => false,
+        }
     }
     /// The metric label.
     pub const fn label(&self) -> &'static str {
@@ -140,6 +153,7 @@ impl Halt {
             Self::Unhealthy { .. } => "unhealthy",
             Self::LaunchFailed { .. } => "launch_failed",
             Self::Foreign { .. } => "foreign",
+            Self::Alarm { .. } => "alarm",
         }
     }
 }
@@ -165,6 +179,8 @@ pub enum RolloutTrouble {
     Unhealthy,
     /// Nothing new can be launched.
     LaunchFailed,
+    /// An alarm that is watched is off.
+    Alarm,
 }
 
 impl Rollout {
@@ -244,7 +260,12 @@ impl Rollout {
             Stage::Ended { at } => past(at),
             Stage::Canary | Stage::Rest => {}
         }
-        halted.iter_mut().map(|halted| &mut halted.at).for_each(&mut past);
+        if let Some(Halted { at, why }) = halted {
+            past(at);
+            if let Halt::Alarm { since: Some(since), .. } = why {
+                past(since);
+            }
+        }
         asked.iter_mut().map(|asked| &mut asked.at).for_each(&mut past);
         clean_since.iter_mut().chain([started, since]).for_each(past);
     }

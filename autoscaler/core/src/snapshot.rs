@@ -1,8 +1,8 @@
 //! What was seen, with ages.
 
 use fleet::{
-    ErrorClass, FleetView, Health, InstanceId, LaunchTemplate, NodeView, Notice, Pool, Power, Resources,
-    Sample, Timestamp, UsdPerHour, Weight,
+    AlarmState, ErrorClass, FleetView, Health, InstanceId, LaunchTemplate, NodeView, Notice, Pool, Power,
+    Resources, Sample, Timestamp, UsdPerHour, Weight,
 };
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,19 @@ pub struct Snapshot {
     pub troubles: Vec<PoolTrouble>,
     /// What pools cost now, where that is known.
     pub prices: Vec<(Pool, UsdPerHour)>,
+    /// The alarms of CloudWatch that a roll-out watches; `None` until they were asked for.
+    pub alarms: Option<Observed<Vec<WatchedAlarm>>>,
+}
+
+/// An alarm that a roll-out watches, as a reading showed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchedAlarm {
+    /// Its name.
+    pub name: String,
+    /// What it says; `None`: there is no such alarm.
+    pub state: Option<AlarmState>,
+    /// Since when it says so, where CloudWatch tells.
+    pub since: Option<Timestamp>,
 }
 
 /// How many allocations a service group is asked to have.

@@ -417,6 +417,8 @@ impl Display for Remark {
                 }
                 halted.as_ref().map_or(Ok(()), |why| write!(f, "; halted: {why}"))
             }
+            Self::AlarmsMissing { names } => alarms_missing(f, names),
+            Self::AlarmsUnread { since } => alarms_unread(f, *since),
             Self::Unaccounted { instance, since } => {
                 write!(f, "{instance} is drained and ineligible since {since}, and nobody accounts for it")
             }
@@ -444,6 +446,15 @@ impl Display for Remark {
     }
 }
 
+fn alarms_missing(f: &mut Formatter<'_>, names: &[String]) -> fmt::Result {
+    write!(f, "nobody more is replaced: no alarm of CloudWatch is called {}", names.join(", "))
+}
+
+fn alarms_unread(f: &mut Formatter<'_>, since: Option<Timestamp>) -> fmt::Result {
+    f.write_str("nobody more is replaced until CloudWatch says how the watched alarms are")?;
+    since.map_or(Ok(()), |since| write!(f, "; they were last read at {since}"))
+}
+
 impl Display for Stage {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -467,6 +478,10 @@ impl Display for Halt {
             }
             Self::Foreign { found: None } => {
                 f.pad("somebody else has set another launch template: hands off until resumed")
+            }
+            Self::Alarm { name, since } => {
+                write!(f, "alarm {name} is off")?;
+                since.map_or(Ok(()), |since| write!(f, " since {since}"))
             }
         }
     }

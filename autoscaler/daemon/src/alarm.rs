@@ -28,6 +28,10 @@ pub fn alarm_text(alarm: &Alarm) -> String {
         Alarm::RolloutHalted { version, why } => {
             format!("the roll-out of version {version} is halted: {why}; `rollout resume` or `rollout abort`")
         }
+        Alarm::AlarmsMissing { names } => format!(
+            "the roll-out replaces nobody more: no alarm of CloudWatch is called {}; make it, or take it out of `rollout.alarms`",
+            names.join(", ")
+        ),
         Alarm::StuckModifying { since } => format!("the fleet has been `modifying` since {since}"),
         Alarm::NoSamples { since } => match since {
             Some(since) => format!("no source has told the utilisation since {since}: nothing is given back"),

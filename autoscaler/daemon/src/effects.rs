@@ -329,6 +329,7 @@ impl Tools {
                 Answer::Metrics(metrics.read(queries, *from, *to).await)
             }
             Read::Marks => Answer::Marks(cloud.marks().await),
+            Read::Alarms { names } => Answer::Alarms(metrics.alarms(names).await),
             Read::Prices { types } => Answer::Prices(cloud.spot_prices(types).await),
             Read::Metrics(MetricsRequest::Prometheus { .. }) | Read::Nodes { .. } | Read::Ledgers { .. } => {
                 job.failed("asked of the wrong service")

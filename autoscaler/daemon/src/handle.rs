@@ -12,7 +12,7 @@ use autoscaler_engine::{
 use autoscaler_journal::{JournalError, Reader, Start};
 use fleet::ports::Clock;
 use fleet::wire::{NoticeBatch, NoticesAccepted, SampleBatch, SamplesAccepted};
-use fleet::{ApiError, FleetName, ImageId, InstanceId, News, Region, Timestamp};
+use fleet::{AlarmView, ApiError, ErrorClass, FleetName, ImageId, InstanceId, News, Region, Timestamp};
 use fleet_identity::Described;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -98,6 +98,35 @@ impl Handle {
             Err(OrderError::Refused(error)) => Ok(Err(error)),
             Err(OrderError::NotJournaled { message }) => Err(Unanswered::NotJournaled(message)),
         }
+    }
+
+    /// How alarms of a region's CloudWatch are, those that exist.
+    pub async fn alarms(&self, region: &Region, names: &[String]) -> Result<Vec<AlarmView>, ApiError> {
+        let _busy = self.activity.begin();
+        let RegionPorts { metrics, .. } = self.connect.connect(region, Arc::clone(&self.clock)).await?;
+        metrics.alarms(names).await
+    }
+
+    /// An image, and the one that a version of a launch template launches, as far as that may be seen: what the version
+    /// says may be withheld from us.
+    pub async fn images(
+        &self,
+        region: &Region,
+        template: &str,
+        version: u64,
+        image: ImageId,
+    ) -> Result<http::Images, ApiError> {
+        let _busy = self.activity.begin();
+        let RegionPorts { cloud, .. } = self.connect.connect(region, Arc::clone(&self.clock)).await?;
+        let present = match cloud.image_of(template, version).await {
+            Ok(present) => present,
+            Err(error) if error.class() == ErrorClass::Denied => None,
+            Err(error) => return Err(error),
+        };
+        let asked: Vec<ImageId> = present.iter().chain([&image]).cloned().collect();
+        let seen = cloud.look_up_images(&asked).await?;
+        let of = |id: &ImageId| seen.iter().find(|view| view.id == *id).cloned();
+        Ok(http::Images { wanted: of(&image), present: present.as_ref().and_then(of) })
     }
 
     /// Makes a version of a launch template that is like another but for its image. Nothing launches from it yet, so it

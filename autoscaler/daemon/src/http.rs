@@ -25,7 +25,7 @@ mod watched;
 pub use access::Access;
 pub use identity::{Identity, IdentityFiles};
 pub use refusal::Refusal;
-pub use routes::router;
+pub use routes::{Images, router};
 pub use server::{Limits, serve};
 pub use shell::{Shell, Unanswered};
 pub use tls::Tls;

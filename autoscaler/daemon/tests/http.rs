@@ -2,13 +2,16 @@
 //! `tests/http_shell.rs` asks the real one.
 
 use autoscaler::http::api::{ErrorBody, Ordered, Ready};
-use autoscaler::http::{Access, Limits, Shell, TokenFile, Unanswered, router, serve};
+use autoscaler::http::{Access, Images, Limits, Shell, TokenFile, Unanswered, router, serve};
 use autoscaler::metrics::Metrics;
 use autoscaler_engine::{
     Command, CommandError, Decided, EngineMetrics, FleetStatus, Order, PolicyStatus, Rejection, Status,
 };
 use fleet::wire::{MAX_BODY_BYTES, NoticeBatch, NoticesAccepted, SampleBatch, SamplesAccepted};
-use fleet::{ApiError, FleetName, ImageId, InstanceId, Region, Timestamp};
+use fleet::{
+    AlarmState, AlarmView, ApiError, Backend, ErrorClass, FleetName, FleetSelector, ImageId, ImageView,
+    InstanceId, LaunchTemplate, Region, Timestamp,
+};
 use fleet_identity::Described;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -35,6 +38,13 @@ struct Script {
     samples: Option<Result<Result<SamplesAccepted, Rejection>, Unanswered>>,
     order: Option<Result<Result<(), CommandError>, Unanswered>>,
     loaded: bool,
+    fleets: Vec<FleetStatus>,
+    /// The alarms that exist.
+    alarms: Option<Result<Vec<AlarmView>, ApiError>>,
+    /// What is seen of images.
+    images: Images,
+    /// The images that versions were made for.
+    made: Vec<ImageId>,
     heard: Vec<(IpAddr, SampleBatch)>,
     orders: Vec<Command>,
     /// A status is answered when this is told.
@@ -78,7 +88,14 @@ impl Shell for Fake {
             script.order.clone().unwrap_or(Ok(Ok(())))
         })
     }
-    async fn make_version(&self, _: Region, _: String, source: u64, _: ImageId) -> Result<u64, ApiError> {
+    async fn alarms(&self, _: Region, _: Vec<String>) -> Result<Vec<AlarmView>, ApiError> {
+        self.with(|script| script.alarms.clone().expect("asked of a fleet that watches some"))
+    }
+    async fn images(&self, _: Region, _: String, _: u64, _: ImageId) -> Result<Images, ApiError> {
+        Ok(self.with(|script| script.images.clone()))
+    }
+    async fn make_version(&self, _: Region, _: String, source: u64, image: ImageId) -> Result<u64, ApiError> {
+        self.with(|script| script.made.push(image));
         Ok(source + 1)
     }
     async fn status(&self) -> Result<Status, Unanswered> {
@@ -89,7 +106,8 @@ impl Shell for Fake {
             gate.notified().await;
         }
         let policies = PolicyStatus { loaded: loaded.then_some(NOW), ..PolicyStatus::default() };
-        Ok(Status { policies, ..Status::empty(NOW) })
+        let fleets = self.with(|script| script.fleets.clone());
+        Ok(Status { policies, fleets, leads: true, ..Status::empty(NOW) })
     }
     async fn fleet(&self, _: FleetName) -> Result<Option<FleetStatus>, Unanswered> {
         Ok(None)
@@ -336,6 +354,95 @@ async fn orders_that_make_no_sense_change_nothing() {
         assert_eq!(found, status);
         assert!(error(&body).contains(says), "{body}");
     }
+}
+
+/// A fleet whose roll-outs watch alarms.
+fn to_roll(watches: &[&str]) -> FleetStatus {
+    let selector = FleetSelector::Id("sfr-1".into());
+    FleetStatus {
+        region: Some("eu-west-1".into()),
+        launch: Some(LaunchTemplate { id: "lt-1".to_owned(), version: Some(3) }),
+        watches: watches.iter().map(|name| (*name).to_owned()).collect(),
+        ..FleetStatus::unseen("web".into(), Backend::SpotFleet, selector)
+    }
+}
+
+const IMAGE: &str = "ami-0123456789abcdef0";
+
+fn start_of(what: &Value) -> Value {
+    let mut body = json!({"by": "jo", "reason": "kernel"});
+    body.as_object_mut().expect("an object").extend(what.as_object().expect("an object").clone());
+    body
+}
+
+#[tokio::test]
+async fn a_roll_out_begins_only_when_the_alarms_that_it_watches_are_there_and_not_off() {
+    let server = Server::start(Limits::default()).await;
+    server.shell.with(|script| script.fleets = vec![to_roll(&["web-5xx", "web-late"])]);
+    let alarm = |name: &str, state| AlarmView { name: name.to_owned(), state, since: Some(NOW) };
+    let fine = alarm("web-5xx", AlarmState::Ok);
+    let denied = ApiError::new(ErrorClass::Denied, "cloudwatch", "DescribeAlarms", None, "no right");
+    for (alarms, status, says) in [
+        (
+            Ok(vec![fine.clone(), alarm("web-late", AlarmState::Alarm)]),
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "alarm web-late is off since 2027-01-15T08:00:00Z",
+        ),
+        (
+            Ok(vec![fine.clone()]),
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "no alarm of CloudWatch in eu-west-1 is called web-late",
+        ),
+        (Err(denied), StatusCode::BAD_GATEWAY, "the alarms that the policy names were not read"),
+    ] {
+        server.shell.with(|script| script.alarms = Some(alarms));
+        for what in [json!({"version": 4}), json!({"image": IMAGE})] {
+            let (found, body) = server.order("/v1/fleets/web/rollout-start", &start_of(&what)).await;
+            assert_eq!(found, status, "{body}");
+            assert!(error(&body).contains(says), "{body}");
+        }
+    }
+    assert_eq!(server.shell.with(|script| (script.orders.len(), script.made.len())), (0, 0));
+    // Too little was measured: nobody says that anything is wrong.
+    let quiet = alarm("web-late", AlarmState::InsufficientData);
+    server.shell.with(|script| script.alarms = Some(Ok(vec![fine, quiet])));
+    server.order("/v1/fleets/web/rollout-start", &start_of(&json!({"version": 4}))).await;
+    assert_eq!(server.shell.with(|script| script.orders.len()), 1);
+}
+
+#[tokio::test]
+async fn an_image_that_could_not_be_launched_is_refused_before_anything_is_made() {
+    let server = Server::start(Limits::default()).await;
+    server.shell.with(|script| script.fleets = vec![to_roll(&[])]);
+    let view = |id: &str, state: &str, architecture: &str| {
+        let architecture = Some(architecture.to_owned());
+        Some(ImageView { id: id.into(), state: state.to_owned(), architecture })
+    };
+    let present = view("ami-0fedcba9876543210", "available", "x86_64");
+    for (wanted, says) in [
+        (None, "image ami-0123456789abcdef0 does not exist in eu-west-1, was deregistered"),
+        (view(IMAGE, "pending", "x86_64"), "is `pending`: wait until it is `available`"),
+        (view(IMAGE, "failed", "x86_64"), "is `failed`: it takes one that is `available`"),
+        (view(IMAGE, "disabled", "x86_64"), "is `disabled`: it takes one that is `available`"),
+        (
+            view(IMAGE, "available", "arm64"),
+            "is of arm64, and the fleet launches ami-0fedcba9876543210, which is of x86_64: it takes one of x86_64",
+        ),
+    ] {
+        server.shell.with(|script| script.images = Images { wanted, present: present.clone() });
+        let (status, body) =
+            server.order("/v1/fleets/web/rollout-start", &start_of(&json!({"image": IMAGE}))).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        assert!(error(&body).contains(says), "{body}");
+    }
+    assert_eq!(server.shell.with(|script| (script.orders.len(), script.made.len())), (0, 0));
+    // One whose predecessor nobody may see, or that fits.
+    for present in [None, present] {
+        let images = Images { wanted: view(IMAGE, "available", "x86_64"), present };
+        server.shell.with(|script| script.images = images);
+        server.order("/v1/fleets/web/rollout-start", &start_of(&json!({"image": IMAGE}))).await;
+    }
+    assert_eq!(server.shell.with(|script| (script.orders.len(), script.made.len())), (2, 2));
 }
 
 #[tokio::test]

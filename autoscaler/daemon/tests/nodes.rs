@@ -1,12 +1,14 @@
 //! Nodes that prove who they are, over TLS, against a real listener; behind it a shell that knows two instances.
 
 use autoscaler::http::{
-    Access, Identity, IdentityFiles, Limits, Shell, Tls, TokenFile, Unanswered, router, serve,
+    Access, Identity, IdentityFiles, Images, Limits, Shell, Tls, TokenFile, Unanswered, router, serve,
 };
 use autoscaler::metrics::Metrics;
 use autoscaler_engine::{Command, CommandError, Decided, EngineMetrics, FleetStatus, Rejection, Status};
 use fleet::wire::{Identified, NoticeBatch, NoticesAccepted, SampleBatch, SamplesAccepted};
-use fleet::{ApiError, ErrorClass, FleetName, ImageId, InstanceId, InstanceState, Region, Timestamp};
+use fleet::{
+    AlarmView, ApiError, ErrorClass, FleetName, ImageId, InstanceId, InstanceState, Region, Timestamp,
+};
 use fleet_cloud::DocumentSigner;
 use fleet_identity::Described;
 use reqwest::{Certificate, Client, StatusCode};
@@ -108,6 +110,12 @@ impl Shell for Fake {
     }
     async fn operate(&self, _: Command) -> Result<Result<(), CommandError>, Unanswered> {
         Err(Unanswered::NotRunning)
+    }
+    async fn alarms(&self, _: Region, _: Vec<String>) -> Result<Vec<AlarmView>, ApiError> {
+        Ok(Vec::new())
+    }
+    async fn images(&self, _: Region, _: String, _: u64, _: ImageId) -> Result<Images, ApiError> {
+        Ok(Images::default())
     }
     async fn make_version(&self, _: Region, _: String, _: u64, _: ImageId) -> Result<u64, ApiError> {
         Err(ApiError::new(ErrorClass::Denied, "ec2", "CreateLaunchTemplateVersion", None, "no"))

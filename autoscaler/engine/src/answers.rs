@@ -104,6 +104,11 @@ impl Engine {
                     self.prices_told(&region, &offerings);
                 }
             }
+            (CallKind::Alarms { fleets, names }, Answer::Alarms(result)) => {
+                if let Some(found) = self.read_ended(&asked, result, now) {
+                    self.alarms_told(&fleets, &names, &found, call.at, now);
+                }
+            }
             (CallKind::Ledgers { fleets }, Answer::Ledgers(result)) => {
                 self.ledgers_told(&fleets, result, call.at, now);
             }
@@ -147,6 +152,7 @@ impl Engine {
             | CallKind::Lane { .. }
             | CallKind::Marks
             | CallKind::Prices
+            | CallKind::Alarms { .. }
             | CallKind::Ledgers { .. } => return,
         };
         for name in names {

@@ -61,6 +61,11 @@ pub(crate) enum CallKind {
     },
     Marks,
     Prices,
+    /// Alarms that roll-outs of these fleets watch.
+    Alarms {
+        fleets: Vec<FleetName>,
+        names: Vec<String>,
+    },
     Ledgers {
         fleets: Vec<FleetName>,
     },
@@ -99,6 +104,7 @@ impl CallKind {
             Self::Nodes { .. } => "nodes",
             Self::Marks => "marks",
             Self::Prices => "spot_prices",
+            Self::Alarms { .. } => "alarms",
             Self::Ledgers { .. } => "ledgers",
         }
     }
@@ -138,6 +144,7 @@ impl Call {
             CallKind::Nodes { .. } => Answer::Nodes(Err(error)),
             CallKind::Marks => Answer::Marks(Err(error)),
             CallKind::Prices => Answer::Prices(Err(error)),
+            CallKind::Alarms { .. } => Answer::Alarms(Err(error)),
             CallKind::Ledgers { .. } => Answer::Ledgers(Err(error)),
         }
     }

@@ -340,6 +340,13 @@ impl Engine {
                 }),
             ),
             (
+                "alarms_missing",
+                report.remarks.iter().find_map(|remark| match remark {
+                    Remark::AlarmsMissing { names } => Some(Alarm::AlarmsMissing { names: names.clone() }),
+                    _ => None,
+                }),
+            ),
+            (
                 "stuck_modifying",
                 report.remarks.iter().find_map(|remark| match remark {
                     Remark::StuckModifying { since } => Some(Alarm::StuckModifying { since: *since }),

@@ -114,6 +114,11 @@ pub enum Read {
         /// Of which types.
         types: Vec<InstanceType>,
     },
+    /// Alarms by their names: `Metrics::alarms`.
+    Alarms {
+        /// Which.
+        names: Vec<String>,
+    },
     /// What the leader before us left of these fleets. Its region means nothing.
     Ledgers {
         /// Of which fleets.
@@ -134,6 +139,7 @@ impl Read {
             Self::Nodes { .. } => Answer::Nodes(Err(error)),
             Self::Marks => Answer::Marks(Err(error)),
             Self::Prices { .. } => Answer::Prices(Err(error)),
+            Self::Alarms { .. } => Answer::Alarms(Err(error)),
             Self::Ledgers { .. } => Answer::Ledgers(Err(error)),
         }
     }
@@ -151,6 +157,7 @@ impl Read {
             Self::Nodes { .. } => "nodes",
             Self::Marks => "marks",
             Self::Prices { .. } => "spot_prices",
+            Self::Alarms { .. } => "alarms",
             Self::Ledgers { .. } => "ledgers",
         }
     }

@@ -5,7 +5,7 @@ use autoscaler_core::GroupCount;
 use autoscaler_policy::FleetPolicy;
 use fleet::ports::Series;
 use fleet::{
-    ApiError, FleetName, FleetRef, FleetView, Health, HistoryEvent, ImageId, Instance, InstanceId,
+    AlarmView, ApiError, FleetName, FleetRef, FleetView, Health, HistoryEvent, ImageId, Instance, InstanceId,
     InstanceState, MessageId, News, NodeView, Notice, Offering, Region, Resources, Utilization,
 };
 use serde::{Deserialize, Serialize};
@@ -104,6 +104,8 @@ pub enum Answer {
     Marks(Result<Vec<Notice>, ApiError>),
     /// To [`crate::Read::Prices`].
     Prices(Result<Vec<Offering>, ApiError>),
+    /// To [`crate::Read::Alarms`]: those that exist, in any order.
+    Alarms(Result<Vec<AlarmView>, ApiError>),
     /// To [`crate::Read::Ledgers`]: one a fleet, in order; `None` where nobody has left one.
     Ledgers(Result<Vec<Option<Box<Ledger>>>, ApiError>),
     /// To [`crate::Write::Modify`].

@@ -99,6 +99,7 @@ pub(crate) struct Held {
     /// What speaks against pools whose instances have ended, until a describe says whose doing that was.
     pub suspected: BTreeMap<InstanceId, PoolTrouble>,
     pub history_asked: Option<Duration>,
+    pub alarms_asked: Option<Duration>,
     pub history: Vec<String>,
     pub backfill: Backfill,
     pub alarms: Alarms,
@@ -222,6 +223,7 @@ impl Held {
             missing: None,
             suspected: BTreeMap::new(),
             history_asked: None,
+            alarms_asked: None,
             history: Vec::new(),
             backfill: Backfill::default(),
             alarms: Alarms::default(),

@@ -69,6 +69,7 @@ impl Engine {
         self.ask_history(region, now);
         self.ask_marks(region, now);
         self.ask_prices(region, now);
+        self.ask_alarms(region, now);
         self.ask_backfill(region, now);
     }
 

@@ -50,6 +50,8 @@ impl Engine {
             };
             held.record(Record::Operator { at: now.wall, command });
             held.in_force = None;
+            // What goes on, or begins, looks at its alarms at once.
+            held.alarms_asked = None;
             self.write_soon(name, true);
             self.make_due(name, now);
         }

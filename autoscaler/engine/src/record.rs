@@ -3,7 +3,9 @@
 //! All of it survives `postcard`: no untagged, flattened or skipped fields.
 
 use crate::{Command, CompactSample, NotSent, State};
-use autoscaler_core::{Action, FailingRead, GroupCount, Memory, Pause, Plan, Policy, PoolTrouble};
+use autoscaler_core::{
+    Action, FailingRead, GroupCount, Memory, Pause, Plan, Policy, PoolTrouble, WatchedAlarm,
+};
 use fleet::{
     Activity, CapacityUnits, ErrorClass, ExcessCapacity, FleetId, FleetName, FleetState, FleetView, Health,
     InstanceId, InstanceState, LaunchTemplate, NodeId, NodeView, Notice, Pool, Resources, Timestamp,
@@ -129,6 +131,13 @@ pub enum Record {
     Troubles(Vec<PoolTrouble>),
     /// What pools cost, where that has changed.
     Prices(Vec<(Pool, UsdPerHour)>),
+    /// CloudWatch told how the alarms are that a roll-out watches.
+    Alarms {
+        /// When it was asked.
+        at: Timestamp,
+        /// How they are, where that has changed.
+        seen: Option<Vec<WatchedAlarm>>,
+    },
     /// What the leader before us knew.
     Ledger(Box<Ledger>),
     /// Whether we lead, from now on.

@@ -1,10 +1,15 @@
 //! Roll-outs: orders about them, what they are ordered of, and how they are shown.
 
+use crate::calls::CallKind;
 use crate::held::Held;
-use crate::{CommandError, Known, RolloutOrder, RolloutStatus, State};
-use autoscaler_core::{Course, Member, Phase, Rollout};
-use fleet::{LaunchTemplate, Timestamp};
-use std::collections::BTreeMap;
+use crate::{CommandError, Engine, Known, Now, Read, Record, RolloutOrder, RolloutStatus, State};
+use autoscaler_core::{Course, Member, Observed, Phase, Rollout, WatchedAlarm};
+use fleet::{AlarmView, FleetName, LaunchTemplate, Region, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How often alarms are asked for that a roll-out watches: CloudWatch evaluates most of them once a minute.
+const ALARMS_EVERY: Duration = Duration::from_secs(30);
 
 impl State {
     /// What the fleet launches: where it names its version as `$Latest` or `$Default`, the one that most of its instances
@@ -62,8 +67,79 @@ impl State {
             ready: alive.iter().filter(runs).filter(|m| before(m) || rollout.ready.contains(&m.id)).count(),
             of: alive.len(),
             protected: alive.iter().filter(|m| m.protected && !runs(m)).count(),
+            alarms: self.alarms.clone().filter(|seen| seen.at >= rollout.started),
             rollout,
         })
+    }
+}
+
+impl Held {
+    /// The alarms that its roll-out watches now; none without one that goes on.
+    fn watched_alarms(&self) -> &[String] {
+        let rollout = self.state.memory.rollout.as_ref();
+        let goes_on = |rollout: &Rollout| {
+            rollout.course == Course::Forward && !rollout.is_over() && rollout.halted.is_none()
+        };
+        if rollout.is_some_and(goes_on) { self.state.policy.rollout.watched() } else { &[] }
+    }
+}
+
+impl Engine {
+    /// Asks how the alarms are that the region's roll-outs watch, for all of them together.
+    pub(crate) fn ask_alarms(&mut self, region: &Region, now: Now) {
+        let Some(state) = self.regions.get(region).filter(|state| state.may("alarms", now.monotonic)) else {
+            return;
+        };
+        let held = state.fleets.iter().filter_map(|name| self.fleets.get(name));
+        let watching: Vec<&Held> = held.filter(|held| !held.watched_alarms().is_empty()).collect();
+        if !watching.iter().any(|held| self.is_due(held.alarms_asked, ALARMS_EVERY, now)) {
+            return;
+        }
+        let names: BTreeSet<String> =
+            watching.iter().flat_map(|held| held.watched_alarms()).cloned().collect();
+        let fleets: Vec<FleetName> = watching.iter().map(|held| held.name.clone()).collect();
+        for name in &fleets {
+            if let Some(held) = self.fleets.get_mut(name) {
+                held.alarms_asked = Some(now.monotonic);
+            }
+        }
+        let names: Vec<String> = names.into_iter().collect();
+        let kind = CallKind::Alarms { fleets, names: names.clone() };
+        self.ask(region, kind, Read::Alarms { names }, &[], now);
+    }
+
+    /// * `asked`: the names; those that are not in `found` do not exist.
+    pub(crate) fn alarms_told(
+        &mut self,
+        fleets: &[FleetName],
+        asked: &[String],
+        found: &[AlarmView],
+        at: Timestamp,
+        now: Now,
+    ) {
+        for name in fleets {
+            let Some(held) = self.fleets.get_mut(name) else { continue };
+            if held.state.alarms.as_ref().is_some_and(|seen| seen.at > at) {
+                // An answer that overtook this one is younger.
+                continue;
+            }
+            // Only what was asked for: a policy may name others by now.
+            let watched = held.state.policy.rollout.watched().iter().filter(|name| asked.contains(name));
+            let seen = watched.map(|name| {
+                let view = found.iter().find(|view| view.name == *name);
+                WatchedAlarm {
+                    name: name.clone(),
+                    state: view.map(|view| view.state),
+                    since: view.and_then(|view| view.since),
+                }
+            });
+            let seen: Vec<WatchedAlarm> = seen.collect();
+            let changed = held.state.alarms.as_ref().is_none_or(|before: &Observed<_>| before.what != seen);
+            held.record(Record::Alarms { at, seen: changed.then_some(seen) });
+            if changed {
+                self.make_due(name, now);
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 use autoscaler_core::{
     DrainBy, FailingRead, GroupCount, Learned, Member, Memory, Observed, Pause, Phase, Policy, PoolTrouble,
-    Removal, RemovalStep, Snapshot,
+    Removal, RemovalStep, Snapshot, WatchedAlarm,
 };
 use fleet::{
     ErrorClass, FleetId, FleetView, InstanceId, InstanceState, NodeId, NodeView, Notice, NoticeKind, Pool,
@@ -91,6 +91,8 @@ pub struct State {
     pub troubles_told: Vec<PoolTrouble>,
     /// What pools cost.
     pub prices: Vec<(Pool, UsdPerHour)>,
+    /// The alarms that its roll-out watches, as they were last read.
+    pub alarms: Option<Observed<Vec<WatchedAlarm>>>,
 }
 
 /// A node, and what is known beyond one look.
@@ -148,6 +150,11 @@ impl State {
             Record::Emptied { instance, at: _ } => _ = self.emptied.insert(instance.clone()),
             Record::Troubles(troubles) => self.apply_troubles(troubles),
             Record::Prices(prices) => self.prices.clone_from(prices),
+            Record::Alarms { at, seen } => {
+                let before = || self.alarms.take().map(|seen| seen.what).unwrap_or_default();
+                let what = seen.clone().unwrap_or_else(before);
+                self.alarms = Some(Observed { at: *at, what });
+            }
             Record::Ledger(ledger) => self.apply_ledger(ledger),
             Record::Leads { .. } => {}
             Record::Operator { at, command } => self.apply_operator(*at, command),
@@ -234,6 +241,7 @@ impl State {
             emptied: self.emptied.iter().cloned().collect(),
             troubles: self.troubles.clone(),
             prices: self.prices.clone(),
+            alarms: self.alarms.clone(),
         }
     }
 
@@ -689,6 +697,7 @@ impl State {
             shift(&mut seen.at);
         }
         self.instances_at.iter_mut().for_each(shift);
+        self.alarms.iter_mut().map(|seen| &mut seen.at).for_each(shift);
         for known in self.instances.values_mut() {
             shift(&mut known.state_since);
             known.missing_since.iter_mut().for_each(shift);

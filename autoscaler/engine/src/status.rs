@@ -2,7 +2,8 @@
 
 use crate::{Override, Withheld};
 use autoscaler_core::{
-    Breach, DrainCause, Halt, Pause, Phase, Plan, RemovalStep, ReplacementStep, Report, Rollout, TroubleKind,
+    Breach, DrainCause, Halt, Observed, Pause, Phase, Plan, RemovalStep, ReplacementStep, Report, Rollout,
+    TroubleKind, WatchedAlarm,
 };
 use fleet::{
     Backend, CapacityUnits, ErrorClass, FleetId, FleetName, FleetSelector, FleetState, Health, InstanceId,
@@ -222,6 +223,9 @@ pub struct FleetStatus {
     /// The roll-out that is under way, or the last one.
     #[serde(default)]
     pub rollout: Option<RolloutStatus>,
+    /// The alarms of CloudWatch that a roll-out watches.
+    #[serde(default)]
+    pub watches: Vec<String>,
     /// The last decision.
     pub decided: Option<Decided>,
     /// What is wrong.
@@ -258,6 +262,7 @@ impl FleetStatus {
             fallback: None,
             launch: None,
             rollout: None,
+            watches: Vec::new(),
             decided: None,
             alarms: Vec::new(),
         }
@@ -277,6 +282,8 @@ pub struct RolloutStatus {
     pub of: usize,
     /// How many stay as they are, because they are protected.
     pub protected: usize,
+    /// The alarms that it watches, as they were last read.
+    pub alarms: Option<Observed<Vec<WatchedAlarm>>>,
 }
 
 /// An instance on its way out (docs/removals.md).
@@ -463,6 +470,11 @@ pub enum Alarm {
         /// Why.
         why: Halt,
     },
+    /// A roll-out replaces nobody more, because alarms that it watches do not exist.
+    AlarmsMissing {
+        /// Which.
+        names: Vec<String>,
+    },
     /// The fleet has been carrying out a modification for uncommonly long.
     StuckModifying {
         /// Since when.
@@ -538,6 +550,7 @@ impl Alarm {
             Self::Ceded { .. } => "ceded",
             Self::CapacityLate { .. } => "capacity_late",
             Self::RolloutHalted { .. } => "rollout_halted",
+            Self::AlarmsMissing { .. } => "alarms_missing",
             Self::StuckModifying { .. } => "stuck_modifying",
             Self::NoSamples { .. } => "no_samples",
             Self::AgentsSilent { .. } => "agents_silent",
@@ -555,7 +568,7 @@ impl Alarm {
         matches!(self, Self::ForeignWrite { .. })
     }
     /// Every label there is.
-    pub const LABELS: [&'static str; 19] = [
+    pub const LABELS: [&'static str; 20] = [
         "no_region",
         "fleet_not_found",
         "fleet_ambiguous",
@@ -565,6 +578,7 @@ impl Alarm {
         "ceded",
         "capacity_late",
         "rollout_halted",
+        "alarms_missing",
         "stuck_modifying",
         "no_samples",
         "agents_silent",

@@ -81,6 +81,7 @@ impl State {
             fallback: self.memory.fallback.map(|fallback| self.show_fallback(fallback, now)),
             launch: self.launches(),
             rollout: self.show_rollout(now),
+            watches: self.policy.rollout.watched().to_vec(),
             ..of
         }
     }

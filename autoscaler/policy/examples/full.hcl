@@ -335,8 +335,13 @@ fleet "web" {
 
     # What halts it, and makes the fleet launch what it launched before: a new instance that is
     # `not_ready` in time, one that is `unhealthy` by EC2's status checks, a version of which
-    # nothing could be launched (`launch_failed`). Takes a list of troubles: "not_ready",
-    # "unhealthy" or "launch_failed".
-    pause_on = ["not_ready", "unhealthy", "launch_failed"]
+    # nothing could be launched (`launch_failed`), an `alarm` of `alarms` that is off. Takes a list
+    # of troubles: "not_ready", "unhealthy", "launch_failed" or "alarm".
+    pause_on = ["not_ready", "unhealthy", "launch_failed", "alarm"]
+
+    # Alarms of CloudWatch in the fleet's region, of single metrics or composite, that are watched
+    # meanwhile; at most 100. One that is off before, or does not exist, keeps a roll-out from
+    # beginning. Unset: none. Takes a list of names of alarms, such as ["web-5xx"].
+    # alarms = ["web-5xx"]
   }
 }

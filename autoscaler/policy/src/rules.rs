@@ -25,6 +25,7 @@ impl Rules<'_> {
         for schedule in &self.fleet.schedules {
             self.schedule(schedule);
         }
+        self.rollout();
         self.likely_slips();
     }
 
@@ -106,6 +107,15 @@ impl Rules<'_> {
             let message = format!("the level {above} is not above the target {target}");
             let expected = format!("a level above {target}, or a target below {above}");
             self.error(&["objective.above", "target.cpu"], &message, &expected);
+        }
+    }
+
+    fn rollout(&mut self) {
+        let rollout = &self.fleet.base.rollout;
+        let idle = !rollout.alarms.is_empty() && rollout.watched().is_empty();
+        if idle && self.sound(&["rollout.alarms", "rollout.pause_on"]) {
+            let message = "no alarm halts a roll-out: they are not watched";
+            self.warning(&["rollout.pause_on"], message, "\"alarm\" among them, or no `alarms`");
         }
     }
 

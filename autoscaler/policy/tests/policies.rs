@@ -201,7 +201,8 @@ fleet "web" {
     canary       = "20%"
     canary_for   = "30m"
     ready_within = "8m"
-    pause_on     = ["unhealthy"]
+    pause_on     = ["unhealthy", "alarm"]
+    alarms       = ["web-5xx", "web late"]
   }
 }
 "#;
@@ -226,7 +227,8 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
         drain: Drain { by, deadline, margin, ignore_system_jobs, interrupt_batch },
         interruption: Interruption { replace, rebalance, avoid_pool, fleet_buys, poll },
         on_demand: OnDemand { fallback, after, keep, prices },
-        rollout: RolloutPace { surge: at_once, unavailable, canary, canary_for, ready_within, pause_on },
+        rollout:
+            RolloutPace { surge: at_once, unavailable, canary, canary_for, ready_within, pause_on, alarms },
     } = fleet.base.clone();
     let seconds = Duration::from_secs;
     assert!(observe_only && dry_run && !enabled && !ignore_system_jobs && !replace);
@@ -244,7 +246,8 @@ fn every_field_of_a_policy_can_be_said_in_a_file() {
     assert_eq!((by, interrupt_batch, poll, repairs_per_hour), (DrainBy::Hook, false, seconds(30), 2));
     assert_eq!((at_once, unavailable, canary), (3, 1, 0.2));
     assert_eq!((canary_for, ready_within), (seconds(1800), Some(seconds(480))));
-    assert_eq!(pause_on, [RolloutTrouble::Unhealthy]);
+    assert_eq!(pause_on, [RolloutTrouble::Unhealthy, RolloutTrouble::Alarm]);
+    assert_eq!(alarms, ["web-5xx", "web late"]);
     let price = |of: &str, micros| (of.into(), UsdPerHour::from_micros(micros));
     assert_eq!(prices, [price("m5.large", 107_000), price("c5.large", 96_500)].into());
     assert_eq!((fallback, after, keep), (3, seconds(600), seconds(3600)));
@@ -369,4 +372,31 @@ fn a_thousand_fleets_load_at_once() {
         File::new("c.hcl", text.replace("web-", "batch-")),
     ];
     assert_eq!(load(&files).map(|set| set.fleets.len()), Ok(1200));
+}
+
+#[test]
+fn alarms_of_a_roll_out_are_named_at_most_a_hundred_times_and_halt_something() {
+    let text = |inside: &str| {
+        format!(
+            "fleet \"web\" {{\n  id = \"sfr-1\"\n  workload {{\n    kind = \"spreads\"\n  }}\n  rollout {{\n{inside}\n  }}\n}}\n"
+        )
+    };
+    let names = |count: usize| (0..count).map(|n| format!("\"a{n}\"")).collect::<Vec<_>>().join(", ");
+    let fine = set(&text(&format!("alarms = [{}]", names(100))));
+    assert_eq!(fine.fleets[0].base.rollout.watched().len(), 100);
+    assert!(fine.warnings.is_empty(), "{}", fine.warnings.render(false));
+    let long = "x".repeat(256);
+    for (inside, says) in [
+        (format!("alarms = [{}]", names(101)), "at most 100 alarms"),
+        ("alarms = [\"\"]".to_owned(), "is not the name of an alarm"),
+        (format!("alarms = [\"{long}\"]"), "is not the name of an alarm"),
+    ] {
+        let problems = load(&[File::new("web.hcl", text(&inside))]).expect_err("it is refused");
+        let told = problems.render(false);
+        assert!(told.contains(says), "{told}");
+    }
+    let idle = set(&text("pause_on = [\"not_ready\"]\nalarms = [\"web-5xx\"]"));
+    assert!(idle.fleets[0].base.rollout.watched().is_empty());
+    let told = idle.warnings.render(false);
+    assert!(told.contains("no alarm halts a roll-out: they are not watched"), "{told}");
 }

@@ -50,6 +50,11 @@ pub fn read(world: &mut World, read: Read) -> (Answer, Duration) {
             let ours = found.map(|found| found.into_iter().filter(|fleet| fleets.contains(fleet)).collect());
             (Answer::ScalableTargets(ours), Duration::ZERO)
         }
+        Read::Alarms { names } => {
+            let found = world.alarms(CALLER, &names);
+            let found = found.map(|found| found.into_iter().map(|(name, alarm)| alarm.view(name)).collect());
+            (Answer::Alarms(found), Duration::ZERO)
+        }
         Read::Marks => (Answer::Marks(world.marks(CALLER)), Duration::ZERO),
         Read::Prices { types } => (Answer::Prices(world.spot_prices(CALLER, &types)), Duration::ZERO),
         Read::Nodes { .. } => (Answer::Nodes(Ok(NodesSeen::default())), Duration::ZERO),

@@ -2,9 +2,9 @@
 
 use super::{ago, clock, counted};
 use crate::out::Paint;
-use autoscaler_core::{Course, Rollout};
+use autoscaler_core::{Course, Observed, Rollout, WatchedAlarm};
 use autoscaler_engine::{FleetStatus, RolloutStatus};
-use fleet::Timestamp;
+use fleet::{AlarmState, Timestamp};
 use std::fmt::Write as _;
 
 /// A fleet's roll-out in full; nothing without one; ends with a newline.
@@ -21,15 +21,29 @@ pub fn rollout(fleet: &FleetStatus, now: Timestamp, paint: Paint) -> String {
     line("rollout", format!("version {from} of {template} to {to}{image}"));
     line("ordered", format!("{} by {by}: {reason}", ago(*started, now)));
     line("progress", progress(status));
+    if let Some(alarms) = status.alarms.as_ref().filter(|alarms| !alarms.what.is_empty()) {
+        line("alarms", watched(alarms, now, paint));
+    }
     if let Some(halted) = halted {
         line("halted", paint.bad(format_args!("{}: {}", ago(halted.at, now), halted.why)));
     }
     text
 }
 
+/// How the alarms are that it watches, and when that was so.
+fn watched(alarms: &Observed<Vec<WatchedAlarm>>, now: Timestamp, paint: Paint) -> String {
+    let one = |WatchedAlarm { name, state, since: _ }: &WatchedAlarm| match state {
+        Some(AlarmState::Alarm) => paint.bad(format_args!("{name} {}", AlarmState::Alarm.word())),
+        Some(state) => format!("{name} {}", state.word()),
+        None => paint.bad(format_args!("{name} does not exist")),
+    };
+    let all: Vec<String> = alarms.what.iter().map(one).collect();
+    format!("{}; read {}", all.join(", "), ago(alarms.at, now))
+}
+
 /// How far a roll-out is, in one line.
 pub fn progress(status: &RolloutStatus) -> String {
-    let RolloutStatus { rollout, done, ready, of, protected } = status;
+    let RolloutStatus { rollout, done, ready, of, protected, alarms: _ } = status;
     let way = if rollout.course == Course::Back { "back to" } else { "to" };
     let mut text = format!("{way} version {}: {done} of {}", rollout.goal(), counted(*of, "instance"));
     // Writing to a `String` cannot fail.

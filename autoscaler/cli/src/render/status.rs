@@ -177,6 +177,8 @@ const fn names_something(remark: &Remark) -> bool {
     matches!(
         remark,
         Remark::SlowToLeave { .. }
+            | Remark::AlarmsMissing { .. }
+            | Remark::AlarmsUnread { .. }
             | Remark::NeverEnds { .. }
             | Remark::NodeHidden { .. }
             | Remark::Unaccounted { .. }

@@ -1,17 +1,17 @@
 use super::*;
 use crate::out::Paint;
 use autoscaler_core::{
-    Action, DrainCause, Hold, Pause, Phase, Plan, Remark, RemovalStep, ReplacementCause, ReplacementStep,
-    Report, TroubleKind,
+    Action, DrainCause, Halt, Halted, Hold, Observed, Pause, Phase, Plan, Remark, RemovalStep,
+    ReplacementCause, ReplacementStep, Report, Rollout, TroubleKind, WatchedAlarm,
 };
 use autoscaler_engine::{
     ActiveAlarm, Alarm, ConsulTrouble, Decided, FleetStatus, Going, GoingStep, InstanceStatus, LeaderRole,
-    Leadership, NodeStatus, Override, PoolStatus, StandIn, Status, Withheld, WriteStatus,
+    Leadership, NodeStatus, Override, PoolStatus, RolloutStatus, StandIn, Status, Withheld, WriteStatus,
 };
 use fleet::ports::Change;
 use fleet::{
-    Backend, CapacityUnits, FleetRef, FleetSelector, FleetState, Health, NoticeKind, Pool, Power, Region,
-    UsdPerHour, Utilization, Weight,
+    AlarmState, Backend, CapacityUnits, FleetRef, FleetSelector, FleetState, Health, NoticeKind, Pool, Power,
+    Region, UsdPerHour, Utilization, Weight,
 };
 
 fn time(text: &str) -> Timestamp {
@@ -344,4 +344,36 @@ fn who_leads_is_said_and_what_keeps_us_from_knowing() {
             "! Consul: renew has failed for 12s, 3 times: connection refused",
         ]
     );
+}
+
+#[test]
+fn a_roll_out_that_an_alarm_has_halted_says_so_everywhere() {
+    let who = ("jo".to_owned(), "kernel fix".to_owned());
+    let started = time("2026-03-01T11:00:00Z");
+    let mut rollout = Rollout::begin("lt-1".to_owned(), (3, 4), None, who, started);
+    let since = Some(time("2026-03-01T11:50:00Z"));
+    let why = Halt::Alarm { name: "web-5xx".to_owned(), since };
+    rollout.halted = Some(Halted { at: time("2026-03-01T11:51:00Z"), why });
+    let alarm = |name: &str, state| WatchedAlarm { name: name.to_owned(), state, since };
+    let what = vec![
+        alarm("web-5xx", Some(AlarmState::Alarm)),
+        alarm("web-late", Some(AlarmState::InsufficientData)),
+        alarm("web-old", None),
+    ];
+    let alarms = Some(Observed { at: time("2026-03-01T11:59:30Z"), what });
+    let fleet = FleetStatus {
+        rollout: Some(RolloutStatus { rollout, done: 1, ready: 1, of: 4, protected: 0, alarms }),
+        ..unseen("web")
+    };
+    let halted = "alarm web-5xx is off since 2026-03-01T11:50:00Z";
+    let text = rollout_text(&fleet);
+    assert!(text.contains(&format!("9m ago: {halted}")), "{text}");
+    let read = "web-5xx ALARM, web-late INSUFFICIENT_DATA, web-old does not exist; read 30s ago";
+    assert!(text.contains(read), "{text}");
+    let under_way = rollout::under_way(&fleet).expect("it is under way");
+    assert!(under_way.contains(halted), "{under_way}");
+}
+
+fn rollout_text(fleet: &FleetStatus) -> String {
+    rollout(fleet, now(), Paint::default())
 }

@@ -6,7 +6,7 @@ use super::drain::node_of;
 use super::ground::{Ground, LAG};
 use super::herd::{Herd, clear_sight};
 use super::parts::Parts;
-use super::{drain, ledger, replace, victims, wish};
+use super::{alarms, drain, ledger, replace, victims, wish};
 use crate::number::share_of;
 use crate::{
     Asked, Course, Decision, DrainBy, DrainCause, Halt, Halted, Member, Phase, Remark, RemovalStep,
@@ -45,6 +45,9 @@ pub(super) fn watch(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Her
             if rollout.halted.is_none() && rollout.course == Course::Forward {
                 let why = trouble(draft, &rollout, herd);
                 rollout.halted = why.map(|why| Halted { at: draft.now, why });
+                if let Some(unknown) = alarms::unknown(draft, &rollout) {
+                    draft.remark(unknown);
+                }
             }
             let_stay(draft, &rollout, herd);
             advance(draft, &mut rollout, herd);
@@ -127,7 +130,8 @@ fn has_failed(draft: &Draft<'_>, rollout: &Rollout, member: &Member) -> Option<H
 
 /// What speaks against going on.
 fn trouble(draft: &Draft<'_>, rollout: &Rollout, herd: &Herd<'_>) -> Option<Halt> {
-    if let Some(halt) = herd.alive.iter().find_map(|m| has_failed(draft, rollout, m)) {
+    let failed = herd.alive.iter().find_map(|m| has_failed(draft, rollout, m));
+    if let Some(halt) = failed.or_else(|| alarms::off(draft, rollout)) {
         return Some(halt);
     }
     // One pool that refuses says nothing of the version, as long as any of it was launched anywhere.
@@ -212,6 +216,7 @@ fn advance(draft: &Draft<'_>, rollout: &mut Rollout, herd: &Herd<'_>) {
         Stage::Watched { since }
             if rests
                 && all_ready
+                && alarms::unknown(draft, rollout).is_none()
                 && draft.now.since(since.max(rollout.since)) >= draft.policy.rollout.canary_for =>
         {
             rollout.stage = Stage::Rest;
@@ -348,10 +353,10 @@ fn next<'a>(draft: &Draft<'_>, rollout: &Rollout, herd: &Herd<'a>) -> Vec<&'a Me
     going
 }
 
-/// How many more may follow on the way forward: what is new is to be ready first, and the canary watched.
+/// How many more may follow on the way forward: what is new is to be ready first, and the canary and the alarms watched.
 fn reach(draft: &Draft<'_>, rollout: &Rollout, herd: &Herd<'_>) -> usize {
     let new = || herd.alive.iter().filter(|m| runs(m, &rollout.template, rollout.to));
-    if !new().all(|m| rollout.ready.contains(&m.id)) {
+    if !new().all(|m| rollout.ready.contains(&m.id)) || alarms::unknown(draft, rollout).is_some() {
         return 0;
     }
     match rollout.stage {

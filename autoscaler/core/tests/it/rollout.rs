@@ -1,5 +1,7 @@
 //! Another version of the launch template reaches a fleet node by node, or is taken back; whatever happens meanwhile.
 
+mod alarms;
+
 use crate::support::ec2::{Ec2, Fate, runs};
 use crate::support::scene::{Scene, seconds};
 use autoscaler_core::{

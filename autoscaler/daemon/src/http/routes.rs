@@ -1,6 +1,9 @@
 //! What is answered to which request.
 
 mod rollout;
+mod rollout_first;
+
+pub use rollout_first::Images;
 
 use super::access::Speaker;
 use super::api::{Decisions, DecisionsQuery, Health, Ordered, OverrideOrder, PauseOrder, Ready, ResumeOrder};

@@ -1,14 +1,15 @@
 //! What the routes ask of the daemon.
 
+use super::Images;
 use crate::Handle;
 use autoscaler_engine::{Command, CommandError, Decided, EngineMetrics, FleetStatus, Rejection, Status};
 use fleet::wire::{NoticeBatch, NoticesAccepted, SampleBatch, SamplesAccepted};
-use fleet::{ApiError, FleetName, ImageId, InstanceId, Region, Timestamp};
+use fleet::{AlarmView, ApiError, FleetName, ImageId, InstanceId, Region, Timestamp};
 use fleet_identity::Described;
 use std::net::IpAddr;
 
-/// What the routes ask of the daemon. Every answer but one comes soon or is [`Unanswered`]: nothing else
-/// waits for AWS here.
+/// What the routes ask of the daemon. Every answer comes soon or is [`Unanswered`], but for the few that wait for AWS:
+/// they say so.
 pub trait Shell: Clone + Send + Sync + 'static {
     /// Hands an agent's batch to the engine.
     fn samples(
@@ -33,8 +34,24 @@ pub trait Shell: Clone + Send + Sync + 'static {
         command: Command,
     ) -> impl Future<Output = Result<Result<(), CommandError>, Unanswered>> + Send;
 
+    /// How alarms of a region are, those that exist. Waits for AWS.
+    fn alarms(
+        &self,
+        region: Region,
+        names: Vec<String>,
+    ) -> impl Future<Output = Result<Vec<AlarmView>, ApiError>> + Send;
+
+    /// An image, and the one that a version of a launch template launches. Waits for AWS.
+    fn images(
+        &self,
+        region: Region,
+        template: String,
+        version: u64,
+        image: ImageId,
+    ) -> impl Future<Output = Result<Images, ApiError>> + Send;
+
     /// Makes a version of a launch template that is like another but for its image; the same again gives the same
-    /// version. The one answer that waits for AWS.
+    /// version. Waits for AWS.
     fn make_version(
         &self,
         region: Region,
@@ -106,6 +123,18 @@ impl Shell for Handle {
     }
     async fn operate(&self, command: Command) -> Result<Result<(), CommandError>, Unanswered> {
         self.operate(command).await
+    }
+    async fn alarms(&self, region: Region, names: Vec<String>) -> Result<Vec<AlarmView>, ApiError> {
+        self.alarms(&region, &names).await
+    }
+    async fn images(
+        &self,
+        region: Region,
+        template: String,
+        version: u64,
+        image: ImageId,
+    ) -> Result<Images, ApiError> {
+        self.images(&region, &template, version, image).await
     }
     async fn make_version(
         &self,

@@ -39,7 +39,7 @@ pub(super) const METRICS: &[Metric] = &[
         help: "1 for the stage of the roll-out that is under way: `canary`, `watched` or `rest`; no series without one",
         read: |s, emit| rollouts(s, |fleet, rollout| emit(&[fleet, rollout.rollout.stage.label()], 1.0)) },
     Metric { name: "muster_fleet_rollout_halted", kind: Gauge, labels: &["fleet", "reason"],
-        help: "1 while a roll-out is halted: `ordered`, `not_ready`, `unhealthy`, `launch_failed` or `foreign`: alert on it",
+        help: "1 while a roll-out is halted: `ordered`, `not_ready`, `unhealthy`, `launch_failed`, `alarm` or `foreign`: alert on it",
         read: |s, emit| rollouts(s, |fleet, rollout| {
             rollout.rollout.halted.iter().for_each(|halted| emit(&[fleet, halted.why.label()], 1.0));
         }) },
@@ -284,6 +284,7 @@ const OPERATIONS: &[&str] = &[
     "prometheus",
     "spot_prices",
     "marks",
+    "alarms",
     "nodes",
     "ledgers",
     "modify",

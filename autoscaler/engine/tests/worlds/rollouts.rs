@@ -2,9 +2,9 @@
 
 use autoscaler_core::{Halt, Stage};
 use autoscaler_engine::{Alarm, CommandError, Order, RolloutOrder, RolloutStatus};
-use fleet::{Backend, FleetId, InstanceState};
+use fleet::{AlarmState, Backend, ErrorClass, FleetId, InstanceState};
 use fleet_sim::{Action, Demand, Effect, Fault, FleetSpec, WorldSpec};
-use muster_worlds::harness::{Harness, ec2, fleet, minutes, secs, world};
+use muster_worlds::harness::{CALLER, Harness, ec2, fleet, minutes, secs, world};
 use std::time::Duration;
 
 const TEMPLATE: &str = "lt-0123456789abcdef0";
@@ -197,4 +197,90 @@ fn orders_that_make_no_sense_are_refused() {
     harness.order(0, start()).expect("it makes sense");
     let twice = CommandError::RollsOut { template: TEMPLATE.to_owned(), to: 2 };
     assert_eq!(harness.order(0, start()), Err(twice));
+}
+
+/// A roll-out without a canary, on a fleet of four, that watches an alarm.
+fn watching(faults: Vec<Fault>) -> Harness {
+    let mut harness = steady(fleet(4, Demand::constant(2.6)), faults).policy(|policy| {
+        policy.rollout.canary = 0.0;
+        policy.rollout.alarms = vec!["web-5xx".to_owned()];
+    });
+    harness.world.set_alarm("web-5xx", AlarmState::Ok, false);
+    harness.run_until(BEGINS);
+    assert_eq!(asked(&harness), 0, "nobody asks without a roll-out");
+    harness
+}
+
+/// How often CloudWatch was asked how alarms are.
+fn asked(harness: &Harness) -> u64 {
+    harness.world.calls().of(CALLER, Action::DESCRIBE_ALARMS).calls
+}
+
+#[test]
+fn an_alarm_that_goes_off_in_the_middle_halts_it_within_a_minute_and_a_restart_knows() {
+    let mut harness = watching(Vec::new());
+    harness.order(0, start()).expect("it makes sense");
+    let mut at = BEGINS;
+    while running(&mut harness, 2).1 < 2 {
+        at += secs(10);
+        harness.run_until(at);
+        assert!(at < minutes(60), "{:?}", rollout(&harness));
+    }
+    let reads = asked(&harness);
+    let elapsed = at.saturating_sub(BEGINS).as_secs();
+    assert!((elapsed / 40..=elapsed / 30 + 1).contains(&reads), "{reads} in {elapsed} s");
+    let shown = rollout(&harness).alarms.expect("they were read");
+    assert_eq!(shown.what[0].state, Some(AlarmState::Ok));
+
+    harness.world.set_alarm("web-5xx", AlarmState::Alarm, false);
+    harness.run_until(at + secs(60));
+    let halted = rollout(&harness).rollout.halted.expect("it is halted");
+    assert!(matches!(&halted.why, Halt::Alarm { name, since: Some(_) } if name == "web-5xx"), "{halted:?}");
+    let halts = |alarm: &Alarm| matches!(alarm, Alarm::RolloutHalted { why: Halt::Alarm { .. }, .. });
+    assert!(harness.raised().iter().any(halts), "{:?}", harness.raised());
+    harness.die();
+    harness.run_until(at + minutes(10));
+    assert_eq!(rollout(&harness).rollout.halted, Some(halted));
+    assert_eq!(harness.status(0).launch.and_then(|launch| launch.version), Some(1));
+    let (reads, entered) = (asked(&harness), rollout(&harness).rollout.entered);
+    harness.run_until(at + minutes(20));
+    assert_eq!(asked(&harness), reads, "nobody asks while it is halted");
+
+    harness.world.set_alarm("web-5xx", AlarmState::Ok, false);
+    harness.order(0, Order::Rollout(RolloutOrder::Resume)).expect("it makes sense");
+    harness.run_until(at + minutes(90));
+    assert!(rollout(&harness).rollout.is_over(), "{:?}", rollout(&harness));
+    assert!(rollout(&harness).rollout.entered > entered);
+    assert_eq!(running(&mut harness, 2), (4, 4));
+    harness.conclude();
+}
+
+#[test]
+fn alarms_that_are_not_there_or_cannot_be_read_hold_it_and_are_told_of() {
+    let refused = Fault::lasting(Effect::Refuse {
+        action: Some(Action::DESCRIBE_ALARMS),
+        class: ErrorClass::Denied,
+        code: "AccessDenied".into(),
+        share: 1.0,
+    });
+    for (faults, gone) in [(Vec::new(), true), (vec![refused], false)] {
+        let mut harness = watching(faults);
+        if gone {
+            harness.world.delete_alarm("web-5xx");
+        }
+        harness.order(0, start()).expect("it makes sense");
+        harness.run_until(BEGINS + minutes(20));
+        assert_eq!((rollout(&harness).rollout.entered, running(&mut harness, 2).1), (0, 0));
+        assert!(rollout(&harness).rollout.halted.is_none());
+        let tells = |alarm: &Alarm| match alarm {
+            Alarm::AlarmsMissing { names } => gone && names[0] == "web-5xx",
+            Alarm::Denied { operation, .. } => !gone && operation.contains("alarms"),
+            _ => false,
+        };
+        assert!(harness.raised().iter().any(tells), "{:?}", harness.raised());
+        harness.order(0, Order::Rollout(RolloutOrder::Abort)).expect("it can be taken back");
+        harness.run_until(BEGINS + minutes(30));
+        assert!(!harness.raised().iter().any(|alarm| matches!(alarm, Alarm::AlarmsMissing { .. })));
+        assert!(rollout(&harness).rollout.is_over(), "on the way back nobody asks");
+    }
 }

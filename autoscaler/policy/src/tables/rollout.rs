@@ -5,11 +5,15 @@ use autoscaler_core::{RolloutPace, RolloutTrouble};
 use muster_hcl::{Field, Table, Wrong, nearest};
 use std::time::Duration;
 
+/// CloudWatch's limit of names in one question, and so the most alarms of a fleet.
+const MOST_ALARMS: usize = 100;
+
 /// The troubles by their words.
-const TROUBLES: [(&str, RolloutTrouble); 3] = [
+const TROUBLES: [(&str, RolloutTrouble); 4] = [
     ("not_ready", RolloutTrouble::NotReady),
     ("unhealthy", RolloutTrouble::Unhealthy),
     ("launch_failed", RolloutTrouble::LaunchFailed),
+    ("alarm", RolloutTrouble::Alarm),
 ];
 
 pub(super) static ROLLOUT: Table<RolloutPace> = Table {
@@ -57,8 +61,8 @@ pub(super) static ROLLOUT: Table<RolloutPace> = Table {
             "pause_on",
             "What halts it, and makes the fleet launch what it launched before: a new instance that is `not_ready` in \
              time, one that is `unhealthy` by EC2's status checks, a version of which nothing could be launched \
-             (`launch_failed`).",
-            "troubles: \"not_ready\", \"unhealthy\" or \"launch_failed\"",
+             (`launch_failed`), an `alarm` of `alarms` that is off.",
+            "troubles: \"not_ready\", \"unhealthy\", \"launch_failed\" or \"alarm\"",
             |r| {
                 let known = TROUBLES.iter().filter(|(_, trouble)| r.pause_on.contains(trouble));
                 known.map(|(word, _)| (*word).to_owned()).collect()
@@ -76,6 +80,27 @@ pub(super) static ROLLOUT: Table<RolloutPace> = Table {
         )
         .unset("nothing")
         .replaces(|r| r.pause_on.clear()),
+        Field::<RolloutPace>::texts(
+            "alarms",
+            "Alarms of CloudWatch in the fleet's region, of single metrics or composite, that are watched meanwhile; at \
+             most 100. One that is off before, or does not exist, keeps a roll-out from beginning.",
+            "names of alarms, such as [\"web-5xx\"]",
+            |r| r.alarms.clone(),
+            |r, text| {
+                r.alarms.push(text.to_owned());
+                let legal = (1..=255).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+                if !legal {
+                    return Err(Wrong::new("is not the name of an alarm").expected("1 to 255 printable characters"));
+                }
+                if r.alarms.len() > MOST_ALARMS {
+                    return Err(Wrong::new("is one too many").expected("at most 100 alarms"));
+                }
+                Ok(())
+            },
+        )
+        .unset("none")
+        .example("[\"web-5xx\"]")
+        .replaces(|r| r.alarms.clear()),
     ],
     blocks: &[],
 };

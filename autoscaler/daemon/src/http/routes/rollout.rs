@@ -1,12 +1,13 @@
 //! Orders about roll-outs.
 
+use super::rollout_first::failed;
 use super::{Answer, App, Peer, Refusal, Shell, bad, readable, unknown};
 use crate::http::api::{ResumeOrder, RolloutOrdered, RolloutStart};
-use autoscaler_engine::{CommandError, FleetStatus, Order, RolloutOrder};
+use autoscaler_engine::{CommandError, FleetStatus, Order, RolloutOrder, RolloutStatus};
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
-use fleet::{ApiError, ErrorClass, FleetName, ImageId, LaunchTemplate, chain};
+use fleet::{FleetName, ImageId, LaunchTemplate};
 use std::sync::Arc;
 
 pub(super) async fn start<S: Shell>(
@@ -19,36 +20,54 @@ pub(super) async fn start<S: Shell>(
     // Before anything is made for it.
     readable("by", &by)?;
     readable("reason", &reason)?;
+    let wanted = Wanted::of(image, version)?;
     let fleet = app.fleet_to_roll(&name).await?;
     let found = fleet.launch.as_ref().map(|launch| launch.id.clone());
-    let Some(LaunchTemplate { id: template, version: launched }) = fleet.launch else {
+    let Some(LaunchTemplate { id: template, version: launched }) = fleet.launch.clone() else {
         return Err(CommandError::OtherTemplate { found }.into());
     };
-    let (version, image) = match (image, version) {
-        (None, Some(0)) => return Err(bad("version: versions are counted from 1")),
-        (None, Some(version)) => (version, None),
-        (Some(image), None) => {
-            let image = ImageId::new(image);
-            if !image.is_well_formed() {
-                let given = image.as_str();
-                return Err(bad(&format!(
-                    "image: expected an id such as ami-0123456789abcdef0, got {given:?}"
-                )));
-            }
-            if let Some(rollout) = fleet.rollout.filter(|rollout| !rollout.rollout.is_over()) {
-                return Err(CommandError::RollsOut { template, to: rollout.rollout.to }.into());
-            }
+    if let Some(RolloutStatus { rollout, .. }) = fleet.rollout.as_ref().filter(|r| !r.rollout.is_over()) {
+        return Err(CommandError::RollsOut { template, to: rollout.to }.into());
+    }
+    let region = fleet.region.clone().ok_or_else(|| unknown(&name))?;
+    app.alarms_are_well(&fleet, &region).await?;
+    let (version, image) = match wanted {
+        Wanted::Version(version) => (version, None),
+        Wanted::Image(image) => {
             let source = launched.ok_or_else(|| {
                 let why = "nobody knows which version the fleet launches: no instance shows it yet";
                 Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why)
             })?;
-            let region = fleet.region.ok_or_else(|| unknown(&name))?;
+            app.image_can_be_launched(&region, (&template, source), &image).await?;
             let made = app.shell.make_version(region, template.clone(), source, image.clone()).await;
-            (made.map_err(|error| unmade(&error))?, Some(image))
+            let made = made.map_err(|error| failed("no version of the launch template was made", &error));
+            (made?, Some(image))
         }
-        _ => return Err(bad("exactly one of image and version is needed")),
     };
     app.roll(name, RolloutOrder::Start { template, version, image }, by, reason).await
+}
+
+/// What is to be rolled out.
+enum Wanted {
+    /// A version of the fleet's launch template that is there.
+    Version(u64),
+    /// A version that is made for this image.
+    Image(ImageId),
+}
+
+impl Wanted {
+    fn of(image: Option<String>, version: Option<u64>) -> Result<Self, Refusal> {
+        match (image.map(ImageId::new), version) {
+            (None, Some(0)) => Err(bad("version: versions are counted from 1")),
+            (None, Some(version)) => Ok(Self::Version(version)),
+            (Some(image), None) if image.is_well_formed() => Ok(Self::Image(image)),
+            (Some(image), None) => {
+                let given = image.as_str();
+                Err(bad(&format!("image: expected an id such as ami-0123456789abcdef0, got {given:?}")))
+            }
+            _ => Err(bad("exactly one of image and version is needed")),
+        }
+    }
 }
 
 pub(super) async fn pause<S: Shell>(
@@ -116,16 +135,4 @@ impl<S: Shell> App<S> {
         let rollout = rollout.ok_or_else(|| unknown(&name))?.rollout;
         Ok(Json(RolloutOrdered { fleet: name, rollout }))
     }
-}
-
-/// A version that AWS did not make.
-fn unmade(error: &ApiError) -> Refusal {
-    let status = match error.class() {
-        ErrorClass::Throttled { .. } | ErrorClass::Transient | ErrorClass::Unclear => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
-        ErrorClass::Malformed | ErrorClass::NotFound => StatusCode::UNPROCESSABLE_ENTITY,
-        _ => StatusCode::BAD_GATEWAY,
-    };
-    Refusal::new(status, format!("no version of the launch template was made: {}", chain(error)))
 }
