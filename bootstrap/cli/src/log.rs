@@ -1,7 +1,7 @@
 //! The log: the journal with fields where systemd started this, else lines on standard error.
 
 use crate::exit::{Exit, Failure, OrExit as _};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -23,7 +23,7 @@ impl Log {
         // Targets and levels, without the expressions that would make the program larger than they are worth.
         let filter: Result<Targets, _> = self.log.parse();
         let filter = filter.or_exit(Exit::Usage, format_args!("understand --log {}", self.log))?;
-        let registry = tracing_subscriber::registry().with(filter);
+        let registry = tracing_subscriber::registry().with(discreet(filter));
         let journal = self.journal_stream.as_ref().and_then(|_| tracing_journald::layer().ok());
         let started = match journal {
             Some(journal) => registry.with(journal.with_field_prefix(Some("MUSTER".to_owned()))).try_init(),
@@ -32,5 +32,39 @@ impl Log {
                 .try_init(),
         };
         started.map_err(|error| Failure::new(Exit::Bug, format_args!("failed to start the log: {error}")))
+    }
+}
+
+/// What the targets of AWS's SDK begin with.
+const SDK: &str = "aws";
+
+/// The same filter, by which AWS's SDK says no more than `info`, whoever asks: what it says of each request has the id of the
+/// role's key in it, and bodies that hold parameters.
+fn discreet(asked: Targets) -> Targets {
+    let default = asked.default_level().unwrap_or(LevelFilter::OFF);
+    let others = asked.into_iter().filter(|(target, _)| !target.starts_with(SDK));
+    let filter: Targets = others.collect();
+    filter.with_default(default).with_target(SDK, default.min(LevelFilter::INFO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing_subscriber::filter::LevelFilter as L;
+
+    #[test]
+    fn no_filter_has_the_sdk_of_aws_say_what_it_signs_with() {
+        let level = |asked: &str, target: &str| {
+            let filter = discreet(asked.parse().expect("a filter"));
+            let levels = [tracing::Level::ERROR, tracing::Level::INFO, tracing::Level::DEBUG];
+            levels.map(|level| filter.would_enable(target, &level))
+        };
+        let sdk = "aws_smithy_runtime::client::orchestrator";
+        assert_eq!(level("trace", sdk), [true, true, false]);
+        assert_eq!(level("info,aws_smithy_runtime=trace", sdk), [true, true, false]);
+        assert_eq!(level("error", sdk), [true, false, false]);
+        assert_eq!(level("debug", "bootstrap_agent::watch"), [true, true, true]);
+        assert_eq!(level("info,bootstrap_agent=debug", "bootstrap_agent::watch"), [true, true, true]);
+        assert_eq!(discreet("info".parse().expect("a filter")).default_level(), Some(L::INFO));
     }
 }
