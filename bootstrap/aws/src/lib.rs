@@ -21,7 +21,7 @@ pub use parameters::Parameter;
 pub use sign::{CallerIdentity, SignedRequest};
 /// For the fuzz target of this reader.
 #[doc(hidden)]
-pub use tags::refusal_in;
+pub use tags::{is_tagged, refusal_in};
 
 use aws_config::imds::client::Client as MetadataClient;
 use aws_config::imds::credentials::ImdsCredentialsProvider;

@@ -56,12 +56,20 @@ impl Aws {
         }
         let mut response = request.send().await.map_err(failed)?;
         let status = response.status().as_u16();
-        if response.status().is_success() {
-            return Ok(());
-        }
         let mut text = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             text.extend_from_slice(&chunk[..chunk.len().min(MOST_BYTES - text.len())]);
+            // Of a longer answer the rest is left where it is: nobody who says yes or no says that much.
+            if text.len() == MOST_BYTES {
+                break;
+            }
+        }
+        if response.status().is_success() {
+            if is_tagged(&text) {
+                return Ok(());
+            }
+            let why = format!("an answer with the status {status} that does not say it is so");
+            return Err(AwsError::Unanswered { operation: operation(), why });
         }
         let (code, message) = refusal_in(&text);
         Err(AwsError::refused(operation(), status, code.as_deref(), &message.unwrap_or_default(), None))
@@ -81,6 +89,31 @@ impl Aws {
             builder = builder.no_proxy();
         }
         builder.build()
+    }
+}
+
+/// Whether EC2 says that the tag is set: a proxy's page, or half an answer, has a good status too.
+pub fn is_tagged(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let mut reader = Reader::from_str(&text);
+    let (mut within, mut said) = (Vec::new(), String::new());
+    loop {
+        match reader.read_event() {
+            Ok(Event::Start(element)) => within.push(element.local_name().as_ref().to_owned()),
+            Ok(Event::End(_)) => {
+                within.pop();
+                if within.is_empty() {
+                    return said.trim() == "true";
+                }
+            }
+            Ok(Event::Text(text)) => {
+                if within == ["CreateTagsResponse", "return"] {
+                    said.push_str(&text);
+                }
+            }
+            Ok(Event::Eof) | Err(_) => return false,
+            Ok(_) => {}
+        }
     }
 }
 
@@ -111,6 +144,29 @@ pub fn refusal_in(text: &[u8]) -> (Option<String>, Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_is_set_where_ec2_says_so_to_the_end() {
+        let whole = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+            <CreateTagsResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">\n    \
+            <requestId>7a62c49f-347e-4fc4-9331-6e8e</requestId>\n    <return>true</return>\n</CreateTagsResponse>";
+        assert!(is_tagged(whole.as_bytes()));
+        for end in 0..whole.len() {
+            assert!(!is_tagged(&whole.as_bytes()[..end]), "{}", &whole[..end]);
+        }
+        let others = [
+            "<html><body>true</body></html>",
+            "<return>true</return>",
+            "<DeleteTagsResponse><return>true</return></DeleteTagsResponse>",
+            "<CreateTagsResponse><return>false</return></CreateTagsResponse>",
+            "<CreateTagsResponse><return/></CreateTagsResponse>",
+            "<CreateTagsResponse><x><return>true</return></x></CreateTagsResponse>",
+            "<CreateTagsResponse><return>true</CreateTagsResponse>",
+        ];
+        for other in others {
+            assert!(!is_tagged(other.as_bytes()), "{other}");
+        }
+    }
 
     #[test]
     fn a_refusal_is_read_and_what_is_none_is_let_be() {

@@ -85,6 +85,10 @@ async fn an_instance_gets_its_tag() {
     cloud.fault(FaultKind::CloseBefore, "CreateTags");
     let error = cloud.aws().tag_self(&cloud.instance, "k", "v", wall()).await.expect_err("a fault");
     assert_eq!(error.class(), ErrorClass::Transient, "{error}");
+    // It is done, and half of the answer that says so arrives, under a good status.
+    cloud.fault(FaultKind::CutAnswer, "CreateTags");
+    let error = cloud.aws().tag_self(&cloud.instance, "k", "v", wall()).await.expect_err("a fault");
+    assert_eq!(error.class(), ErrorClass::Transient, "{error}");
     cloud.server.set_faults(Vec::new());
     let error = cloud.aws().tag_self("i-00000000000000000", "k", "v", wall()).await.expect_err("no such");
     assert_eq!(error.class(), ErrorClass::NotFound, "{error}");
