@@ -58,9 +58,13 @@ parameters {
 #   # Its key, in PEM. Unset: none. Takes an absolute path.
 #   # key_file = "/etc/muster/client.key"
 #
-#   # Where the token is left for others of the agent's user (mode 0600). Has to be on tmpfs. Unset:
-#   # nowhere. Takes an absolute path.
+#   # Where the token is left for others of the agent's user (mode 0600). Has to be on tmpfs. Either
+#   # this or `file`. Unset: nowhere. Takes an absolute path.
 #   # token_file = "/run/muster/vault-token"
+#
+#   # The `file` block of `host` that the token is left in for anybody else, with its owner and mode.
+#   # Has to be on tmpfs. Unset: by `token_file`. Takes the name of a `file` block of `host`.
+#   # file = "vault-token"
 #
 #   # How often secrets without a lease are read again. Takes a duration from "5s" to "1d".
 #   refresh = "5m"

@@ -1,6 +1,6 @@
 //! Rules between values: what each may say for itself, but not together; and what has to be said by somebody.
 
-use crate::model::{Settings, StepSettings};
+use crate::model::{FileRule, Settings, StepSettings};
 use bootstrap_core::{OnFailure, Step};
 use muster_hcl::{Places, Problem, Problems, duration_text};
 
@@ -113,6 +113,17 @@ impl Rules<'_> {
         if vault.cert_file.is_some() != vault.key_file.is_some() {
             let given = if vault.cert_file.is_some() { "vault.cert_file" } else { "vault.key_file" };
             self.error(given, "stands alone", "`cert_file` and `key_file`, or neither");
+        }
+        if let Some(file) = &vault.file {
+            self.file("vault.file", file);
+            if vault.token_file.is_some() {
+                self.error("vault.file", "stands beside `token_file`", "one place to leave the token in");
+            }
+            let rule = settings.host.files.iter().find(|rule| rule.name == *file);
+            if rule.and_then(FileRule::bits).is_some_and(|bits| bits & 0o007 != 0) {
+                let expected = "a mode without rights for everybody, such as \"0400\"";
+                self.error("vault.file", "is a `file` of `host` that everybody may read", expected);
+            }
         }
         for template in &vault.templates {
             let at = |name: &str| format!("vault.template.{}.{name}", template.name);

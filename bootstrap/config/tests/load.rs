@@ -333,3 +333,18 @@ fn what_root_wrote_is_not_the_agents_to_remove() {
     let told = about(&problems, "vault.template.app.remove_at_stop");
     assert!(told.contains("stands beside `file`, which root wrote"), "{told}");
 }
+
+#[test]
+fn a_token_of_vault_is_left_in_one_place_that_not_everybody_may_read() {
+    let told = |mode: &str, more: &str| {
+        let text = format!(
+            "host {{\n  file \"token\" {{\n    path = \"/run/app/token\"\n    owner = \"app\"\n    mode = \"{mode}\"\n  }}\n}}\n\
+             vault {{\n  address = \"https://vault\"\n  jwt {{\n    role = \"node\"\n    file = \"/run/jwt\"\n  }}\n  \
+             file = \"token\"\n{more}}}\n"
+        );
+        about(&wrong(&[image("bootstrap.hcl", MINIMAL), image("a.hcl", &text)]), "vault.file")
+    };
+    assert!(told("0644", "").contains("is a `file` of `host` that everybody may read"));
+    let both = told("0400", "  token_file = \"/run/muster/token\"\n");
+    assert!(both.contains("stands beside `token_file`"), "{both}");
+}

@@ -1,5 +1,6 @@
 //! Holds a token and the files that are made of secrets, over the whole life of a node.
 
+mod handed;
 mod state;
 
 pub(crate) use state::reads;
@@ -239,27 +240,9 @@ impl Keeper {
         }
         self.keep_token_file(now, &mut stepped);
         self.leave(now, &mut stepped);
-        stepped.rendered =
-            self.files.iter().filter(|file| !file.placed).filter_map(|file| file.rendered.clone()).collect();
+        let files = self.files.iter().filter(|file| !file.placed);
+        stepped.rendered.extend(files.filter_map(|file| file.rendered.clone()));
         stepped
-    }
-
-    /// That a file is in its place.
-    pub fn placed(&mut self, rendered: &Rendered) {
-        for file in &mut self.files {
-            // Another form may have come in between.
-            if file.rendered.as_ref() == Some(rendered) {
-                file.placed = true;
-                file.attempts = Attempts::default();
-            }
-        }
-    }
-
-    /// That a file could not be put in its place; it is given again after a pause.
-    pub fn not_placed(&mut self, rendered: &Rendered, error: &VaultError, now: Duration) {
-        for file in self.files.iter_mut().filter(|file| file.rendered.as_ref() == Some(rendered)) {
-            file.attempts.failed(error, now);
-        }
     }
 
     /// The units that are due for a reload: a file of theirs is in its place, and nobody has told of theirs since.
@@ -331,7 +314,9 @@ impl Keeper {
     /// * returns: the rendered files that are to be removed (see [`place::remove`]), since they may be somebody
     ///   else's; and what went wrong. Files go whether or not Vault could be asked.
     pub async fn stop(&mut self) -> (Vec<PathBuf>, Result<(), VaultError>) {
-        let own = self.options.token_file.as_ref().map(|to| to.path.as_path());
+        // One of somebody else's is not ours to remove, and what it holds is worthless.
+        let own = self.options.token_file.as_ref().filter(|to| !to.is_of_another());
+        let own = own.map(|to| to.path.as_path());
         let kept = match &self.options.method {
             crate::Method::AppRole { secret_id: crate::SecretId::Wrapped { keep, .. }, .. } => {
                 keep.as_deref()
@@ -414,19 +399,6 @@ impl Keeper {
                 stepped.failures.push(error);
                 false
             }
-        }
-    }
-
-    fn keep_token_file(&mut self, now: Now, stepped: &mut Stepped) {
-        let (Some(token), true) = (&self.token, self.token_due) else { return };
-        let written = self.options.token_file.as_ref().map(|to| place::write(to, &token.secret));
-        match written {
-            Some(Err(error)) => {
-                let error = error.into();
-                self.login.failed(&error, now.monotonic);
-                stepped.failures.push(error);
-            }
-            _ => self.token_due = false,
         }
     }
 

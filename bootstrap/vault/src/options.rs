@@ -10,7 +10,8 @@ pub struct VaultOptions {
     pub server: Server,
     /// How the node logs in.
     pub method: Method,
-    /// Where the token is left for others; nowhere without.
+    /// Where the token is left for others; nowhere without. One of an owner of its own is handed out, as what is rendered
+    /// ([`crate::Stepped::rendered`]).
     pub token_file: Option<Destination>,
     /// Where what is held is left for an agent that is started again, on tmpfs, mode 0600: token, secrets, certificates.
     /// Without, each start is a new login, with new leases and new certificates, and reloads for them.
@@ -138,6 +139,11 @@ impl Destination {
     /// A file of the agent's user alone, in memory alone.
     pub fn private(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), mode: 0o600, owner: None, group: None, require_tmpfs: true }
+    }
+
+    /// Whether it is of an owner that is named: the agent's user may not be allowed to write it.
+    pub const fn is_of_another(&self) -> bool {
+        self.owner.is_some()
     }
 }
 

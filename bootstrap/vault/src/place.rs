@@ -219,7 +219,7 @@ pub(crate) fn stands(to: &Destination, contents: &Secret) -> bool {
         Ok(found) => found,
         Err(error) => return error.kind() != io::ErrorKind::NotFound,
     };
-    if to.owner.is_some() && found.uid() != Uid::effective().as_raw() {
+    if to.is_of_another() && found.uid() != Uid::effective().as_raw() {
         return true;
     }
     let owners = uid(to).and_then(|uid| Ok((uid, gid(to)?)));
@@ -232,6 +232,19 @@ fn beside(path: &Path, ending: &str) -> Option<PathBuf> {
     name.push(path.file_name()?);
     name.push(ending);
     Some(path.with_file_name(name))
+}
+
+/// Whether a file that somebody else writes will be in memory, where it has to be. Its directory need not be there yet.
+pub(crate) fn in_memory_if_asked(to: &Destination) -> Result<(), PlaceError> {
+    if !to.require_tmpfs {
+        return Ok(());
+    }
+    let directory = to.path.ancestors().skip(1).find(|directory| directory.is_dir());
+    match directory.map(is_in_memory) {
+        Some(Ok(true)) => Ok(()),
+        Some(Err(error)) => Err(PlaceError::system(&to.path, "look at", &error)),
+        Some(Ok(false)) | None => Err(PlaceError::NotInMemory { path: to.path.clone() }),
+    }
 }
 
 fn is_in_memory(directory: &Path) -> io::Result<bool> {

@@ -39,6 +39,8 @@ pub struct VaultSettings {
     pub key_file: Option<String>,
     /// Where the token is left for others of the agent's user.
     pub token_file: Option<String>,
+    /// The `file` of `host` that the token is left in for anybody else, by root.
+    pub file: Option<String>,
     /// How often secrets without a lease are read again.
     pub refresh: Duration,
     /// When the token is revoked.
@@ -61,6 +63,7 @@ impl Default for VaultSettings {
             cert_file: None,
             key_file: None,
             token_file: None,
+            file: None,
             refresh: 5 * MINUTE,
             revoke: Revoke::default(),
             aws: None,

@@ -45,13 +45,25 @@ static TABLE: Table<VaultSettings> = Table {
         maybe!(
             VaultSettings,
             "token_file",
-            "Where the token is left for others of the agent's user (mode 0600). Has to be on tmpfs.",
+            "Where the token is left for others of the agent's user (mode 0600). Has to be on tmpfs. Either this or \
+             `file`.",
             PATH,
             path,
             token_file
         )
         .unset("nowhere")
         .example("\"/run/muster/vault-token\""),
+        maybe!(
+            VaultSettings,
+            "file",
+            "The `file` block of `host` that the token is left in for anybody else, with its owner and mode. Has to be \
+             on tmpfs.",
+            "the name of a `file` block of `host`",
+            name,
+            file
+        )
+        .unset("by `token_file`")
+        .example("\"vault-token\""),
         time!(
             VaultSettings,
             "refresh",

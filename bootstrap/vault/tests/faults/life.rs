@@ -2,7 +2,7 @@
 
 use crate::standin::{Node, SECRET_ID, TOKEN, at, failure, json, login, serve};
 use bootstrap_core::Failure;
-use bootstrap_vault::{Happened, Keeper, LoginRequest, Method, SecretId, Signing, VaultError};
+use bootstrap_vault::{Destination, Happened, Keeper, LoginRequest, Method, SecretId, Signing, VaultError};
 use fleet::ErrorClass;
 use std::fs;
 use std::sync::Arc;
@@ -227,4 +227,44 @@ async fn renewals_that_give_less_and_less_end_in_a_login_while_there_is_time() {
     assert!((Duration::from_secs(62)..=Duration::from_secs(64)).contains(&wake), "{wake:?}");
     let (stepped, _) = keeper.step_and_place(at(64)).await;
     assert!(matches!(stepped.happened[..], [Happened::LoggedIn { .. }]), "{:?}", stepped.happened);
+}
+
+#[tokio::test]
+async fn a_token_of_somebody_elses_is_handed_out_until_it_is_in_its_place_and_again_when_it_is_not() {
+    let server = serve(|path| match path {
+        "auth/approle/login" => login(),
+        _ => json("200 OK", r#"{"data":{"password":"p"}}"#),
+    });
+    let node = Node::new();
+    let mut options = node.options(&format!("http://{server}"));
+    options.templates.clear();
+    let to = Destination {
+        mode: 0o400,
+        owner: Some("12345".to_owned()),
+        ..options.token_file.clone().expect("a file")
+    };
+    options.token_file = Some(to.clone());
+    let mut keeper = Keeper::new(options.clone(), None, 3).expect("options");
+    let stepped = keeper.step(at(0)).await;
+    let [rendered] = &stepped.rendered[..] else { panic!("{stepped:?}") };
+    assert_eq!((&rendered.destination, rendered.contents.expose()), (&to, TOKEN));
+    assert!(!to.path.exists(), "it is not ours to write");
+    assert!(!keeper.is_whole(Duration::ZERO) && keeper.handed_out().is_empty());
+    // Who could not place it is not asked at once again.
+    keeper.not_placed(rendered, &VaultError::TokenInvalid { call: String::new() }, Duration::ZERO);
+    assert_eq!(keeper.next_wake(Duration::ZERO), Duration::from_secs(1));
+    keeper.placed(rendered);
+    assert!(keeper.is_whole(Duration::ZERO));
+    assert_eq!(keeper.handed_out(), std::slice::from_ref(rendered));
+    assert_eq!(keeper.step(at(1)).await.rendered, []);
+    keeper.lost(rendered);
+    assert!(!keeper.is_whole(Duration::ZERO));
+    assert_eq!(keeper.step(at(2)).await.rendered, std::slice::from_ref(rendered));
+    // On a disk it comes no more than one of ours.
+    options.token_file = Some(Destination { require_tmpfs: true, ..to });
+    let stepped = Keeper::new(options, None, 3).expect("options").step(at(0)).await;
+    assert!(
+        stepped.rendered.is_empty() && stepped.failures[0].to_string().contains("in memory"),
+        "{stepped:?}"
+    );
 }
