@@ -11,7 +11,7 @@ pub use hands::{Hands, Systemctl, Units};
 pub use spool::{Spool, serve};
 
 use bootstrap_core::Failure;
-use fleet::ErrorClass;
+use fleet::{ErrorClass, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::future::Future;
@@ -94,6 +94,25 @@ pub enum Request {
         /// Its name there.
         directory: String,
     },
+    /// Says whether a file of the `host` block is there with its owner and mode, and holds a text. Changes nothing.
+    Compare {
+        /// Its name there.
+        file: String,
+        /// The SHA-256 of the text, in hexadecimal.
+        sha256: String,
+    },
+    /// Says whether what a unit of the `host` block runs was started before a time. Changes nothing.
+    StartedBefore {
+        /// The unit.
+        unit: String,
+        /// The time.
+        at: Timestamp,
+    },
+    /// Says whether a package of the `host` block is installed, with its files as they came. Changes nothing.
+    Inspect {
+        /// Its name there.
+        package: String,
+    },
     /// Powers the instance off.
     PowerOff,
 }
@@ -108,9 +127,12 @@ impl Request {
     const fn len(&self) -> usize {
         match self {
             Self::Place { file, contents } => file.len() + contents.0.len(),
+            Self::Compare { file, sha256 } => file.len() + sha256.len(),
             Self::Unit { unit: name, .. }
             | Self::Install { package: name }
-            | Self::Empty { directory: name } => name.len(),
+            | Self::Empty { directory: name }
+            | Self::StartedBefore { unit: name, .. }
+            | Self::Inspect { package: name } => name.len(),
             Self::PowerOff => 0,
         }
     }
@@ -123,17 +145,22 @@ impl fmt::Display for Request {
             Self::Unit { verb, unit } => write!(f, "{} {unit}", verb.word()),
             Self::Install { package } => write!(f, "install the package {package}"),
             Self::Empty { directory } => write!(f, "empty the directory {directory}"),
+            Self::Compare { file, sha256: _ } => write!(f, "look at the file {file}"),
+            Self::StartedBefore { unit, at: _ } => write!(f, "say since when {unit} runs"),
+            Self::Inspect { package } => write!(f, "look at the package {package}"),
             Self::PowerOff => f.write_str("power the instance off"),
         }
     }
 }
 
-/// Whether it changed anything.
+/// Whether it changed anything, or what was asked is so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Done {
-    /// It was so already.
+    /// It was so already; of a question: it is so.
     Unchanged,
+    /// It is not so: of a question alone.
+    Otherwise,
     /// It is now.
     Changed,
 }

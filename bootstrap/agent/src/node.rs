@@ -110,6 +110,8 @@ struct Known {
     applied: BTreeMap<Step, Inputs>,
     /// Whose agents this process has started last, with which inputs.
     started: BTreeMap<Step, Inputs>,
+    /// When the file that a step's agent is started from was last seen to be as it should be.
+    kept: BTreeMap<Step, Timestamp>,
     callback: Callback,
     waits: BTreeMap<Step, String>,
     /// The instance is interrupted.
@@ -302,6 +304,13 @@ impl Node {
             Some(inputs) => known.started.insert(step, inputs),
             None => known.started.remove(&step),
         };
+    }
+    /// When the file that a step's agent is started from was last seen to be as it should be, by this process.
+    pub(crate) fn kept(&self, step: Step) -> Option<Timestamp> {
+        self.locked().kept.get(&step).copied()
+    }
+    pub(crate) fn set_kept(&self, step: Step, at: Timestamp) {
+        self.locked().kept.insert(step, at);
     }
     /// Says what a step waits for: in the status at once, and of its failure where it is cut off.
     pub(crate) fn awaits(&self, step: Step, what: &str) {

@@ -4,6 +4,7 @@ mod awx;
 mod configuration;
 mod consul;
 mod identity;
+mod kept;
 mod monitoring;
 mod nomad;
 mod patience;
@@ -80,8 +81,12 @@ fn inputs_of(of: &impl Serialize) -> Inputs {
 
 /// Whether what runs was made of these inputs: by this process, or by one before it that saw it through.
 fn is_ours_already(node: &Node, step: Step, inputs: &Inputs, last: Option<&Entry>) -> bool {
-    let done = last.is_some_and(|last| last.phase == Phase::Done && last.inputs == *inputs);
-    done || node.is_applied(step, inputs)
+    last.is_some_and(|last| is_done(last, inputs)) || node.is_applied(step, inputs)
+}
+
+/// Whether a step was seen through with these inputs.
+fn is_done(last: &Entry, inputs: &Inputs) -> bool {
+    last.phase == Phase::Done && last.inputs == *inputs
 }
 
 /// Whether the state on disk is this instance's: the note says so once another's was removed.

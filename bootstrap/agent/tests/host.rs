@@ -2,7 +2,7 @@
 
 use bootstrap_agent::host::{Contents, Done, Hands, Host as _, Request, Spool, Units, Verb, serve};
 use bootstrap_config::{DirectoryRule, FileRule, HostSettings, PackageRule};
-use fleet::ErrorClass;
+use fleet::{ErrorClass, Timestamp};
 use fleet_clock::SystemClock;
 use nix::unistd::getuid;
 use std::fs;
@@ -18,9 +18,13 @@ const PACKAGE: &str = "c0cd5ccfdb563a59366e33e73001b78fdb8cca5a6c48e2f90fffcde44
 
 /// Units on paper: what was asked, in order; packages by their file's name.
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<String>>>);
+struct Paper(Arc<Mutex<Vec<String>>>, Arc<Mutex<Option<String>>>);
 
 impl Paper {
+    /// Has a file of the package be another one, until it is installed again.
+    fn alter(&self, file: &str) {
+        *self.1.lock().expect("whole") = Some(file.to_owned());
+    }
     fn done(&self) -> Vec<String> {
         self.0.lock().expect("whole").clone()
     }
@@ -39,7 +43,14 @@ impl Units for Paper {
     }
     fn install(&self, _: &Path) -> Result<(), String> {
         self.note("install".to_owned());
+        *self.1.lock().expect("whole") = None;
         Ok(())
+    }
+    fn altered(&self, _: &Path) -> Result<Option<String>, String> {
+        Ok(self.1.lock().expect("whole").clone())
+    }
+    fn started(&self, _: &str) -> Result<Option<Timestamp>, String> {
+        Ok(self.done().iter().any(|done| done.starts_with("restart")).then(|| Timestamp::from_secs(100)))
     }
     fn power_off(&self) -> Result<(), String> {
         self.note("power off".to_owned());
@@ -118,6 +129,43 @@ fn a_file_is_written_whole_with_its_mode_and_only_where_it_differs() {
 }
 
 #[test]
+fn a_file_is_compared_by_what_it_holds_its_owner_and_its_mode_and_left_as_it_is() {
+    let bench = Bench::new();
+    let hands = bench.hands();
+    let path = bench.path("etc/consul.json");
+    let compare = |digest: &str| {
+        hands.carry_out(&Request::Compare { file: "consul".to_owned(), sha256: digest.to_owned() })
+    };
+    assert_eq!(compare(PACKAGE), Ok(Done::Otherwise), "there is none");
+    hands.carry_out(&place("consul", "a package")).expect("written");
+    assert_eq!(compare(PACKAGE), Ok(Done::Unchanged));
+    assert_eq!(compare(&"0".repeat(64)), Ok(Done::Otherwise));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("set");
+    assert_eq!(compare(PACKAGE), Ok(Done::Otherwise), "its mode is part of it");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("set");
+    assert_eq!(compare(PACKAGE), Ok(Done::Unchanged));
+    let other = bench.path("other");
+    fs::rename(&path, &other).expect("moved");
+    symlink(&other, &path).expect("linked");
+    assert_eq!(compare(PACKAGE), Ok(Done::Otherwise), "a link leads anywhere");
+    assert!(fs::symlink_metadata(&path).expect("it is there").is_symlink(), "nothing was changed");
+}
+
+#[test]
+fn whether_a_unit_runs_since_before_a_time_is_told_to_the_second() {
+    let bench = Bench::new();
+    let hands = bench.hands();
+    let before = |millis: i64| {
+        let at = Timestamp::from_millis(millis);
+        hands.carry_out(&Request::StartedBefore { unit: "consul.service".to_owned(), at })
+    };
+    assert_eq!(before(i64::MAX), Ok(Done::Otherwise), "it never was");
+    hands.carry_out(&act("consul.service")).expect("restarted");
+    assert_eq!(before(101_000), Ok(Done::Unchanged));
+    assert_eq!(before(100_999), Ok(Done::Otherwise), "within that second nobody knows");
+}
+
+#[test]
 fn what_the_image_does_not_name_is_refused_and_not_done() {
     let bench = Bench::new();
     let hands = bench.hands();
@@ -126,6 +174,9 @@ fn what_the_image_does_not_name_is_refused_and_not_done() {
         place("../consul", "x"),
         act("ssh.service"),
         Request::Install { package: "another".to_owned() },
+        Request::Inspect { package: "another".to_owned() },
+        Request::Compare { file: "sudoers".to_owned(), sha256: PACKAGE.to_owned() },
+        Request::StartedBefore { unit: "ssh.service".to_owned(), at: Timestamp::EPOCH },
         Request::Empty { directory: "etc".to_owned() },
         Request::PowerOff,
     ] {
@@ -147,9 +198,16 @@ fn a_package_is_installed_once_and_only_if_it_is_the_one_that_was_pinned() {
     assert!(refused.class == ErrorClass::Denied && refused.why.contains("SHA-256"), "{refused}");
     assert_eq!(bench.units.done(), [""; 0]);
     fs::write(bench.path("exporter.deb"), b"a package").expect("written");
+    let inspect = || hands.carry_out(&Request::Inspect { package: "exporter".to_owned() });
+    assert_eq!(inspect(), Ok(Done::Otherwise), "it is not there");
     assert_eq!(hands.carry_out(&install), Ok(Done::Changed));
     assert_eq!(hands.carry_out(&install), Ok(Done::Unchanged));
-    assert_eq!(bench.units.done(), ["install"]);
+    assert_eq!((bench.units.done(), inspect()), (vec!["install".to_owned()], Ok(Done::Unchanged)));
+    // The version is the same, and the program another one.
+    bench.units.alter("/usr/bin/exporter");
+    assert_eq!((bench.units.done(), inspect()), (vec!["install".to_owned()], Ok(Done::Otherwise)));
+    assert_eq!(hands.carry_out(&install), Ok(Done::Changed));
+    assert_eq!((bench.units.done().len(), inspect()), (2, Ok(Done::Unchanged)));
 }
 
 #[test]
@@ -218,6 +276,12 @@ impl Units for Slow {
     }
     fn install(&self, file: &Path) -> Result<(), String> {
         self.paper.install(file)
+    }
+    fn altered(&self, file: &Path) -> Result<Option<String>, String> {
+        self.paper.altered(file)
+    }
+    fn started(&self, unit: &str) -> Result<Option<Timestamp>, String> {
+        self.paper.started(unit)
     }
     fn power_off(&self) -> Result<(), String> {
         self.paper.power_off()
@@ -301,6 +365,31 @@ fn what_an_agent_that_was_killed_had_asked_is_not_done_but_that_a_client_leaves(
     assert_eq!(bench.units.done(), ["terminate consul.service"]);
     let refused = fs::read_to_string(root.join("answers/2-000000-now.json")).expect("an answer");
     assert!(refused.contains("none that cannot wait"), "{refused}");
+}
+
+#[test]
+fn answers_are_kept_for_those_who_may_wait_for_them_and_no_longer() {
+    let bench = Bench::new();
+    let requests = bench.place.path().join("host/requests");
+    fs::create_dir_all(&requests).expect("made");
+    let text = serde_json::to_string(&act("consul.service")).expect("JSON");
+    let ask = |name: &str| fs::write(requests.join(name), &text).expect("written");
+    let answers = || {
+        let listed = fs::read_dir(bench.place.path().join("host/answers")).expect("listed").flatten();
+        let mut names: Vec<String> =
+            listed.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    for number in 0..100 {
+        ask(&format!("1-{number:06}.json"));
+    }
+    assert_eq!(served(&bench, getuid().as_raw()), 100);
+    let left = answers();
+    assert_eq!((left.len(), left[0].as_str(), left[63].as_str()), (64, "1-000036.json", "1-000099.json"));
+    ask("2-000000.json");
+    assert_eq!(served(&bench, getuid().as_raw()), 1);
+    assert_eq!(answers(), ["2-000000.json"], "nobody of an earlier start waits");
 }
 
 #[test]

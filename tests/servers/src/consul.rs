@@ -5,7 +5,7 @@ use crate::ground::{Ground, address, port, program, uuid};
 use crate::http::{Answer, request};
 use serde_json::{Value, json};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,6 +20,8 @@ pub struct ConsulOptions {
     pub dns: bool,
     /// Further servers. With one, neither leads without the other; see [`Consul::kill_peers`].
     pub peers: u32,
+    /// Where it listens for other agents; [`address`] if `None`. For agents that run in another network.
+    pub at: Option<Ipv4Addr>,
 }
 
 /// HTTPS: where, and the files, as PEM.
@@ -63,9 +65,14 @@ impl Consul {
     /// Starts a server, and waits until it leads and its own node is in the catalogue.
     pub fn start(options: &ConsulOptions) -> Self {
         let ground = Ground::new();
-        let (http, gossip) = (port(), port());
+        let (http, mut gossip) = (port(), port());
         let token = options.acl.then(uuid);
         let mut configuration = configuration(ground.path(), http, gossip, token.as_deref());
+        if let Some(at) = options.at {
+            gossip.set_ip(at.into());
+            configuration["bind_addr"] = json!(at.to_string());
+            configuration["advertise_addr"] = json!(at.to_string());
+        }
         let tls = options.tls.then(|| with_tls(ground.path(), &mut configuration));
         configuration["bootstrap_expect"] = json!(1 + options.peers);
         let dns = options.dns.then(port);

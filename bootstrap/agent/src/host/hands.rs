@@ -4,7 +4,7 @@ use super::{Done, HostError, Request, Verb};
 use crate::progress::sweep;
 use crate::whole::{self, Manner};
 use bootstrap_config::{DirectoryRule, FileRule, HostSettings, PackageRule};
-use fleet::ErrorClass;
+use fleet::{ErrorClass, Timestamp};
 use nix::unistd::{Gid, Group, Uid, User};
 use rustix::process::{Pid, Signal, kill_process_group};
 use sha2::{Digest as _, Sha256};
@@ -37,6 +37,10 @@ pub trait Units: Send + Sync {
     fn installed(&self, file: &Path) -> Result<Option<String>, String>;
     /// Installs a package's file.
     fn install(&self, file: &Path) -> Result<(), String>;
+    /// What of a package's files is not as the package brought it, but for configuration and documentation; `None`: nothing.
+    fn altered(&self, file: &Path) -> Result<Option<String>, String>;
+    /// When what a unit runs was started, to the second; `None` where it never was.
+    fn started(&self, unit: &str) -> Result<Option<Timestamp>, String>;
     /// Powers the host off.
     fn power_off(&self) -> Result<(), String>;
 }
@@ -58,8 +62,7 @@ impl Units for Systemctl {
         run(&mut systemctl, within).map(|_| ())
     }
     fn installed(&self, file: &Path) -> Result<Option<String>, String> {
-        let name = run(Command::new("dpkg-deb").arg("--field").arg(file).arg("Package"), ASKED_WITHIN)?;
-        let name = String::from_utf8_lossy(&name.stdout).trim().to_owned();
+        let name = name_of(file)?;
         let shown = output(
             Command::new("dpkg-query").args([
                 "--show",
@@ -77,9 +80,44 @@ impl Units for Systemctl {
         dpkg.env("DEBIAN_FRONTEND", "noninteractive").args(["--install", "--force-confold", "--"]).arg(file);
         run(&mut dpkg, PACKAGE_WITHIN).map(|_| ())
     }
+    fn altered(&self, file: &Path) -> Result<Option<String>, String> {
+        // It ends with 1 where anything is to be told.
+        let name = name_of(file)?;
+        let said = output(Command::new("dpkg").args(["--verify", "--"]).arg(name), ASKED_WITHIN)?;
+        if said.stdout.is_empty() && !said.status.success() {
+            let why = String::from_utf8_lossy(&said.stderr);
+            return Err(format!("dpkg ended with {}: {}", said.status, why.trim()));
+        }
+        Ok(altered_in(&String::from_utf8_lossy(&said.stdout)))
+    }
+    fn started(&self, unit: &str) -> Result<Option<Timestamp>, String> {
+        let asked = ["show", "--value", "--property=ExecMainStartTimestamp", "--timestamp=unix", "--", unit];
+        let shown = run(Command::new("systemctl").args(asked), ASKED_WITHIN)?;
+        let shown = String::from_utf8_lossy(&shown.stdout);
+        let seconds = shown.trim().strip_prefix('@').and_then(|seconds| seconds.parse().ok());
+        Ok(seconds.map(Timestamp::from_secs))
+    }
     fn power_off(&self) -> Result<(), String> {
         run(Command::new("systemctl").arg("poweroff"), ASKED_WITHIN).map(|_| ())
     }
+}
+
+/// What a file of a package calls that.
+fn name_of(file: &Path) -> Result<String, String> {
+    let name = run(Command::new("dpkg-deb").arg("--field").arg(file).arg("Package"), ASKED_WITHIN)?;
+    Ok(String::from_utf8_lossy(&name.stdout).trim().to_owned())
+}
+
+/// The first file that `dpkg --verify` tells of, as in `??5??????   /usr/bin/x` and `missing   c /etc/x`, that matters: files
+/// of configuration (`c`) are the operator's and the agent's, and documentation is what small images leave out.
+fn altered_in(said: &str) -> Option<String> {
+    let differs = said.lines().filter_map(|line| {
+        let (what, path) = line.split_at(line.find('/')?);
+        let is_configuration = what.get(9..).is_some_and(|kind| kind.trim() == "c");
+        (!is_configuration).then_some(path)
+    });
+    let mut differs = differs.filter(|path| !path.starts_with("/usr/share/"));
+    differs.next().map(str::to_owned)
 }
 
 /// A program that has to succeed; what it said last is the error.
@@ -153,6 +191,23 @@ impl<U: Units> Hands<U> {
                 let rule = rule.ok_or_else(|| refused(request, "no such `directory`"))?;
                 empty(rule).map_err(fail)
             }
+            Request::Compare { file, sha256 } => {
+                let rule = self.rules.files.iter().find(|rule| rule.name == *file);
+                let rule = rule.ok_or_else(|| refused(request, "no such `file`"))?;
+                compare(rule, sha256).map_err(fail)
+            }
+            Request::StartedBefore { unit, at } => {
+                if !self.rules.units.contains(unit) {
+                    return Err(refused(request, "it is none of the `units`"));
+                }
+                let started = self.units.started(unit).map_err(|why| fail((ErrorClass::Transient, why)))?;
+                Ok(so(started.is_some_and(|started| started + A_SECOND <= *at)))
+            }
+            Request::Inspect { package } => {
+                let rule = self.rules.packages.iter().find(|rule| rule.name == *package);
+                let rule = rule.ok_or_else(|| refused(request, "no such `package`"))?;
+                self.inspect(rule).map_err(|why| fail((ErrorClass::Transient, why)))
+            }
             Request::PowerOff => {
                 if !self.rules.power_off {
                     return Err(refused(request, "`power_off` is not `true`"));
@@ -171,12 +226,17 @@ impl<U: Units> Hands<U> {
             return Err((ErrorClass::Denied, why));
         }
         let unclear = |why| (ErrorClass::Unclear, why);
-        if self.units.installed(path).map_err(unclear)?.as_deref() == Some(&rule.version) {
+        if self.inspect(rule).map_err(unclear)? == Done::Unchanged {
             return Ok(Done::Unchanged);
         }
         self.units.install(path).map_err(unclear)?;
         match self.units.installed(path).map_err(unclear)? {
-            Some(version) if version == rule.version => Ok(Done::Changed),
+            Some(version) if version == rule.version => match self.units.altered(path).map_err(unclear)? {
+                None => Ok(Done::Changed),
+                Some(altered) => {
+                    Err((ErrorClass::Conflict, format!("after its installation {altered} is another file")))
+                }
+            },
             other => {
                 let is = other.unwrap_or_else(|| "not there".to_owned());
                 Err((
@@ -186,6 +246,27 @@ impl<U: Units> Hands<U> {
             }
         }
     }
+
+    /// Whether a package is installed in its version, with its files as it brought them.
+    fn inspect(&self, rule: &PackageRule) -> Result<Done, String> {
+        let path = Path::new(&rule.path);
+        if self.units.installed(path)?.as_deref() != Some(&rule.version) {
+            return Ok(Done::Otherwise);
+        }
+        let altered = self.units.altered(path)?;
+        if let Some(altered) = &altered {
+            tracing::warn!(package = rule.name, file = altered, "a file of a package is another one");
+        }
+        Ok(so(altered.is_none()))
+    }
+}
+
+/// systemd tells in whole seconds when a unit was started.
+const A_SECOND: Duration = Duration::from_secs(1);
+
+/// The answer to a question.
+const fn so(is_so: bool) -> Done {
+    if is_so { Done::Unchanged } else { Done::Otherwise }
 }
 
 fn refused(request: &Request, why: impl Display) -> HostError {
@@ -208,11 +289,9 @@ const UNFINISHED: &str = ".muster-";
 /// Writes a file whole, with its owner and mode, unless it is so already.
 fn place(rule: &FileRule, contents: &[u8]) -> Result<Done, (ErrorClass, String)> {
     let path = Path::new(&rule.path);
-    let owner = user(&rule.owner).ok_or_else(|| (ErrorClass::NotFound, format!("no user {}", rule.owner)))?;
-    let group =
-        group(&rule.group).ok_or_else(|| (ErrorClass::NotFound, format!("no group {}", rule.group)))?;
+    let (owner, group) = owners(rule)?;
     let mode = rule.bits().unwrap_or(0o600);
-    if is_so(path, contents, owner, group, mode) {
+    if is_so(path, &hex::encode(Sha256::digest(contents)), owner, group, mode) {
         return Ok(Done::Unchanged);
     }
     let directory = path.parent().unwrap_or(Path::new("/"));
@@ -230,13 +309,26 @@ fn place(rule: &FileRule, contents: &[u8]) -> Result<Done, (ErrorClass, String)>
     Ok(Done::Changed)
 }
 
-fn is_so(path: &Path, contents: &[u8], owner: Uid, group: Gid, mode: u32) -> bool {
+/// Whether a file is so already.
+fn compare(rule: &FileRule, sha256: &str) -> Result<Done, (ErrorClass, String)> {
+    let (owner, group) = owners(rule)?;
+    Ok(so(is_so(Path::new(&rule.path), sha256, owner, group, rule.bits().unwrap_or(0o600))))
+}
+
+fn owners(rule: &FileRule) -> Result<(Uid, Gid), (ErrorClass, String)> {
+    let owner = user(&rule.owner).ok_or_else(|| (ErrorClass::NotFound, format!("no user {}", rule.owner)))?;
+    let group =
+        group(&rule.group).ok_or_else(|| (ErrorClass::NotFound, format!("no group {}", rule.group)))?;
+    Ok((owner, group))
+}
+
+fn is_so(path: &Path, digest: &str, owner: Uid, group: Gid, mode: u32) -> bool {
     let Ok(metadata) = fs::symlink_metadata(path) else { return false };
     metadata.is_file()
         && metadata.uid() == owner.as_raw()
         && metadata.gid() == group.as_raw()
         && metadata.mode() & 0o7777 == mode
-        && fs::read(path).is_ok_and(|there| there == contents)
+        && sha256(path).is_ok_and(|there| there == digest)
 }
 
 fn user(name: &str) -> Option<Uid> {
@@ -339,6 +431,17 @@ mod tests {
         }
         let said = run(Command::new("sh").args(["-c", "echo no >&2; exit 3"]), Duration::from_secs(60));
         assert_eq!(said.expect_err("it fails"), "sh ended with exit status: 3: no");
+    }
+
+    #[test]
+    fn of_a_packages_files_those_that_matter_are_told() {
+        let quiet = "??5?????? c /etc/default/prometheus-node-exporter\nmissing   c /etc/init.d/x\n\
+                     missing     /usr/share/doc/x/changelog.gz\n";
+        assert_eq!(altered_in(""), None);
+        assert_eq!(altered_in(quiet), None);
+        for line in ["??5??????   /usr/bin/x", "missing     /usr/bin/x"] {
+            assert_eq!(altered_in(&format!("{quiet}{line}\n")).as_deref(), Some("/usr/bin/x"), "{line}");
+        }
     }
 
     #[test]

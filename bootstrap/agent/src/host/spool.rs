@@ -23,6 +23,8 @@ use std::thread;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// So many answers are left: more than an agent waits for at once. It looks at files all day long.
+const MOST_ANSWERS: u64 = 64;
 /// No configuration of an agent is larger.
 const MAX_REQUEST_BYTES: u64 = 1024 * 1024;
 /// How often an answer is looked for: what is asked for takes longer. And so does root for what cannot wait.
@@ -107,8 +109,8 @@ impl Host for Spool {
 /// * returns: how many were answered.
 ///
 /// A request is renamed before it is carried out: one that makes this process die is not tried again and again, and whoever
-/// comes next answers that it may have been done. Answers of earlier starts of the agent are removed, and so is what is no
-/// request and has the name of one: it would have this started again for ever.
+/// comes next answers that it may have been done. Answers of earlier starts of the agent are removed, and those of long ago; and
+/// so is what is no request and has the name of one: it would have this started again for ever.
 pub fn serve<U: Units>(root: &Path, asker: u32, hands: &Hands<U>) -> io::Result<usize> {
     let (requests, answers) = (root.join("requests"), root.join("answers"));
     DirBuilder::new().recursive(true).create(&answers)?;
@@ -282,16 +284,27 @@ fn take(path: &Path, asker: u32) -> Result<Request, String> {
     serde_json::from_slice(&text).map_err(|error| error.to_string())
 }
 
-/// Removes answers that nobody waits for: those of other starts of the agent.
+/// Removes answers that nobody waits for: those of other starts of the agent, and this one's of long ago.
 fn forget_others(answers: &Path, name: &str) -> io::Result<()> {
-    let start = name.split('-').next().unwrap_or_default();
+    let (start, number) = parts(name);
     for entry in fs::read_dir(answers)? {
         let entry = entry?;
-        if !entry.file_name().to_string_lossy().starts_with(start) {
+        let other = entry.file_name();
+        let other = other.to_string_lossy();
+        let (of, earlier) = parts(&other);
+        if of != start || earlier.saturating_add(MOST_ANSWERS) <= number {
             remove(&entry.path())?;
         }
     }
     Ok(())
+}
+
+/// Whose start a request is of, and its number there.
+fn parts(name: &str) -> (&str, u64) {
+    let stem = name.strip_suffix(".json").unwrap_or(name);
+    let mut parts = stem.split('-');
+    let start = parts.next().unwrap_or_default();
+    (start, parts.next().and_then(|number| number.parse().ok()).unwrap_or_default())
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {

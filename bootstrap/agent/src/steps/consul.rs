@@ -1,5 +1,6 @@
 //! The Consul agent of this node: configured, started, joined, and told of this node.
 
+use super::kept::Kept;
 use super::patience::Patience;
 use super::{OWN, inputs_of, is_of_servers, is_ours_already, is_own_state, monitoring, wanted};
 use crate::drive::{Looked, Made, Notes};
@@ -299,9 +300,15 @@ pub(super) async fn check(node: &Node, last: Option<Entry>) -> Looked {
     let settings = node.settings();
     let consul = wanted(settings.consul.clone(), Step::Consul)?;
     let proved = node.identity()?;
-    let inputs =
-        inputs_of(&(agent_configuration(&settings, &consul, &proved), services(&settings, &consul, &proved)));
+    let configuration = agent_configuration(&settings, &consul, &proved);
+    let contents = contents(&configuration);
+    let inputs = inputs_of(&(configuration, services(&settings, &consul, &proved)));
     if !is_ours_already(node, Step::Consul, &inputs, last.as_ref()) {
+        return Ok((Checked::Needed, inputs));
+    }
+    let kept = Kept { step: Step::Consul, file: &consul.file, contents: &contents, unit: &consul.unit };
+    if !kept.holds(node, &inputs, last.as_ref()).await? {
+        node.set_started(Step::Consul, None);
         return Ok((Checked::Needed, inputs));
     }
     let agent = Consul::new(&consul)?;
@@ -362,7 +369,7 @@ pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Mad
         notes.keep(OWN).await?;
     }
     let configuration = agent_configuration(&settings, &consul, &proved);
-    let contents = Contents(format!("{configuration:#}\n"));
+    let contents = contents(&configuration);
     let services = services(&settings, &consul, &proved);
     let inputs = inputs_of(&(&configuration, &services));
     let placed = node.host.ask(Request::Place { file: consul.file.clone(), contents }).await?;
@@ -388,6 +395,11 @@ pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Mad
     }
     node.set_applied(Step::Consul, Some(inputs));
     Ok(Some(OWN.to_owned()))
+}
+
+/// A configuration as its file holds it.
+fn contents(configuration: &Value) -> Contents {
+    Contents(format!("{configuration:#}\n"))
 }
 
 /// What the agent is configured with: the operator's extra, and over it what is ours to say.

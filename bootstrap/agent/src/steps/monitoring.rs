@@ -1,5 +1,6 @@
 //! The exporter of this node's metrics: believed when what it answers is about this node.
 
+use super::kept::{self, Kept};
 use super::patience::Patience;
 use super::{inputs_of, is_ours_already, wanted};
 use crate::drive::{Looked, Made};
@@ -26,19 +27,20 @@ const LOOKS: Duration = Duration::from_millis(200);
 pub(super) async fn check(node: &Node, last: Option<Entry>) -> Looked {
     let wanted = Wanted::of(node)?;
     let inputs = wanted.inputs();
-    let stands =
-        is_ours_already(node, Step::Monitoring, &inputs, last.as_ref()) && wanted.verify().await.is_ok();
+    let stands = is_ours_already(node, Step::Monitoring, &inputs, last.as_ref())
+        && wanted.is_kept(node, &inputs, last.as_ref()).await?
+        && wanted.verify().await.is_ok();
     Ok((if stands { Checked::Already } else { Checked::Needed }, inputs))
 }
 
 pub(super) async fn apply(node: &Node) -> Made {
     let wanted = Wanted::of(node)?;
-    let Wanted { monitoring, arguments, .. } = &wanted;
+    let monitoring = &wanted.monitoring;
     if let Some(package) = monitoring.package.clone() {
         node.host.ask(Request::Install { package }).await?;
     }
-    let contents = Contents(format!("{}=\"{}\"\n", monitoring.arguments_variable, arguments.join(" ")));
-    node.host.ask(Request::Place { file: monitoring.arguments_file.clone(), contents }).await?;
+    let (file, contents) = (monitoring.arguments_file.clone(), wanted.contents());
+    node.host.ask(Request::Place { file, contents }).await?;
     node.host.ask(Request::Unit { verb: Verb::Restart, unit: monitoring.unit.clone() }).await?;
     let mut patience = Patience::new(node, Step::Monitoring, LOOKS, PATIENCE);
     while let Err(failure) = wanted.verify().await {
@@ -82,6 +84,24 @@ impl Wanted {
     fn inputs(&self) -> Inputs {
         let package = self.package.as_ref().map(|rule| (&rule.path, &rule.version, &rule.sha256));
         inputs_of(&(&self.arguments, package))
+    }
+
+    /// What its file of arguments holds.
+    fn contents(&self) -> Contents {
+        let Self { monitoring, arguments, .. } = self;
+        Contents(format!("{}=\"{}\"\n", monitoring.arguments_variable, arguments.join(" ")))
+    }
+
+    /// Whether what runs was started with these arguments, and its package is as it came.
+    async fn is_kept(&self, node: &Node, inputs: &Inputs, last: Option<&Entry>) -> Result<bool, Failure> {
+        let Self { monitoring, .. } = self;
+        if let Some(package) = &monitoring.package
+            && !kept::is_intact(node, package).await
+        {
+            return Ok(false);
+        }
+        let (step, file, unit) = (Step::Monitoring, &monitoring.arguments_file, &monitoring.unit);
+        Kept { step, file, contents: &self.contents(), unit }.holds(node, inputs, last).await
     }
 
     /// Asks it, and reads what it answers.

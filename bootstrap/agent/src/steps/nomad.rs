@@ -12,6 +12,7 @@ pub use client::NomadClient;
 pub(crate) use client::reads;
 pub(crate) use drain::fit_drain;
 
+use super::kept::{Found, Kept};
 use super::patience::Patience;
 use super::{OWN, inputs_of, is_of_servers, is_ours_already, is_own_state, merged, registry, wanted};
 use crate::drive::{Looked, Made, Notes};
@@ -60,6 +61,9 @@ pub(super) async fn check(node: &Node, last: Option<Entry>) -> Looked {
     if !is_ours_already(node, Step::Nomad, &inputs, last.as_ref()) {
         return Ok((Checked::Needed, inputs));
     }
+    if !is_kept(node, &settings, &nomad, &proved, pool, (&inputs, last.as_ref())).await? {
+        return Ok((Checked::Needed, inputs));
+    }
     let client = NomadClient::new(&nomad)?;
     match client.proved(&nomad, &proved, pool).await {
         Ok(work) => {
@@ -81,6 +85,26 @@ pub(super) async fn check(node: &Node, last: Option<Entry>) -> Looked {
         node.alarm(REGISTRY, registry::try_manifest(registry).await.err().map(|failure| failure.to_string()));
     }
     Ok((Checked::Already, inputs))
+}
+
+/// Whether the client that runs was started from this configuration. A file that somebody changed without starting the client
+/// is written again, and the client left alone.
+async fn is_kept(
+    node: &Node,
+    settings: &Settings,
+    nomad: &NomadSettings,
+    proved: &Proved,
+    pool: &str,
+    (inputs, last): (&Inputs, Option<&Entry>),
+) -> Result<bool, Failure> {
+    let contents = contents(&configuration(settings, nomad, proved, pool));
+    let kept = Kept { step: Step::Nomad, file: &nomad.file, contents: &contents, unit: &nomad.unit };
+    match kept.look(node, inputs, last).await {
+        Found::Ours => {}
+        Found::Changed => place(node, nomad, pool, contents).await.map(drop)?,
+        Found::Taken => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// Whether the client runs as this instance's, in a pool.
@@ -183,6 +207,27 @@ impl Start<'_> {
     }
 }
 
+/// A configuration as its file holds it.
+fn contents(configuration: &Value) -> Contents {
+    Contents(format!("{configuration:#}\n"))
+}
+
+/// Writes the client's configuration. * returns: while it is held, nobody else does, nor restarts the client.
+async fn place(
+    node: &Node,
+    nomad: &NomadSettings,
+    pool: &str,
+    contents: Contents,
+) -> Result<OwnedMutexGuard<Option<Duration>>, Failure> {
+    // A step that was at it when the node was withheld does not undo that.
+    let alone = Arc::clone(&node.client).lock_owned().await;
+    if node.is_withheld() && pool != nomad.proving_pool {
+        return Err(Failure::new(ErrorClass::Conflict, "new work was to be kept away in the meantime"));
+    }
+    node.host.ask(Request::Place { file: nomad.file.clone(), contents }).await?;
+    Ok(alone)
+}
+
 /// Writes the client's configuration and starts it anew: what runs on it runs on.
 async fn place_and_restart(
     node: &Node,
@@ -192,13 +237,8 @@ async fn place_and_restart(
     pool: &str,
     verb: Verb,
 ) -> Result<(), Failure> {
-    let contents = Contents(format!("{:#}\n", configuration(settings, nomad, proved, pool)));
-    // A step that was at it when the node was withheld does not undo that.
-    let alone = Arc::clone(&node.client).lock_owned().await;
-    if node.is_withheld() && pool != nomad.proving_pool {
-        return Err(Failure::new(ErrorClass::Conflict, "new work was to be kept away in the meantime"));
-    }
-    node.host.ask(Request::Place { file: nomad.file.clone(), contents }).await?;
+    let contents = contents(&configuration(settings, nomad, proved, pool));
+    let alone = place(node, nomad, pool, contents).await?;
     if node.has_left() {
         // A second signal would cut its drain.
         return Err(Failure::new(ErrorClass::Conflict, "Nomad's client was told to leave in the meantime"));

@@ -1,13 +1,13 @@
 //! A token of Vault, and files that are made of its secrets.
 
 use super::reloads::Reloads;
-use super::{inputs_of, wanted};
+use super::{inputs_of, kept, wanted};
 use crate::drive::{Looked, Made};
 use crate::host::{Contents, Done, Host, Request, Verb};
 use crate::node::{Aws, Node};
 use bootstrap_config::{Settings, TemplateSettings, VaultSettings};
 use bootstrap_core::{Checked, Failure, Inputs, Now, Step};
-use bootstrap_vault::place;
+use bootstrap_vault::place::{self, PlaceError};
 use bootstrap_vault::{
     Destination, Keeper, Method, Rendered, SecretId, Server, SignLogin, Signing, Template, VaultError,
     VaultOptions,
@@ -30,6 +30,8 @@ const LOOKS: Duration = Duration::from_secs(1);
 pub(crate) struct Held {
     made_of: Inputs,
     templates: Vec<TemplateSettings>,
+    /// The `file` of `host` that the token is left in.
+    token_by_root: Option<String>,
     keeper: Keeper,
 }
 
@@ -46,6 +48,12 @@ pub(super) async fn check(node: &Node) -> Looked {
     let Some(held) = held.as_mut().filter(|held| held.made_of == inputs) else {
         return Ok((Checked::Needed, inputs));
     };
+    for handed in held.keeper.handed_out() {
+        let Some(file) = file_of(&settings, held, &handed.destination.path) else { continue };
+        if !kept::is_whole(node, file, handed.contents.expose()).await {
+            held.keeper.lost(&handed);
+        }
+    }
     // What Vault cannot say just now does not make a token bad.
     let stands = match held.keeper.verify().await {
         Ok(()) => held.keeper.is_whole(node.clock.monotonic()),
@@ -64,7 +72,8 @@ pub(super) async fn apply(node: &Node) -> Made {
         let signer = vault.aws.is_some().then(|| signer(node)).transpose()?;
         let keeper =
             Keeper::new(options(node, &settings, &vault)?, signer, node.seed()).map_err(Failure::from)?;
-        *slot = Some(Held { made_of: inputs, templates: vault.templates.clone(), keeper });
+        let (templates, token_by_root) = (vault.templates.clone(), vault.file.clone());
+        *slot = Some(Held { made_of: inputs, templates, token_by_root, keeper });
     }
     let Some(held) = slot.as_mut() else { unreachable!("it was made above") };
     match do_what_is_due(node, held).await {
@@ -173,18 +182,19 @@ async fn place_one(
     rendered: &Rendered,
 ) -> Result<(), (Failure, Option<VaultError>)> {
     let settings = node.settings();
-    let file = held.templates.iter().filter_map(|template| template.file.as_ref()).find(|file| {
-        let rule = settings.host.files.iter().find(|rule| rule.name == **file);
-        rule.is_some_and(|rule| Path::new(&rule.path) == rendered.destination.path)
-    });
-    if let Some(file) = file {
+    if let Some(file) = file_of(&settings, held, &rendered.destination.path) {
         let marks = Reloads::new(&node.directories.run);
         let told = |error: std::io::Error| (unmarked(file, &error), None);
         let was_due = rendered.reload.is_empty() || marks.intend(file).map_err(told)?;
         let contents = Contents(rendered.contents.expose().to_owned());
-        let done = host.ask(Request::Place { file: file.clone(), contents }).await;
+        let done = host.ask(Request::Place { file: file.to_owned(), contents }).await;
         // What may have been done is due until it is known that it was not.
-        let done = done.map_err(|error| (Failure::from(error), None))?;
+        let done = done.map_err(|error| {
+            let path = rendered.destination.path.clone();
+            let (class, why) = (error.class, error.why.clone());
+            let refused = PlaceError::System { path, doing: "have root write", class, why };
+            (Failure::from(error), Some(VaultError::from(refused)))
+        })?;
         if done == Done::Unchanged && !was_due {
             marks.settle(file).map_err(told)?;
         }
@@ -194,6 +204,15 @@ async fn place_one(
     place::place(rendered).map(|_| ()).map_err(|error| {
         let error = VaultError::from(error);
         (Failure::from(error.clone()), Some(error))
+    })
+}
+
+/// The `file` of `host` by which root writes to a path, where it does.
+fn file_of<'a>(settings: &Settings, held: &'a Held, path: &Path) -> Option<&'a str> {
+    let files = held.templates.iter().filter_map(|template| template.file.as_deref());
+    files.chain(held.token_by_root.as_deref()).find(|file| {
+        let rule = settings.host.files.iter().find(|rule| rule.name == **file);
+        rule.is_some_and(|rule| Path::new(&rule.path) == path)
     })
 }
 
@@ -216,19 +235,19 @@ fn options(node: &Node, settings: &Settings, vault: &VaultSettings) -> Result<Va
         ..Server::new(vault.server.address.clone())
     };
     let options = VaultOptions::new(server, method(vault)?);
+    let by_root = |file: &Option<String>| {
+        let file = file.as_ref()?;
+        let rule = settings.host.files.iter().find(|rule| rule.name == *file)?;
+        Some(Destination {
+            mode: rule.bits().unwrap_or(0o600),
+            owner: Some(rule.owner.clone()),
+            group: Some(rule.group.clone()),
+            ..Destination::private(&rule.path)
+        })
+    };
     let templates = vault.templates.iter().map(|template| {
-        let rule = template
-            .file
-            .as_ref()
-            .and_then(|file| settings.host.files.iter().find(|rule| rule.name == *file));
-        let destination = match (rule, &template.path) {
-            (Some(rule), _) => Destination {
-                mode: rule.bits().unwrap_or(0o600),
-                owner: Some(rule.owner.clone()),
-                group: Some(rule.group.clone()),
-                require_tmpfs: false,
-                ..Destination::private(&rule.path)
-            },
+        let destination = match (by_root(&template.file), &template.path) {
+            (Some(destination), _) => Destination { require_tmpfs: false, ..destination },
             (None, Some(path)) => Destination {
                 mode: template.bits().unwrap_or(0o600),
                 require_tmpfs: !template.on_disk,
@@ -248,7 +267,7 @@ fn options(node: &Node, settings: &Settings, vault: &VaultSettings) -> Result<Va
     });
     Ok(VaultOptions {
         state_file: Some(node.directories.run.join(STATE)),
-        token_file: vault.token_file.as_ref().map(Destination::private),
+        token_file: by_root(&vault.file).or_else(|| vault.token_file.as_ref().map(Destination::private)),
         templates: templates.collect::<Result<_, Failure>>()?,
         refresh: vault.refresh,
         ..options

@@ -7,8 +7,8 @@ use bootstrap_agent::host::{Hands, Units, Verb, serve};
 use bootstrap_agent::status::Status;
 use bootstrap_config::{File, begin};
 use bootstrap_core::{Condition, State, Step};
-use fleet::InstanceId;
 use fleet::ports::Clock;
+use fleet::{InstanceId, Timestamp};
 use fleet_clock::SystemClock;
 use fleet_cloud::{CloudConfig, CloudServer};
 use fleet_sim::{Demand, FleetRequest, FleetSpec, World, WorldSpec};
@@ -161,6 +161,10 @@ struct Running {
     logs: PathBuf,
     /// Whoever dies with the next reload, and so it is not done.
     dies: Option<u32>,
+    /// When what a unit runs was started.
+    started: BTreeMap<String, Timestamp>,
+    /// The file of a package that is another one than it brought.
+    altered: Option<String>,
 }
 
 impl Processes {
@@ -189,6 +193,19 @@ impl Processes {
     /// Has the agent die when it asks for the next reload, which is not done.
     pub fn die_at_reload(&self, agent: u32) {
         self.locked().dies = Some(agent);
+    }
+    /// Has a file of the package that is installed be another one, until it is installed again.
+    pub fn alter(&self, file: &str) {
+        self.locked().altered = Some(file.to_owned());
+    }
+    /// For how long what is started from a file of the `host` block has run.
+    pub fn started_ago(&self, file: &str) -> Option<Duration> {
+        let unit = match file {
+            "node_exporter" => "prometheus-node-exporter.service".to_owned(),
+            other => format!("{other}.service"),
+        };
+        let started = self.locked().started.get(&unit).copied()?;
+        Some(SystemClock::new().wall().since(started))
     }
     pub fn kill(&self, unit: &str) {
         if let Some(mut child) = self.locked().children.remove(unit) {
@@ -257,6 +274,7 @@ impl Units for Processes {
             .spawn()
             .map_err(|error| format!("{}: {error}", program.path.display()))?;
         running.children.insert(unit.to_owned(), child);
+        running.started.insert(unit.to_owned(), SystemClock::new().wall());
         Ok(())
     }
     fn installed(&self, file: &Path) -> Result<Option<String>, String> {
@@ -266,8 +284,18 @@ impl Units for Processes {
     }
     fn install(&self, file: &Path) -> Result<(), String> {
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        self.locked().done.push(format!("install {name}"));
+        let mut running = self.locked();
+        running.altered = None;
+        running.done.push(format!("install {name}"));
         Ok(())
+    }
+    fn altered(&self, _: &Path) -> Result<Option<String>, String> {
+        Ok(self.locked().altered.clone())
+    }
+    fn started(&self, unit: &str) -> Result<Option<Timestamp>, String> {
+        // As systemd, which tells in whole seconds.
+        let started = self.locked().started.get(unit).copied();
+        Ok(started.map(|started| Timestamp::from_secs(started.millis() / 1000)))
     }
     fn power_off(&self) -> Result<(), String> {
         self.locked().done.push("power off".to_owned());
@@ -430,6 +458,20 @@ impl Node {
     /// Has everything looked at.
     pub fn verify(&self) {
         let _ = Command::new("kill").args(["-HUP", &self.pid().to_string()]).status();
+    }
+
+    /// Has everything looked at until something is so. A look that is asked for in the middle of another one is not had: it is
+    /// asked for again.
+    pub fn verify_until<T>(&self, what: &str, mut is: impl FnMut() -> Option<T>) -> T {
+        let (clock, mut asked) = (SystemClock::new(), None::<Duration>);
+        wait_for(what, || {
+            let now = clock.monotonic();
+            if asked.is_none_or(|asked| now >= asked + Duration::from_secs(3)) {
+                self.verify();
+                asked = Some(now);
+            }
+            is()
+        })
     }
 
     /// A reboot: what is on tmpfs is gone.

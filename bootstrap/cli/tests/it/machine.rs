@@ -190,6 +190,11 @@ impl Machine {
         self.network.here
     }
 
+    /// The instance's own.
+    pub const fn there(&self) -> Ipv4Addr {
+        self.network.there
+    }
+
     /// Switches it on.
     pub fn boot(&mut self) {
         assert!(self.container.is_none(), "it runs");

@@ -6,7 +6,7 @@ use bootstrap_core::{Condition, State, Step};
 use muster_test_servers::{Vault, VaultOptions, wait_for};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 pub const SERVER_ID: &str = "vault.example.com";
@@ -168,6 +168,7 @@ fn the_role_of_the_instance_gets_the_secrets_that_awx_is_asked_with_and_the_end_
     assert_eq!(node.stop(), 0);
     seen.extend(files_of(&node));
     must_lack(&seen, &[KEY, &token, "planted-token", crate::awx_server::TOKEN]);
+    must_lack(&seen, &cloud.session_keys(&node.instance));
     assert!(!vault.knows(&token), "it is revoked");
     assert!(!secrets.path().join("token").exists() && !secrets.path().join("awx-key").exists());
     assert!(secrets.path().join("for-others").exists(), "others may go on with it");
@@ -219,6 +220,8 @@ fn a_vault_that_is_sealed_is_waited_for_and_one_that_refuses_is_told() {
     node.start();
     let status = node.wait_until("a refusal", |status| failure_of(status, Step::Vault).contains("node"));
     assert!(failure_of(&status, Step::Vault).contains("not found"), "{status:?}");
+    // Nor does a login that was refused show what it was signed with.
+    must_lack(&in_sight(&node), &cloud.session_keys(&node.instance));
 }
 
 #[test]
@@ -247,6 +250,7 @@ fn parameters_say_what_files_do_not_and_hold_the_key_of_awx() {
     fs::write(directory.join("1.json"), completion.to_string()).expect("written");
     node.wait_done();
     must_lack(&in_sight(&node), &[KEY, "planted-parameter"]);
+    must_lack(&in_sight(&node), &cloud.session_keys(&node.instance));
     let tags = cloud
         .world()
         .shown_instances()
@@ -279,4 +283,55 @@ fn parameters_say_what_files_do_not_and_hold_the_key_of_awx() {
         "what parameters said, but for secrets"
     );
     must_lack(&seen, &[KEY, "planted-parameter"]);
+}
+
+#[test]
+fn a_token_for_another_user_is_written_by_root_and_comes_back_when_somebody_changes_it() {
+    let (cloud, secrets) = (Cloud::start(), memory());
+    let vault = vault(&cloud);
+    let (path, nobody) = (secrets.path().join("for-app"), 65_534);
+    let text = configuration(&vault, secrets.path(), "");
+    let own = format!("  token_file = \"{}/token\"\n", secrets.path().display());
+    assert!(text.contains(&own));
+    let rule = |path: &Path| {
+        format!(
+            "host {{\n  file \"token\" {{\n    path = \"{}\"\n    owner = \"{nobody}\"\n    group = \"{nobody}\"\n    \
+             mode = \"0400\"\n  }}",
+            path.display()
+        )
+    };
+    let text = text.replace(&own, "  file = \"token\"\n");
+    let mut node = Node::new(&cloud, 0, &text.replacen("host {", &rule(&path), 1));
+    templates(&node);
+    node.start();
+    node.wait_done();
+    let held = || {
+        let of = fs::metadata(&path).ok()?;
+        assert_eq!((of.uid(), of.gid(), of.permissions().mode() & 0o777), (nobody, nobody, 0o400));
+        fs::read_to_string(&path).ok().filter(|token| vault.knows(token))
+    };
+    let token = held().expect("a token");
+    let other = secrets.path().join("for-others");
+    for changed in [&path, &other] {
+        let before = fs::read_to_string(changed).expect("it is there");
+        let is_back = || fs::read_to_string(changed).ok().filter(|text| *text == before);
+        fs::write(changed, "changed").expect("written");
+        node.verify_until("the file as it was", is_back);
+        fs::remove_file(changed).expect("it is there");
+        node.verify_until("the file", is_back);
+    }
+    assert_eq!(held(), Some(token.clone()));
+    let revoked =
+        vault.try_call_as(vault.root(), "POST", "auth/token/revoke", &json!({"token": token}).to_string());
+    revoked.expect("it answers").must_be_success();
+    let second = node.verify_until("another token", || held().filter(|other| *other != token));
+    must_lack(&in_sight(&node), &[token, second]);
+    node.kill();
+    // On a disk it is not left.
+    let on_disk = node.path().join("token");
+    node.configure(&cloud.metadata(&node.instance), &text.replacen("host {", &rule(&on_disk), 1));
+    node.start();
+    let status = node.wait_state(Step::Vault, State::Failed);
+    assert!(failure_of(&status, Step::Vault).contains("would not be in memory"), "{status:?}");
+    assert!(!on_disk.exists());
 }

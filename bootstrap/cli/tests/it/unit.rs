@@ -177,7 +177,8 @@ fn an_exporter_that_is_missing_is_installed_if_it_is_the_one_that_was_meant_and_
              file \"node_exporter\" {{\n    path = \"/etc/default/prometheus-node-exporter\"\n  }}\n  \
              package \"exporter\" {{\n    path = \"/opt/exporter.deb\"\n    version = \"{version}\"\n    \
              sha256 = \"{sha256}\"\n  }}\n}}\nmonitoring {{\n  package = \"exporter\"\n}}\n\
-             step \"monitoring\" {{\n  pause = \"1s\"\n  most_pause = \"1s\"\n}}\n"
+             step \"monitoring\" {{\n  pause = \"1s\"\n  most_pause = \"1s\"\n}}\n\
+             watch {{\n  verify = \"10s\"\n}}\n"
         )
     };
     let other = "0".repeat(64);
@@ -224,6 +225,21 @@ fn an_exporter_that_is_missing_is_installed_if_it_is_the_one_that_was_meant_and_
             .then_some(())
     });
     assert_eq!(installed(), newer);
+
+    // Another program in its place: the one that was meant is installed again, and runs.
+    let process = machine.property("prometheus-node-exporter.service", "MainPID");
+    let program = "/usr/bin/prometheus-node-exporter";
+    let meant = machine.run(&["sha256sum", program]);
+    machine.run(&["sh", "-c", &format!("cp /bin/sleep {program}.other && mv {program}.other {program}")]);
+    machine.run(&["systemctl", "reload", UNIT]);
+    machine.wait_until("the program that was meant", || {
+        let now = machine.property("prometheus-node-exporter.service", "MainPID");
+        let is_back = machine.run(&["sha256sum", program]) == meant;
+        (is_back && now != process && now != "0").then_some(())
+    });
+    machine.wait_until("everything to stand", || {
+        machine.status().filter(|status| status.report.condition == bootstrap_core::Condition::Done)
+    });
 
     // The last resort, as the agent asks for it.
     let request =
@@ -475,7 +491,10 @@ vault {{
 
     let journal = machine.run(&["journalctl", "--no-pager", "--all", "--output=verbose"]);
     let process = machine.run(&["cat", &format!("/proc/{agent}/cmdline"), &format!("/proc/{agent}/environ")]);
-    for secret in [PLANTED, &token, &secret, KEY, TOKEN] {
+    // The keys of the role are had for the parameters.
+    let keys = cloud.session_keys(&machine.instance);
+    let keys = keys.each_ref().map(String::as_str);
+    for secret in [PLANTED, &token, &secret, KEY, TOKEN].into_iter().chain(keys) {
         assert!(!journal.contains(secret), "in the journal");
         assert!(!process.contains(secret), "in what everybody sees of the process");
     }
