@@ -1,6 +1,7 @@
 //! Where servers live: a directory, an address, and a watcher that leaves nothing behind.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -111,6 +112,8 @@ impl Ground {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            // What is sent to all of a terminal's group, or of `timeout`'s, is not for who cleans up after it.
+            .process_group(0)
             .spawn()
             .expect("a shell");
         Self { directory, watcher }
@@ -133,5 +136,21 @@ impl Drop for Ground {
         drop(self.watcher.stdin.take());
         // What it could not remove is in a temporary directory.
         let _ = self.watcher.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever presses Ctrl-C ends the whole group of a test; what it started is still cleaned up.
+    #[test]
+    fn what_ends_a_group_leaves_its_watcher() {
+        let ground = Ground::new();
+        let id = ground.watcher.id();
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("it runs");
+        let (_, after_name) = stat.rsplit_once(')').expect("its name is in parentheses");
+        let group = after_name.split_whitespace().nth(2).expect("state, parent, group");
+        assert_eq!(group, id.to_string(), "the watcher is of the group of who started it");
     }
 }
