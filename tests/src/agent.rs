@@ -4,10 +4,9 @@
     reason = "whatever goes wrong in here fails the test that asked, in words"
 )]
 
-use crate::ground::{Cloud, Daemon, Site, get};
+use crate::ground::{Daemon, Site};
 use crate::programs::{Running, bootstrap};
 use fleet::InstanceId;
-use muster_test_servers::wait_for;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -18,17 +17,10 @@ const CERTIFICATE: &str = "aws.pem";
 ///
 /// Agents speak to it from this host's address, not from their instance's.
 pub fn daemon(site: &Site, name: &'static str) -> Daemon {
-    site.write(CERTIFICATE, &certificate(&site.cloud));
+    site.write(CERTIFICATE, &site.cloud.certificate());
     let account = site.cloud.world().spec().account.clone();
     let identity = ["--identity-certificates", CERTIFICATE, "--identity-account", &account];
     site.daemon_without_queue(name, &[&identity[..], &["--identity-any-address"]].concat())
-}
-
-fn certificate(cloud: &Cloud) -> String {
-    let at = cloud.endpoint().trim_start_matches("http://").parse().expect("an address");
-    let answer = wait_for("the cloud's certificate", || get(at, "/_muster/identity-certificate"));
-    let answer: Value = serde_json::from_str(&answer).expect("JSON");
-    answer["pem"].as_str().expect("a certificate").to_owned()
 }
 
 /// An agent that has booted its instance, and tells a daemon what it sees. Dropped, it is killed.
@@ -45,7 +37,7 @@ impl Agent {
         let place = tempfile::tempdir().expect("a directory");
         let path = |name: &str| place.path().join(name);
         let certificate = path(CERTIFICATE);
-        std::fs::write(&certificate, self::certificate(&site.cloud)).expect("a file");
+        std::fs::write(&certificate, site.cloud.certificate()).expect("a file");
         let text = format!(
             "identity {{\n  endpoints = [\"{}/_imds/{instance}\"]\n  certificates = [\"{}\"]\n}}\n\
              watch {{\n  samples = \"1s\"\n  autoscaler {{\n    fleet = \"web\"\n    addresses = [\"http://{}\"]\n  }}\n}}\n",

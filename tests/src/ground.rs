@@ -31,7 +31,7 @@ pub const RIGHTS: &str = include_str!("../../autoscaler/nomad/job/nomad-policy.h
 pub struct Cloud {
     // Before the runtime, which it ends on.
     server: CloudServer,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
     world: Arc<Mutex<World>>,
     fleet: FleetId,
 }
@@ -42,14 +42,25 @@ impl Cloud {
     /// * `target`: how many instances it has.
     /// * `load`: what it has had to serve, in instances that are all busy.
     pub fn start(target: u32, load: f64) -> Self {
+        Self::serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), |now| account(now, target, load))
+    }
+
+    /// Another account than [`Self::start`]'s.
+    ///
+    /// * `listen`: where its services are. * `world`: makes it, of the time that it is; it has one fleet.
+    pub fn serve(listen: SocketAddr, world: impl FnOnce(Timestamp) -> World) -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let world = account(clock.wall(), target, load);
+        let world = world(clock.wall());
         let fleet = world.fleets()[0].id.clone();
         let world = Arc::new(Mutex::new(world));
-        let config = CloudConfig { speed: Some(1.0), ..CloudConfig::new(Arc::clone(&world), clock) };
-        let server = runtime.block_on(CloudServer::start(config)).expect("the cloud starts");
-        Self { server, _runtime: runtime, world, fleet }
+        let config = CloudConfig { listen, speed: Some(1.0), ..CloudConfig::new(Arc::clone(&world), clock) };
+        let server = runtime.block_on(CloudServer::start(config)).unwrap_or_else(|error| panic!("{error}"));
+        Self { server, runtime, world, fleet }
+    }
+    /// Has the metadata service answer at another address, too.
+    pub fn listen_also(&self, at: SocketAddr) {
+        self.runtime.block_on(self.server.listen_also(at)).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// The world itself.
@@ -67,6 +78,11 @@ impl Cloud {
     /// The queue of the account's events.
     pub fn queue(&self) -> String {
         format!("{}/123456789012/muster-events", self.endpoint())
+    }
+
+    /// The certificate that its identity documents are signed with, as PEM.
+    pub fn certificate(&self) -> String {
+        self.server.identity_certificate().unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The instances that are not gone.
@@ -103,6 +119,11 @@ impl Cloud {
     pub fn plan_retirement(&self, instance: &InstanceId, after: Duration) {
         assert!(self.world().schedule(instance, ScheduledCode::InstanceRetirement, after), "it runs");
         self.server.world_moved();
+    }
+    /// Puts an image there that nobody made.
+    pub fn put_image(&self, name: &str, tags: &[(&str, &str)]) {
+        let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.server.put_image(&ImageSpec { name: name.to_owned(), tags, ..ImageSpec::default() });
     }
     /// Has the account's roles trust the identities that Nomad gives this job for AWS, as an OpenID Connect provider does.
     pub fn trust(&self, nomad: &Nomad, job: &str) {

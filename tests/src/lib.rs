@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod agent;
+pub mod awx;
 pub mod ground;
 pub mod image;
 pub mod job;

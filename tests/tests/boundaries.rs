@@ -125,15 +125,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("muster-test-servers", &["fleet", "fleet-clock"]),
     (
         "muster-platform",
-        &[
-            "fleet",
-            "fleet-clock",
-            "fleet-cloud",
-            "fleet-sim",
-            "muster-machine",
-            "muster-test-servers",
-            "tests",
-        ],
+        &["fleet", "fleet-clock", "fleet-sim", "muster-machine", "muster-test-servers", "tests"],
     ),
     (
         "muster-worlds",

@@ -8,6 +8,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
+use tests::awx;
 use tests::image::{Packer, TREE, baked, package, programs, variables, with_ansible};
 use tests::machine::{Machine, Overlay, succeed};
 use tests::tools;
@@ -155,12 +156,12 @@ fn an_image_boots_without_a_failed_unit_and_its_drift_is_found_and_mended() {
     let keys = tempfile::tempdir().expect("a directory");
     let key = keys.path().join("key");
     succeed(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
-    let added = overlay.chroot(&["useradd", "--create-home", "--shell=/bin/bash", "awx"]);
+    let added = overlay.chroot(&awx::ADD_USER);
     assert!(added.status.success(), "{added:?}");
     let public = fs::read_to_string(keys.path().join("key.pub")).expect("a key");
-    overlay.write("etc/ssh/keys/awx", 0o644, &public);
-    overlay.write("etc/ssh/sshd_config.d/20-test.conf", 0o600, "AuthorizedKeysFile /etc/ssh/keys/%u\n");
-    overlay.write("etc/sudoers.d/awx", 0o440, "awx ALL=(ALL) NOPASSWD: ALL\n");
+    for (path, mode, text) in awx::access(&public) {
+        overlay.write(path.trim_start_matches('/'), mode, &text);
+    }
     // The agent boots no instance here; its tests are its own.
     overlay.write(
         "etc/systemd/system/muster-bootstrap.service.d/test.conf",
@@ -228,31 +229,12 @@ fn mended(machine: &Machine, root: &Path, key: &Path) {
          echo '{{}}' >/var/lib/muster/awx/16.json"
     );
     machine.run(&["sh", "-c", &place]);
-    let mut drift = with_ansible("ansible-playbook");
-    drift
-        .args(["--inventory", &format!("{},", machine.address()), "--user", "awx", "--private-key"])
-        .arg(key);
-    drift.args([
-        "--ssh-common-args",
-        "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes",
-    ]);
-    let version = |name: &str| {
-        let says = Command::new(programs().join(name)).arg("version").output().expect("it runs");
-        let says = String::from_utf8_lossy(&says.stdout).into_owned();
-        let first = says.lines().next().and_then(|line| line.split('v').nth(1)).unwrap_or_default();
-        first.trim().to_owned()
-    };
     let asked = json!({
-        "instance_id": instance, "awx_job_id": 17, "monitoring_labels": {"team": "web"}, "image_source": "local",
-        "image_local_directory": programs(), "nomad_version": version("nomad"), "consul_version": version("consul"),
+        "instance_id": instance, "awx_job_id": 17, "monitoring_labels": {"team": "web"},
     });
-    let said = succeed(drift.args([
-        "--extra-vars",
-        &variables(root),
-        "--extra-vars",
-        &asked.to_string(),
-        "drift.yml",
-    ]));
+    let known = [variables(root), awx::local_programs().to_string(), asked.to_string()];
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let said = succeed(&mut awx::drift(machine.address().into(), key, &known));
     // The playbook's own words beside them: what this node is, and the place of its last file.
     let found = changed(&said);
     let found: Vec<&str> = found

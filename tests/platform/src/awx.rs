@@ -1,22 +1,20 @@
 //! AWX: a stand-in that answers as one, and runs the playbook that it is asked for.
 
-use crate::cloud::Cloud;
 use crate::timeline::Timeline;
 use muster_test_servers::awx::Awx;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tempfile::TempDir;
-use tests::image::with_ansible;
+use tests::ground::Cloud;
 use tests::machine::succeed;
 
-/// The user that AWX logs in as.
-pub const USER: &str = "awx";
+/// Between two looks at what it was asked for.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// AWX. Dropped, it begins nothing any more, and what runs is waited for.
@@ -40,8 +38,8 @@ pub struct Ended {
 }
 
 impl Controller {
-    /// Starts it. * `variables`: what the site says of its nodes.
-    pub fn start(cloud: Arc<Cloud>, variables: Value, timeline: Timeline) -> Self {
+    /// Starts it. * `variables`: what the site says of its nodes, as `--extra-vars` takes it.
+    pub fn start(cloud: Arc<Cloud>, variables: String, timeline: Timeline) -> Self {
         let keys = tempfile::tempdir().expect("a directory");
         succeed(
             Command::new("ssh-keygen")
@@ -89,7 +87,7 @@ impl Drop for Controller {
 struct Runs {
     awx: Arc<Awx>,
     cloud: Arc<Cloud>,
-    variables: Value,
+    variables: String,
     key: PathBuf,
     timeline: Timeline,
     done: Arc<Mutex<Vec<Ended>>>,
@@ -116,31 +114,18 @@ impl Runs {
     fn run(&self, number: usize, asked: &Value) {
         let instance = asked["instance_id"].as_str().unwrap_or_default().to_owned();
         let begun = self.timeline.now();
-        let launched = self.cloud.launched().into_iter().find(|one| one.id.as_str() == instance);
+        let launched =
+            crate::cloud::launched(&self.cloud).into_iter().find(|one| one.id.as_str() == instance);
         let Some(launched) = launched else {
             return self.awx.end_job(number, "failed", "no such host");
         };
-        let mut variables = self.variables.clone();
-        let more = [
-            ("instance_id", json!(instance)),
-            ("awx_job_id", json!(number)),
-            ("monitoring_labels", json!({"fleet": "web"})),
-        ];
-        for (name, value) in more {
-            variables[name] = value;
-        }
-        let mut playbook = with_ansible("ansible-playbook");
-        playbook
-            .args(["--inventory", &format!("{},", launched.address), "--user", USER, "--private-key"])
-            .arg(&self.key);
-        playbook.args([
-            "--ssh-common-args",
-            "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes",
-            "--extra-vars",
-            &variables.to_string(),
-            "drift.yml",
-        ]);
-        let output = playbook.stdin(Stdio::null()).output().expect("Ansible runs");
+        let asked = json!({
+            "instance_id": instance, "awx_job_id": number, "monitoring_labels": {"fleet": "web"},
+        });
+        let variables =
+            [self.variables.as_str(), &tests::awx::local_programs().to_string(), &asked.to_string()];
+        let mut playbook = tests::awx::drift(launched.address.into(), &self.key, &variables);
+        let output = playbook.output().expect("Ansible runs");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let successful = output.status.success();
         self.awx.end_job(number, if successful { "successful" } else { "failed" }, &said);
@@ -171,36 +156,4 @@ fn mended(said: &str) -> Vec<String> {
         }
     }
     all
-}
-
-/// What a machine has to have for AWX to log in: absolute path, mode, text; and what is run in it before it boots.
-pub fn access(public_key: &str) -> Vec<(String, u32, String)> {
-    let sudo = format!("{USER} ALL=(ALL) NOPASSWD: ALL\n");
-    [
-        (format!("/etc/ssh/keys/{USER}"), 0o644, public_key.to_owned()),
-        (
-            "/etc/ssh/sshd_config.d/20-site.conf".to_owned(),
-            0o600,
-            "AuthorizedKeysFile /etc/ssh/keys/%u\n".to_owned(),
-        ),
-        (format!("/etc/sudoers.d/{USER}"), 0o440, sudo),
-    ]
-    .to_vec()
-}
-
-/// What the image's playbooks are to know: what it was made with, and where the programs are that it has.
-pub fn variables(image: &Path) -> Value {
-    let place = image.parent().expect("it is in a directory").join("variables.json");
-    let text = fs::read_to_string(&place).unwrap_or_else(|error| panic!("{}: {error}", place.display()));
-    let mut variables: Value = serde_json::from_str(&text).expect("JSON");
-    let programs = tests::image::programs();
-    for name in ["nomad", "consul"] {
-        let says = Command::new(programs.join(name)).arg("version").output().expect("it runs");
-        let says = String::from_utf8_lossy(&says.stdout).into_owned();
-        let version = says.lines().next().and_then(|line| line.split('v').nth(1)).unwrap_or_default();
-        variables[format!("{name}_version")] = json!(version.trim());
-    }
-    variables["image_source"] = json!("local");
-    variables["image_local_directory"] = json!(programs);
-    variables
 }

@@ -1,7 +1,6 @@
 //! Whatever the cloud launches boots, and whatever it ends is switched off.
 
-use crate::awx;
-use crate::cloud::{Cloud, Launched};
+use crate::cloud::{Launched, launched};
 use crate::timeline::{Boot, Timeline};
 use fleet::InstanceId;
 use fleet::ports::Clock;
@@ -15,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use tests::ground::Cloud;
 
 /// How often the cloud is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const CPUS: f64 = 0.4;
 
 /// What is put into a machine before it boots, beside its image: absolute path, mode, text.
-pub type Files = dyn Fn(&Launched) -> Vec<(String, u32, String)> + Send + Sync;
+pub type Files = Vec<(String, u32, String)>;
 
 /// The machines.
 pub struct Machines {
@@ -50,7 +50,7 @@ struct Keeper {
     lan: Arc<Lan>,
     root: PathBuf,
     ground: Arc<Ground>,
-    files: Box<Files>,
+    files: Files,
     timeline: Timeline,
     clock: SystemClock,
 }
@@ -59,13 +59,7 @@ impl Machines {
     /// Begins to follow the cloud.
     ///
     /// * `root`: the root file system of whatever image: what an AMI is made of is not kept by this cloud.
-    pub fn follow(
-        cloud: Arc<Cloud>,
-        lan: Arc<Lan>,
-        root: PathBuf,
-        files: Box<Files>,
-        timeline: Timeline,
-    ) -> Self {
+    pub fn follow(cloud: Arc<Cloud>, lan: Arc<Lan>, root: PathBuf, files: Files, timeline: Timeline) -> Self {
         let shared = Arc::new(Shared { running: Mutex::default(), ends: AtomicBool::new(false) });
         let ground = Arc::new(Ground::new());
         let keeper = Keeper {
@@ -116,7 +110,7 @@ impl Shared {
 impl Keeper {
     /// Brings the machines to what the cloud has by now.
     fn keep(&self) {
-        let launched = self.cloud.launched();
+        let launched = launched(&self.cloud);
         let gone: Vec<InstanceId> = {
             let running = self.shared.running();
             running.keys().filter(|id| launched.iter().all(|one| one.id != **id)).cloned().collect()
@@ -157,12 +151,11 @@ impl Keeper {
     fn boot(&self, one: &Launched) -> Machine {
         let overlay =
             Overlay::within(self.ground.path(), &self.root).unwrap_or_else(|error| panic!("{error}"));
-        for (path, mode, text) in (self.files)(one) {
-            let written = overlay.write(path.trim_start_matches('/'), mode, &text);
+        for (path, mode, text) in &self.files {
+            let written = overlay.write(path.trim_start_matches('/'), *mode, text);
             written.unwrap_or_else(|error| panic!("{error}"));
         }
-        let user = ["useradd", "--create-home", "--shell=/bin/bash", awx::USER];
-        let added = overlay.chroot(&user).unwrap_or_else(|error| panic!("{error}"));
+        let added = overlay.chroot(&tests::awx::ADD_USER).unwrap_or_else(|error| panic!("{error}"));
         assert!(added.status.success(), "{added:?}");
         let place = Place::on(&self.lan, one.id.as_str(), one.address);
         Machine::boot_at(place, overlay, Some(CPUS)).unwrap_or_else(|error| panic!("{error}"))

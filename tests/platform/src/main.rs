@@ -14,7 +14,7 @@ mod timeline;
 mod work;
 
 use clap::Parser;
-use cloud::{Cloud, METADATA};
+use cloud::METADATA;
 use machines::Machines;
 use muster_machine::Lan;
 use scenes::Platform;
@@ -53,9 +53,9 @@ fn main() {
     let lan = Arc::new(Lan::new(BRIDGE, HERE, 24).unwrap_or_else(|error| panic!("{error}")));
     lan.answer_at(METADATA, 32).unwrap_or_else(|error| panic!("{error}"));
     muster_test_servers::listen_at(HERE);
-    let cloud = Arc::new(Cloud::start(HERE, FIRST, IMAGE));
+    let cloud = Arc::new(cloud::start(HERE, FIRST, IMAGE));
     timeline.say(&format!("AWS is at {}", cloud.endpoint()));
-    let variables = awx::variables(&root);
+    let variables = tests::image::variables(&root);
     let site = Arc::new(Site::start(&cloud, BRIDGE, variables, &timeline));
     timeline.say("Consul, Nomad, Vault and the registry run");
     let image = site.push("1");
@@ -63,8 +63,7 @@ fn main() {
     let place = tempfile::tempdir().expect("a directory");
     std::fs::write(place.path().join("eu-west-1.pem"), cloud.certificate()).expect("a file");
     work::submit(&site, &cloud, &program, place.path());
-    let (told, of) = (Arc::clone(&site), Arc::clone(&cloud));
-    let files = Box::new(move |one: &cloud::Launched| node::files(&told, &of, one));
+    let files = node::files(&site, &cloud);
     let machines = Machines::follow(Arc::clone(&cloud), lan, root.clone(), files, timeline.clone());
     let names = Arc::new(load::Names::of(site.consul.dns().expect("it answers names")));
     let platform = Platform {

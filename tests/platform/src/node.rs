@@ -1,9 +1,9 @@
 //! What a machine is told beside what its image knows.
 
-use crate::cloud::{Cloud, Launched};
 use crate::site::{SERVER_ID, Site};
 use muster_machine::STAT;
 use serde_json::{Value, json};
+use tests::ground::Cloud;
 
 /// Templates of secrets: name, where it goes, text.
 const SECRETS: [(&str, &str, &str); 4] = [
@@ -30,8 +30,8 @@ const SECRETS: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// The files of an instance's machine: absolute path, mode, text.
-pub fn files(site: &Site, cloud: &Cloud, _: &Launched) -> Vec<(String, u32, String)> {
+/// The files of a machine: absolute path, mode, text.
+pub fn files(site: &Site, cloud: &Cloud) -> Vec<(String, u32, String)> {
     let registry = site.registry.at();
     let docker = format!(
         "{{\"auths\": {{\"{registry}\": {{\"auth\": \"{{{{ secret('kv/data/registry').auth }}}}\"}}}}}}\n"
@@ -56,7 +56,7 @@ pub fn files(site: &Site, cloud: &Cloud, _: &Launched) -> Vec<(String, u32, Stri
         ("/etc/systemd/system/muster-bootstrap.service.d/machine.conf".to_owned(), 0o644, unit),
         (format!("/etc/docker/certs.d/{registry}/ca.crt"), 0o644, site.authority.pem()),
     ];
-    files.extend(crate::awx::access(&site.awx.public_key()));
+    files.extend(tests::awx::access(&site.awx.public_key()));
     files.extend(
         secrets.into_iter().map(|(name, _, text)| (format!("/etc/muster/templates/{name}.j2"), 0o644, text)),
     );

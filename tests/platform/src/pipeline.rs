@@ -1,11 +1,11 @@
 //! An image's way by the pipeline's own commands: proved, baked, published, promoted.
 
-use crate::cloud::Cloud;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
+use tests::ground::Cloud;
 use tests::image::{PATH, Packer, TREE, package, programs};
 use tests::machine::succeed;
 

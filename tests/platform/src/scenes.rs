@@ -1,6 +1,5 @@
 //! What happens on the platform, one after the other.
 
-use crate::cloud::Cloud;
 use crate::load::{Load, Names, Tally};
 use crate::machines::Machines;
 use crate::pipeline::Pipeline;
@@ -13,6 +12,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+use tests::ground::Cloud;
 
 /// Requests a second: what two machines do with ease, and what they cannot do.
 const QUIET: f64 = 1.0;

@@ -13,9 +13,9 @@ use std::path::Path;
 use tests::job::{let_consul_trust, let_nomad_allow};
 
 use crate::awx::Controller;
-use crate::cloud::Cloud;
 use crate::timeline::Timeline;
 use std::sync::Arc;
+use tests::ground::Cloud;
 
 /// What the agent of a node may do in Consul.
 const CONSUL_RULES: &str = include_str!("../../../bootstrap/policies/consul.hcl");
@@ -58,8 +58,8 @@ impl Site {
     /// Starts them, and has each know of the others what it needs.
     ///
     /// * `interface`: the machines' network.
-    /// * `variables`: what its playbooks are to know. * `timeline`: hears of AWX's jobs.
-    pub fn start(cloud: &Arc<Cloud>, interface: &str, variables: Value, timeline: &Timeline) -> Self {
+    /// * `variables`: what its playbooks are to know, as `--extra-vars` takes it. * `timeline`: hears of AWX's jobs.
+    pub fn start(cloud: &Arc<Cloud>, interface: &str, variables: String, timeline: &Timeline) -> Self {
         let awx = Controller::start(Arc::clone(cloud), variables, timeline.clone());
         let authority = Authority::new();
         let registry = Registry::start_trusted(PASSWORD, &authority);

@@ -1,9 +1,9 @@
 //! What runs on the fleet, and what keeps it.
 
-use crate::cloud::Cloud;
 use crate::site::Site;
 use serde_json::{Value, json};
 use std::path::Path;
+use tests::ground::Cloud;
 use tests::job;
 
 /// The policy: one machine at least, four at most, each of which runs one of the service.
