@@ -2,7 +2,7 @@
 //! Packer.
 
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -321,11 +321,14 @@ impl Cloud {
 
     /// What it was asked of one action, in order.
     fn asked(&self, action: &str) -> Vec<BTreeMap<String, String>> {
+        let asked = self.all_asked().into_iter();
+        asked.filter(|asked| asked.get("Action").is_some_and(|is| is == action)).collect()
+    }
+
+    /// Everything that it was asked, in order.
+    fn all_asked(&self) -> Vec<BTreeMap<String, String>> {
         let asked = fs::read_to_string(self.place.path().join("asked")).expect("a record");
-        let asked = asked.lines().map(|line| serde_json::from_str(line).expect("JSON"));
-        asked
-            .filter(|asked: &BTreeMap<String, String>| asked.get("Action").is_some_and(|is| is == action))
-            .collect()
+        asked.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
     /// Some image of its catalogue.
@@ -398,6 +401,32 @@ fn packer_makes_an_image_on_spot_encrypted_for_imdsv2_alone_that_says_where_it_c
     ] {
         assert_eq!((cloud.asked(made).len(), cloud.asked(gone).len()), (1, 1), "{made} {gone}");
     }
+    packers_role_has_what_packer_called(&cloud);
+}
+
+/// Terraform's role for who bakes images has what Packer called, and nothing more but what only other bakes need.
+fn packers_role_has_what_packer_called(cloud: &Cloud) {
+    const OF_OTHER_BAKES: [(&str, &str); 5] = [
+        ("ec2:DeleteSnapshot", "one that failed after its image was made"),
+        ("ec2:DeregisterImage", "one that failed after its image was made"),
+        ("ec2:RunInstances", "EC2 asks for it where a fleet launches"),
+        ("iam:GetInstanceProfile", "of a machine with an instance profile"),
+        ("iam:PassRole", "of a machine with an instance profile"),
+    ];
+    // Nobody needs a right for it.
+    const FREE: &str = "ec2:GetCallerIdentity";
+    let actions = fs::read_to_string(format!("{TREE}/fleet/terraform/modules/iam/actions.json"));
+    let actions: Value = serde_json::from_str(&actions.expect("a file")).expect("JSON");
+    let granted = actions["image_builder"].as_array().expect("a list").iter();
+    let granted: BTreeSet<String> =
+        granted.map(|one| one["action"].as_str().expect("an action").to_owned()).collect();
+    let mut called: BTreeSet<String> =
+        cloud.all_asked().iter().filter_map(|asked| Some(format!("ec2:{}", asked.get("Action")?))).collect();
+    called.remove(FREE);
+    let refused: Vec<_> = called.difference(&granted).collect();
+    assert!(refused.is_empty(), "called, and not granted: {refused:?}");
+    let uncalled: Vec<_> = granted.difference(&called).map(String::as_str).collect();
+    assert_eq!(uncalled, OF_OTHER_BAKES.map(|(action, _)| action), "granted, and nothing called it");
 }
 
 /// The tags of a request of EC2's Query protocol.

@@ -3,10 +3,12 @@
 
     iam.py AUTOSCALER
 
-AUTOSCALER is the program. Three things are compared:
+AUTOSCALER is the program. Compared are:
 
 * the autoscaler's actions with the table in fleet/aws/README.md, which a test of that crate proves to be the one table
   that all its calls go through;
+* the actions of who publishes images with the other table there, of what muster-image calls; those of who bakes them are
+  compared by tests/tests/image.rs, with what a real Packer called;
 * the nodes' actions with the calls that bootstrap/aws sends, read from its source;
 * the autoscaler's actions with the calls that the loopback cloud saw, after both kinds of fleets were held in it for a
   while. What is called only in some situations is not among these; what is called without being granted would be.
@@ -79,8 +81,9 @@ def differ(what, have, want):
     return words + [f"{what}: {action} is called, and not granted" for action in sorted(want - have)]
 
 
-def declared_by_the_autoscaler():
-    table = (ROOT / "fleet/aws/README.md").read_text().split("| Permission | Used by | What for |")[1]
+def declared(heading):
+    """A table of fleet/aws/README.md: action -> why."""
+    table = (ROOT / "fleet/aws/README.md").read_text().split(f"| Permission | {heading} | What for |")[1].split("\n\n")[0]
     return dict(re.findall(r"^\| `([\w:-]+)` \| `\w+` \| (.+) \|$", table, re.M))
 
 
@@ -100,7 +103,7 @@ def called_by_the_agent():
 
 def seen_by_the_loopback_cloud(autoscaler):
     """The autoscaler's calls, once those of SOON are among them."""
-    services = {name.split(":")[1]: name for name in declared_by_the_autoscaler()}
+    services = {name.split(":")[1]: name for name in declared("Used by")}
     services["DeleteMessageBatch"] = "sqs:DeleteMessage"
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
@@ -143,21 +146,23 @@ def expanded(text):
 
 def main(autoscaler):
     wrong = []
-    declared = declared_by_the_autoscaler()
+    known = declared("Used by")
     # What EC2 asks for by itself in a roll-out is no call of anybody's.
-    rollout = {action: why for action, why in granted("autoscaler_rollout").items() if action in declared}
+    rollout = {action: why for action, why in granted("autoscaler_rollout").items() if action in known}
     own = granted("autoscaler") | rollout
-    wrong += differ("the autoscaler", set(own) - ASIDE, set(declared))
-    wrong += [f"the autoscaler: the reason of {action} is not that of fleet/aws" for action in sorted(set(own) & set(declared))
-              if own[action] != declared[action]]
+    image = declared("Command")
+    for who, has, table in [("the autoscaler", own, known), ("muster-image", granted("image_publisher"), image)]:
+        wrong += differ(who, set(has) - ASIDE, set(table))
+        wrong += [f"{who}: the reason of {action} is not that of fleet/aws" for action in sorted(set(has) & set(table))
+                  if has[action] != table[action]]
     agent = called_by_the_agent()
     wrong += differ("the nodes", set(granted("node")) - ASIDE, agent)
     seen = seen_by_the_loopback_cloud(autoscaler)
     wrong += [f"the autoscaler: the loopback cloud saw {action}, which is not granted" for action in sorted(seen - set(own))]
     if wrong:
         raise SystemExit("\n".join(wrong))
-    print(f"IAM: the autoscaler has the {len(declared)} actions of its table, {len(seen)} of them were seen by the loopback "
-          f"cloud; nodes have the {len(agent)} that the agent sends; none is granted that nothing calls")
+    print(f"IAM: the autoscaler has the {len(known)} actions of its table, {len(seen)} of them were seen by the loopback "
+          f"cloud; muster-image has the {len(image)} of its own; nodes have the {len(agent)} that the agent sends; none is granted that nothing calls")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@
  *   them. EC2 knows no resources for the calls that describe, nor for Spot Fleets.
  * * Who may be the autoscaler: Nomad's workload identity of the job, where Nomad's issuer is an OpenID Connect provider
  *   of the account (`nomad_oidc`), or roles of yours (`autoscaler_trusted_role_arns`).
- * * Who bakes images (`image_builder`) has what Packer's Amazon plugin 1.2.9 calls with the templates of image/packer, read from its
- *   source; it ends and removes what these templates have tagged.
+ * * Who bakes images (`image_builder`) has what Packer's Amazon plugin 1.2.9 calls with the templates of image/packer, and what
+ *   muster-image calls for channels and the janitor; it ends and removes what these templates have tagged.
  * * Accounts' service-linked roles for spot (`AWSServiceRoleForEC2Spot`, `AWSServiceRoleForEC2SpotFleet`) are AWS's own, one
  *   of each an account: `aws iam create-service-linked-role --aws-service-name spot.amazonaws.com` and
  *   `spotfleet.amazonaws.com`, where they are missing.
@@ -67,6 +67,8 @@ locals {
       resources = ["${local.arn}:ec2:${local.region}::image/*", "${local.arn}:ec2:${local.region}::snapshot/*"]
       condition = { Null = { "aws:ResourceTag/muster:playbook" = "false" } }
     }
+    # The channels, and the journal of each.
+    Channels = { resources = try(["${local.parameters}${var.image_builder.channels}/*"], []), condition = {} }
     BakeRole = {
       resources = try(var.image_builder.machine_role_arns, [])
       condition = { StringEquals = { "iam:PassedToService" = "ec2.${local.dns_suffix}" } }
@@ -81,7 +83,7 @@ locals {
     fleet      = local.actions.fleet
     autoscaler = concat(local.actions.autoscaler, var.rollout ? local.actions.autoscaler_rollout : [])
 
-    image_builder = local.actions.image_builder
+    image_builder = concat(local.actions.image_builder, local.actions.image_publisher)
   }
 
   # A statement for each scope of a role.
@@ -93,7 +95,7 @@ locals {
           {
             Sid      = scope
             Effect   = "Allow"
-            Action   = sort([for grant in grants : grant.action if grant.scope == scope])
+            Action   = sort(distinct([for grant in grants : grant.action if grant.scope == scope]))
             Resource = local.scopes[scope].resources
           },
           # A statement without a condition has no empty one.

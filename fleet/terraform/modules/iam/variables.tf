@@ -126,17 +126,23 @@ variable "autoscaler_trusted_role_arns" {
 }
 
 variable "image_builder" {
-  description = "Who may bake images: the roles that may become the builder's, and the role and the instance profile of the machines that are baked, where they have one. Null: nobody."
+  description = "Who may bake images: the roles that may become the builder's, and the role and the instance profile of the machines that are baked, where they have one; and the path of the channels in Parameter Store, without a slash at its end. Null: nobody."
   type = object({
     trusted_role_arns    = list(string)
     machine_role_arns    = optional(list(string), [])
     machine_profile_arns = optional(list(string), [])
+    channels             = optional(string, "/muster/images")
   })
   default = null
 
   validation {
     condition     = var.image_builder == null || try(length(var.image_builder.trusted_role_arns) >= 1 && alltrue([for arn in concat(var.image_builder.trusted_role_arns, var.image_builder.machine_role_arns) : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/[^*]+$", arn))]), false)
     error_message = "Name the ARNs of single roles."
+  }
+
+  validation {
+    condition     = can(regex("^(/[A-Za-z0-9_.-]+)+$", var.image_builder.channels)) || var.image_builder == null
+    error_message = "channels: a path such as /muster/images."
   }
 }
 

@@ -43,7 +43,7 @@ run "the_documents_have_exactly_the_actions_that_are_listed" {
       fleet      = sort(local.actions.fleet[*].action)
       autoscaler = sort(concat(local.actions.autoscaler, local.actions.autoscaler_rollout)[*].action)
 
-      image_builder = sort(local.actions.image_builder[*].action)
+      image_builder = sort([for grant in distinct([for grant in concat(local.actions.image_builder, local.actions.image_publisher) : "${grant.scope} ${grant.action}"]) : split(" ", grant)[1]])
     }
     error_message = "Each action of actions.json, once."
   }
@@ -117,6 +117,22 @@ run "a_node_reads_its_own_parameters_and_gives_one_tag" {
       "ForAllValues:StringEquals" = { "aws:TagKeys" = ["muster:state"] }
     }]
     error_message = "That tag, on instances of the fleets."
+  }
+}
+
+run "who_bakes_images_moves_their_channels_alone" {
+  variables {
+    image_builder = { trusted_role_arns = ["arn:aws:iam::123456789012:role/pipeline"], channels = "/site/images" }
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(output.policies.image_builder).Statement : statement.Resource if statement.Sid == "Channels"] == [["arn:aws:ssm:eu-west-1:123456789012:parameter/site/images/*"]]
+    error_message = "What is beneath their path."
+  }
+
+  assert {
+    condition     = alltrue([for statement in jsondecode(output.policies.image_builder).Statement : statement.Sid == "Images" if contains(statement.Action, "ec2:DeregisterImage") || contains(statement.Action, "ec2:ModifyImageAttribute")])
+    error_message = "Nobody else's images are changed or removed."
   }
 }
 
