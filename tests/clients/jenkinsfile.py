@@ -22,6 +22,8 @@ OPTIONS = {"buildDiscarder", "disableConcurrentBuilds", "lock", "retry", "skipDe
 POST = {"aborted", "always", "changed", "cleanup", "failure", "fixed", "regression", "success", "unstable", "unsuccessful"}
 STEPS = {"archiveArtifacts", "echo", "junit", "sh"}
 WHEN = {"allOf", "anyOf", "branch", "changeRequest", "changeset", "expression", "not"}
+# Else a stage asks, and takes its locks, before it is known whether it is to run at all.
+BEFORE = {"beforeAgent", "beforeInput", "beforeOptions"}
 PARAMETERS = {"booleanParam", "choice", "password", "string", "text"}
 
 wrong = []
@@ -95,7 +97,7 @@ def stage(node, arguments, closure):
     if not name or closure is None:
         fault(node, "a stage has a name and a body")
         return told
-    seen = set()
+    seen, before = set(), set()
     for inner, word, given, body in calls(closure):
         if word not in OF_STAGE:
             fault(inner, f"{word or inner.type} has no place in the stage {name}")
@@ -110,13 +112,18 @@ def stage(node, arguments, closure):
             told["timeout"], told["lock"] = "timeout" in given, "lock" in given
         elif word == "when":
             told["when"] = True
-            for condition, kind, _, _ in calls(body):
-                if kind not in WHEN:
+            for condition, kind, given, _ in calls(body):
+                if kind in BEFORE:
+                    before |= {kind} if [value(one) for one in given] == ["true"] else set()
+                elif kind not in WHEN:
                     fault(condition, f"{kind} is no condition that is known")
         elif word == "input":
             told["input"] = True
     if "steps" not in seen:
         fault(node, f"the stage {name} has no steps")
+    for has, needs in [("input", "beforeInput"), ("lock", "beforeOptions")]:
+        if told["when"] and told[has] and needs not in before:
+            fault(node, f"the stage {name} has {has} before it is known whether it runs: {needs} true")
     return told
 
 

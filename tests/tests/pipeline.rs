@@ -117,6 +117,16 @@ fn what_is_no_declarative_pipeline_is_refused() {
         ("agent any", "agent any\n post { sometimes { sh 'x' } }", "is no condition of post"),
         ("stages {", "stages {{", "line"),
         ("pipeline {", "node {", "is one block"),
+        (
+            "steps { sh 'true' }",
+            "when { branch 'main' }\n input { message 'Go?' }\n steps { sh 'true' }",
+            "beforeInput true",
+        ),
+        (
+            "steps { sh 'true' }",
+            "when { beforeOptions false\n branch 'main' }\n options { lock(resource: 'x') }\n steps { sh 'true' }",
+            "beforeOptions true",
+        ),
     ] {
         let (code, said) = check(&good.replacen(from, to, 1));
         assert!(code == Some(65) && said.contains(words), "{to}: {code:?} {said}");
@@ -189,7 +199,12 @@ impl Workspace {
 const AUTOSCALER: &str = r#"#!/bin/sh
 printf '%s\n' "$*" >>"$(dirname "$0")/asked"
 case "$1 $2" in
-"rollout status") echo '[{"fleet": "canary", "rollout": {"course": "forward", "stage": {"ended": {"at": 1}}, "halted": null}}]' ;;
+"rollout status")
+    image=$(sed -n 's/.*--image \([^ ]*\).*/\1/p' "$(dirname "$0")/asked" | tail -n 1)
+    course=forward
+    grep -q '^rollout abort' "$(dirname "$0")/asked" && course=back
+    echo '[{"fleet": "canary", "rollout": {"image": "'"$image"'", "course": "'$course'", "stage": {"ended": {"at": 1}}, "halted": null}}]'
+    ;;
 "status canary") echo '{"name": "canary", "alarms": []}' ;;
 esac
 "#;
@@ -206,8 +221,10 @@ esac
 fn did_its_part(name: &str, said: &str, workspace: &Workspace, account: &Account, old: &str) {
     let bin = workspace.place.path().join("bin");
     let seen = || fs::read_to_string(bin.join("asked")).unwrap_or_default();
-    let ami = || workspace.json("image.json")["ami"].as_str().expect("an image").to_owned();
+    let made = || if workspace.root().join("image.json").exists() { "image.json" } else { "promoted.json" };
+    let ami = || workspace.json(made())["ami"].as_str().expect("an image").to_owned();
     match name {
+        "Begin" => assert!(!workspace.root().join("image.json").exists(), "it was of another run"),
         "Lint" => assert!(said.contains("production"), "{said}"),
         "Test" => {
             let asked = fs::read_to_string(bin.join("cargo-asked")).expect("cargo was asked");
@@ -289,23 +306,39 @@ fn each_stage_of_the_images_pipeline_does_its_part_from_lint_to_janitor() {
         assert_eq!(code, Some(0), "{said}");
     }
 
+    // What another run has left, whose image is in use.
+    fs::write(workspace.root().join("image.json"), json!({ "ami": old }).to_string()).expect("written");
+
+    let mut candidate = Value::Null;
     for (name, command) in stages(&told) {
         let (code, said) = workspace.run(&command);
         assert_eq!(code, Some(0), "{name}: {command}\n{said}");
         did_its_part(&name, &said, &workspace, &account, &old);
+        if name == "Publish to canary" {
+            candidate = workspace.json("image.json");
+        }
     }
 
-    // And where it fails: all is as it was before, however often that is said.
+    // What fails once an image is promoted is no reason to take it back.
     let posted = |condition: &str| told["post"][condition][0].as_str().expect("a command").to_owned();
-    for _ in 0..2 {
+    let asked = || fs::read_to_string(workspace.place.path().join("bin/asked")).expect("it was asked");
+    let is_taken_back = |to: &str| {
         let (code, said) = workspace.run(&posted("unsuccessful"));
         assert_eq!(code, Some(0), "{said}");
         for channel in ["canary", "stable"] {
-            assert_eq!(account.channel(channel).as_ref(), Some(&old), "{channel}: {said}");
+            assert_eq!(account.channel(channel).as_deref(), Some(to), "{channel}: {said}");
         }
-    }
-    let asked = fs::read_to_string(workspace.place.path().join("bin/asked")).expect("it was asked");
-    assert!(asked.contains("rollout abort canary --reason"), "{asked}");
+    };
+    let image = candidate["ami"].as_str().expect("an image");
+    is_taken_back(image);
+    assert!(!asked().contains("rollout abort"), "{}", asked());
+    // What fails before is, however often that is said: all is as it was.
+    fs::write(workspace.root().join("image.json"), candidate.to_string()).expect("written");
+    is_taken_back(&old);
+    is_taken_back(&old);
+    assert_eq!(asked().matches("rollout abort canary --reason").count(), 1, "{}", asked());
+    the_roll_out_of_another_image_stays(&workspace, &posted("unsuccessful"));
+
     let left = workspace.place.path().join("left");
     fs::create_dir_all(left.join("etc")).expect("made");
     fs::write(left.with_extension("json"), "{}").expect("written");
@@ -314,9 +347,20 @@ fn each_stage_of_the_images_pipeline_does_its_part_from_lint_to_janitor() {
     assert!(code == Some(0) && !left.exists() && !left.with_extension("json").exists(), "{said}");
 }
 
+/// A run that made an image, and began no roll-out, takes nobody else's back; and says so where it cannot know.
+fn the_roll_out_of_another_image_stays(workspace: &Workspace, take_back: &str) {
+    let asked = workspace.place.path().join("bin/asked");
+    fs::write(&asked, "rollout start canary --image ami-0fedcba9876543210\n").expect("written");
+    assert_eq!(workspace.run(take_back).0, Some(0));
+    let seen = fs::read_to_string(&asked).expect("it was asked");
+    assert!(!seen.contains("rollout abort"), "{seen}");
+    workspace.script("muster-autoscaler", "#!/bin/sh\nexit 69\n");
+    assert_eq!(workspace.run(take_back).0, Some(69), "nobody knows whether it is taken back");
+}
+
 /// A roll-out that does not end well ends the pipeline.
 #[test]
-fn a_roll_out_that_is_halted_or_taken_back_or_followed_by_an_alarm_fails_the_watch() {
+fn a_roll_out_that_is_halted_or_taken_back_or_unseen_or_followed_by_an_alarm_fails_the_watch() {
     let mut workspace = Workspace::new();
     let bin = workspace.place.path().join("bin");
     workspace.set("PATH", format!("{}:{}", bin.display(), tests::image::PATH));
@@ -344,6 +388,12 @@ fn a_roll_out_that_is_halted_or_taken_back_or_followed_by_an_alarm_fails_the_wat
     assert_eq!(workspace.run(&watch).0, Some(65), "no roll-out is none that ended well");
     workspace.script("muster-autoscaler", "#!/bin/sh\nexit 77\n");
     assert_eq!(workspace.run(&watch).0, Some(77));
+    // Nobody looked: that is not well, however long it goes on.
+    workspace.set("MUSTER_BLIND_SECONDS", "0.2");
+    let ended = r#"[{"rollout": {"course": "forward", "stage": {"ended": {"at": 1}}, "halted": null}}]"#;
+    let away = format!("#!/bin/sh\ncase $1 in\nrollout) echo '{ended}' ;;\nstatus) exit 69 ;;\nesac\n");
+    workspace.script("muster-autoscaler", &away);
+    assert_eq!(workspace.run(&watch).0, Some(69));
 }
 
 const STACK: &str = r#"terraform {
