@@ -11,8 +11,9 @@ source "amazon-ebs" "machine" {
   spot_price           = "auto"
   iam_instance_profile = var.instance_profile
   ebs_optimized        = true
-  # A machine that Packer has lost ends itself.
+  # A machine that Packer has lost ends itself, well after any bake.
   shutdown_behavior = "terminate"
+  user_data         = "#!/bin/sh\nshutdown -P +180\n"
 
   dynamic "subnet_filter" {
     for_each = length(var.subnet_filter) > 0 ? [var.subnet_filter] : []

@@ -1,14 +1,17 @@
 //! The image: its playbook, baked without AWS into a root file system, booted by a real systemd; and Packer's templates, by a real
 //! Packer.
 
+use muster_test_servers::wait_for;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tests::awx;
+use tests::ground::get;
 use tests::image::{Packer, TREE, baked, package, programs, variables, with_ansible};
 use tests::machine::{Machine, Overlay, succeed};
 use tests::tools;
@@ -190,6 +193,7 @@ fn an_image_boots_without_a_failed_unit_and_its_drift_is_found_and_mended() {
 
     names_are_answered(&machine);
     mended(&machine, &root, &key);
+    fetched(&machine, &root, &key);
 }
 
 /// Consul's names, on the machine and in a container of it.
@@ -288,6 +292,97 @@ fn packer_takes_the_templates() {
     );
 }
 
+/// A site's mirror of the vendor's releases, with one program of one version. Gone when dropped.
+struct Mirror {
+    process: Child,
+    place: TempDir,
+    address: SocketAddr,
+}
+
+impl Mirror {
+    fn of(program: &Path, version: &str, at: Ipv4Addr) -> Self {
+        let place = tempfile::tempdir().expect("a directory");
+        let name = program.file_name().expect("a name").to_string_lossy().into_owned();
+        let directory = place.path().join(&name).join(version);
+        fs::create_dir_all(&directory).expect("made");
+        let archive = directory.join(format!("{name}_{version}_linux_amd64.zip"));
+        let mut zip = Command::new("python3");
+        succeed(zip.args(["-m", "zipfile", "-c"]).arg(archive).arg(program));
+        let address = SocketAddr::from((at, muster_test_servers::port().port()));
+        let process = Command::new("python3")
+            .args(["-m", "http.server", "--bind", &at.to_string(), &address.port().to_string()])
+            .current_dir(place.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        wait_for("the mirror", || get(address, "/"));
+        Self { process, place, address }
+    }
+
+    fn sha256(&self) -> String {
+        let mut sum = Command::new("sh");
+        sum.args(["-c", "find . -name '*.zip' -exec sha256sum {} +"]).current_dir(self.place.path());
+        succeed(&mut sum).split(' ').next().expect("a sum").to_owned()
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        // Nothing is left to do where it is gone already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A program that was changed is reported where nothing may be; where its release is not what is pinned, the job fails and says so;
+/// and else it comes back from a mirror of the vendor's releases.
+fn fetched(machine: &Machine, root: &Path, key: &Path) {
+    const SUM: [&str; 2] = ["sha256sum", "/usr/local/bin/nomad"];
+    let good = machine.run(&SUM);
+    machine.run(&["sh", "-c", "echo >>/usr/local/bin/nomad"]);
+    let altered = machine.run(&SUM);
+    let known = awx::local_programs();
+    let version = known["nomad_version"].as_str().expect("a version");
+    let mirror = Mirror::of(&programs().join("nomad"), version, machine.gateway());
+    let play = |job: u32, sha256: &str, more: &[&str]| {
+        let asked = json!({
+            "instance_id": "i-0123456789abcdef0", "awx_job_id": job, "image_source": "release",
+            "image_release_url": format!("http://{}", mirror.address), "nomad_sha256": {"amd64": sha256},
+        });
+        let all = [variables(root), known.to_string(), asked.to_string()];
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let output =
+            awx::drift(machine.address().into(), key, &all).args(more).output().expect("Ansible runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let completion = |job: u32| -> Value {
+        let text = machine.run(&["cat", &format!("/var/lib/muster/awx/{job}.json")]);
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let fetch = "base : Fetch its archive";
+
+    let (went_well, said) = play(18, &mirror.sha256(), &["--check"]);
+    assert!(went_well && changed(&said).iter().any(|task| task == fetch), "{said}");
+    assert_eq!(machine.run(&SUM), altered, "nothing may be changed");
+    let there = ["test", "-e", "/var/lib/muster/awx/18.json"];
+    assert!(!machine.try_run(&there).expect("it runs").status.success(), "no agent waits for a report");
+
+    let (went_well, said) = play(19, &"0".repeat(64), &[]);
+    assert!(!went_well, "{said}");
+    let told = completion(19);
+    assert_eq!(told["status"], "failed", "{told}");
+    assert!(told["message"].as_str().is_some_and(|why| why.starts_with("Fetch its archive: ")), "{told}");
+    let report = machine.run(&["cat", "/run/muster/metrics/muster_drift.prom"]);
+    assert!(report.contains("muster_node_drift_failed 1"), "{report}");
+    assert_eq!(machine.run(&SUM), altered, "nothing that is not what was pinned");
+
+    let (went_well, said) = play(20, &mirror.sha256(), &[]);
+    assert!(went_well, "{said}");
+    assert_eq!(completion(20)["status"], "successful");
+    assert_eq!(machine.run(&SUM), good);
+}
+
 /// moto with what it lacks for images, and a record of what it was asked. Gone when dropped.
 struct Cloud {
     process: Child,
@@ -368,6 +463,7 @@ fn packer_makes_an_image_on_spot_encrypted_for_imdsv2_alone_that_says_where_it_c
     let is = |name: &str| template.get(&format!("LaunchTemplateData.{name}")).map(String::as_str);
     assert_eq!(is("InstanceMarketOptions.MarketType"), Some("spot"));
     assert_eq!(is("MetadataOptions.HttpTokens"), Some("required"));
+    assert_eq!(is("UserData"), Some("IyEvYmluL3NoCnNodXRkb3duIC1QICsxODAK"), "it ends itself");
     assert_eq!(is("MetadataOptions.HttpPutResponseHopLimit"), Some("1"));
     assert_eq!(is("BlockDeviceMapping.1.Ebs.Encrypted"), Some("true"));
     let [fleet] = &cloud.asked("CreateFleet")[..] else { panic!("one fleet\n{said}") };

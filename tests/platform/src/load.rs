@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// The service's name in Consul's DNS.
 const NAME: &str = "web.service.consul.";
+/// The secret that it is given, and tells.
+const SECRET: &str = "first";
 /// How many ask at once, at the most.
 const ASKERS: u64 = 24;
 /// How far ahead anybody plans to ask.
@@ -117,7 +119,8 @@ impl Shared {
         let failure = match places.get(at) {
             None => Some("nobody is healthy".to_owned()),
             Some(place) => match request(*place, "GET", "/cgi-bin/work", &[], "") {
-                Ok(answer) if answer.status == 200 => None,
+                // Its version, and the secret that it has of Vault.
+                Ok(answer) if answer.status == 200 && answer.body.trim_end().ends_with(SECRET) => None,
                 other => Some(format!("{place}: {other:?}")),
             },
         };

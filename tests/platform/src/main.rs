@@ -21,6 +21,7 @@ use scenes::Platform;
 use site::Site;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use timeline::Timeline;
@@ -72,21 +73,26 @@ fn main() {
         site,
         machines,
         timeline: timeline.clone(),
-        program,
         image,
         imager: beside("muster-image"),
         root,
     };
-    platform.play();
+    // Whatever fails, what was seen until then is told.
+    let played = catch_unwind(AssertUnwindSafe(|| platform.play()));
     drop(platform);
     let left = left::behind(BRIDGE);
-    assert!(left.is_empty(), "left behind: {left:#?}");
-    timeline.say("everything is taken down, nothing is left behind");
+    if left.is_empty() {
+        timeline.say("everything is taken down, nothing is left behind");
+    }
     timeline.measured("from nothing to nothing", format!("{:.0} s", timeline.now().as_secs_f64()));
     print(&report::text(&timeline));
     if let Some(path) = args.report {
         std::fs::write(&path, report::page(&timeline))
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    assert!(left.is_empty(), "left behind: {left:#?}");
+    if let Err(why) = played {
+        resume_unwind(why);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -18,13 +19,14 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// * `program`: `muster-image`. * `site`: a file with what the site says of its images.
+    /// * `program`: `muster-image`, with `muster-autoscaler` beside it. * `site`: a file with what the site says of its images.
     pub fn new(cloud: &Cloud, program: PathBuf, site: &Path) -> Self {
         cloud.put_image("muster-base", &[("muster:image", "base"), ("muster:architecture", "amd64")]);
         let packer = Packer::new();
         let ansible = tests::tools::ansible().unwrap_or_else(|missing| panic!("{missing}"));
         let path = |path: &Path| path.display().to_string();
         let bin = packer.program.parent().expect("it is in a directory").to_owned();
+        let ours = program.parent().expect("it is in a directory");
         let mut environment: Vec<(String, String)> = packer
             .environment()
             .into_iter()
@@ -40,7 +42,7 @@ impl Pipeline {
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
             ("NO_PROXY", "*".to_owned()),
             ("HOME", std::env::home_dir().map(|home| path(&home)).unwrap_or_default()),
-            ("PATH", format!("{}:{}:{PATH}", path(&bin), path(&ansible))),
+            ("PATH", format!("{}:{}:{}:{PATH}", path(ours), path(&bin), path(&ansible))),
             ("PKR_VAR_endpoint", here),
             ("MUSTER_IMAGE_PROGRAMS", path(&programs())),
             ("PACKAGE", path(package())),
@@ -78,6 +80,25 @@ impl Pipeline {
         let text = fs::read_to_string(self.place.path().join("image.json")).expect("a manifest");
         let manifest: Value = serde_json::from_str(&text).expect("JSON");
         manifest["ami"].as_str().expect("an image").to_owned()
+    }
+
+    /// A script of the pipeline: its name, and its words. * `leader`: the autoscaler that leads.
+    fn script(&self, words: &str, leader: SocketAddr) -> String {
+        let words = words.replace('@', &self.place.path().display().to_string());
+        let mut words = words.split(' ');
+        let mut command =
+            Command::new(Path::new(TREE).join("image/jenkins").join(words.next().expect("a name")));
+        command.args(words).current_dir(TREE).env_clear();
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        succeed(command.env("MUSTER_ADDRESS", format!("http://{leader}")).env("BUILD_TAG", "platform"))
+    }
+    /// Has the fleet brought to the image that was published.
+    pub fn roll_out(&self, leader: SocketAddr) {
+        self.script("roll-out web @/image.json", leader);
+    }
+    /// Watches until that has ended well, and the fleet was well for a while.
+    pub fn watch(&self, leader: SocketAddr) {
+        self.script("watch web 5s", leader);
     }
 
     /// The channel stable comes to what canary is at.

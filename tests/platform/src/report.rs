@@ -4,9 +4,13 @@ use crate::timeline::{Boot, Figure, Timeline};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// The text: figures, boots by step, and what happened.
+/// The text: what happened, figures, boots by step.
 pub fn text(timeline: &Timeline) -> String {
     let mut text = String::new();
+    for event in timeline.events() {
+        line(&mut text, &format!("{:7.1} s  {}", event.at.as_secs_f64(), event.what));
+    }
+    line(&mut text, "");
     for Figure { what, value } in timeline.figures() {
         line(&mut text, &format!("{what:68} {value:>10}"));
     }

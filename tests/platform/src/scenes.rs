@@ -7,8 +7,8 @@ use crate::site::Site;
 use crate::timeline::Timeline;
 use crate::work;
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -32,8 +32,6 @@ pub struct Platform {
     pub names: Arc<Names>,
     /// What the service is made of.
     pub image: String,
-    /// `muster-autoscaler`.
-    pub program: PathBuf,
     /// `muster-image`.
     pub imager: PathBuf,
     /// The root file system that every machine boots.
@@ -50,12 +48,24 @@ impl Platform {
         site.nomad.register(&work::web(&self.image));
         self.wait("the service on two machines", || (self.names.healthy().len() == 2).then_some(()));
         let load = Load::start(&self.names, QUIET);
-        self.grows_and_shrinks(&load);
+        self.grows(&load);
+        // While machines are given back, the pipeline makes the next image.
+        let pipeline = thread::scope(|scope| {
+            let pipeline = scope.spawn(|| self.image_is_made());
+            self.shrinks(&load);
+            joined(pipeline)
+        });
         self.is_interrupted(&load);
         self.is_updated(&load);
-        self.is_rolled_out(&load);
-        self.secret_is_rotated();
-        self.drifts();
+        self.is_rolled_out(&pipeline, &load);
+        thread::scope(|scope| {
+            let watched = scope.spawn(|| pipeline.watch(self.leader()));
+            self.secret_is_rotated();
+            self.drifts();
+            joined(watched);
+        });
+        pipeline.promote();
+        timeline.say("the image is well, and in stable");
         self.shows();
         let tally = self.tally(&load);
         self.timeline.measured("requests", tally.asked.to_string());
@@ -70,7 +80,7 @@ impl Platform {
         timeline.say("all of it has happened");
     }
 
-    fn grows_and_shrinks(&self, load: &Load) {
+    fn grows(&self, load: &Load) {
         load.set(BUSY);
         self.timeline.say("thirty requests a second");
         let begun = self.timeline.now();
@@ -79,6 +89,9 @@ impl Platform {
         self.wait("the service on three", || (self.names.healthy().len() >= 3).then_some(()));
         self.measured("more load until three serve it", begun);
         self.tally(load);
+    }
+
+    fn shrinks(&self, load: &Load) {
         load.set(QUIET);
         self.timeline.say("one request a second");
         let begun = self.timeline.now();
@@ -117,25 +130,28 @@ impl Platform {
         self.tally(load);
     }
 
-    fn is_rolled_out(&self, load: &Load) {
+    /// The root file system is proved, Packer makes an AMI, and that is in canary.
+    fn image_is_made(&self) -> Pipeline {
         let site = self.root.with_file_name("variables.json");
         let pipeline = Pipeline::new(&self.cloud, self.imager.clone(), &site);
+        let begun = self.timeline.now();
         pipeline.verify(&self.root);
-        self.timeline.say("the root file system is verified");
+        self.measured("a root file system until it is verified", begun);
         let next = pipeline.publish();
         self.timeline.say(&format!("Packer has made {next}, and it is in canary"));
+        pipeline
+    }
+
+    fn is_rolled_out(&self, pipeline: &Pipeline, load: &Load) {
         let old = self.machines.running();
         let begun = self.timeline.now();
-        let said =
-            self.rollout(&["start", "web", "--image", &next, "--by", "platform", "--reason", "a new image"]);
-        self.timeline.say(said.trim());
+        pipeline.roll_out(self.leader());
+        self.timeline.say("the image in canary is rolled out");
         self.wait("every machine to be new", || {
             let running = self.machines.running();
             (running.len() == 2 && old.iter().all(|one| !running.contains(one))).then_some(())
         });
         self.measured("a new image on two machines", begun);
-        pipeline.promote();
-        self.timeline.say("and in stable");
         self.wait("the service on two", || (self.names.healthy().len() == 2).then_some(()));
         self.tally(load);
     }
@@ -196,6 +212,10 @@ impl Platform {
             "muster_fleet_utilization_ratio",
             "muster_node_info",
             "muster_bootstrap_launch_to_ready_seconds",
+            // The agent has no other source than its instance's metadata service.
+            "sum({__name__=~\"muster_notices(_again)?_total\", source=\"agent\"}) > 0",
+            "max(max_over_time(muster_fleet_rollout_entered[30m])) >= 2",
+            "max(max_over_time(muster_node_drift_mended[30m])) >= 1",
         ] {
             let all = of(query);
             let values: Vec<String> = all.iter().map(|(_, value)| format!("{value:.2}")).collect();
@@ -237,21 +257,18 @@ impl Platform {
         all.filter_map(|one| one["NodeName"].as_str().map(str::to_owned)).collect()
     }
 
-    fn rollout(&self, arguments: &[&str]) -> String {
-        let leader = tests::job::leader(&self.site.consul).expect("one leads");
-        let output = Command::new(&self.program)
-            .arg("rollout")
-            .args(arguments)
-            .args(["--address", &format!("http://{leader}")])
-            .output()
-            .expect("it runs");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
-        said
+    /// Where the autoscaler that leads is.
+    fn leader(&self) -> SocketAddr {
+        self.wait("who leads", || tests::job::leader(&self.site.consul))
     }
 
     fn measured(&self, what: &str, since: Duration) {
         let took = self.timeline.now().saturating_sub(since);
         self.timeline.measured(what, format!("{:.1} s", took.as_secs_f64()));
     }
+}
+
+/// What a thread of a scope has come to; its panic is this one's.
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|why| std::panic::resume_unwind(why))
 }

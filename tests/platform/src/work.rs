@@ -6,7 +6,7 @@ use std::path::Path;
 use tests::ground::Cloud;
 use tests::job;
 
-/// The policy: one machine at least, four at most, each of which runs one of the service.
+/// The policy: two machines at least, four at most, each of which runs one of the service.
 pub fn policy(cloud: &Cloud) -> String {
     format!(
         r#"fleet "web" {{
