@@ -466,3 +466,23 @@ fn each_stage_of_terraforms_pipeline_does_its_part_and_bad_policies_are_refused(
     let (code, said) = workspace.run(told["post"]["always"][0].as_str().expect("a command"));
     assert!(code == Some(0) && !stack.join("plan.tfplan").exists(), "{said}");
 }
+
+/// A plan may not know the policy of a fleet that is yet to be made; of one that is in force it has to.
+#[test]
+fn a_policy_in_force_is_not_changed_unjudged() {
+    let mut workspace = Workspace::new();
+    let bin = workspace.place.path().join("bin");
+    workspace.set("PATH", format!("{}:{}", bin.display(), tests::image::PATH));
+    let before = json!({ "web": policy("") });
+    for (change, expected) in [
+        (json!({ "before": before, "after": {}, "after_unknown": { "web": true } }), 65),
+        (json!({ "before": before, "after": null, "after_unknown": true }), 65),
+        (json!({ "before": before, "after": before, "after_unknown": { "batch": true } }), 0),
+        (json!({ "before": null, "after": null, "after_unknown": true }), 0),
+    ] {
+        let plan = json!({ "output_changes": { "muster_policies": change } });
+        workspace.script("terraform", &format!("#!/bin/sh\ncat <<'EOF'\n{plan}\nEOF\n"));
+        let (code, said) = workspace.run("image/jenkins/gate stack plan.tfplan sample:taxi");
+        assert!(code == Some(expected) && said.contains("not known before apply"), "{code:?} {said}");
+    }
+}

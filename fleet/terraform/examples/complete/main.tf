@@ -10,7 +10,7 @@ locals {
   jwks_url = "${var.nomad_address}/.well-known/jwks.json"
 }
 
-# Nodes answer each other and their neighbours; what they may be asked is your network's to say.
+# Nodes answer each other and their neighbours in the VPC; narrow it to where AWX, Prometheus and the servers are.
 resource "aws_security_group" "nodes" {
   name        = "muster-nodes"
   description = "Nodes of the fleets"
@@ -33,6 +33,29 @@ resource "aws_vpc_security_group_egress_rule" "inside" {
   ip_protocol       = "-1"
 }
 
+locals {
+  # What a node listens on for others: ports, protocol, who asks.
+  answers = {
+    ssh       = { ports = [22, 22], protocol = "tcp", why = "AWX" }
+    serf_tcp  = { ports = [8301, 8301], protocol = "tcp", why = "Gossip of Consul" }
+    serf_udp  = { ports = [8301, 8301], protocol = "udp", why = "Gossip of Consul" }
+    nomad     = { ports = [4646, 4646], protocol = "tcp", why = "Servers and users of Nomad: logs, metrics" }
+    exporters = { ports = [9100, 9100], protocol = "tcp", why = "Prometheus" }
+    work      = { ports = [20000, 32000], protocol = "tcp", why = "What Nomad places, by its dynamic ports" }
+  }
+}
+
+resource "aws_vpc_security_group_ingress_rule" "inside" {
+  for_each = local.answers
+
+  security_group_id = aws_security_group.nodes.id
+  description       = each.value.why
+  cidr_ipv4         = var.vpc_cidr
+  from_port         = each.value.ports[0]
+  to_port           = each.value.ports[1]
+  ip_protocol       = each.value.protocol
+}
+
 module "notices" {
   source = "../../modules/notices"
 }
@@ -45,6 +68,7 @@ module "iam" {
   queue_arns      = [module.notices.queue_arn]
   ready_tag       = "muster:state"
   nomad_oidc      = { issuer = var.nomad_oidc_issuer }
+  image_builder   = length(var.pipeline_role_arns) == 0 ? null : { trusted_role_arns = var.pipeline_role_arns }
 }
 
 module "fleet" {

@@ -55,6 +55,13 @@ variable "awx_key" {
   sensitive   = true
 }
 
+variable "pipeline_role_arns" {
+  description = "The roles of the machines that bake images and publish them (image/jenkins). Empty: nobody may."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
 variable "alarm_actions" {
   description = "Whom alarms are sent to: ARNs of SNS topics."
   type        = list(string)
