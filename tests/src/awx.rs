@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 
 /// The user that it logs in as.
 pub const USER: &str = "awx";
+/// Hosts are new each time.
+const ANY_HOST: &str = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes";
 /// The command that adds it to a machine which has not booted.
 pub const ADD_USER: [&str; 4] = ["useradd", "--create-home", "--shell=/bin/bash", USER];
 
@@ -35,8 +37,7 @@ pub fn drift(machine: IpAddr, key: &Path, variables: &[&str]) -> Command {
     playbook
         .args(["--inventory", &format!("{machine},"), "--user", USER, "--private-key"])
         .arg(key)
-        .arg("--ssh-common-args")
-        .arg("-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes");
+        .arg(format!("--ssh-common-args={ANY_HOST}"));
     for variables in variables {
         playbook.args(["--extra-vars", variables]);
     }

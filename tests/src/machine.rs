@@ -59,6 +59,11 @@ impl Machine {
         self.0.address()
     }
 
+    /// This host's address in its network: what it reaches this host by.
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.0.gateway()
+    }
+
     /// Runs a program in it as root; `None` while it does not run.
     pub fn try_run(&self, words: &[&str]) -> Option<Output> {
         self.0.try_run(words).unwrap_or_else(|error| panic!("{error}"))

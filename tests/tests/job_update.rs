@@ -10,7 +10,7 @@ use muster_test_servers::{Consul, ConsulOptions, Nomad, NomadClient, NomadOption
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use tests::ground::{Site, get, request_from};
+use tests::ground::{Site, request_from};
 use tests::job::{NAME, deployed, leader, let_consul_trust, let_nomad_allow, places, register};
 use tests::programs::autoscaler;
 

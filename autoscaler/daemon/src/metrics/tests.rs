@@ -272,7 +272,7 @@ fn operators_are_told_what_to_do_about_every_alarm() {
     let table = page.split("## Alarms of the autoscaler").nth(1).and_then(|rest| rest.split("\n### ").next());
     let rows: Vec<&str> =
         table.expect("its heading").lines().filter(|line| line.starts_with("| `")).collect();
-    for label in autoscaler_engine::Alarm::LABELS {
+    for label in Alarm::LABELS {
         let named =
             |row: &&&str| row.split('|').nth(1).is_some_and(|cell| cell.contains(&format!("`{label}`")));
         assert_eq!(rows.iter().filter(named).count(), 1, "docs/operations.md: {label}");
