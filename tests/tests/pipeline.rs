@@ -245,7 +245,7 @@ fn did_its_part(name: &str, said: &str, workspace: &Workspace, account: &Account
             assert_eq!(account.channel("stable").as_deref(), Some(old));
         }
         "Roll out to the canary fleet" => {
-            let order = format!("rollout start canary --image {} --reason", ami());
+            let order = format!("rollout start canary --image {} --by pipeline --reason", ami());
             assert!(seen().contains(&order), "{}", seen());
         }
         "Watch" => assert!(seen().contains("rollout status canary --format json"), "{}", seen()),
@@ -336,7 +336,7 @@ fn each_stage_of_the_images_pipeline_does_its_part_from_lint_to_janitor() {
     fs::write(workspace.root().join("image.json"), candidate.to_string()).expect("written");
     is_taken_back(&old);
     is_taken_back(&old);
-    assert_eq!(asked().matches("rollout abort canary --reason").count(), 1, "{}", asked());
+    assert_eq!(asked().matches("rollout abort canary --by pipeline --reason").count(), 1, "{}", asked());
     the_roll_out_of_another_image_stays(&workspace, &posted("unsuccessful"));
 
     let left = workspace.place.path().join("left");

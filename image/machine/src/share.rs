@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// In how long a quota is counted, in microseconds.
 const PERIOD: u64 = 100_000;
+/// How often a group is tried to be removed, and the pause between.
+const TRIES: u32 = 250;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A control group with a quota. Dropped, it is gone, once nothing is in it.
 #[derive(Debug)]
@@ -105,12 +108,18 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         for group in &self.groups {
-            // Groups that the machine made beneath it go first; what still ends in one keeps it.
-            let _ = remove(group);
+            // What was killed in it takes a moment to be gone, on a busy host a long one.
+            for _ in 0..TRIES {
+                match remove(group) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => std::thread::sleep(PAUSE),
+                    _ => break,
+                }
+            }
         }
     }
 }
 
+/// Groups that the machine made beneath it go first.
 fn remove(group: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(group)?.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

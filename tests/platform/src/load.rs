@@ -1,5 +1,6 @@
 //! Somebody who asks the service all the time, and finds it by its name.
 
+use crate::timeline::Timeline;
 use fleet::ports::Clock;
 use fleet_clock::SystemClock;
 use hickory_resolver::TokioResolver;
@@ -30,9 +31,9 @@ pub struct Load {
     threads: Vec<JoinHandle<()>>,
 }
 
-#[derive(Default)]
 struct Shared {
     clock: SystemClock,
+    timeline: Timeline,
     /// Requests in a thousand seconds.
     rate: AtomicU64,
     next: Mutex<Duration>,
@@ -53,8 +54,17 @@ pub struct Tally {
 
 impl Load {
     /// Begins with so many requests a second.
-    pub fn start(names: &Arc<Names>, rate: f64) -> Self {
-        let shared = Arc::new(Shared::default());
+    pub fn start(names: &Arc<Names>, rate: f64, timeline: &Timeline) -> Self {
+        let shared = Arc::new(Shared {
+            clock: SystemClock::new(),
+            timeline: timeline.clone(),
+            rate: AtomicU64::default(),
+            next: Mutex::default(),
+            known: Mutex::default(),
+            asked: AtomicU64::default(),
+            failed: Mutex::default(),
+            ends: AtomicBool::default(),
+        });
         *shared.next.lock().expect("whole") = shared.clock.monotonic();
         let mut load = Self { shared: Arc::clone(&shared), threads: Vec::new() };
         load.set(rate);
@@ -124,6 +134,9 @@ impl Shared {
                 other => Some(format!("{place}: {other:?}")),
             },
         };
+        if let Some(failure) = &failure {
+            self.timeline.say(&format!("a request failed: {failure}; healthy are {places:?}"));
+        }
         self.failed.lock().expect("whole").extend(failure);
     }
 

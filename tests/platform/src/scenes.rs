@@ -47,16 +47,19 @@ impl Platform {
         self.wait("two machines that are ready", || (timeline.boots().len() == 2).then_some(()));
         site.nomad.register(&work::web(&self.image));
         self.wait("the service on two machines", || (self.names.healthy().len() == 2).then_some(()));
-        let load = Load::start(&self.names, QUIET);
+        let load = Load::start(&self.names, QUIET, timeline);
         self.grows(&load);
-        // While machines are given back, the pipeline makes the next image.
+        // Machines are given back late: meanwhile the service is updated, and the pipeline makes the next image.
+        load.set(QUIET);
         let pipeline = thread::scope(|scope| {
-            let pipeline = scope.spawn(|| self.image_is_made());
+            let pipeline = scope.spawn(|| {
+                self.is_updated(&load);
+                self.image_is_made()
+            });
             self.shrinks(&load);
             joined(pipeline)
         });
         self.is_interrupted(&load);
-        self.is_updated(&load);
         self.is_rolled_out(&pipeline, &load);
         thread::scope(|scope| {
             let watched = scope.spawn(|| pipeline.watch(self.leader()));
@@ -92,7 +95,6 @@ impl Platform {
     }
 
     fn shrinks(&self, load: &Load) {
-        load.set(QUIET);
         self.timeline.say("one request a second");
         let begun = self.timeline.now();
         self.wait("two machines again", || (self.machines.running().len() == 2).then_some(()));
@@ -246,6 +248,10 @@ impl Platform {
             tally.failed.len(),
             tally.failed.last()
         ));
+        if !tally.failed.is_empty() {
+            let all = self.site.nomad.call("GET", "/v1/job/web/allocations", &Value::Null);
+            self.timeline.say(&format!("the service's work: {all}"));
+        }
         tally
     }
 
