@@ -21,7 +21,7 @@ const SECRETS: [(&str, &str, &str); 4] = [
         "consul-agent",
         "file = \"consul_agent\"\n    on_disk = true\n    reload = [\"consul.service\"]",
         "{\"acl\": {\"enabled\": true, \"default_policy\": \"deny\", \"tokens\": {\"agent\": \"{{ \
-         secret('consul/creds/node').token }}\", \"default\": \"{{ secret('consul/creds/client').token }}\"}}}\n",
+         secret('consul/creds/node').token }}\", \"default\": \"{{ secret('consul/creds/names').token }}\"}}}\n",
     ),
     (
         "nomad-consul",

@@ -21,6 +21,8 @@ use tests::ground::Cloud;
 const CONSUL_RULES: &str = include_str!("../../../bootstrap/policies/consul.hcl");
 /// What Nomad's client of a node may do in Consul.
 const CLIENT_RULES: &str = include_str!("../../../bootstrap/policies/consul-nomad.hcl");
+/// What who asks a node for names may do in Consul.
+const NAMES_RULES: &str = include_str!("../../../bootstrap/policies/consul-names.hcl");
 /// What the agent may do in Nomad.
 const NOMAD_RULES: &str = include_str!("../../../bootstrap/policies/nomad.hcl");
 /// What the autoscaler may do in Nomad where it scales groups along.
@@ -125,6 +127,7 @@ impl Site {
             "kv/data/node",
             "consul/creds/node",
             "consul/creds/client",
+            "consul/creds/names",
             "nomad/creds/node",
         ]
         .map(read)
@@ -136,12 +139,13 @@ impl Site {
         let rules = rules.replace("agent \"INSTANCE\"", "agent_prefix \"i-\"");
         consul.call("PUT", "/v1/acl/policy", &json!({ "Name": "muster-node", "Rules": rules }));
         consul.call("PUT", "/v1/acl/policy", &json!({ "Name": "muster-client", "Rules": CLIENT_RULES }));
+        consul.call("PUT", "/v1/acl/policy", &json!({ "Name": "muster-names", "Rules": NAMES_RULES }));
         vault.call("POST", "sys/mounts/consul", &json!({ "type": "consul" }));
         let access = json!({
             "address": consul.address().trim_start_matches("http://"), "scheme": "http", "token": consul.token(),
         });
         vault.call("POST", "consul/config/access", &access);
-        for name in ["node", "client"] {
+        for name in ["node", "client", "names"] {
             let role = json!({ "consul_policies": [format!("muster-{name}")], "ttl": "1h" });
             vault.call("POST", &format!("consul/roles/{name}"), &role);
         }

@@ -540,6 +540,7 @@ fn the_package_holds_the_program_its_units_and_what_people_read() {
         "-rw-r--r-- 0/0 /usr/share/doc/muster-bootstrap/bootstrap-reference.md",
         "-rw-r--r-- 0/0 /usr/share/doc/muster-bootstrap/copyright",
         "-rw-r--r-- 0/0 /usr/share/doc/muster-bootstrap/examples/full.hcl",
+        "-rw-r--r-- 0/0 /usr/share/doc/muster-bootstrap/examples/policies/consul-names.hcl",
         "-rw-r--r-- 0/0 /usr/share/doc/muster-bootstrap/examples/policies/consul-nomad.hcl",
         "-rw-r--r-- 0/0 /usr/share/doc/muster-bootstrap/examples/policies/consul.hcl",
         "-rw-r--r-- 0/0 /usr/share/doc/muster-bootstrap/examples/policies/nomad.hcl",

@@ -12,8 +12,9 @@
  *   Vault's Consul secrets engine knows that id before the instance is there, so the rule for its own node becomes one for
  *   all nodes whose names begin with `node_prefix`: a node of a fleet can write another one's entry. Where tokens are made
  *   for each instance, put its id in place of INSTANCE in the file, and set `node_prefix = null` here.
- * * Nomad's client of a node looks at the checks of its work with a token of its own (`client_policy_name`): without, no
- *   deployment of a service with a check is ever healthy.
+ * * Nomad's client of a node has a token of its own (`client_policy_name`): it looks at the checks of its work, or no deployment
+ *   of a service with a check is ever healthy; and it takes services out again, or what has ended is asked for ever.
+ * * Who asks a node's agent without a token, every process of the node, looks names up (`names_policy_name`).
  */
 
 locals {
@@ -23,6 +24,7 @@ locals {
     autoscaler = file("${local.repository}/autoscaler/nomad/job/consul-policy.hcl")
     node       = file("${local.repository}/bootstrap/policies/consul.hcl")
     client     = file("${local.repository}/bootstrap/policies/consul-nomad.hcl")
+    names      = file("${local.repository}/bootstrap/policies/consul-names.hcl")
   }
 
   # Sessions by the nodes that the job runs on, where these are named.
@@ -103,6 +105,12 @@ resource "consul_acl_policy" "node" {
 
 resource "consul_acl_policy" "client" {
   name        = var.client_policy_name
-  description = "Nomad's clients on the nodes of the fleets, and who asks these for names"
+  description = "Nomad's clients on the nodes of the fleets"
   rules       = local.shipped.client
+}
+
+resource "consul_acl_policy" "names" {
+  name        = var.names_policy_name
+  description = "Who asks the agents of the fleets' nodes for names"
+  rules       = local.shipped.names
 }

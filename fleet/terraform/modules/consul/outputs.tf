@@ -17,3 +17,8 @@ output "client_policy" {
   description = "The policy of Nomad's clients on the nodes."
   value       = consul_acl_policy.client.name
 }
+
+output "names_policy" {
+  description = "The policy of who asks the nodes' agents of Consul for names."
+  value       = consul_acl_policy.names.name
+}

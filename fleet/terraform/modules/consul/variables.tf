@@ -83,6 +83,18 @@ variable "client_policy_name" {
   }
 }
 
+variable "names_policy_name" {
+  description = "The policy of who asks the nodes' agents of Consul for names."
+  type        = string
+  default     = "muster-names"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{1,128}$", var.names_policy_name))
+    error_message = "A name has letters, digits, - and _."
+  }
+}
+
 variable "node_prefix" {
   description = "What the names of the fleets' nodes begin with, which are their instances' ids. Null: no policy for nodes."
   type        = string
