@@ -31,6 +31,8 @@ use tokio::signal::unix::{SignalKind, signal};
 const HERE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 10);
 const BRIDGE: &str = "muster0";
+/// Who gives the autoscaler orders.
+const OPERATOR: &str = "0p3rat0r-0f-the-platform-0123456789abcdef";
 const IMAGE: &str = "ami-0a0a0a0a0a0a0a0a0";
 
 /// Real machines, servers and programs, all on this host.
@@ -62,8 +64,11 @@ fn main() {
     let image = site.push("1");
     timeline.say(&format!("pushed {image}"));
     let place = tempfile::tempdir().expect("a directory");
-    std::fs::write(place.path().join("eu-west-1.pem"), cloud.certificate()).expect("a file");
-    work::submit(&site, &cloud, &program, place.path());
+    let (identity, operators) = (place.path().join("aws"), place.path().join("operators"));
+    std::fs::create_dir(&identity).expect("a directory");
+    std::fs::write(identity.join("eu-west-1.pem"), cloud.certificate()).expect("a file");
+    std::fs::write(&operators, format!("{OPERATOR}\n")).expect("a file");
+    work::submit(&site, &cloud, &program, &identity, &operators);
     let files = node::files(&site, &cloud);
     let machines = Machines::follow(Arc::clone(&cloud), lan, root.clone(), files, timeline.clone());
     let names = Arc::new(load::Names::of(site.consul.dns().expect("it answers names")));
@@ -75,6 +80,7 @@ fn main() {
         timeline: timeline.clone(),
         image,
         imager: beside("muster-image"),
+        operators,
         root,
     };
     // Whatever fails, what was seen until then is told.

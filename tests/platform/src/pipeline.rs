@@ -20,7 +20,8 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// * `program`: `muster-image`, with `muster-autoscaler` beside it. * `site`: a file with what the site says of its images.
-    pub fn new(cloud: &Cloud, program: PathBuf, site: &Path) -> Self {
+    /// * `operators`: the file of the token that the autoscaler takes orders by.
+    pub fn new(cloud: &Cloud, program: PathBuf, site: &Path, operators: &Path) -> Self {
         cloud.put_image("muster-base", &[("muster:image", "base"), ("muster:architecture", "amd64")]);
         let packer = Packer::new();
         let ansible = tests::tools::ansible().unwrap_or_else(|missing| panic!("{missing}"));
@@ -47,6 +48,7 @@ impl Pipeline {
             ("MUSTER_IMAGE_PROGRAMS", path(&programs())),
             ("PACKAGE", path(package())),
             ("SITE", path(site)),
+            ("MUSTER_OPERATOR_TOKEN_FILE", path(operators)),
         ];
         environment.extend(more.map(|(name, value)| (name.to_owned(), value)));
         Self { place: tempfile::tempdir().expect("a directory"), program, packer, environment }

@@ -34,6 +34,8 @@ pub struct Platform {
     pub image: String,
     /// `muster-image`.
     pub imager: PathBuf,
+    /// The file of the operators' token.
+    pub operators: PathBuf,
     /// The root file system that every machine boots.
     pub root: PathBuf,
 }
@@ -135,7 +137,7 @@ impl Platform {
     /// The root file system is proved, Packer makes an AMI, and that is in canary.
     fn image_is_made(&self) -> Pipeline {
         let site = self.root.with_file_name("variables.json");
-        let pipeline = Pipeline::new(&self.cloud, self.imager.clone(), &site);
+        let pipeline = Pipeline::new(&self.cloud, self.imager.clone(), &site, &self.operators);
         let begun = self.timeline.now();
         pipeline.verify(&self.root);
         self.measured("a root file system until it is verified", begun);

@@ -42,8 +42,8 @@ pub fn policy(cloud: &Cloud) -> String {
 
 /// Submits the autoscaler as the job that it ships with.
 ///
-/// * `program`: the plain program. * `identity`: a directory with the account's certificate.
-pub fn submit(site: &Site, cloud: &Cloud, program: &Path, identity: &Path) {
+/// * `program`: the plain program. * `identity`: a directory with the account's certificate. * `operators`: the file of their token.
+pub fn submit(site: &Site, cloud: &Cloud, program: &Path, identity: &Path, operators: &Path) {
     let path = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
     let values = json!({
         "policy": policy(cloud),
@@ -55,7 +55,7 @@ pub fn submit(site: &Site, cloud: &Cloud, program: &Path, identity: &Path) {
         "role_arn": format!("arn:aws:iam::{}:role/muster-autoscaler", cloud.world().spec().account),
         "extra_args": [
             "--endpoint", cloud.endpoint(), "--log-format", "json", "--identity-certificates", path(identity),
-            "--identity-account", cloud.world().spec().account
+            "--identity-account", cloud.world().spec().account, "--operator-token-file", path(operators)
         ]
     });
     job::register(&site.nomad, &values);

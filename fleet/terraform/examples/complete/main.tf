@@ -140,7 +140,7 @@ module "vault" {
   }
   nomad_login         = { jwks_url = local.jwks_url }
   secrets             = ["kv/data/node/*"]
-  consul_secrets      = { policy = module.consul.node_policy, client_policy = module.consul.client_policy }
+  consul_secrets      = { policy = module.consul.node_policy, client_policy = module.consul.client_policy, names_policy = module.consul.names_policy }
   nomad_secrets       = { policy = module.nomad.node_policy }
   autoscaler_pki_role = "pki/issue/muster"
 }

@@ -14,12 +14,18 @@
  */
 
 locals {
+  # Roles of Consul beside the agent's own: name and policy.
+  consul_others = { for name, policy in {
+    "${var.node_name}-client" = try(var.consul_secrets.client_policy, null)
+    "${var.node_name}-names"  = try(var.consul_secrets.names_policy, null)
+  } : name => policy if policy != null }
+
   node_rules = templatefile("${path.module}/node-policy.hcl.tftpl", {
     secrets   = var.secrets
     pki_roles = var.pki_roles
     creds = concat(
       var.consul_secrets == null ? [] : ["${var.consul_secrets.mount}/creds/${var.node_name}"],
-      try(var.consul_secrets.client_policy, null) == null ? [] : ["${var.consul_secrets.mount}/creds/${var.node_name}-client"],
+      [for name in keys(local.consul_others) : "${var.consul_secrets.mount}/creds/${name}"],
       var.nomad_secrets == null ? [] : ["${var.nomad_secrets.mount}/creds/${var.node_name}"],
     )
   })
@@ -71,12 +77,12 @@ resource "vault_consul_secret_backend_role" "node" {
   max_ttl         = 86400
 }
 
-resource "vault_consul_secret_backend_role" "client" {
-  count = try(var.consul_secrets.client_policy, null) == null ? 0 : 1
+resource "vault_consul_secret_backend_role" "others" {
+  for_each = local.consul_others
 
   backend         = var.consul_secrets.mount
-  name            = "${var.node_name}-client"
-  consul_policies = [var.consul_secrets.client_policy]
+  name            = each.key
+  consul_policies = [each.value]
   ttl             = 3600
   max_ttl         = 86400
 }

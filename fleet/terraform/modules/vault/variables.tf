@@ -63,11 +63,12 @@ variable "pki_roles" {
 }
 
 variable "consul_secrets" {
-  description = "Consul's secrets engine, which makes the tokens of nodes: where it is mounted, and the policies in Consul (`node_policy` and `client_policy` of modules/consul; the second one is for Nomad's client of the node, null: none). Null: they have them otherwise."
+  description = "Consul's secrets engine, which makes the tokens of nodes: where it is mounted, and the policies in Consul (`node_policy`, `client_policy` and `names_policy` of modules/consul; the second one is for Nomad's client of the node, the third for who asks its agent of Consul for names; null: none). Null: they have them otherwise."
   type = object({
     mount         = optional(string, "consul")
     policy        = string
     client_policy = optional(string)
+    names_policy  = optional(string)
   })
   default = null
 }

@@ -110,18 +110,18 @@ run "a_login_that_is_bound_to_no_vault_is_refused" {
   expect_failures = [var.aws_login]
 }
 
-run "nomads_client_has_a_token_of_its_own_where_it_is_named" {
+run "nomads_client_and_who_asks_for_names_have_tokens_of_their_own_where_they_are_named" {
   variables {
-    consul_secrets = { policy = "muster-node", client_policy = "muster-client" }
+    consul_secrets = { policy = "muster-node", client_policy = "muster-client", names_policy = "muster-names" }
   }
 
   assert {
-    condition     = vault_consul_secret_backend_role.client[0].name == "muster-node-client" && tolist(vault_consul_secret_backend_role.client[0].consul_policies) == tolist(["muster-client"])
-    error_message = "A role of that policy alone."
+    condition     = { for name, role in vault_consul_secret_backend_role.others : name => tolist(role.consul_policies) } == { muster-node-client = tolist(["muster-client"]), muster-node-names = tolist(["muster-names"]) }
+    error_message = "A role of each policy alone."
   }
 
   assert {
-    condition     = strcontains(vault_policy.node.policy, "path \"consul/creds/muster-node-client\"")
+    condition     = strcontains(vault_policy.node.policy, "path \"consul/creds/muster-node-client\"") && strcontains(vault_policy.node.policy, "path \"consul/creds/muster-node-names\"")
     error_message = "A node may have it."
   }
 }
