@@ -120,8 +120,8 @@ impl Cloud {
         assert!(self.world().schedule(instance, ScheduledCode::InstanceRetirement, after), "it runs");
         self.server.world_moved();
     }
-    /// Puts an image there that nobody made.
-    pub fn put_image(&self, name: &str, tags: &[(&str, &str)]) {
+    /// Puts an image there that nobody made, with these tags.
+    pub fn put_tagged_image(&self, name: &str, tags: &[(&str, &str)]) {
         let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         self.server.put_image(&ImageSpec { name: name.to_owned(), tags, ..ImageSpec::default() });
     }

@@ -32,6 +32,7 @@ pub fn start(here: Ipv4Addr, first: Ipv4Addr, image: &str) -> Cloud {
         world.advance(now);
         world
     });
+    cloud.put_image(image, false);
     cloud.listen_also(SocketAddr::from((METADATA, 80)));
     cloud
 }

@@ -22,7 +22,7 @@ impl Pipeline {
     /// * `program`: `muster-image`, with `muster-autoscaler` beside it. * `site`: a file with what the site says of its images.
     /// * `operators`: the file of the token that the autoscaler takes orders by.
     pub fn new(cloud: &Cloud, program: PathBuf, site: &Path, operators: &Path) -> Self {
-        cloud.put_image("muster-base", &[("muster:image", "base"), ("muster:architecture", "amd64")]);
+        cloud.put_tagged_image("muster-base", &[("muster:image", "base"), ("muster:architecture", "amd64")]);
         let packer = Packer::new();
         let ansible = tests::tools::ansible().unwrap_or_else(|missing| panic!("{missing}"));
         let path = |path: &Path| path.display().to_string();
