@@ -1,6 +1,6 @@
 //! What is remembered from cycle to cycle, and survives a crash: small, and journaled.
 
-use crate::{DrainCause, Member, Rollout};
+use crate::{DrainCause, Member, Rollout, TroubleKind};
 use fleet::ports::Change;
 use fleet::{InstanceId, Market, NoticeKind, Pool, Timestamp, Weight};
 use serde::{Deserialize, Serialize};
@@ -145,7 +145,8 @@ impl Memory {
             drain_until.iter_mut().chain(deadline).for_each(&mut ahead);
         }
         let stamps = replaced.values_mut().chain(restoring.values_mut()).chain(unaccounted.values_mut());
-        stamps.chain(repairs).chain(pools.iter_mut().map(|pool| &mut pool.at)).for_each(&mut past);
+        let of_pools = pools.iter_mut().flat_map(|pool| pool.told.values_mut().chain([&mut pool.at]));
+        stamps.chain(repairs).chain(of_pools).for_each(&mut past);
         if let Some(Fallback { units: _, since, tried }) = fallback {
             past(since);
             tried.iter_mut().for_each(&mut past);
@@ -275,6 +276,10 @@ pub struct PoolMemory {
     pub refused: f64,
     /// When the counts were last brought up to date.
     pub at: Timestamp,
+    /// When the newest trouble of each kind was that it was told of; what notices say is not among them. A leader of before
+    /// there was any left none.
+    #[serde(default)]
+    pub told: BTreeMap<TroubleKind, Timestamp>,
 }
 
 /// On-demand capacity that stands in for spot capacity which did not come.

@@ -44,7 +44,10 @@ pub fn plan(policy: &Policy, seen: &Snapshot, memory: &Memory, learned: &Learned
     note_failing(&mut draft);
     let herd = Herd::of(&draft);
     herd::describe(&mut draft, herd.as_ref());
-    let Some(ground) = ground::survey(&mut draft) else { return finish(draft) };
+    let Some(ground) = ground::survey(&mut draft) else {
+        empty_unseen(&mut draft, herd.as_ref());
+        return finish(draft);
+    };
     let base = ledger::base(&mut draft, ground);
     let sizing = size(&mut draft, learned, herd.as_ref(), ground.view);
     let blocked = blocked::needs(&mut draft, herd.as_ref());
@@ -54,7 +57,7 @@ pub fn plan(policy: &Policy, seen: &Snapshot, memory: &Memory, learned: &Learned
         ledger::strike_off(&mut draft, herd.as_ref());
         let before_acting = draft.memory.clone();
         pools::remember(&mut draft);
-        notices::heed(&mut draft, herd.as_ref(), ground.view);
+        notices::heed(&mut draft, herd.as_ref(), Some(ground.view));
         idle::find(&mut draft, herd.as_ref());
         rollout::watch(&mut draft, ground, herd.as_ref());
         fallback::watch(&mut draft, ground, herd.as_ref(), sizing.map(|sizing| sizing.needed.get()));
@@ -64,11 +67,7 @@ pub fn plan(policy: &Policy, seen: &Snapshot, memory: &Memory, learned: &Learned
         drain::begin(&mut draft, herd.as_ref(), base.total());
         drain::tell_nodes(&mut draft, herd.as_ref());
         groups::scale(&mut draft, herd.as_ref());
-        if policy.dry_run {
-            // What is not done is not remembered as done.
-            draft.memory = before_acting;
-            draft.remark(Remark::DryRun);
-        }
+        undo_if_dry(&mut draft, before_acting);
     } else {
         notices::leave_unheeded(&mut draft, herd.as_ref());
         if wish.target != base.total() {
@@ -76,6 +75,28 @@ pub fn plan(policy: &Policy, seen: &Snapshot, memory: &Memory, learned: &Learned
         }
     }
     finish(draft)
+}
+
+/// Empties what goes though nobody has seen lately how the fleet stands: that takes Nomad alone. What is announced enters the
+/// ledger, and its capacity waits until the fleet is seen. What serves in its place nobody can tell, so each is asked to let go at
+/// its latest safe moment.
+fn empty_unseen(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
+    if !ground::was_ours(draft) {
+        return notices::leave_unheeded(draft, herd);
+    }
+    let before_acting = draft.memory.clone();
+    notices::heed(draft, herd, None);
+    drain::begin(draft, herd, u32::MAX);
+    drain::tell_nodes(draft, herd);
+    undo_if_dry(draft, before_acting);
+}
+
+/// What is not done is not remembered as done.
+fn undo_if_dry(draft: &mut Draft<'_>, before_acting: Memory) {
+    if draft.policy.dry_run {
+        draft.memory = before_acting;
+        draft.remark(Remark::DryRun);
+    }
 }
 
 /// Says what could not be asked: first of all remarks, for it explains what else is said.

@@ -3,6 +3,7 @@ use crate::InstanceSeen;
 use autoscaler_core::{PoolMemory, Removal, RemovalStep, Replacement, ReplacementCause, ReplacementStep};
 use fleet::{Backend, FleetSelector, Health, InstanceState, NoticeKind, Pool, Weight};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const AT: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -73,7 +74,13 @@ fn what_is_held_against_a_pool_is_shown_as_it_has_faded_and_with_what_it_did_las
     let mut state = State::default();
     let pool = |zone| Pool::spot("m5.large", zone);
     let half_life = state.policy.interruption.avoid_pool;
-    let held = |zone, interrupted, refused, at| PoolMemory { pool: pool(zone), interrupted, refused, at };
+    let held = |zone, interrupted, refused, at| PoolMemory {
+        pool: pool(zone),
+        interrupted,
+        refused,
+        at,
+        told: BTreeMap::new(),
+    };
     state.memory.pools = vec![
         held("eu-west-1a", 2.0, 0.0, AT - half_life),
         held("eu-west-1b", 0.0, 4.0, AT - 2 * half_life),

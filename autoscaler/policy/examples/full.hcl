@@ -240,8 +240,9 @@ fleet "web" {
     # Whether system jobs stay until the node goes. Takes `true` or `false`.
     ignore_system_jobs = true
 
-    # Whether a node on which batch jobs run may be given back; `false` waits until they have ended.
-    # Interruptions do not ask. Takes `true` or `false`.
+    # Whether a node on which batch jobs run may be given back, or replaced for the spread or a
+    # roll-out; `false` waits until they have ended. What AWS announces does not ask. Takes `true`
+    # or `false`.
     interrupt_batch = true
   }
 

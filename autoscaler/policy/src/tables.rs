@@ -549,8 +549,8 @@ static DRAIN: Table<Drain> = Table {
         ),
         Field::flag(
             "interrupt_batch",
-            "Whether a node on which batch jobs run may be given back; `false` waits until they have ended. \
-             Interruptions do not ask.",
+            "Whether a node on which batch jobs run may be given back, or replaced for the spread or a roll-out; \
+             `false` waits until they have ended. What AWS announces does not ask.",
             |d: &Drain| Some(d.interrupt_batch),
             |d, v| d.interrupt_batch = v,
         ),

@@ -72,6 +72,12 @@ pub(super) fn survey<'a>(draft: &mut Draft<'a>) -> Option<Ground<'a>> {
     Some(Ground { view, at, ours: ours && !draft.memory.ceded, settled })
 }
 
+/// Whether the fleet was ours to change when it was last seen, and nobody has told us since to let it be.
+pub(super) fn was_ours(draft: &mut Draft<'_>) -> bool {
+    let Some(observed) = &draft.seen.fleet else { return false };
+    may_be_held(draft, &observed.what) && !draft.memory.ceded
+}
+
 /// Whether the fleet can be held, and nobody has told us not to.
 fn may_be_held(draft: &mut Draft<'_>, view: &FleetView) -> bool {
     let why = match (view.kind, view.state) {

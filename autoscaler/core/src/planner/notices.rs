@@ -30,13 +30,15 @@ struct Word {
 }
 
 /// Enters what was heard into the ledger: each instance once, whatever is heard of it and however often.
-pub(super) fn heed(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, view: &FleetView) {
+///
+/// * `view`: the fleet, where it was seen lately: only then its own scale-in can be told from an interruption.
+pub(super) fn heed(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, view: Option<&FleetView>) {
     let Some(herd) = herd else { return };
     let_be(draft);
-    for (id, word) in words(&draft.seen.notices) {
+    for (id, word) in words(&draft.seen.notices, draft.now) {
         let Some(member) = herd.get(id) else { continue };
         let Some(word) = pressing(draft, Some(member), word) else { continue };
-        let word = whose(draft, herd, view, member, word);
+        let word = view.map_or(word, |view| whose(draft, herd, view, member, word));
         if word.kind == NoticeKind::FleetScaleIn {
             take_back(draft, id);
         }
@@ -110,7 +112,7 @@ pub(super) fn stay(draft: &mut Draft<'_>, id: &InstanceId) {
 /// Says of fleets that are not ours to change what is known and not acted upon.
 pub(super) fn leave_unheeded(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
     let Some(herd) = herd else { return };
-    for (id, word) in words(&draft.seen.notices) {
+    for (id, word) in words(&draft.seen.notices, draft.now) {
         if herd.get(id).is_some() && word.kind != NoticeKind::RebalanceRecommendation {
             draft.remark(Remark::NoticeUnheeded { instance: id.clone(), kind: word.kind });
         }
@@ -118,7 +120,7 @@ pub(super) fn leave_unheeded(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
 }
 
 /// One word an instance, whatever the order and the number of its notices.
-fn words(notices: &[Notice]) -> BTreeMap<&InstanceId, Word> {
+fn words(notices: &[Notice], now: Timestamp) -> BTreeMap<&InstanceId, Word> {
     let mut words: BTreeMap<&InstanceId, Word> = BTreeMap::new();
     for notice in notices {
         let deadline = match notice.kind {
@@ -129,22 +131,25 @@ fn words(notices: &[Notice]) -> BTreeMap<&InstanceId, Word> {
             NoticeKind::RebalanceRecommendation => None,
         };
         let heard = Word { kind: notice.kind, deadline };
-        words.entry(&notice.instance).and_modify(|word| *word = word.and(heard)).or_insert(heard);
+        words.entry(&notice.instance).and_modify(|word| *word = word.and(heard, now)).or_insert(heard);
     }
     words
 }
 
 impl Word {
-    /// Both: the more serious kind, the earlier deadline.
-    fn and(self, other: Self) -> Self {
+    /// Both: the more serious kind, the earlier deadline. A scheduled event whose time is over says nothing of when AWS takes
+    /// the instance for another reason: it has survived that.
+    fn and(self, other: Self, now: Timestamp) -> Self {
         let serious = |kind| match kind {
             NoticeKind::RebalanceRecommendation => 0,
             NoticeKind::ScheduledEvent => 1,
             NoticeKind::SpotInterruption => 2,
             NoticeKind::FleetScaleIn => 3,
         };
-        let kind = if serious(self.kind) >= serious(other.kind) { self.kind } else { other.kind };
-        Self { kind, deadline: earlier(self.deadline, other.deadline) }
+        let (more, less) =
+            if serious(self.kind) >= serious(other.kind) { (self, other) } else { (other, self) };
+        let deadline = less.deadline.filter(|at| !is_survived(less.kind, *at, more.kind, now));
+        Self { kind: more.kind, deadline: earlier(more.deadline, deadline) }
     }
 }
 
@@ -183,10 +188,12 @@ fn hasten_removal(draft: &mut Draft<'_>, id: &InstanceId, word: Word) {
     }
     let until = word.deadline.map(|deadline| drain::latest(draft, id, deadline));
     let Some(removal) = draft.memory.removals.get_mut(id) else { return };
-    if removal.cause == DrainCause::ScaleIn {
+    // One that is rolled out works on until another serves, but not if AWS takes it: no new work comes there from now on.
+    let by_choice = [DrainCause::ScaleIn, DrainCause::Replaced(ReplacementCause::Rollout)];
+    if by_choice.contains(&removal.cause) {
         removal.cause = DrainCause::Replaced(ReplacementCause::Notice(word.kind));
     }
-    let before = removal.deadline.filter(|_| !is_put_off(removal.cause, word));
+    let before = removal.deadline.filter(|at| !gives_way(removal.cause, *at, word, draft.now));
     removal.deadline = earlier(before, word.deadline);
     removal.drain_until = hastened(removal.drain_until, until);
 }
@@ -204,10 +211,17 @@ fn take_back(draft: &mut Draft<'_>, id: &InstanceId) {
 fn hasten_replacement(draft: &mut Draft<'_>, id: &InstanceId, word: Word) {
     let until = word.deadline.map(|deadline| drain::latest(draft, id, deadline));
     let Some(replacement) = draft.memory.replacements.get_mut(id) else { return };
+    let cause = DrainCause::Replaced(replacement.cause);
     if word.kind != NoticeKind::RebalanceRecommendation {
         replacement.cause = ReplacementCause::Notice(word.kind);
     }
-    let before = replacement.deadline.filter(|_| !is_put_off(DrainCause::Replaced(replacement.cause), word));
+    let before = replacement.deadline.filter(|at| !gives_way(cause, *at, word, draft.now));
+    // Its event left no time to ask for another; what is heard now does.
+    let survived =
+        word.kind != NoticeKind::ScheduledEvent && replacement.deadline.is_some() && before.is_none();
+    if replacement.step == ReplacementStep::LeftToFleet && survived && draft.policy.interruption.replace {
+        replacement.step = ReplacementStep::Waiting;
+    }
     replacement.deadline = earlier(before, word.deadline);
     replacement.drain_until = hastened(replacement.drain_until, until);
 }
@@ -225,6 +239,12 @@ fn enter(draft: &mut Draft<'_>, member: &Member, word: Word) {
     if dealt_with.is_some_and(|at| replace::has_outlived(draft.now, word.deadline, at)) {
         return;
     }
+    // Nobody was asked for in place of one that was left to its event, and has survived that.
+    let survived = dealt_with.is_some_and(|at| has_survived(draft, &member.id, at));
+    if survived {
+        draft.memory.replaced.remove(&member.id);
+    }
+    let done_before = done_before && !survived;
     if word.kind == NoticeKind::SpotInterruption && member.pool.market == Market::Spot {
         let half_life = draft.policy.interruption.avoid_pool;
         pools::hold_against(&mut draft.memory, &member.pool, TroubleKind::Interrupted, draft.now, half_life);
@@ -261,10 +281,23 @@ fn note_protected(draft: &mut Draft<'_>, herd: &Herd<'_>) {
 }
 
 /// Whether a deadline may move away: of an instance of which nothing more serious is known than a scheduled event, whose
-/// last word counts.
-fn is_put_off(cause: DrainCause, word: Word) -> bool {
+/// last word counts; and that of an event which it has survived.
+fn gives_way(cause: DrainCause, deadline: Timestamp, word: Word, now: Timestamp) -> bool {
     let scheduled = NoticeKind::ScheduledEvent;
-    word.kind == scheduled && cause == DrainCause::Replaced(ReplacementCause::Notice(scheduled))
+    let was_scheduled = cause == DrainCause::Replaced(ReplacementCause::Notice(scheduled));
+    was_scheduled && (word.kind == scheduled || is_survived(scheduled, deadline, word.kind, now))
+}
+
+/// Whether an instance was dealt with when it had outlived a scheduled event.
+fn has_survived(draft: &Draft<'_>, id: &InstanceId, dealt_with: Timestamp) -> bool {
+    let kind = NoticeKind::ScheduledEvent;
+    let mut events = draft.seen.notices.iter().filter(|n| n.instance == *id && n.kind == kind);
+    events.any(|n| n.deadline.is_some_and(|deadline| deadline <= dealt_with))
+}
+
+/// Whether a deadline is that of a scheduled event which is over, where something else has been heard as well.
+fn is_survived(kind: NoticeKind, deadline: Timestamp, other: NoticeKind, now: Timestamp) -> bool {
+    kind == NoticeKind::ScheduledEvent && other != kind && deadline <= now
 }
 
 /// The earlier of two times that may not be known.

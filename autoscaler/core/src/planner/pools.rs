@@ -3,6 +3,7 @@
 use super::draft::Draft;
 use crate::{Memory, PoolMemory, PoolTrouble, Remark, TroubleKind};
 use fleet::{Pool, Timestamp};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Counts below this say nothing any more, and are forgotten: five half-lives after a single trouble.
@@ -10,19 +11,23 @@ const FORGOTTEN: f64 = 0.03;
 
 /// Takes in what pools did since the cycle before.
 ///
-/// A trouble that is not newer than what is known of its pool was told before: it counts once.
+/// A trouble that is not newer than the last one of its kind that was told of its pool was told before: it counts once. What
+/// is told late of another kind counts, as what it is: old.
 pub(super) fn remember(draft: &mut Draft<'_>) {
     let (now, half_life) = (draft.now, draft.policy.interruption.avoid_pool);
     let seen = draft.seen;
-    let known: Vec<(Pool, Timestamp)> = draft.memory.pools.iter().map(|p| (p.pool.clone(), p.at)).collect();
+    let known = draft.memory.pools.clone();
     for trouble in &seen.troubles {
-        let before = known.iter().find(|(pool, _)| *pool == trouble.pool).map(|(_, at)| *at);
+        let of_pool = known.iter().find(|known| known.pool == trouble.pool);
+        let before = of_pool.and_then(|known| known.told.get(&trouble.kind).copied());
         let at = trouble.at.min(now);
         if before.is_some_and(|before| at <= before) {
             continue;
         }
         note_loss(draft, trouble);
-        hold_against(&mut draft.memory, &trouble.pool, trouble.kind, at, half_life);
+        let entry = hold_against(&mut draft.memory, &trouble.pool, trouble.kind, at, half_life);
+        let newest = entry.told.entry(trouble.kind).or_insert(at);
+        *newest = at.max(*newest);
     }
     draft.memory.pools.retain(|p| held(p, now, half_life) >= FORGOTTEN);
 }
@@ -36,27 +41,30 @@ fn note_loss(draft: &mut Draft<'_>, trouble: &PoolTrouble) {
     draft.remark(Remark::LostUnannounced { instance, pool: trouble.pool.clone(), late });
 }
 
-/// Adds one trouble to what is held against a pool.
-pub(super) fn hold_against(
-    memory: &mut Memory,
+/// Adds one trouble to what is held against a pool, as far as it has not decayed since.
+pub(super) fn hold_against<'a>(
+    memory: &'a mut Memory,
     pool: &Pool,
     kind: TroubleKind,
     at: Timestamp,
     half_life: Duration,
-) {
+) -> &'a mut PoolMemory {
     let index = memory.pools.binary_search_by(|p| p.pool.cmp(pool)).unwrap_or_else(|index| {
-        memory.pools.insert(index, PoolMemory { pool: pool.clone(), interrupted: 0.0, refused: 0.0, at });
+        let told = BTreeMap::new();
+        let entry = PoolMemory { pool: pool.clone(), interrupted: 0.0, refused: 0.0, at, told };
+        memory.pools.insert(index, entry);
         index
     });
     let entry = &mut memory.pools[index];
-    let left = decay(at.since(entry.at), half_life);
+    let (left, one) = (decay(at.since(entry.at), half_life), decay(entry.at.since(at), half_life));
     entry.interrupted *= left;
     entry.refused *= left;
     entry.at = entry.at.max(at);
     match kind {
-        TroubleKind::Interrupted => entry.interrupted += 1.0,
-        TroubleKind::NoCapacity | TroubleKind::LaunchFailed => entry.refused += 1.0,
+        TroubleKind::Interrupted => entry.interrupted += one,
+        TroubleKind::NoCapacity | TroubleKind::LaunchFailed => entry.refused += one,
     }
+    entry
 }
 
 /// What is held against a pool now: 0 where nothing is.

@@ -332,7 +332,7 @@ pub(super) fn step(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd
 }
 
 /// Whom to replace now.
-fn next<'a>(draft: &Draft<'_>, rollout: &Rollout, herd: &Herd<'a>) -> Vec<&'a Member> {
+fn next<'a>(draft: &mut Draft<'_>, rollout: &Rollout, herd: &Herd<'a>) -> Vec<&'a Member> {
     let failed = rollout.halted.is_some();
     let wrong = |m: &&Member| {
         if failed {
@@ -348,6 +348,7 @@ fn next<'a>(draft: &Draft<'_>, rollout: &Rollout, herd: &Herd<'a>) -> Vec<&'a Me
     };
     let mut going: Vec<&Member> = herd.alive.iter().copied().filter(wrong).collect();
     going.retain(|m| !m.protected && m.weight.get() > 0.0 && m.phase != Phase::Draining);
+    victims::leave_batch_work(draft, &mut going);
     victims::sort(draft, herd, &mut going);
     going.truncate(room);
     going

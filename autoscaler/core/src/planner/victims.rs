@@ -18,8 +18,8 @@ const RUNNERS_UP: usize = 3;
 
 /// Chooses whom to let go, whole instances only and never more than is spare.
 ///
-/// The spread comes first; then those that are no loss (empty already, unhealthy, doomed, not serving yet), those at
-/// risk, the pools that most is held against, the fullest pools, the dearest, those with the least to move, the
+/// The spread comes first; then those that are no loss (empty already, unhealthy, doomed), those at risk, the pools that
+/// most is held against, the fullest pools, the dearest, those with the least to move, those that do not serve yet, the
 /// youngest. Protected ones never, nor those whose work has no place elsewhere; those whose node is hidden only where
 /// nobody else can go. The choice is reported.
 ///
@@ -84,7 +84,7 @@ fn best(
 }
 
 /// Leaves those alone that batch work runs on, where the policy waits for its end.
-fn leave_batch_work(draft: &mut Draft<'_>, candidates: &mut Vec<&Member>) {
+pub(super) fn leave_batch_work(draft: &mut Draft<'_>, candidates: &mut Vec<&Member>) {
     if draft.policy.drain.interrupt_batch || draft.policy.drain.by != DrainBy::Nomad {
         return;
     }
@@ -133,9 +133,10 @@ fn report(
 /// Somebody whose replacement may bring a fleet back that is out of its spread: of the fullest zone where one holds too
 /// much, else of the fullest pool; who leaves the best spread, then of the fullest pool, then by the order of victims.
 /// `None` where the spread is as the policy wants it, or cannot be helped.
-pub(super) fn out_of_spread<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Option<&'a Member> {
+pub(super) fn out_of_spread<'a>(draft: &mut Draft<'_>, herd: &Herd<'a>) -> Option<&'a Member> {
     let ranks = Ranks::of(draft, herd);
-    let rule = &draft.policy.diversification;
+    let policy = draft.policy;
+    let rule = &policy.diversification;
     let pools = Spread::over(herd.staying(draft).filter(|m| ranks.counts(m)));
     let now = pools.lack(rule);
     if now == (Lack { families: 0, share_millionths: 0 }) {
@@ -155,11 +156,14 @@ pub(super) fn out_of_spread<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Option<&'
     if !helps {
         return None;
     }
-    herd.staying(draft)
-        .filter(|m| {
-            let crowded = if of_zone { m.pool.zone == *zone } else { m.pool == *pool };
-            crowded && may_go(m) && !drain::is_hidden(draft, m) && !draft.memory.replaced.contains_key(&m.id)
-        })
+    let candidates = herd.staying(draft).filter(|m| {
+        let crowded = if of_zone { m.pool.zone == *zone } else { m.pool == *pool };
+        crowded && may_go(m) && !drain::is_hidden(draft, m) && !draft.memory.replaced.contains_key(&m.id)
+    });
+    let mut candidates: Vec<&Member> = candidates.collect();
+    leave_batch_work(draft, &mut candidates);
+    candidates
+        .into_iter()
         .map(|m| (pools.without(m, ranks.counts(m), rule).lack, pools.units(&m.pool), m))
         .filter(|(lack, ..)| lack.families <= now.families)
         .min_by(|(lack_a, units_a, a), (lack_b, units_b, b)| {
@@ -311,14 +315,14 @@ impl<'a> Ranks<'a> {
                 !self.facts(m).idle,
                 m.health == Health::Healthy,
                 !self.doomed.contains(&m.id),
-                match m.phase {
-                    Phase::Requested | Phase::Leaving => 0,
-                    Phase::Booting => 1,
-                    Phase::InService | Phase::Draining => 2,
-                },
                 !self.at_risk.contains(&m.id),
                 !self.facts(m).outdated,
             )
+        };
+        let readiness = |m: &Member| match m.phase {
+            Phase::Requested | Phase::Leaving => 0,
+            Phase::Booting => 1,
+            Phase::InService | Phase::Draining => 2,
         };
         let (x, y) = (self.facts(a), self.facts(b));
         class(a)
@@ -327,6 +331,7 @@ impl<'a> Ranks<'a> {
             .then_with(|| largest_a.total_cmp(&largest_b))
             .then_with(|| y.price.cmp(&x.price))
             .then_with(|| (x.allocations, x.importance).cmp(&(y.allocations, y.importance)))
+            .then_with(|| readiness(a).cmp(&readiness(b)))
             .then_with(|| b.launched.cmp(&a.launched))
             .then_with(|| a.id.cmp(&b.id))
     }

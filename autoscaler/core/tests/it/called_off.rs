@@ -155,3 +155,25 @@ fn a_victim_that_was_spare_is_spare_again() {
     let entry = ec2.scene.plan().memory.removals.get(&victim).map(|r| (r.cause, r.deadline));
     assert_eq!(entry, Some((DrainCause::ScaleIn, None)));
 }
+
+#[test]
+fn an_event_that_was_survived_takes_no_time_from_an_interruption() {
+    // While its entry still waits for the end, and long after it has stayed; EC2 lists the event all the while.
+    for after in [9, 40] {
+        let (mut ec2, victim) = fleet_of_eight();
+        (ec2.scene.policy.capacity.max, ec2.scene.policy.capacity.surge) = (8, 0);
+        schedule(&mut ec2, &victim, 60);
+        ec2.ticks(after);
+        let entered = ec2.scene.memory.replacements.contains_key(&victim);
+        assert_eq!((ec2.ids().contains(&victim), entered), (true, after == 9));
+        ec2.scene.policy.capacity.surge = 1;
+        ec2.interrupt(&victim);
+        ec2.ticks(2);
+        let entry = &ec2.scene.memory.replacements[&victim];
+        let asked = matches!(entry.step, ReplacementStep::Raising | ReplacementStep::Raised);
+        assert!(asked && entry.deadline == Some(ec2.marked[&victim]), "after {after}: {entry:?}");
+        ec2.ticks(60);
+        assert_eq!((ec2.alive.len(), ec2.launched, ec2.target), (8, 9, 8), "after {after}");
+        assert_eq!(ec2.undrained, [] as [InstanceId; 0], "after {after}");
+    }
+}

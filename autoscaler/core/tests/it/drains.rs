@@ -9,6 +9,7 @@ use autoscaler_core::{
     RemovalStep, Replacement, ReplacementCause, ReplacementStep, ScaledGroup, Workload,
 };
 use fleet::{InstanceId, Market, NoticeKind, Resources, UsdPerHour, Weight, WorkKind};
+use std::collections::BTreeMap;
 
 fn ends_with_exactly(ec2: &Ec2, count: usize, what: &str) {
     assert_eq!(ec2.alive.len(), count, "{what}: target {}, memory {:?}", ec2.target, ec2.scene.memory);
@@ -312,7 +313,13 @@ fn what_moves_to_one_that_goes_too_moves_on() {
         let mut chance = Chance::new(seed);
         let mut scene = scene(12, 1, 0);
         let pool = scene.members()[0].pool.clone();
-        scene.memory.pools.push(PoolMemory { pool, interrupted: 5.0, refused: 0.0, at: NOON });
+        scene.memory.pools.push(PoolMemory {
+            pool,
+            interrupted: 5.0,
+            refused: 0.0,
+            at: NOON,
+            told: BTreeMap::new(),
+        });
         let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
         for node in nodes.iter_mut() {
             let allocations = (0..10).filter(|_| chance.share() < 0.4).count();
@@ -524,6 +531,43 @@ fn batch_work_is_interrupted_only_where_the_policy_allows_it() {
 }
 
 #[test]
+fn for_the_spread_nobody_is_replaced_whose_batch_work_is_waited_for() {
+    for (interrupt, replaced) in [(true, 1), (false, 0)] {
+        let mut scene = scene(8, 6, 1);
+        scene.policy.drain.interrupt_batch = interrupt;
+        scene.policy.diversification.repairs_per_hour = 2;
+        for member in scene.members() {
+            member.pool = fleet::Pool::spot(POOLS[0].0, POOLS[0].1);
+        }
+        for node in &mut scene.seen.nodes.as_mut().expect("nodes").what {
+            node.work[0].kind = WorkKind::Batch;
+        }
+        let planned = scene.plan();
+        assert_eq!(planned.memory.replacements.len(), replaced, "{interrupt}: {}", planned.report);
+        let held = planned.report.holds.contains(&Hold::BatchRuns { instances: 8 });
+        assert_eq!(held, !interrupt, "{}", planned.report);
+    }
+}
+
+#[test]
+fn victims_are_at_risk_before_they_are_new_and_of_the_dearest_before_that() {
+    let mut at_risk = scene(12, 8, 2);
+    at_risk.members()[6].phase = Phase::Booting;
+    let (instance, at) = (at_risk.members()[3].id.clone(), NOON);
+    let (kind, source) = (NoticeKind::RebalanceRecommendation, fleet::NoticeSource::EventBridge);
+    let notice = fleet::Notice { instance, kind, source, at, deadline: None };
+    at_risk.seen.notices.push(notice);
+    assert_eq!(victims(&at_risk.plan()), ["i-0003"]);
+    let mut new = scene(12, 8, 2);
+    new.members()[6].phase = Phase::Booting;
+    assert_eq!(victims(&new.plan()), ["i-0006"], "of equals, whoever does not serve yet");
+    let price =
+        |pool: (&str, &str), micros| (fleet::Pool::spot(pool.0, pool.1), UsdPerHour::from_micros(micros));
+    new.seen.prices = POOLS.iter().zip([40_000, 50_000, 40_000, 40_000]).map(|(p, m)| price(*p, m)).collect();
+    assert_ne!(victims(&new.plan()), ["i-0006"]);
+}
+
+#[test]
 fn nothing_is_given_back_where_nomad_has_not_been_seen_lately() {
     let mut unseen = scene(9, 6, 1);
     unseen.seen.nodes = None;
@@ -629,7 +673,13 @@ fn a_lowered_max_brings_the_target_down_at_once_and_empties_afterwards() {
 fn victims_are_of_the_pools_that_most_is_held_against() {
     let mut scene = scene(12, 8, 2);
     let pool = scene.members()[1].pool.clone();
-    scene.memory.pools = vec![PoolMemory { pool: pool.clone(), interrupted: 1.0, refused: 0.0, at: NOON }];
+    scene.memory.pools = vec![PoolMemory {
+        pool: pool.clone(),
+        interrupted: 1.0,
+        refused: 0.0,
+        at: NOON,
+        told: BTreeMap::new(),
+    }];
     let planned = scene.plan();
     let choice = planned.report.choice.as_ref().expect("a choice");
     assert_eq!(choice.victims[0].pool, pool);

@@ -4,6 +4,7 @@ use crate::support::nodes::{node, service};
 use crate::support::scene::{NOON, Scene, seconds};
 use autoscaler_core::{DrainBy, Observed, Pause, PoolMemory};
 use fleet::{Backend, ExcessCapacity, FleetState, Notice, NoticeKind, NoticeSource, Saturation, UsdPerHour};
+use std::collections::BTreeMap;
 use std::fs;
 
 /// Compares with `tests/it/golden/NAME.txt`. Built with `UPDATE_GOLDEN=1`, writes it.
@@ -88,8 +89,13 @@ fn reports_say_who_goes_and_who_comes() {
     draining.seen.nodes = Some(Observed { at: NOON, what: nodes });
     let pool = draining.members()[1].pool.clone();
     draining.seen.prices = vec![(pool.clone(), UsdPerHour::from_micros(41_000))];
-    draining.memory.pools =
-        vec![PoolMemory { pool, interrupted: 1.0, refused: 0.0, at: NOON - seconds(600) }];
+    draining.memory.pools = vec![PoolMemory {
+        pool,
+        interrupted: 1.0,
+        refused: 0.0,
+        at: NOON - seconds(600),
+        told: BTreeMap::new(),
+    }];
     golden("draining", &draining);
 
     let mut replacing = Scene { now: NOON + seconds(10), ..Scene::of(20, 15) };

@@ -19,3 +19,4 @@ mod removals;
 mod rollout;
 mod sizing;
 mod support;
+mod unseen;

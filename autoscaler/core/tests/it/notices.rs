@@ -563,6 +563,24 @@ fn an_instance_lost_without_a_word_is_told_with_how_late_we_learned() {
 }
 
 #[test]
+fn what_is_told_late_of_another_kind_is_held_against_a_pool_and_the_same_twice_is_not() {
+    let mut scene = Scene::of(8, 6);
+    let pool = scene.members()[0].pool.clone();
+    let half_life = scene.policy.interruption.avoid_pool;
+    let trouble = |kind, ago| PoolTrouble { pool: pool.clone(), at: NOON - ago, kind, instance: None };
+    let first = trouble(TroubleKind::Interrupted, seconds(0));
+    let older = trouble(TroubleKind::NoCapacity, half_life);
+    for (told, refused) in [(&first, 0.0), (&older, 0.5), (&older, 0.5), (&first, 0.5)] {
+        scene.seen.troubles = vec![told.clone()];
+        let planned = scene.plan();
+        scene.remember(&planned);
+        let [known] = &scene.memory.pools[..] else { panic!("one pool: {:?}", scene.memory.pools) };
+        assert!((known.interrupted - 1.0).abs() < 1e-9, "{known:?}");
+        assert!((known.refused - refused).abs() < 1e-9, "{known:?}");
+    }
+}
+
+#[test]
 fn every_fate_of_every_call_ends_with_one_replaced_and_nothing_undrained() {
     let fates = [Fate::Works, Fate::Refused, Fate::WorksUnheard, Fate::Lost];
     for replaces in WORLDS {

@@ -388,3 +388,37 @@ fn a_rebalance_recommendation_of_one_that_is_replaced_changes_nothing() {
     until(&mut ec2, "heard", &mut works, ended);
     all_of(&ec2, 2, "heard");
 }
+
+#[test]
+fn nodes_whose_batch_work_is_waited_for_are_replaced_when_it_has_ended() {
+    let mut ec2 = begun();
+    ec2.scene.policy.drain.interrupt_batch = false;
+    let old = ec2.ids();
+    for id in &old {
+        ec2.nodes.of(id).work[0].kind = fleet::WorkKind::Batch;
+    }
+    ec2.ticks(100);
+    assert_eq!((ec2.running(1), under_way(&ec2)), (10, 0), "their end is waited for");
+    for id in &old {
+        ec2.nodes.of(id).work[0].kind = fleet::WorkKind::Service;
+    }
+    until(&mut ec2, "batch work that ended", &mut works, ended);
+    all_of(&ec2, 2, "batch work that ended");
+}
+
+#[test]
+fn one_that_is_interrupted_while_it_waits_for_its_successor_takes_no_new_work() {
+    let mut ec2 = begun();
+    let waits = |ec2: &Ec2| {
+        let removals = ec2.scene.memory.removals.iter();
+        removals.filter(|(_, r)| r.drain_until.is_none()).map(|(id, _)| id.clone()).next()
+    };
+    until(&mut ec2, "one that waits", &mut works, |ec2| waits(ec2).is_some());
+    let victim = waits(&ec2).expect("one");
+    assert!(ec2.nodes.of(&victim).eligible, "it works on");
+    ec2.interrupt(&victim);
+    ec2.ticks(1);
+    assert!(!ec2.nodes.of(&victim).eligible);
+    until(&mut ec2, "an interruption", &mut works, ended);
+    all_of(&ec2, 2, "an interruption");
+}

@@ -57,6 +57,8 @@ pub struct Ec2 {
     pub modifying_for: u64,
     /// How old the state is that describes show.
     pub lag: u64,
+    /// Whether nobody answers describes.
+    pub away: bool,
     /// Whether the market has anything to give.
     pub capacity: bool,
     pub alive: Vec<Member>,
@@ -97,6 +99,7 @@ impl Ec2 {
             modifying_until: NOON,
             modifying_for: 15,
             lag: 0,
+            away: false,
             capacity: true,
             launched: alive.len(),
             alive,
@@ -277,8 +280,10 @@ impl Ec2 {
         what.launch = Some(LaunchTemplate { id: "lt-1".to_owned(), version: Some(launches) });
         what.state = if modifying { FleetState::Modifying } else { FleetState::Active };
         let serving = self.alive.iter().filter(|m| m.phase == Phase::InService).count().max(1) as f64;
-        self.scene.seen.fleet = Some(Observed { at: now, what });
-        self.scene.seen.members = Some(Observed { at: now, what: members });
+        if !self.away {
+            self.scene.seen.fleet = Some(Observed { at: now, what });
+            self.scene.seen.members = Some(Observed { at: now, what: members });
+        }
         let latest = sample(now - seconds(1), self.demand / serving, serving);
         if self.scene.policy.drain.by == DrainBy::Nomad {
             self.scene.seen.nodes = Some(Observed { at: now, what: self.nodes.seen() });

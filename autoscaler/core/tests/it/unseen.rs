@@ -1,0 +1,72 @@
+//! EC2 does not answer for long: what is announced is emptied all the same, for that takes Nomad alone.
+
+use crate::support::ec2::{Ec2, Fate, Replaces};
+use crate::support::scene::seconds;
+use autoscaler_core::{Action, Hold, Pause, Remark};
+use fleet::{InstanceId, NoticeKind};
+
+/// A fleet of eight that was last seen seven minutes ago, and one of its instances.
+fn unseen() -> (Ec2, InstanceId) {
+    let mut ec2 = Ec2::with_nomad(8, 6, 4);
+    ec2.learning = false;
+    ec2.ticks(3);
+    ec2.away = true;
+    ec2.ticks(42);
+    let victim = ec2.ids()[2].clone();
+    (ec2, victim)
+}
+
+#[test]
+fn who_is_announced_while_the_fleet_is_not_seen_is_emptied_in_time_and_replaced_once() {
+    for replaces in [Replaces::AtMarking, Replaces::AtDeath] {
+        let (mut ec2, victim) = unseen();
+        ec2.replaces = replaces;
+        ec2.interrupt(&victim);
+        let planned = ec2.tick(&mut |_| Fate::Works);
+        let stale = |hold: &Hold| matches!(hold, Hold::FleetStale { .. });
+        assert!(planned.report.holds.iter().any(stale), "{}", planned.report);
+        assert!(!ec2.nodes.of(&victim).eligible, "{replaces:?}: no new work");
+        assert!(ec2.nodes.has_work(&victim), "nobody knows what serves in its place: it works on");
+        for _ in 0..20 {
+            let planned = ec2.tick(&mut |_| Fate::Works);
+            assert!(!planned.plan.actions.iter().any(Action::is_of_fleet), "{:?}", planned.plan);
+        }
+        assert!(!ec2.ids().contains(&victim));
+        assert_eq!(ec2.undrained, [] as [InstanceId; 0], "{replaces:?}");
+        ec2.away = false;
+        ec2.ticks(40);
+        let memory = &ec2.scene.memory;
+        assert!(memory.removals.is_empty() && memory.replacements.is_empty(), "{replaces:?}: {memory:?}");
+        assert_eq!((ec2.alive.len(), ec2.launched, ec2.target), (8, 9, 8), "{replaces:?}: by the fleet");
+    }
+}
+
+#[test]
+fn whom_aws_calls_at_risk_takes_no_new_work_though_the_fleet_is_not_seen() {
+    let (mut ec2, victim) = unseen();
+    ec2.hear(&victim, NoticeKind::RebalanceRecommendation, None);
+    ec2.ticks(1);
+    assert!(!ec2.nodes.of(&victim).eligible);
+}
+
+#[test]
+fn what_was_not_ours_when_it_was_seen_is_left_alone() {
+    let (mut ec2, victim) = unseen();
+    let until = ec2.scene.now + seconds(900);
+    ec2.scene.seen.pause = Some(Pause { until, by: "ada".to_owned(), reason: "a look".to_owned() });
+    ec2.interrupt(&victim);
+    let planned = ec2.tick(&mut |_| Fate::Works);
+    let unheeded = Remark::NoticeUnheeded { instance: victim.clone(), kind: NoticeKind::SpotInterruption };
+    assert!(planned.plan.actions.is_empty() && planned.report.remarks.contains(&unheeded), "{planned:?}");
+}
+
+#[test]
+fn a_dry_run_of_what_is_not_seen_remembers_nothing() {
+    let (mut ec2, victim) = unseen();
+    ec2.scene.policy.dry_run = true;
+    ec2.interrupt(&victim);
+    let before = ec2.scene.memory.clone();
+    let planned = ec2.tick(&mut |_| Fate::Refused);
+    assert!(planned.report.remarks.contains(&Remark::DryRun), "{}", planned.report);
+    assert_eq!(ec2.scene.memory, before);
+}
