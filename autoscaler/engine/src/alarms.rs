@@ -48,6 +48,11 @@ impl Alarms {
         Some(AlarmChange { at, fleet: fleet.cloned(), raised: false, alarm: active.alarm })
     }
 
+    /// Whether an alarm is raised.
+    pub fn is_raised(&self, label: &'static str, of: &str) -> bool {
+        self.active.contains_key(&(label, of.to_owned()))
+    }
+
     /// The facts of an alarm that is the only one of its label, if it is raised.
     pub fn get(&self, label: &'static str) -> Option<Alarm> {
         self.active.get(&(label, String::new())).map(|active| active.alarm.clone())

@@ -147,6 +147,20 @@ impl Held {
         })
     }
 
+    /// Whether nodes are told nothing now, whatever is planned for them.
+    pub fn withholds_nodes(&self) -> bool {
+        let withheld = self.last.as_ref().and_then(|last| last.withheld.as_ref());
+        withheld.is_some_and(|withheld| !concerns_the_fleet_lane_alone(withheld))
+    }
+
+    /// Whether an instance's node could not be told what it was to be told last, or no node may be.
+    pub fn fails_to_tell(&self, instance: &InstanceId) -> bool {
+        let of_it = LaneKey::Node { instance: instance.clone(), back: false };
+        let failed = |flight: &Flight| matches!(flight.phase, FlightPhase::Failed { .. });
+        let denied = |operation: Operation| self.alarms.is_raised("denied", operation.label());
+        self.lane.get(&of_it).is_some_and(failed) || denied(Operation::Cordon) || denied(Operation::Drain)
+    }
+
     /// Whether anything of the node lane is under way, or has not been looked at since it was done.
     pub fn lane_is_busy(&self) -> bool {
         self.lane.values().any(|flight| !matches!(flight.phase, FlightPhase::Looked { .. }))

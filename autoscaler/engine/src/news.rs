@@ -7,7 +7,8 @@
 //! that a policy names has not been found, no describe knows its instances: what could be about them is kept for a while.
 
 use crate::calls::CallKind;
-use crate::{BatchId, CallId, Effect, Engine, NoticeCount, Now, Read, Record, Rejection};
+use crate::held::Held;
+use crate::{BatchId, CallId, Effect, Engine, NoticeCount, Now, Read, Record, Rejection, State};
 use autoscaler_core::{DrainBy, PoolTrouble, TroubleKind};
 use fleet::wire::{AgentNotice, MAX_NOTICES, NoticeBatch, VERSION};
 use fleet::{
@@ -33,6 +34,8 @@ const LOOKS_APART_AT_MOST: Duration = Duration::from_secs(4);
 const NO_HASTE: Duration = Duration::from_secs(5);
 /// Fleets a describe: what EC2 takes as values of one filter.
 const FLEETS_A_CALL: usize = 200;
+/// What was seen of the nodes holds for this long: so long a listing that hangs can go unnoticed.
+const NODES_KNOWN: Duration = Duration::from_secs(60);
 /// A warning that does not say when it ends gives two minutes.
 const WARNING: Duration = Duration::from_secs(120);
 
@@ -43,8 +46,8 @@ pub struct NoticesHeard {
     pub batch: BatchId,
     /// How many of them were news.
     pub accepted: usize,
-    /// Whether we act on them: we lead, and the fleet is ours to change, and its nodes are emptied. A standby keeps them, and
-    /// acts when it leads.
+    /// Whether we act on them: we lead and have looked, the fleet is ours to change, and, where an interruption is among them, its
+    /// node can be told to let go. A standby keeps them, and acts when it leads.
     pub heeds: bool,
 }
 
@@ -53,6 +56,8 @@ pub struct NoticesHeard {
 pub(crate) struct Hearsay {
     /// Messages that are settled with the records of this event.
     pub settled: Vec<MessageId>,
+    /// The message that was heard last, where it is about a stranger and waits for a describe.
+    pub put_off: Option<MessageId>,
     /// What was told of instances that nobody knows.
     pub strangers: BTreeMap<Region, Strangers>,
 }
@@ -140,10 +145,30 @@ impl Engine {
     /// empties the node itself.
     fn heeds(&self, told: &NoticeBatch, now: Now) -> bool {
         let goes = told.notices.iter().any(|notice| notice.kind == NoticeKind::SpotInterruption);
-        let held = self.owners.get(&told.instance).and_then(|name| self.fleets.get(name));
-        held.is_some_and(|held| {
-            held.is_ours(now.wall) && !(goes && held.state.policy.drain.by == DrainBy::Nobody)
-        })
+        let Some(name) = self.owners.get(&told.instance) else { return false };
+        let Some(held) = self.fleets.get(name).filter(|held| held.is_ours(now.wall)) else { return false };
+        // Who has just begun to lead tells nobody anything before it has looked.
+        let acts = held.fleet_ref().is_some() && self.stands_by(name, now).is_none();
+        acts && (!goes || self.can_empty(held, &told.instance, now))
+    }
+
+    /// Whether the work on an instance can be asked to leave, as far as anybody knows: its agent takes a yes for the last word.
+    fn can_empty(&self, held: &Held, instance: &InstanceId, now: Now) -> bool {
+        let State { policy, instances, nodes_at, .. } = &held.state;
+        let protected =
+            instances.get(instance).is_none_or(|known| held.state.member(known, now.wall).protected);
+        if protected || held.withholds_nodes() || held.fails_to_tell(instance) {
+            return false;
+        }
+        match policy.drain.by {
+            DrainBy::Nobody => false,
+            DrainBy::Hook => true,
+            DrainBy::Nomad => {
+                let looked = nodes_at.is_some_and(|at| now.wall.since(at) <= NODES_KNOWN);
+                let shown = held.state.node_of(instance).is_some_and(|node| node.ready);
+                looked && shown && !self.services.failing.fails("nodes")
+            }
+        }
     }
 
     fn take_notices(&mut self, peer: IpAddr, batch: &NoticeBatch, now: Now) -> Result<usize, Rejection> {
@@ -201,12 +226,19 @@ impl Engine {
             self.foreign(message, now);
             return;
         }
+        self.hearsay.put_off.clone_from(&message);
         let strangers = self.hearsay.strangers.entry(region.clone()).or_default();
         // Who is kept comes again meanwhile: once is enough.
         let again = |rumour: &Rumour| message.is_some() && rumour.message == message;
         if !strangers.kept.iter().any(again) && strangers.waiting.len() < RUMOURS {
             strangers.waiting.push(Rumour { message, news: unknown, came: now.monotonic });
         }
+    }
+
+    /// The message that was heard just now, where it is about a stranger: it is acknowledged once a describe has shown whose it
+    /// is, which may be late.
+    pub fn take_put_off(&mut self) -> Option<MessageId> {
+        self.hearsay.put_off.take()
     }
 
     /// Takes what is about somebody known. * returns: whether it was.

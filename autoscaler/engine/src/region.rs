@@ -74,6 +74,11 @@ impl RegionState {
             || self.failing.get(&(operation, of.to_owned())).is_none_or(|streak| now >= streak.next)
     }
 
+    /// Whether an operation failed when it was last tried.
+    pub fn fails(&self, operation: &'static str) -> bool {
+        self.failing.contains_key(&(operation, String::new()))
+    }
+
     /// Notes a failure; the next try waits, longer with each.
     pub fn failed(
         &mut self,

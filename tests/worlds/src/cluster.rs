@@ -26,6 +26,10 @@ use std::time::Duration;
 const RESTART: Duration = Duration::from_secs(2);
 /// How long a ledger takes to be written.
 const LEDGER: Duration = Duration::from_millis(12);
+/// Who is told so long before an instance goes can empty its node: the next leader, where the first dies, too.
+const TOLD_IN_TIME: Duration = Duration::from_secs(100);
+/// So long nobody leads between two leaders, and some more.
+const NOBODY_LEADS: Duration = Duration::from_secs(20);
 /// A call of an engine's that has a fault.
 pub type Spoil = Box<dyn FnMut(&Write) -> Option<Answer>>;
 
@@ -97,6 +101,10 @@ pub struct Cluster {
     pub last: Option<usize>,
     pub spoil: Option<Spoil>,
     pub complaints: Vec<String>,
+    /// Whether a version is rolled out at some time.
+    pub rolls_out: bool,
+    /// Whom AWS takes: those that are interrupted or have a scheduled event.
+    pub taken: BTreeSet<InstanceId>,
     /// Who dies does not come back.
     pub stays_dead: bool,
     pub consul: Consul,
@@ -110,6 +118,14 @@ pub struct Cluster {
     number: u64,
     heard: Timestamp,
     told: Timestamp,
+    /// Agents that told of an interruption: since when.
+    agents: BTreeMap<InstanceId, Timestamp>,
+    /// Whom a process has said to act on, so that the node is left to it.
+    heeded: BTreeSet<InstanceId>,
+    /// When somebody last led.
+    led: Timestamp,
+    /// When nodes could last not be told in time, whoever tries.
+    hampered: Option<Timestamp>,
     followed: Timestamp,
     sequence: u64,
     chance: Chance,
@@ -180,6 +196,8 @@ impl Cluster {
             last: None,
             spoil: None,
             complaints: Vec::new(),
+            rolls_out: false,
+            taken: BTreeSet::new(),
             stays_dead: false,
             consul: Consul::default(),
             seats: 0,
@@ -190,6 +208,10 @@ impl Cluster {
             number: 0,
             heard: start(),
             told: start(),
+            agents: BTreeMap::new(),
+            heeded: BTreeSet::new(),
+            led: start(),
+            hampered: None,
             followed: start(),
             sequence: 0,
             chance: Chance::new(seed),
@@ -279,6 +301,7 @@ impl Cluster {
             let fleets: Vec<FleetId> = self.world.targets().map(|(id, _)| id.clone()).collect();
             self.nomad.follow(&self.world, &fleets);
         }
+        self.judge_lost(next);
         self.consul.advance(next.since(Timestamp::EPOCH));
         self.note_leader(next);
         for who in 0..self.processes.len() {
@@ -293,6 +316,28 @@ impl Cluster {
             self.speak();
         }
         self.truth.watch(&self.world, &self.policies);
+    }
+
+    /// LOST: work goes with no instance whose end was told in time, unless nobody could have told its node.
+    fn judge_lost(&mut self, now: Timestamp) {
+        if self.leader().is_some() {
+            self.led = now;
+        }
+        // By a wrong clock nobody knows how much time is left.
+        let cut_off = self.processes.iter().any(|process| process.nomad_off || process.wall_off != 0);
+        if self.nomad.down || self.nomad.denies || cut_off || now.since(self.led) > NOBODY_LEADS {
+            self.hampered = Some(now);
+        }
+        for (instance, work) in self.nomad.take_lost() {
+            let Some(told) = self.agents.get(&instance).copied() else { continue };
+            let free = self.hampered.is_none_or(|at| at < told);
+            if free && now.since(told) >= TOLD_IN_TIME {
+                let before = now.since(told).as_secs();
+                self.complain(&format!(
+                    "LOST: {work} allocations with {instance}, told of {before} s before"
+                ));
+            }
+        }
     }
 
     /// What is due for one process.

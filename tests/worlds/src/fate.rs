@@ -9,6 +9,7 @@ use crate::cluster::Cluster;
 use crate::harness::{ec2, fleet, secs, world};
 use crate::rolling;
 use crate::seat::Way;
+use autoscaler_core::FleetBuys;
 use fleet::{ErrorClass, InstanceId};
 use fleet_sim::{
     Delay, Delivery, Demand, Effect, Fault, FleetSpec, InstancePhase, PoolSpec, Replaced, ScheduledCode,
@@ -18,6 +19,8 @@ use std::time::Duration;
 
 /// How long a removal that has begun may take at most.
 const GRACE: Duration = Duration::from_secs(1200);
+/// How long AWS announces an interruption before.
+const NOTICE: Duration = Duration::from_secs(120);
 /// How many autoscalers there are.
 const PROCESSES: usize = 2;
 
@@ -82,6 +85,8 @@ pub struct Fate {
     pub trouble: Duration,
     /// How long they then have to come right again.
     pub peace: Duration,
+    /// Whether the fleet's size never changes, so that what is bought can be held against what AWS takes.
+    pub pinned: bool,
     /// Whether the journals are planned again at the end: as dear as the world itself.
     pub replays: bool,
 }
@@ -97,6 +102,8 @@ pub struct Outcome {
     pub writes: usize,
     /// Interruptions that there were.
     pub interruptions: usize,
+    /// Choices of whom to let go whose spread could be judged.
+    pub choices: usize,
 }
 
 impl Fate {
@@ -106,7 +113,8 @@ impl Fate {
         let mut chance = Chance::new(seed).fork("troubles");
         let troubles: Vec<Trouble> =
             (0..chance.between(2, 14)).map(|_| some_trouble(&mut chance, trouble)).collect();
-        Self { seed, troubles, trouble, peace: secs(40 * 60), replays: seed.is_multiple_of(16) }
+        let (peace, replays) = (secs(40 * 60), seed.is_multiple_of(16));
+        Self { seed, troubles, trouble, peace, pinned: false, replays }
     }
 }
 
@@ -124,6 +132,39 @@ impl Fate {
         fate.troubles.push(some_rollout(&mut Chance::new(seed).fork("rollout"), fate.trouble));
         fate
     }
+
+    /// The same of a fleet whose size never changes, with more interruptions; in every second one nothing disturbs the calls that
+    /// buy.
+    pub fn pinned(seed: u64) -> Self {
+        let mut fate = Self { pinned: true, ..Self::of(seed) };
+        let mut chance = Chance::new(seed).fork("taken");
+        if chance.happens(0.5) {
+            fate.troubles.retain(|trouble| leaves_buying_alone(&trouble.what));
+        }
+        for _ in 0..chance.between(1, 5) {
+            let from = secs(chance.between(300, fate.trouble.as_secs()));
+            let what = What::Interrupt(chance.between(1, 3));
+            fate.troubles.push(Trouble { from, until: (from + secs(20)).min(fate.trouble), what });
+        }
+        fate
+    }
+}
+
+/// Whether a trouble neither disturbs what is written to EC2 or read of it, nor who writes.
+const fn leaves_buying_alone(what: &What) -> bool {
+    matches!(
+        what,
+        What::Interrupt(_)
+            | What::Rebalance(_)
+            | What::Schedule
+            | What::AgentsSilent
+            | What::QueueSilent
+            | What::QueueBad { .. }
+            | What::MetricsGap
+            | What::NoNomad { .. }
+            | What::NomadDown
+            | What::Cloud(Effect::Events(_))
+    )
 }
 
 fn some_trouble(chance: &mut Chance, within: Duration) -> Trouble {
@@ -199,16 +240,18 @@ fn demand(chance: &mut Chance, trouble: Duration) -> Demand {
     }
 }
 
-fn some_fleet(chance: &mut Chance, trouble: Duration) -> FleetSpec {
+fn some_fleet(chance: &mut Chance, trouble: Duration, pinned: bool) -> FleetSpec {
     let load = demand(chance, trouble);
-    let spec = fleet(u32::try_from(chance.between(3, 11)).expect("small"), load);
+    let count = u32::try_from(chance.between(3, 11)).expect("small");
+    let load = if pinned { Demand::constant(0.6 * f64::from(count)) } else { load };
+    let spec = fleet(count, load);
     if chance.happens(0.3) { ec2(spec) } else { spec }
 }
 
 /// The world of a fate, with what goes wrong at EC2's port.
 fn some_world(fate: &Fate) -> WorldSpec {
     let mut chance = Chance::new(fate.seed).fork("world");
-    let mut spec = world(vec![some_fleet(&mut chance, fate.trouble)]);
+    let mut spec = world(vec![some_fleet(&mut chance, fate.trouble, fate.pinned)]);
     let price = fleet::UsdPerHour::from_micros(80_000);
     spec.pools.push(PoolSpec { depth: 20, ..PoolSpec::spot("c5.xlarge", "eu-west-1a", price) });
     spec.interruptions.replaced = if chance.happens(0.5) { Replaced::AtMarking } else { Replaced::AtDeath };
@@ -231,10 +274,22 @@ fn some_world(fate: &Fate) -> WorldSpec {
 
 /// The cluster of a fate, before anything has happened.
 pub fn cluster(fate: &Fate) -> Cluster {
-    let mut cluster = Cluster::new(some_world(fate), fate.seed, PROCESSES);
+    let spec = some_world(fate);
+    let at_marking = spec.interruptions.replaced == Replaced::AtMarking;
+    let mut cluster = Cluster::new(spec, fate.seed, PROCESSES);
+    if fate.pinned {
+        let size = cluster.truth_of(0).target;
+        cluster = cluster.policy(|policy| {
+            (policy.capacity.min, policy.capacity.max) = (size, size);
+            if at_marking {
+                policy.interruption.fleet_buys = FleetBuys::AtMarking;
+            }
+        });
+    }
     let surge = cluster.policies.iter().map(|policy| policy.base.capacity.surge).max().unwrap_or(0);
     cluster.truth.surge = surge;
     if fate.troubles.iter().any(|trouble| matches!(trouble.what, What::Rollout { .. })) {
+        cluster.rolls_out = true;
         // Several at once, so that it ends with its world.
         cluster = cluster.policy(|policy| {
             policy.rollout.surge = 3;
@@ -289,7 +344,9 @@ pub fn live(fate: &Fate, cluster: &mut Cluster) -> Outcome {
         }
         came_right(cluster, &mut outcome.complaints);
         rolling::came_right(cluster, &mut outcome.complaints);
+        outcome.complaints.extend(bought_once(fate, cluster));
     }
+    outcome.choices = cluster.truth.choices;
     outcome.complaints.splice(0..0, cluster.all_complaints());
     if outcome.complaints.is_empty() && fate.replays {
         outcome.complaints.extend(cluster.diverged());
@@ -321,7 +378,10 @@ fn begins(
         What::DiskFull { who } => cluster.processes[who].disk.full = true,
         What::Interrupt(count) if first => {
             for instance in some_of(cluster, count, chance) {
-                outcome.interruptions += usize::from(cluster.world.interrupt(&instance));
+                if cluster.world.interrupt(&instance) {
+                    outcome.interruptions += 1;
+                    cluster.taken.insert(instance);
+                }
             }
         }
         What::Rebalance(count) if first => {
@@ -332,6 +392,7 @@ fn begins(
         What::Schedule if first => {
             for instance in some_of(cluster, 1, chance) {
                 cluster.world.schedule(&instance, ScheduledCode::InstanceRetirement, secs(3600));
+                cluster.taken.insert(instance);
             }
         }
         What::Crash { who, after } if first => cluster.processes[who].dies_in = Some(after),
@@ -393,6 +454,26 @@ fn some_of(cluster: &Cluster, count: u64, chance: &mut Chance) -> Vec<InstanceId
         taken.push(serving.swap_remove(place));
     }
     taken
+}
+
+/// ONCE: of a fleet whose size never changes exactly one is bought for each that AWS has taken; one more where bursts overlap, and
+/// where calls were disturbed, or those who make them, at most two: what is beyond the target then has gone again.
+fn bought_once(fate: &Fate, cluster: &Cluster) -> Option<String> {
+    if !fate.pinned {
+        return None;
+    }
+    let members = cluster.members(0);
+    let size = usize::try_from(cluster.policies[0].base.capacity.max).expect("small");
+    let bought = cluster.nomad.ever.len() - size;
+    let is_gone = |id: &&InstanceId| members.iter().all(|m| m.id != **id || m.phase == InstancePhase::Gone);
+    let gone = cluster.taken.iter().filter(is_gone).count();
+    let disturbed = fate.troubles.iter().any(|trouble| !leaves_buying_alone(&trouble.what));
+    let bursts = || fate.troubles.iter().filter(|trouble| matches!(trouble.what, What::Interrupt(_)));
+    let follows = |burst: &&Trouble| {
+        bursts().any(|before| before.from < burst.from && burst.from <= before.from + NOTICE)
+    };
+    let most = if disturbed { gone * 2 } else { gone + bursts().filter(follows).count() };
+    (bought < gone || bought > most).then(|| format!("ONCE: {bought} were bought for {gone} that AWS took"))
 }
 
 /// After some peace every fleet is what it asks for and serves its load, nothing is under way, and no node is left

@@ -62,7 +62,14 @@ impl Args {
             Rollouts::Some => seed % 4 == 3,
             Rollouts::All => true,
         };
-        if rolls { Fate::rolling(seed) } else { Fate::of(seed) }
+        // In others the fleet's size never changes, and what is bought is counted.
+        if rolls {
+            Fate::rolling(seed)
+        } else if seed % 4 == 1 {
+            Fate::pinned(seed)
+        } else {
+            Fate::of(seed)
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use autoscaler_engine::{NodesSeen, Write};
 use fleet::{FleetId, InstanceId, NodeId, NodeView, Resources, Shared, Timestamp, Work, WorkKind};
 use fleet_sim::{InstancePhase, World};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long work may take to end once it is told to.
@@ -35,6 +35,8 @@ pub struct Nomad {
     pub work_each: usize,
     /// Allocations whose instance went before they had left.
     pub lost: usize,
+    /// The same by instance, since that was last asked.
+    lost_on: Vec<(InstanceId, usize)>,
     /// When each instance was first ineligible.
     pub cordoned: BTreeMap<InstanceId, Timestamp>,
     /// Drains that were begun.
@@ -43,6 +45,10 @@ pub struct Nomad {
     pub down: bool,
     /// While set, no token is good.
     pub denies: bool,
+    /// All instances that there have ever been: the world forgets those that are long gone.
+    pub ever: BTreeSet<InstanceId>,
+    /// Instances whose node no look shows.
+    pub hidden: BTreeSet<InstanceId>,
     /// Looks that were answered, in whatever way.
     pub looks: usize,
 }
@@ -73,6 +79,9 @@ impl Nomad {
         let now = world.now();
         for fleet in fleets {
             for (instance, phase) in world.phases(fleet) {
+                if !self.ever.contains(instance) {
+                    self.ever.insert(instance.clone());
+                }
                 match phase {
                     InstancePhase::InService => self.join(instance, now),
                     InstancePhase::Gone => self.leave(instance),
@@ -115,6 +124,9 @@ impl Nomad {
     fn leave(&mut self, instance: &InstanceId) {
         if let Some(node) = self.nodes.remove(instance) {
             self.lost += node.view.work.len();
+            if !node.view.work.is_empty() {
+                self.lost_on.push((instance.clone(), node.view.work.len()));
+            }
             for _ in 0..node.view.work.len() {
                 self.place();
             }
@@ -154,11 +166,13 @@ impl Nomad {
 
     fn foresee(&mut self) {
         let draining = self.nodes.values().filter(|node| node.view.draining);
-        self.next = draining.filter_map(|node| node.next).min();
+        let over = |node: &Node| node.view.drain_until.map(|until| until + GRACE);
+        self.next = draining.flat_map(|node| [node.next, over(node)]).flatten().min();
     }
 
     pub fn seen(&self) -> NodesSeen {
-        let nodes = self.nodes.values().map(|node| node.view.clone()).collect();
+        let shown = self.nodes.iter().filter(|(id, _)| !self.hidden.contains(*id));
+        let nodes = shown.map(|(_, node)| node.view.clone()).collect();
         NodesSeen { nodes, ..NodesSeen::default() }
     }
 
@@ -168,10 +182,18 @@ impl Nomad {
         known.map_or(0, |node| node.view.work.len())
     }
 
-    /// Whether a drain of an instance was begun and its deadline has passed.
-    pub fn is_overdue(&self, instance: &InstanceId, now: Timestamp) -> bool {
-        let until = self.nodes.get(instance).and_then(|node| node.view.drain_until);
-        until.is_some_and(|until| until <= now)
+    /// Whose work went with them, since that was last asked, and how much of it.
+    pub fn take_lost(&mut self) -> Vec<(InstanceId, usize)> {
+        std::mem::take(&mut self.lost_on)
+    }
+
+    /// An agent has its own client drain: what is there moves, and nothing comes.
+    pub fn leaves_by_itself(&mut self, instance: &InstanceId, now: Timestamp) {
+        if let Some(node) = self.nodes.get_mut(instance).filter(|node| !node.view.draining) {
+            (node.view.eligible, node.view.draining) = (false, true);
+            node.next = Some(now + self.leaves_in);
+        }
+        self.foresee();
     }
 
     /// Nodes that live and take no work.

@@ -35,6 +35,10 @@ pub struct Truth {
     raised: BTreeMap<String, Vec<(Timestamp, u32)>>,
     /// When each fleet's target was last lowered by us.
     lowered: BTreeMap<String, Timestamp>,
+    /// Whom Nomad was told to drain, and not to restore since.
+    pub chosen: BTreeSet<InstanceId>,
+    /// How many choices could be judged.
+    pub choices: usize,
     /// Whose eyes and hands it is about: which of several processes.
     pub observer: usize,
     /// What each of them has seen.
@@ -65,6 +69,8 @@ const TOLD_AT_MOST: usize = 8;
 const TOLD_WITHIN: Duration = Duration::from_secs(600);
 /// A look that something is given back upon is not older, on its way to the call included.
 const LOOK: Duration = Duration::from_secs(35);
+/// Describes, their lag and a cycle are over in this time: what has not changed for as long is known.
+const AT_REST: Duration = Duration::from_secs(120);
 /// From so many instances up the spread is watched.
 const SPREAD_FROM: usize = 4;
 
@@ -285,17 +291,58 @@ impl Truth {
         fleet: &FleetRef,
         instances: &[InstanceId],
     ) {
+        let members = world.instance_truths(&fleet.id);
+        let told_before = |member: &&InstanceTruth| self.terminations.contains_key(&member.id);
+        let were: Vec<&InstanceTruth> = members.iter().filter(|m| is_alive(m) && !told_before(m)).collect();
+        self.judge_spread_without(world, policies, fleet, &were, instances);
+    }
+
+    /// SPREAD, in worlds in which instances are taken back, too: judged when somebody is asked to let go because less is enough,
+    /// of a fleet that has been at rest for so long that whoever chose knew it as it is.
+    ///
+    /// * `others_go`: somebody is on the way out for another reason, and no candidate.
+    pub fn judge_choice(
+        &mut self,
+        world: &World,
+        policies: &[FleetPolicy],
+        fleet: &FleetRef,
+        instance: &InstanceId,
+        others_go: bool,
+    ) {
+        let now = world.now();
+        let members = world.instance_truths(&fleet.id);
+        let lately = |at: &Timestamp| now.since(*at) < AT_REST;
+        let moved = |m: &InstanceTruth| {
+            [Some(m.requested), m.in_service, m.ended].iter().flatten().any(lately)
+                || m.interruption.is_some()
+        };
+        let at_risk = |m: &InstanceTruth| world.notices(&m.id).is_some_and(|said| said.rebalance.is_some());
+        let unknown =
+            members.iter().any(|m| moved(m) && (is_alive(m) || m.ended.as_ref().is_some_and(lately)));
+        if unknown || others_go || self.clock_is_wrong || members.iter().any(|m| is_alive(m) && at_risk(m)) {
+            return;
+        }
+        let goes = |m: &InstanceTruth| m.id != *instance && self.chosen.contains(&m.id);
+        let were: Vec<&InstanceTruth> = members.iter().filter(|m| is_alive(m) && !goes(m)).collect();
+        self.choices += 1;
+        self.judge_spread_without(world, policies, fleet, &were, std::slice::from_ref(instance));
+    }
+
+    fn judge_spread_without(
+        &mut self,
+        world: &World,
+        policies: &[FleetPolicy],
+        fleet: &FleetRef,
+        were: &[&InstanceTruth],
+        instances: &[InstanceId],
+    ) {
         let Some(policy) = policy_of(policies, fleet) else { return };
         let rule = policy.base.diversification;
-        let members = world.instance_truths(&fleet.id);
-        let alive: Vec<_> = members.iter().filter(|member| is_alive(member)).collect();
-        let told_before = |member: &&&InstanceTruth| self.terminations.contains_key(&member.id);
-        let were: Vec<&InstanceTruth> = alive.iter().filter(|m| !told_before(m)).copied().collect();
         let are: Vec<&InstanceTruth> = were.iter().filter(|m| !instances.contains(&m.id)).copied().collect();
         if are.len() < SPREAD_FROM || are.len() == were.len() {
             return;
         }
-        let (before, after) = (Spread::of(&were), Spread::of(&are));
+        let (before, after) = (Spread::of(were), Spread::of(&are));
         let wanted = usize::try_from(rule.families).unwrap_or(usize::MAX).min(before.families);
         // Another one in a victim's place, no heavier, would have saved the family.
         let saves = |victim: &InstanceTruth, other: &InstanceTruth| {

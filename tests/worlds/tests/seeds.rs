@@ -31,6 +31,24 @@ fn roll_outs_that_once_showed_something_wrong_are_right() {
     }
 }
 
+/// The same of fleets whose size never changes: what is bought is held against what AWS took.
+#[test]
+fn exactly_one_is_bought_for_each_that_aws_takes() {
+    let mut taken = 0;
+    for seed in 0..8 {
+        let outcome = run(&Fate::pinned(seed));
+        assert_eq!(outcome.complaints, [] as [String; 0], "seed {seed}");
+        taken += outcome.interruptions;
+    }
+    assert!(taken > 10, "{taken}");
+}
+
+#[test]
+fn whom_to_let_go_is_judged() {
+    let choices: usize = (0..6).map(|seed| run(&Fate::of(seed)).choices).sum();
+    assert!(choices > 3, "{choices}");
+}
+
 #[test]
 fn the_same_seed_is_the_same_world() {
     let fate = Fate::of(7);
@@ -43,6 +61,22 @@ fn a_world_without_troubles_is_right_and_does_something() {
     let outcome = run(&fate);
     assert_eq!(outcome.complaints, [] as [String; 0]);
     assert!(outcome.writes > 0);
+}
+
+/// EC2 answers nobody for half an hour. In its midst instances are taken back: their work leaves in time, for that takes Nomad
+/// alone, and afterwards the fleet is what it was.
+#[test]
+fn work_leaves_in_time_while_ec2_answers_nobody() {
+    let seconds = Duration::from_secs;
+    for seed in [3, 8, 21] {
+        let away = |who| Trouble { from: seconds(600), until: seconds(2400), what: What::NoAws { who } };
+        let taken = Trouble { from: seconds(1500), until: seconds(1501), what: What::Interrupt(2) };
+        let fate = Fate { troubles: vec![away(0), away(1), taken], ..Fate::of(seed) };
+        let mut world = cluster(&fate);
+        let outcome = live(&fate, &mut world);
+        assert_eq!(outcome.complaints, [] as [String; 0], "seed {seed}:\n{}", world.story());
+        assert!(outcome.interruptions > 0 && world.nomad.lost == 0, "seed {seed}: {}", world.nomad.lost);
+    }
 }
 
 #[test]

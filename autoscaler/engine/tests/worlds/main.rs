@@ -6,6 +6,7 @@ mod crashes;
 mod ends;
 mod fallback;
 mod faults;
+mod heeded;
 mod hooks;
 mod metrics;
 mod notices;

@@ -292,12 +292,28 @@ fn spoil_first(cluster: &mut Cluster, first: First) {
     }
 }
 
+/// Whether the target was being lowered when somebody died or froze, and nobody can tell whether that was done: their own books
+/// say so, and nothing has shown.
+fn lowering_is_unclear(cluster: &Cluster, who: usize) -> bool {
+    let expected = written_by(cluster, who).memory.expected.filter(|expected| !expected.shown);
+    expected.is_some_and(|expected| expected.before.is_some_and(|before| expected.target < before.target))
+}
+
+/// Runs until somebody has died or frozen. * returns: whether the lowering is unclear from then on.
+fn run_until_it_stops(cluster: &mut Cluster, until: Duration) -> bool {
+    while cluster.last.is_none() && cluster.elapsed() < until {
+        cluster.run_until(cluster.elapsed() + Duration::from_millis(500));
+    }
+    let who = cluster.last.expect("somebody died or froze");
+    lowering_is_unclear(cluster, who)
+}
+
 #[test]
-fn whenever_a_process_dies_an_interrupted_instance_is_replaced() {
+fn whenever_a_process_dies_an_interrupted_instance_is_replaced_once_unless_the_lowering_is_unclear() {
     for (replaced, processes) in [(Replaced::AtMarking, 1), (Replaced::AtDeath, 1), (Replaced::AtDeath, 2)] {
         let effects = effects_of_the_replacement(replaced, processes);
         assert!(effects.end - effects.start > 60, "{effects:?}");
-        let (mut deaths_seen, mut twice) = (0, 0);
+        let mut unclear = 0;
         for (dies_at, first) in deaths(effects) {
             let what =
                 format!("{replaced:?} {processes}: died before effect {dies_at}, the first change {first:?}");
@@ -306,16 +322,17 @@ fn whenever_a_process_dies_an_interrupted_instance_is_replaced() {
             cluster.world.interrupt(&victim);
             cluster.dies_at = Some(dies_at);
             spoil_first(&mut cluster, first);
+            // Whoever dies over the lowering leaves it unclear until the instance has gone and another is bought, which
+            // then goes again.
+            let may_be_two = run_until_it_stops(&mut cluster, BEGINS + minutes(20));
             cluster.run_until(BEGINS + minutes(20));
             assert_eq!(cluster.crashes, 1);
             has_come_right(&cluster, &[victim], &what);
             let bought = cluster.members(0).len() - 6;
-            assert!((1..=2).contains(&bought), "{what}: {bought} were bought");
-            (deaths_seen, twice) = (deaths_seen + 1, twice + u32::from(bought == 2));
+            assert!(bought == 1 || (bought == 2 && may_be_two), "{what}: {bought} were bought");
+            unclear += u32::from(may_be_two);
         }
-        // Whoever dies over the lowering leaves it unclear until the instance has gone and another is bought, which
-        // then goes again: so it is where the lowering itself is unclear, and nowhere else.
-        assert!(twice * 10 <= deaths_seen, "{replaced:?} {processes}: {twice} of {deaths_seen} bought twice");
+        assert!(replaced == Replaced::AtMarking || unclear > 0, "{processes}: nobody died over the lowering");
     }
 }
 
@@ -376,6 +393,7 @@ fn a_leader_that_dies_is_followed_and_one_that_was_frozen_begins_no_write() {
         let victim = serving(&cluster)[0].clone();
         cluster.freezes_at = Some(freezes_at);
         cluster.world.interrupt(&victim);
+        let may_be_two = run_until_it_stops(&mut cluster, BEGINS + secs(180));
         cluster.run_until(BEGINS + secs(180));
         let frozen = cluster.last.expect("somebody froze");
         assert_eq!(cluster.leader(), Some(1 - frozen), "{what}: the other one leads");
@@ -387,7 +405,8 @@ fn a_leader_that_dies_is_followed_and_one_that_was_frozen_begins_no_write() {
         // One that froze over the lowering leaves it unknown whether that was sent: it may be that the fleet buys a
         // second one before that is clear, which then goes.
         has_come_right(&cluster, &[victim], &what);
-        assert!(cluster.members(0).len() <= 8, "{what}:\n{}", cluster.story());
+        let bought = cluster.members(0).len() - 6;
+        assert!(bought == 1 || (bought == 2 && may_be_two), "{what}: {bought}\n{}", cluster.story());
     }
 }
 
@@ -484,8 +503,12 @@ fn ec2_itself_is_asked_as_often_as_the_policy_says_and_then_tells_in_time() {
 
 /// What the first process has written, as it would read it.
 fn on_disk(cluster: &Cluster) -> autoscaler_engine::State {
+    written_by(cluster, 0)
+}
+
+fn written_by(cluster: &Cluster, who: usize) -> autoscaler_engine::State {
     let mut state = autoscaler_engine::State::default();
-    let records = cluster.processes[0].disk.entries().flat_map(|entry| entry.records);
+    let records = cluster.processes[who].disk.entries().flat_map(|entry| entry.records);
     records.for_each(|record| state.apply(&record));
     state
 }

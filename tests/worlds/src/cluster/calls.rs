@@ -3,9 +3,10 @@
 use super::Cluster;
 use crate::harness::start;
 use crate::seat::Way;
+use autoscaler_core::DrainCause;
 use autoscaler_engine::{Answer, CallId, Read, Write};
 use autoscaler_leader::ANSWER_WITHIN;
-use fleet::{ApiError, ErrorClass, InstanceId, Timestamp};
+use fleet::{ApiError, ErrorClass, FleetSelector, InstanceId, Timestamp};
 use std::time::Duration;
 
 const LATENCY: Duration = Duration::from_millis(40);
@@ -110,8 +111,36 @@ impl Cluster {
         }
     }
 
+    /// SPREAD: whom to let go where less is enough is judged when it is first asked to.
+    fn judge_choice(&mut self, who: usize, write: &Write) {
+        let (node, cause) = match write {
+            Write::Drain { node, cause, .. } => (node, *cause),
+            Write::Restore(node) => {
+                self.truth.chosen.remove(&node.instance);
+                return;
+            }
+            _ => return,
+        };
+        let chosen_now = self.truth.chosen.insert(node.instance.clone());
+        let policy = self.policies.iter().find(|policy| policy.name == node.fleet);
+        let id = policy.and_then(|policy| match &policy.selector {
+            FleetSelector::Id(id) => Some(id.clone()),
+            FleetSelector::Tag { .. } => None,
+        });
+        let fleet = self.world.fleets().into_iter().find(|fleet| Some(&fleet.id) == id.as_ref());
+        let Some(fleet) = fleet.filter(|_| chosen_now && cause == DrainCause::ScaleIn) else { return };
+        // Work that has no place elsewhere, and a version that is rolled out, decide otherwise.
+        if self.lacks_room() || self.rolls_out {
+            return;
+        }
+        let others_go = self.nomad.ineligible().any(|id| !self.truth.chosen.contains(id));
+        self.truth.clock_is_wrong = self.processes[who].wall_off != 0;
+        self.truth.judge_choice(&self.world, &self.policies, &fleet, &node.instance, others_go);
+    }
+
     /// A write to Nomad. Nomad is told how long a drain may last, not until when: a wrong clock does not matter.
     fn write_node(&mut self, who: usize, mut write: Write) -> (Answer, Duration) {
+        self.judge_choice(who, &write);
         let process = &self.processes[who];
         match &mut write {
             Write::Drain { node, deadline, .. } => {

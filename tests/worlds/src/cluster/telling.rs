@@ -6,6 +6,7 @@ use autoscaler_engine::Event;
 use fleet::wire::{AgentNotice, NoticeBatch, SampleBatch};
 use fleet::{FleetId, InstanceId, MessageId, News, Notice, NoticeKind, NoticeSource, Timestamp};
 use fleet_sim::{EventKind, RecordType, WorldEvent};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// A message that was not deleted comes again.
@@ -67,18 +68,34 @@ impl Cluster {
                 at_ms: at,
                 deadline_ms: None,
             });
+            let goes = interrupted.is_some();
             let notices: Vec<AgentNotice> = interrupted.into_iter().chain(rebalance).collect();
             let Some(peer) = self.world.private_address(&instance) else { continue };
-            let batch = NoticeBatch { version: 1, instance, sequence: None, notices };
+            let batch = NoticeBatch { version: 1, instance: instance.clone(), sequence: None, notices };
             for who in 0..self.processes.len() {
-                let now = self.now(who);
-                let process = &mut self.processes[who];
-                if let Some(engine) = process.engine.as_mut().filter(|_| !process.frozen) {
-                    let (_, effects) = engine.accept_notices(peer, &batch, now);
-                    self.begin(who, effects);
+                let heeds = self.tell_notices(who, peer, &batch);
+                // It answers when that is on disk.
+                if heeds && goes && !self.processes[who].disk.full {
+                    self.heeded.insert(instance.clone());
+                }
+            }
+            if goes {
+                self.agents.entry(instance.clone()).or_insert(now);
+                if !self.heeded.contains(&instance) {
+                    self.nomad.leaves_by_itself(&instance, now);
                 }
             }
         }
+    }
+
+    /// An agent tells one process. * returns: whether that says to act on it; a node is left to it then.
+    pub fn tell_notices(&mut self, who: usize, peer: IpAddr, batch: &NoticeBatch) -> bool {
+        let now = self.now(who);
+        let process = &mut self.processes[who];
+        let Some(engine) = process.engine.as_mut().filter(|_| !process.frozen) else { return false };
+        let (answer, effects) = engine.accept_notices(peer, batch, now);
+        self.begin(who, effects);
+        answer.is_ok_and(|heard| heard.heeds)
     }
 
     pub(super) fn speak(&mut self) {
