@@ -35,7 +35,7 @@ pub struct ReaderConfig {
     /// received only after that time: a quarter of an interruption's notice.
     pub visibility: Duration,
     /// Messages that may be handed on and not acknowledged; then reading pauses. A stranger's message waits for the
-    /// next describe, so this is what can be read between two. Each takes about 1 KiB.
+    /// next describe and takes no room from others; as many of those are kept in mind beside them. Each takes about 1 KiB.
     pub outstanding: usize,
     /// How often the queue's depth is asked for.
     pub depth_every: Duration,
@@ -77,6 +77,8 @@ pub struct QueueCounts {
     pub undeleted: u64,
     /// Messages that could not be read, by reason.
     pub dead_letters: BTreeMap<&'static str, u64>,
+    /// Tasks of its reader that were lost to a panic; each was begun anew.
+    pub lost_tasks: u64,
     /// Calls that ended, by operation and error class or `ok`.
     pub calls: BTreeMap<(&'static str, &'static str), u64>,
     /// What waits in the queue, when that was last known.

@@ -91,6 +91,11 @@ impl Queues {
         self.readers.iter().for_each(|reader| reader.acknowledge(messages));
     }
 
+    /// A message is about a stranger: it takes no room from others while it waits.
+    pub(crate) fn put_off(&self, message: &MessageId) {
+        self.readers.iter().for_each(|reader| reader.put_off(message));
+    }
+
     /// Ends reading; what is acknowledged is deleted first.
     pub(crate) async fn stop(&mut self) {
         for reader in self.readers.drain(..) {

@@ -181,7 +181,11 @@ impl Runtime {
             }
             _ => {}
         }
-        self.engine.handle(event, now)
+        let effects = self.engine.handle(event, now);
+        if let Some(message) = self.engine.take_put_off() {
+            self.queues.put_off(&message);
+        }
+        effects
     }
 
     /// Answers a request; nobody minds if whoever asked has gone.

@@ -227,6 +227,9 @@ pub(super) const METRICS: &[Metric] = &[
     Metric { name: "muster_queue_oldest_dead_letter_age_seconds", kind: Gauge, labels: &[],
         help: "Age of the oldest of these, 0 without one",
         read: |s, emit| emit(&[], age(s, s.letters.oldest)) },
+    Metric { name: "muster_queue_lost_tasks_total", kind: Counter, labels: &["queue"],
+        help: "Tasks of the queue's reader that were lost to a panic; each was begun anew",
+        read: |s, emit| queues(s, |queue, counts| emit(&[queue], whole(counts.lost_tasks))) },
     Metric { name: "muster_queue_calls_total", kind: Counter, labels: &["queue", "operation", "class"],
         help: "Calls of the queue that ended, by error class or `ok`",
         read: |s, emit| queues(s, |queue, counts| {

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// acknowledged meanwhile, is handed on again; and what does not come again (somebody else has deleted it, or nothing is
 /// read because there is no room) is forgotten.
 ///
+/// Messages about strangers wait for a describe, for long where those fail: they take nobody's room, but there are no more of
+/// them than of the others. The oldest beyond that are forgotten, and come again.
+///
 /// Times are monotonic. At most as many acknowledged ones as there may be handed-on ones: the oldest beyond that are forgotten, and come
 /// again.
 #[derive(Debug)]
@@ -19,6 +22,10 @@ pub(super) struct Book {
     entries: BTreeMap<MessageId, Entry>,
     /// Acknowledged, to be deleted, in that order.
     acknowledged: VecDeque<MessageId>,
+    /// Put off, in that order; some of them may have been acknowledged or handed on again since.
+    put_off: VecDeque<MessageId>,
+    /// How many are put off now.
+    strangers: usize,
     room: usize,
     visibility: Duration,
     swept: Duration,
@@ -31,6 +38,8 @@ struct Entry {
     handed_on: Duration,
     delivered: Duration,
     acknowledged: bool,
+    /// Whether it waits for a describe.
+    put_off: bool,
 }
 
 impl Book {
@@ -40,6 +49,8 @@ impl Book {
         Self {
             entries: BTreeMap::new(),
             acknowledged: VecDeque::new(),
+            put_off: VecDeque::new(),
+            strangers: 0,
             room,
             visibility,
             swept: Duration::ZERO,
@@ -53,7 +64,7 @@ impl Book {
         let receipt = message.receipt.clone();
         let Some(known) = self.entries.get_mut(&message.id) else {
             let (sent, acknowledged) = (message.sent, false);
-            let entry = Entry { receipt, sent, handed_on: now, delivered: now, acknowledged };
+            let entry = Entry { receipt, sent, handed_on: now, delivered: now, acknowledged, put_off: false };
             self.entries.insert(message.id.clone(), entry);
             return true;
         };
@@ -64,8 +75,26 @@ impl Book {
         let lost = !known.acknowledged && now.saturating_sub(known.handed_on) >= self.visibility / 2;
         if lost {
             known.handed_on = now;
+            self.strangers -= usize::from(std::mem::take(&mut known.put_off));
         }
         lost
+    }
+
+    /// Notes that a message is about a stranger, and waits for a describe.
+    pub(super) fn put_off(&mut self, message: &MessageId) {
+        let Some(entry) = self.entries.get_mut(message).filter(|entry| !entry.acknowledged && !entry.put_off)
+        else {
+            return;
+        };
+        entry.put_off = true;
+        self.strangers += 1;
+        self.put_off.push_back(message.clone());
+        if self.put_off.len() > self.room
+            && let Some(oldest) = self.put_off.pop_front()
+            && self.entries.get(&oldest).is_some_and(|entry| entry.put_off)
+        {
+            self.forget(&oldest);
+        }
     }
 
     /// Forgets what was neither acknowledged nor delivered again in twice the time that it should have taken. Once in
@@ -76,13 +105,19 @@ impl Book {
         }
         self.swept = now;
         let since = now.saturating_sub(self.visibility * 2);
-        self.entries.retain(|_, entry| entry.acknowledged || entry.delivered >= since);
+        let strangers = &mut self.strangers;
+        self.entries.retain(|_, entry| {
+            let stays = entry.acknowledged || entry.delivered >= since;
+            *strangers -= usize::from(!stays && entry.put_off);
+            stays
+        });
     }
 
     /// Notes that a message may be deleted. Unknown ones do no harm: they come again.
     pub(super) fn acknowledge(&mut self, message: &MessageId) {
         let Some(entry) = self.entries.get_mut(message).filter(|entry| !entry.acknowledged) else { return };
         entry.acknowledged = true;
+        self.strangers -= usize::from(std::mem::take(&mut entry.put_off));
         self.acknowledged.push_back(message.clone());
         if self.acknowledged.len() > self.room
             && let Some(oldest) = self.acknowledged.pop_front()
@@ -100,7 +135,8 @@ impl Book {
 
     /// Forgets a message that nobody takes: it comes again.
     pub(super) fn forget(&mut self, message: &MessageId) {
-        self.entries.remove(message);
+        let forgotten = self.entries.remove(message);
+        self.strangers -= usize::from(forgotten.is_some_and(|entry| entry.put_off));
     }
 
     /// Messages that are handed on and not acknowledged.
@@ -108,7 +144,7 @@ impl Book {
         self.entries.len() - self.acknowledged.len()
     }
     pub(super) fn has_room(&self) -> bool {
-        self.outstanding() < self.room
+        self.outstanding() - self.strangers < self.room
     }
     /// When the oldest was sent. O(n).
     pub(super) fn oldest(&self) -> Option<Timestamp> {
@@ -179,6 +215,33 @@ mod tests {
         assert_eq!(book.take_acknowledged(), [Receipt("third".to_owned())]);
         assert_eq!((book.outstanding(), book.oldest()), (0, None));
         assert!(book.receive(&message(1, "fourth"), secs(0)), "it was not deleted, then");
+    }
+
+    #[test]
+    fn strangers_take_nobody_s_room_and_are_bounded_themselves() {
+        let mut book = Book::new(2, VISIBILITY);
+        assert!((0..2).all(|number| book.receive(&message(number, "r"), secs(0))));
+        assert!(!book.has_room());
+        book.put_off(&"m0".into());
+        book.put_off(&"m0".into());
+        assert!(book.has_room() && book.outstanding() == 2, "one of two is a stranger's");
+        assert!(book.receive(&message(2, "r"), secs(1)));
+        assert!(!book.has_room());
+        for number in 1..3 {
+            book.put_off(&MessageId::new(format!("m{number}")));
+        }
+        assert_eq!(book.outstanding(), 2, "the oldest of three is forgotten");
+        assert!(book.receive(&message(0, "r"), secs(2)), "and comes again as new");
+        assert!(book.receive(&message(1, "again"), secs(30)), "one that was put off is handed on again");
+        assert!(!book.has_room(), "until it is known again what it is");
+        book.put_off(&"m1".into());
+        assert!(book.has_room());
+        (0..3).for_each(|number| book.acknowledge(&MessageId::new(format!("m{number}"))));
+        assert_eq!((book.outstanding(), book.strangers), (0, 0));
+        book.receive(&message(3, "r"), secs(40));
+        book.put_off(&"m3".into());
+        book.sweep(secs(200));
+        assert_eq!((book.outstanding(), book.strangers), (0, 0));
     }
 
     #[test]

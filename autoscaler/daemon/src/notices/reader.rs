@@ -10,6 +10,7 @@ use fleet_notices::{Unread, eventbridge};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
 
 /// How long a helper's call waits for a first message: long enough that SQS asks all of its hosts, which it does not
 /// when it need not wait at all.
@@ -108,32 +109,43 @@ impl Reader {
         let mut reader = Self { shared, stopping, tasks: Named::default(), running: 0 };
         let receivers = config.receivers.max(1);
         for place in 0..receivers {
-            let shared = Arc::clone(&reader.shared);
-            let (deliveries, mut stop) = (deliveries.clone(), stop.clone());
-            reader.spawn("queue receiver", async move {
-                tokio::select! {
-                    // What a receive that is cut off had received comes again.
-                    () = told(&mut stop) => {}
-                    () = shared.receive(place == 0, &deliveries) => {}
+            let (deliveries, stop) = (deliveries.clone(), stop.clone());
+            reader.spawn("queue receiver", move |shared| {
+                let (deliveries, mut stop) = (deliveries.clone(), stop.clone());
+                async move {
+                    tokio::select! {
+                        // What a receive that is cut off had received comes again.
+                        () = told(&mut stop) => {}
+                        () = shared.receive(place == 0, &deliveries) => {}
+                    }
                 }
             });
         }
         for _ in 0..receivers.div_ceil(RECEIVERS_A_DELETER) {
-            let (shared, stop) = (Arc::clone(&reader.shared), stop.clone());
-            reader.spawn("queue deleter", async move { shared.delete(stop).await });
+            let stop = stop.clone();
+            reader.spawn("queue deleter", move |shared| {
+                let stop = stop.clone();
+                async move { shared.delete(stop).await }
+            });
         }
-        let (shared, mut stop) = (Arc::clone(&reader.shared), stop);
-        reader.spawn("queue depth", async move {
-            tokio::select! {
-                () = told(&mut stop) => {}
-                () = shared.watch_depth() => {}
+        reader.spawn("queue depth", move |shared| {
+            let mut stop = stop.clone();
+            async move {
+                tokio::select! {
+                    () = told(&mut stop) => {}
+                    () = shared.watch_depth() => {}
+                }
             }
         });
         reader
     }
 
-    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(name, task);
+    fn spawn<F>(&mut self, name: &'static str, begin: impl Fn(Arc<Shared>) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (shared, stop) = (Arc::clone(&self.shared), self.stopping.subscribe());
+        self.tasks.spawn(name, kept_going(name, shared, stop, begin));
         self.running += 1;
     }
 
@@ -145,6 +157,13 @@ impl Reader {
                 state.book.acknowledge(message);
             }
         }
+        self.shared.acknowledged.notify_waiters();
+    }
+
+    /// A message is about a stranger, and waits for a describe: it takes no room from others. Unknown ones do no harm.
+    pub fn put_off(&self, message: &MessageId) {
+        self.shared.locked().book.put_off(message);
+        // As after an acknowledgement, there may be room now.
         self.shared.acknowledged.notify_waiters();
     }
 
@@ -171,6 +190,31 @@ impl Reader {
             tracing::error!(name = end.name, panic, "lost a task to a panic");
         }
         end.name
+    }
+}
+
+/// Begins a task, and begins it anew whenever it is lost to a panic, until the stop: a queue that nobody reads any more
+/// would be missed by nobody.
+async fn kept_going<F>(
+    name: &'static str,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+    begin: impl Fn(Arc<Shared>) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        // Dropped with this one, it ends what runs in it.
+        let mut task = JoinSet::new();
+        task.spawn(begin(Arc::clone(&shared)));
+        let Some(Err(error)) = task.join_next().await else { return };
+        let queue = shared.name.as_str();
+        tracing::error!(queue, name, panic = %error, "lost a task to a panic, and begins it anew");
+        shared.locked().counts.lost_tasks += 1;
+        tokio::select! {
+            () = shared.sleep(FIRST_PAUSE) => {}
+            () = told(&mut stop) => return,
+        }
     }
 }
 

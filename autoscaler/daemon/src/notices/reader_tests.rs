@@ -21,6 +21,7 @@ struct Inside {
     fail_receives: VecDeque<ErrorClass>,
     fail_deletes: VecDeque<ErrorClass>,
     deletes: Vec<usize>,
+    panics: u32,
     receiving: usize,
     most_receiving: usize,
 }
@@ -41,6 +42,12 @@ impl FakeQueue {
     }
     fn left(&self) -> usize {
         self.inside().messages.iter().filter(|message| !message.3).count()
+    }
+    fn panics(&self) -> bool {
+        let panics = &mut self.inside().panics;
+        let left = panics.checked_sub(1);
+        *panics = left.unwrap_or(0);
+        left.is_some()
     }
     fn take(&self, visibility: Duration) -> Vec<Message> {
         let now = self.clock.monotonic();
@@ -87,6 +94,7 @@ impl Queue for FakeQueue {
             if let Some(class) = self.inside().fail_receives.pop_front() {
                 return Err(failure(class));
             }
+            assert!(!self.panics(), "as scripted");
             {
                 let mut inside = self.inside();
                 inside.receiving += 1;
@@ -287,6 +295,37 @@ async fn reading_pauses_while_too_much_is_outstanding() {
     bench.reader.acknowledge(&ids(&taken));
     bench.settle().await;
     assert_eq!(bench.take().len(), 20, "there is room again");
+}
+
+#[tokio::test]
+async fn strangers_that_wait_for_a_describe_keep_nobody_waiting_behind_them() {
+    let mut bench = Bench::new(ReaderConfig { outstanding: 20, receivers: 1, ..ReaderConfig::default() });
+    for number in 0..70 {
+        bench.queue.send(&warning(number));
+    }
+    let mut seen = Vec::new();
+    // No time passes: nobody waits for what was put off to be lost.
+    for _ in 0..20 {
+        bench.settle().await;
+        // Describes fail: nothing is ever acknowledged.
+        let taken = ids(&bench.take());
+        for message in &taken {
+            bench.reader.put_off(message);
+        }
+        seen.extend(taken);
+    }
+    assert_eq!(seen.len(), 70);
+    assert!(bench.reader.watch().counts().outstanding <= 20, "and no more are kept in mind");
+}
+
+#[tokio::test]
+async fn a_task_that_panics_is_counted_and_begun_anew() {
+    let mut bench = Bench::new(ReaderConfig { receivers: 1, ..ReaderConfig::default() });
+    bench.queue.inside().panics = 2;
+    bench.queue.send(&warning(1));
+    assert_eq!(bench.empty().await.len(), 1, "it is read all the same");
+    assert_eq!(bench.reader.watch().counts().lost_tasks, 2);
+    bench.reader.stop().await;
 }
 
 #[tokio::test]
