@@ -174,17 +174,40 @@ fn of_two_words_for_an_interruption_the_earlier_deadline_counts_whichever_comes_
 #[test]
 fn who_ends_without_a_word_is_remarked_upon_with_how_late_that_was_heard() {
     let mut cluster = steady(1);
+    (cluster.agents_tell, cluster.queue_tells) = (false, false);
     let lost = victim(&cluster);
-    let at = cluster.world.now() - secs(20);
+    assert!(cluster.world.interrupt(&lost), "it runs");
+    let gone = |cluster: &Cluster| {
+        cluster.members(0).iter().all(|member| member.id != lost || member.phase == InstancePhase::Gone)
+    };
+    while !gone(&cluster) {
+        cluster.run_until(cluster.elapsed() + secs(1));
+    }
+    let at = cluster.world.now();
+    let told = |cluster: &Cluster| {
+        let status = cluster.processes[0].engine.as_ref().expect("it runs").status(cluster.now(0));
+        let report = status.fleets[0].decided.clone().expect("a decision").report;
+        report.remarks.iter().find_map(|remark| match remark {
+            Remark::LostUnannounced { instance, late, .. } => Some((instance.clone(), *late)),
+            _ => None,
+        })
+    };
     let news = vec![News::State { instance: lost.clone(), state: InstanceState::Terminated, at }];
     let region = cluster.config.region.clone().expect("a region");
-    cluster.happen(0, Event::Heard { region, message: Some(MessageId::new("m")), news });
+    let mut found = None;
+    for second in 0..90 {
+        if second == 20 {
+            let (region, message) = (region.clone(), Some(MessageId::new("m")));
+            cluster.happen(0, Event::Heard { region, message, news: news.clone() });
+        }
+        let until = cluster.elapsed() + secs(1);
+        cluster.run_until(until);
+        let now = cluster.world.now();
+        found = found.or_else(|| told(&cluster).map(|(instance, late)| (instance, late, now.since(at))));
+    }
+    let (instance, late, really) = found.unwrap_or_else(|| panic!("nobody remarks it: {}", cluster.story()));
+    // A describe that sees it may be sooner than the word for it.
+    assert!(instance == lost && late <= really && really < late + secs(15), "{instance} {late:?} {really:?}");
     let status = cluster.processes[0].engine.as_ref().expect("it runs").status(cluster.now(0));
-    let report = status.fleets[0].decided.clone().expect("a decision").report;
-    let told = report.remarks.iter().find_map(|remark| match remark {
-        Remark::LostUnannounced { instance, late, .. } => Some((instance.clone(), *late)),
-        _ => None,
-    });
-    assert_eq!(told, Some((lost, secs(20))), "{report}");
     assert!(status.fleets[0].pools.iter().any(|pool| pool.interrupted > 0.9), "{:?}", status.fleets[0].pools);
 }
