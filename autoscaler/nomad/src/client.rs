@@ -2,7 +2,7 @@
 
 use crate::connection::Connection;
 use crate::error::{Call, NomadError};
-use crate::options::{Options, Secret};
+use crate::options::{Options, Secret, WRITE_WITHIN};
 use crate::reads::Cache;
 use fleet::Timestamp;
 use fleet::ports::MayWrite;
@@ -225,6 +225,9 @@ impl Nomad {
         }
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
+        }
+        if request.call.write {
+            builder = builder.timeout(self.shared.options.timeout.min(WRITE_WITHIN));
         }
         Ok(builder)
     }

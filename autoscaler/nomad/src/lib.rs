@@ -19,5 +19,5 @@ mod writes;
 pub use client::Nomad;
 pub use error::{Call, NomadError};
 pub use events::{AllocEvent, Follower, Heard, NodeEvent};
-pub use options::{Options, TlsOptions};
+pub use options::{Options, TlsOptions, WRITE_WITHIN};
 pub use writes::Drain;

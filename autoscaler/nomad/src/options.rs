@@ -25,9 +25,13 @@ pub struct Options {
     pub tls: TlsOptions,
     /// For a connection, TLS included; a listener that does not answer by then is not there.
     pub connect_timeout: Duration,
-    /// For one call, its answer included.
+    /// For one call, its answer included; for one that writes no more than [`WRITE_WITHIN`].
     pub timeout: Duration,
 }
+
+/// How long an attempt at a write may take. One that is begun as a lease ends is to be over before anybody else can lead, 6 s
+/// later: what comes after that might undo what they have told a node.
+pub const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
 impl Default for Options {
     fn default() -> Self {

@@ -323,3 +323,14 @@ async fn what_time_it_is_there_is_known_from_the_last_answer() {
         assert_eq!(nomad.told_time(), Some(Timestamp::from_secs(1_772_323_200)));
     }
 }
+
+#[tokio::test]
+async fn a_write_is_given_up_before_another_one_can_lead_however_long_a_read_may_take() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    let nomad = Nomad::new(Options { timeout: PATIENCE * 10, ..options(&address) }).expect("good");
+    // No more than the test's patience is left to one that would wait for the whole of the timeout.
+    let tried = tokio::time::timeout(PATIENCE, nomad.drain(&NodeId::from("n"), &drain())).await;
+    let error = tried.expect("it is given up").expect_err("nothing is said");
+    assert_eq!(error.class(), ErrorClass::Unclear);
+}
