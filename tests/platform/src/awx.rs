@@ -119,8 +119,10 @@ impl Runs {
         let Some(launched) = launched else {
             return self.awx.end_job(number, "failed", "no such host");
         };
+        // Else it would take the account's certificate, which the site put there, for drift.
         let asked = json!({
             "instance_id": instance, "awx_job_id": number, "monitoring_labels": {"fleet": "web"},
+            "muster_identity_certificates": self.cloud.certificate(),
         });
         let variables =
             [self.variables.as_str(), &tests::awx::local_programs().to_string(), &asked.to_string()];
