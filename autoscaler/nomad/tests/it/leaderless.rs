@@ -57,7 +57,7 @@ fn through(cluster: &muster_test_servers::Nomad, node: &NodeId) -> Nomad {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_a_leader_did_nothing() {
+async fn a_server_without_a_leader_says_so_and_a_write_does_not_wait_for_that() {
     let options = NomadOptions { leaderless: true, ..NomadOptions::default() };
     let cluster = muster_test_servers::Nomad::start(options);
     let address = cluster.address();
@@ -65,10 +65,11 @@ async fn a_server_without_a_leader_did_nothing() {
     let nomad =
         Nomad::new(Options { addresses: vec![address], timeout, ..Options::default() }).expect("good");
     let node = NodeId::from("00000000-0000-0000-0000-000000000000");
-    // It waits some seconds for a leader before it gives up: both at once.
+    // It waits some seconds for a leader before it gives up, longer than a write may take: both at once.
     let (read, write) = tokio::join!(nomad.nodes(), nomad.set_eligible(&node, false));
     let (read, write) = (read.expect_err("there is no leader"), write.expect_err("there is no leader"));
     assert_eq!(read.class(), ErrorClass::Transient, "{read:?}");
-    assert_eq!(write.class(), ErrorClass::Transient, "{write:?}");
-    assert!(write.to_string().contains("No cluster leader"), "{write}");
+    assert!(read.to_string().contains("No cluster leader"), "{read}");
+    // It might have found a leader just then: nobody knows what came of it.
+    assert_eq!(write.class(), ErrorClass::Unclear, "{write:?}");
 }
