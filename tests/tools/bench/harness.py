@@ -23,7 +23,7 @@ DOCS = ROOT / "docs/benchmarks.md"
 SAMPLES = ROOT / "autoscaler/samples"
 ROWS = {}
 # Rows that take minutes each, or build everything anew.
-LONG = ("first", "size", "shuffles")
+LONG = ("first", "size", "shuffles", "platform")
 
 
 class asked:
