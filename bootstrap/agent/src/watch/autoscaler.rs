@@ -246,10 +246,12 @@ impl Autoscaler {
         }
         // An error of this reader could show a piece of the token.
         let Identified { token, expires } = serde_json::from_slice(&reply.body).map_err(|error| {
-            let at = (error.line(), error.column());
+            let (line, column) = (error.line(), error.column());
             Failure::new(
                 ErrorClass::Malformed,
-                format_args!("{SERVICE} gave no token that can be read, at {at:?}"),
+                format_args!(
+                    "{SERVICE} answered what is no such JSON: no token that can be read, line {line}, column {column}"
+                ),
             )
         })?;
         let token = Secret::new(token);
