@@ -502,9 +502,10 @@ fn packer_makes_an_image_on_spot_encrypted_for_imdsv2_alone_that_says_where_it_c
 
 /// Terraform's role for who bakes images has what Packer called, and nothing more but what only other bakes need.
 fn packers_role_has_what_packer_called(cloud: &Cloud) {
-    const OF_OTHER_BAKES: [(&str, &str); 5] = [
+    const OF_OTHER_BAKES: [(&str, &str); 6] = [
         ("ec2:DeleteSnapshot", "one that failed after its image was made"),
         ("ec2:DeregisterImage", "one that failed after its image was made"),
+        ("ec2:DescribeSubnets", "where a filter says in which subnets"),
         ("ec2:RunInstances", "EC2 asks for it where a fleet launches"),
         ("iam:GetInstanceProfile", "of a machine with an instance profile"),
         ("iam:PassRole", "of a machine with an instance profile"),
