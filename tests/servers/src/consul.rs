@@ -1,6 +1,6 @@
 //! Real Consul: one server that keeps its state on disk, so that it can be restarted.
 
-use crate::agent::Agent;
+use crate::agent::{Agent, wait_for};
 use crate::ground::{Ground, address, port, program, uuid};
 use crate::http::{Answer, request};
 use serde_json::{Value, json};
@@ -180,9 +180,13 @@ impl Consul {
         self.agent.start_again();
         self.wait_for_leader();
     }
-    /// Kills the further servers.
+    /// Kills the further servers, and waits until the one that is left knows that nobody leads.
     pub fn kill_peers(&mut self) {
         self.peers.iter_mut().for_each(Agent::kill);
+        wait_for("nobody to lead", || {
+            let answer = self.try_call("GET", "/v1/status/leader", "").ok()?;
+            (answer.status == 200 && answer.body.trim() == "\"\"").then_some(())
+        });
     }
     /// Starts the further servers again.
     pub fn start_peers(&mut self) {
