@@ -230,6 +230,27 @@ mod tests {
     use fleet::ErrorClass;
     use std::time::Duration;
 
+    /// Of no boot in particular.
+    fn blank() -> Status {
+        let at = Timestamp::from_secs(10_000);
+        Status {
+            version: String::new(),
+            pid: 1,
+            process_started: None,
+            verify_seconds: 0,
+            started: at,
+            updated: at,
+            who: None,
+            ready: None,
+            notices: Vec::new(),
+            drift: None,
+            waits: BTreeMap::new(),
+            alarms: Vec::new(),
+            hides_tails: false,
+            report: Report { condition: Condition::Done, steps: Vec::new() },
+        }
+    }
+
     #[test]
     fn the_last_lines_of_what_failed_are_for_root_and_the_agent() {
         let place = tempfile::tempdir().expect("a directory");
@@ -248,22 +269,9 @@ mod tests {
             policy: None,
             failure,
         };
-        let at = Timestamp::from_secs(10_000);
         let of = |steps: Vec<StepReport>| Status {
-            version: String::new(),
-            pid: 1,
-            process_started: None,
-            verify_seconds: 0,
-            started: at,
-            updated: at,
-            who: None,
-            ready: None,
-            notices: Vec::new(),
-            drift: None,
-            waits: BTreeMap::new(),
-            alarms: Vec::new(),
-            hides_tails: false,
             report: Report { condition: Condition::Failed, steps },
+            ..blank()
         };
         let failed = of(vec![
             step(Step::Vault, Some(failure(&[]))),
@@ -288,20 +296,10 @@ mod tests {
         let own = started_of(std::process::id());
         assert!(own.is_some(), "Linux tells");
         let of = |pid: u32, process_started: Option<u64>, verify_seconds: u64| Status {
-            version: String::new(),
             pid,
             process_started,
             verify_seconds,
-            started: at,
-            updated: at,
-            who: None,
-            ready: None,
-            notices: Vec::new(),
-            drift: None,
-            waits: BTreeMap::new(),
-            alarms: Vec::new(),
-            hides_tails: false,
-            report: Report { condition: Condition::Done, steps: Vec::new() },
+            ..blank()
         };
         let pid = std::process::id();
         let later = |seconds: u64| at + Duration::from_secs(seconds);
