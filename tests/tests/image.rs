@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tests::awx;
@@ -295,8 +295,9 @@ fn packer_takes_the_templates() {
 /// A site's mirror of the vendor's releases, with one program of one version. Gone when dropped.
 struct Mirror {
     process: Child,
-    place: TempDir,
+    archive: PathBuf,
     address: SocketAddr,
+    _place: TempDir,
 }
 
 impl Mirror {
@@ -307,7 +308,7 @@ impl Mirror {
         fs::create_dir_all(&directory).expect("made");
         let archive = directory.join(format!("{name}_{version}_linux_amd64.zip"));
         let mut zip = Command::new("python3");
-        succeed(zip.args(["-m", "zipfile", "-c"]).arg(archive).arg(program));
+        succeed(zip.args(["-m", "zipfile", "-c"]).arg(&archive).arg(program));
         let address = SocketAddr::from((at, muster_test_servers::port().port()));
         let process = Command::new("python3")
             .args(["-m", "http.server", "--bind", &at.to_string(), &address.port().to_string()])
@@ -317,13 +318,12 @@ impl Mirror {
             .spawn()
             .expect("it starts");
         wait_for("the mirror", || get(address, "/"));
-        Self { process, place, address }
+        Self { process, archive, address, _place: place }
     }
 
     fn sha256(&self) -> String {
-        let mut sum = Command::new("sh");
-        sum.args(["-c", "find . -name '*.zip' -exec sha256sum {} +"]).current_dir(self.place.path());
-        succeed(&mut sum).split(' ').next().expect("a sum").to_owned()
+        let said = succeed(Command::new("sha256sum").arg(&self.archive));
+        said.split(' ').next().expect("a sum").to_owned()
     }
 }
 

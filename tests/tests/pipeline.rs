@@ -319,6 +319,7 @@ fn each_stage_of_the_images_pipeline_does_its_part_from_lint_to_janitor() {
         }
     }
 
+    another_image_is_not_promoted_by_this_run(&workspace, &account);
     // What fails once an image is promoted is no reason to take it back.
     let posted = |condition: &str| told["post"][condition][0].as_str().expect("a command").to_owned();
     let asked = || fs::read_to_string(workspace.place.path().join("bin/asked")).expect("it was asked");
@@ -345,6 +346,16 @@ fn each_stage_of_the_images_pipeline_does_its_part_from_lint_to_janitor() {
     workspace.set("ROOTFS", &left);
     let (code, said) = workspace.run(&posted("cleanup"));
     assert!(code == Some(0) && !left.exists() && !left.with_extension("json").exists(), "{said}");
+}
+
+/// Whatever canary is at by then: a run makes its own image stable, or none.
+fn another_image_is_not_promoted_by_this_run(workspace: &Workspace, account: &Account) {
+    let stable = account.channel("stable");
+    let other = workspace.root().join("other.json");
+    fs::write(&other, json!({ "ami": "ami-0fedcba9876543210" }).to_string()).expect("written");
+    let (code, said) = workspace.run("image/jenkins/promote other.json 0s");
+    assert_eq!(code, Some(75), "{said}");
+    assert!(account.channel("stable") == stable && other.exists(), "{said}");
 }
 
 /// A run that made an image, and began no roll-out, takes nobody else's back; and says so where it cannot know.

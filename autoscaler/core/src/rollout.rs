@@ -216,6 +216,11 @@ impl Rollout {
         matches!(self.stage, Stage::Ended { .. })
     }
 
+    /// Whether it goes forward and nothing halts it: its alarms are watched.
+    pub fn advances(&self) -> bool {
+        self.course == Course::Forward && !self.is_over() && self.halted.is_none()
+    }
+
     /// The version that every instance is to be of in the end.
     pub const fn goal(&self) -> u64 {
         match self.course {

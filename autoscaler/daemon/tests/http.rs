@@ -88,10 +88,19 @@ impl Shell for Fake {
             script.order.clone().unwrap_or(Ok(Ok(())))
         })
     }
-    async fn alarms(&self, _: Region, _: Vec<String>) -> Result<Vec<AlarmView>, ApiError> {
+    async fn alarms(&self, region: Region, names: Vec<String>) -> Result<Vec<AlarmView>, ApiError> {
+        assert_eq!((region.as_str(), names), ("eu-west-1", ALARMS.map(str::to_owned).to_vec()));
         self.with(|script| script.alarms.clone().expect("asked of a fleet that watches some"))
     }
-    async fn images(&self, _: Region, _: String, _: u64, _: ImageId) -> Result<Images, ApiError> {
+    async fn images(
+        &self,
+        region: Region,
+        template: String,
+        version: u64,
+        image: ImageId,
+    ) -> Result<Images, ApiError> {
+        let asked = (region.as_str(), template.as_str(), version, image.as_str());
+        assert_eq!(asked, ("eu-west-1", "lt-1", 3, IMAGE));
         Ok(self.with(|script| script.images.clone()))
     }
     async fn make_version(&self, _: Region, _: String, source: u64, image: ImageId) -> Result<u64, ApiError> {
@@ -368,6 +377,8 @@ fn to_roll(watches: &[&str]) -> FleetStatus {
 }
 
 const IMAGE: &str = "ami-0123456789abcdef0";
+/// The alarms of CloudWatch that its roll-outs watch.
+const ALARMS: [&str; 2] = ["web-5xx", "web-late"];
 
 fn start_of(what: &Value) -> Value {
     let mut body = json!({"by": "jo", "reason": "kernel"});
@@ -378,7 +389,7 @@ fn start_of(what: &Value) -> Value {
 #[tokio::test]
 async fn a_roll_out_begins_only_when_the_alarms_that_it_watches_are_there_and_not_off() {
     let server = Server::start(Limits::default()).await;
-    server.shell.with(|script| script.fleets = vec![to_roll(&["web-5xx", "web-late"])]);
+    server.shell.with(|script| script.fleets = vec![to_roll(&ALARMS)]);
     let alarm = |name: &str, state| AlarmView { name: name.to_owned(), state, since: Some(NOW) };
     let fine = alarm("web-5xx", AlarmState::Ok);
     let denied = ApiError::new(ErrorClass::Denied, "cloudwatch", "DescribeAlarms", None, "no right");

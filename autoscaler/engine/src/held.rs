@@ -96,7 +96,8 @@ pub(crate) struct Held {
     /// When it was first planned for, or last told by any source.
     pub quiet_since: Option<Duration>,
     pub missing: Option<Missing>,
-    /// What speaks against pools whose instances have ended, until a describe says whose doing that was.
+    /// What speaks against pools whose instances have ended, until a describe says whose doing that was. Lost with the process:
+    /// what ended just before a crash speaks against nobody.
     pub suspected: BTreeMap<InstanceId, PoolTrouble>,
     pub history_asked: Option<Duration>,
     pub alarms_asked: Option<Duration>,

@@ -147,8 +147,9 @@ impl Engine {
         let goes = told.notices.iter().any(|notice| notice.kind == NoticeKind::SpotInterruption);
         let Some(name) = self.owners.get(&told.instance) else { return false };
         let Some(held) = self.fleets.get(name).filter(|held| held.is_ours(now.wall)) else { return false };
-        // Who has just begun to lead tells nobody anything before it has looked.
-        let acts = held.fleet_ref().is_some() && self.stands_by(name, now).is_none();
+        // Who has just begun to lead, or has read another policy of whom to protect, tells nobody anything before it has looked.
+        let looked = held.fleet_ref().is_some() && held.state.instances_at.is_some();
+        let acts = looked && self.stands_by(name, now).is_none();
         acts && (!goes || self.can_empty(held, &told.instance, now))
     }
 

@@ -162,7 +162,12 @@ impl Engine {
         let changes = [held.policy.next_change(now.wall), bent.map(|bent| bent.until)];
         held.in_force = Some((now.wall, changes.into_iter().flatten().min()));
         if held.state.policy != policy {
+            let looked = held.state.instances_at.is_some();
             held.record(Record::Policy(Box::new(policy)));
+            // Whom it protects is to be known soon: without that nothing is planned.
+            if looked && held.state.instances_at.is_none() {
+                held.instances_asked = None;
+            }
         }
     }
 }

@@ -77,10 +77,7 @@ impl Held {
     /// The alarms that its roll-out watches now; none without one that goes on.
     fn watched_alarms(&self) -> &[String] {
         let rollout = self.state.memory.rollout.as_ref();
-        let goes_on = |rollout: &Rollout| {
-            rollout.course == Course::Forward && !rollout.is_over() && rollout.halted.is_none()
-        };
-        if rollout.is_some_and(goes_on) { self.state.policy.rollout.watched() } else { &[] }
+        if rollout.is_some_and(Rollout::advances) { self.state.policy.rollout.watched() } else { &[] }
     }
 }
 

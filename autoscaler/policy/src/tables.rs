@@ -642,7 +642,7 @@ static ON_DEMAND: Table<OnDemand> = Table {
             (0.000_001, 10_000.0),
             |o| o.prices.iter().filter_map(|(of, price)| Some((of.as_str().to_owned(), dollars(*price)?))).collect(),
             |o, of, price| {
-                // As EC2 writes prices: digits past a millionth are dropped.
+                // Prices are counted in millionths of a dollar: rounded to these.
                 let price = format!("{price:.6}").parse().map_err(|_| Wrong::new("is not a price"))?;
                 o.prices.insert(of.into(), price);
                 texts::instance_type(of)

@@ -111,7 +111,9 @@ impl Drop for Share {
             // What was killed in it takes a moment to be gone, on a busy host a long one.
             for _ in 0..TRIES {
                 match remove(group) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => std::thread::sleep(PAUSE),
+                    Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                        std::thread::sleep(PAUSE)
+                    }
                     _ => break,
                 }
             }

@@ -245,6 +245,16 @@ mod tests {
     }
 
     #[test]
+    fn of_a_base_nothing_is_said_of_secrets_that_nobody_looked_for() {
+        let told_of = |image: &str| {
+            let manifest = Manifest { image: image.into(), ..manifest() };
+            let report = judge(&manifest, good(), &Expected::of(image, false), Timestamp::EPOCH);
+            report.checks.iter().any(|check| check.name == "secrets and identities")
+        };
+        assert!(told_of("node") && !told_of("base"));
+    }
+
+    #[test]
     fn what_is_as_it_is_to_be_passes() {
         assert_eq!(failing(good()), Vec::<String>::new());
     }

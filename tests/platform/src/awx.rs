@@ -52,6 +52,7 @@ impl Controller {
             awx: Arc::clone(&awx),
             cloud,
             variables,
+            programs: tests::awx::local_programs().to_string(),
             key: keys.path().join("key"),
             timeline,
             done: Arc::clone(&done),
@@ -88,6 +89,8 @@ struct Runs {
     awx: Arc<Awx>,
     cloud: Arc<Cloud>,
     variables: String,
+    /// Where this host has the programs of the image, as `--extra-vars` takes it.
+    programs: String,
     key: PathBuf,
     timeline: Timeline,
     done: Arc<Mutex<Vec<Ended>>>,
@@ -124,8 +127,7 @@ impl Runs {
             "instance_id": instance, "awx_job_id": number, "monitoring_labels": {"fleet": "web"},
             "muster_identity_certificates": self.cloud.certificate(),
         });
-        let variables =
-            [self.variables.as_str(), &tests::awx::local_programs().to_string(), &asked.to_string()];
+        let variables = [self.variables.as_str(), &self.programs, &asked.to_string()];
         let mut playbook = tests::awx::drift(launched.address.into(), &self.key, &variables);
         let output = playbook.output().expect("Ansible runs");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,7 +1,7 @@
 //! What CloudWatch's alarms say of a roll-out.
 
 use super::draft::Draft;
-use crate::{Course, Halt, Observed, Remark, Rollout, WatchedAlarm};
+use crate::{Halt, Observed, Remark, Rollout, WatchedAlarm};
 use fleet::AlarmState;
 use std::time::Duration;
 
@@ -33,8 +33,7 @@ pub(super) fn off(draft: &Draft<'_>, rollout: &Rollout) -> Option<Halt> {
 /// for well.
 pub(super) fn unknown(draft: &Draft<'_>, rollout: &Rollout) -> Option<Remark> {
     let watched = draft.policy.rollout.watched();
-    let asks = rollout.course == Course::Forward && !rollout.is_over() && rollout.halted.is_none();
-    if watched.is_empty() || !asks {
+    if watched.is_empty() || !rollout.advances() {
         return None;
     }
     let unread = || Some(Remark::AlarmsUnread { since: draft.seen.alarms.as_ref().map(|seen| seen.at) });

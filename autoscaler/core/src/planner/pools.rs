@@ -16,7 +16,8 @@ const FORGOTTEN: f64 = 0.03;
 pub(super) fn remember(draft: &mut Draft<'_>) {
     let (now, half_life) = (draft.now, draft.policy.interruption.avoid_pool);
     let seen = draft.seen;
-    let known = draft.memory.pools.clone();
+    // Of several troubles of one pool each is compared with what was told before this cycle.
+    let known = if seen.troubles.is_empty() { Vec::new() } else { draft.memory.pools.clone() };
     for trouble in &seen.troubles {
         let of_pool = known.iter().find(|known| known.pool == trouble.pool);
         let before = of_pool.and_then(|known| known.told.get(&trouble.kind).copied());

@@ -138,7 +138,7 @@ pub(super) fn out_of_spread<'a>(draft: &mut Draft<'_>, herd: &Herd<'a>) -> Optio
     let policy = draft.policy;
     let rule = &policy.diversification;
     let pools = Spread::over(herd.staying(draft).filter(|m| ranks.counts(m)));
-    let now = pools.lack(rule);
+    let Without { lack: now, largest } = pools.measure(None, rule);
     if now == (Lack { families: 0, share_millionths: 0 }) {
         return None;
     }
@@ -151,7 +151,7 @@ pub(super) fn out_of_spread<'a>(draft: &mut Draft<'_>, herd: &Herd<'a>) -> Optio
     let other = |o: &Override| {
         o.instance_type != pool.instance_type || o.zone.as_ref().is_some_and(|zone| *zone != pool.zone)
     };
-    let of_pool = now.families > 0 || over(pools.measure(None, rule).largest, rule.max_pool_share);
+    let of_pool = now.families > 0 || over(largest, rule.max_pool_share);
     let helps = of_zone || (of_pool && listed.iter().any(other));
     if !helps {
         return None;

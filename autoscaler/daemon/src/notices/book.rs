@@ -22,10 +22,9 @@ pub(super) struct Book {
     entries: BTreeMap<MessageId, Entry>,
     /// Acknowledged, to be deleted, in that order.
     acknowledged: VecDeque<MessageId>,
-    /// Put off, in that order; some of them may have been acknowledged or handed on again since.
-    put_off: VecDeque<MessageId>,
-    /// How many are put off now.
-    strangers: usize,
+    /// Those that are put off, in that order.
+    strangers: BTreeMap<u64, MessageId>,
+    next: u64,
     room: usize,
     visibility: Duration,
     swept: Duration,
@@ -38,8 +37,8 @@ struct Entry {
     handed_on: Duration,
     delivered: Duration,
     acknowledged: bool,
-    /// Whether it waits for a describe.
-    put_off: bool,
+    /// Its place among the strangers, while it waits for a describe.
+    put_off: Option<u64>,
 }
 
 impl Book {
@@ -49,8 +48,8 @@ impl Book {
         Self {
             entries: BTreeMap::new(),
             acknowledged: VecDeque::new(),
-            put_off: VecDeque::new(),
-            strangers: 0,
+            strangers: BTreeMap::new(),
+            next: 0,
             room,
             visibility,
             swept: Duration::ZERO,
@@ -64,7 +63,7 @@ impl Book {
         let receipt = message.receipt.clone();
         let Some(known) = self.entries.get_mut(&message.id) else {
             let (sent, acknowledged) = (message.sent, false);
-            let entry = Entry { receipt, sent, handed_on: now, delivered: now, acknowledged, put_off: false };
+            let entry = Entry { receipt, sent, handed_on: now, delivered: now, acknowledged, put_off: None };
             self.entries.insert(message.id.clone(), entry);
             return true;
         };
@@ -75,25 +74,22 @@ impl Book {
         let lost = !known.acknowledged && now.saturating_sub(known.handed_on) >= self.visibility / 2;
         if lost {
             known.handed_on = now;
-            self.strangers -= usize::from(std::mem::take(&mut known.put_off));
+            known.put_off.take().and_then(|place| self.strangers.remove(&place));
         }
         lost
     }
 
     /// Notes that a message is about a stranger, and waits for a describe.
     pub(super) fn put_off(&mut self, message: &MessageId) {
-        let Some(entry) = self.entries.get_mut(message).filter(|entry| !entry.acknowledged && !entry.put_off)
-        else {
-            return;
-        };
-        entry.put_off = true;
-        self.strangers += 1;
-        self.put_off.push_back(message.clone());
-        if self.put_off.len() > self.room
-            && let Some(oldest) = self.put_off.pop_front()
-            && self.entries.get(&oldest).is_some_and(|entry| entry.put_off)
+        let waits = |entry: &&mut Entry| !entry.acknowledged && entry.put_off.is_none();
+        let Some(entry) = self.entries.get_mut(message).filter(waits) else { return };
+        entry.put_off = Some(self.next);
+        self.strangers.insert(self.next, message.clone());
+        self.next += 1;
+        if self.strangers.len() > self.room
+            && let Some((_, oldest)) = self.strangers.pop_first()
         {
-            self.forget(&oldest);
+            self.entries.remove(&oldest);
         }
     }
 
@@ -108,7 +104,9 @@ impl Book {
         let strangers = &mut self.strangers;
         self.entries.retain(|_, entry| {
             let stays = entry.acknowledged || entry.delivered >= since;
-            *strangers -= usize::from(!stays && entry.put_off);
+            if !stays {
+                entry.put_off.and_then(|place| strangers.remove(&place));
+            }
             stays
         });
     }
@@ -117,7 +115,7 @@ impl Book {
     pub(super) fn acknowledge(&mut self, message: &MessageId) {
         let Some(entry) = self.entries.get_mut(message).filter(|entry| !entry.acknowledged) else { return };
         entry.acknowledged = true;
-        self.strangers -= usize::from(std::mem::take(&mut entry.put_off));
+        entry.put_off.take().and_then(|place| self.strangers.remove(&place));
         self.acknowledged.push_back(message.clone());
         if self.acknowledged.len() > self.room
             && let Some(oldest) = self.acknowledged.pop_front()
@@ -136,7 +134,7 @@ impl Book {
     /// Forgets a message that nobody takes: it comes again.
     pub(super) fn forget(&mut self, message: &MessageId) {
         let forgotten = self.entries.remove(message);
-        self.strangers -= usize::from(forgotten.is_some_and(|entry| entry.put_off));
+        forgotten.and_then(|entry| self.strangers.remove(&entry.put_off?));
     }
 
     /// Messages that are handed on and not acknowledged.
@@ -144,7 +142,7 @@ impl Book {
         self.entries.len() - self.acknowledged.len()
     }
     pub(super) fn has_room(&self) -> bool {
-        self.outstanding() - self.strangers < self.room
+        self.outstanding() - self.strangers.len() < self.room
     }
     /// When the oldest was sent. O(n).
     pub(super) fn oldest(&self) -> Option<Timestamp> {
@@ -235,13 +233,13 @@ mod tests {
         assert!(book.receive(&message(1, "again"), secs(30)), "one that was put off is handed on again");
         assert!(!book.has_room(), "until it is known again what it is");
         book.put_off(&"m1".into());
-        assert!(book.has_room());
+        assert!(book.has_room() && book.outstanding() == 3, "two strangers are no more than there may be");
         (0..3).for_each(|number| book.acknowledge(&MessageId::new(format!("m{number}"))));
-        assert_eq!((book.outstanding(), book.strangers), (0, 0));
+        assert_eq!((book.outstanding(), book.strangers.len()), (0, 0));
         book.receive(&message(3, "r"), secs(40));
         book.put_off(&"m3".into());
         book.sweep(secs(200));
-        assert_eq!((book.outstanding(), book.strangers), (0, 0));
+        assert_eq!((book.outstanding(), book.strangers.len()), (0, 0));
     }
 
     #[test]

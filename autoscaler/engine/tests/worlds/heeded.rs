@@ -73,6 +73,20 @@ fn who_must_not_be_touched_hears_no() {
 }
 
 #[test]
+fn whom_another_policy_protects_is_not_known_before_ec2_was_asked_and_hears_no() {
+    for (away, answer) in [(true, false), (false, true)] {
+        let mut cluster = steady(1);
+        let victim = victim(&cluster);
+        cluster.processes[0].aws_off = away;
+        cluster.policies[0].base.protect.tags = [("Role".to_owned(), "primary".to_owned())].into();
+        let policies = cluster.policies.clone();
+        cluster.happen(0, Event::PoliciesLoaded(policies));
+        cluster.run_until(BEGINS + minutes(1));
+        assert_eq!(tell(&mut cluster, 0, &victim), answer, "EC2 is away: {away}");
+    }
+}
+
+#[test]
 fn where_nobody_empties_nodes_the_answer_is_no() {
     for (by, answer) in [(DrainBy::Nobody, false), (DrainBy::Hook, true)] {
         let mut cluster = steady(1);

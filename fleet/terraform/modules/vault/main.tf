@@ -14,10 +14,10 @@
  */
 
 locals {
-  # Roles of Consul beside the agent's own: name and policy.
+  # Roles of Consul beside the agent's own, each with its policy.
   consul_others = { for name, policy in {
-    "${var.node_name}-client" = try(var.consul_secrets.client_policy, null)
-    "${var.node_name}-names"  = try(var.consul_secrets.names_policy, null)
+    client = try(var.consul_secrets.client_policy, null)
+    names  = try(var.consul_secrets.names_policy, null)
   } : name => policy if policy != null }
 
   node_rules = templatefile("${path.module}/node-policy.hcl.tftpl", {
@@ -25,7 +25,7 @@ locals {
     pki_roles = var.pki_roles
     creds = concat(
       var.consul_secrets == null ? [] : ["${var.consul_secrets.mount}/creds/${var.node_name}"],
-      [for name in keys(local.consul_others) : "${var.consul_secrets.mount}/creds/${name}"],
+      [for name in keys(local.consul_others) : "${var.consul_secrets.mount}/creds/${var.node_name}-${name}"],
       var.nomad_secrets == null ? [] : ["${var.nomad_secrets.mount}/creds/${var.node_name}"],
     )
   })
@@ -81,10 +81,16 @@ resource "vault_consul_secret_backend_role" "others" {
   for_each = local.consul_others
 
   backend         = var.consul_secrets.mount
-  name            = each.key
+  name            = "${var.node_name}-${each.key}"
   consul_policies = [each.value]
   ttl             = 3600
   max_ttl         = 86400
+}
+
+# Or a role would be made and removed under one name, in any order.
+moved {
+  from = vault_consul_secret_backend_role.client[0]
+  to   = vault_consul_secret_backend_role.others["client"]
 }
 
 resource "vault_nomad_secret_role" "node" {

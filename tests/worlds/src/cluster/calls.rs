@@ -5,13 +5,13 @@ use crate::harness::start;
 use crate::seat::Way;
 use autoscaler_core::DrainCause;
 use autoscaler_engine::{Answer, CallId, Read, Write};
-use autoscaler_leader::ANSWER_WITHIN;
+use autoscaler_leader::{ANSWER_WITHIN, LOCK_DELAY};
 use fleet::{ApiError, ErrorClass, FleetSelector, InstanceId, Timestamp};
 use std::time::Duration;
 
 const LATENCY: Duration = Duration::from_millis(40);
-/// For so long after a lock is lost Consul gives it to nobody; a step of the world is a second.
-const LOCK_DELAY: Duration = Duration::from_secs(6);
+/// Nobody else has a lock for so long after it was lost; a step of the world is a second.
+const NOBODY_ELSE: Duration = LOCK_DELAY.saturating_add(Duration::from_secs(1));
 /// How long a call to EC2 or Nomad is waited for where nobody answers.
 const UNANSWERED: Duration = Duration::from_secs(10);
 
@@ -88,7 +88,7 @@ impl Cluster {
             return;
         }
         let now = self.world.now();
-        let lately = self.processes[who].led.is_some_and(|at| now.since(at) <= LOCK_DELAY);
+        let lately = self.processes[who].led.is_some_and(|at| now.since(at) <= NOBODY_ELSE);
         if self.is_led() {
             self.complain(&format!("FENCE: {who} began {write:?} where another one leads"));
         } else if !lately {

@@ -66,9 +66,8 @@ fn unfit(Images { wanted, present }: &Images, image: &ImageId, region: &Region) 
         let ends = if wanted.state == "pending" { "wait until it is" } else { "it takes one that is" };
         return Some(format!("image {image} is `{}`: {ends} `available`", wanted.state));
     }
-    let architecture = |view: &ImageView| view.architecture.clone();
-    let (is, takes) = (architecture(wanted)?, architecture(present.as_ref()?)?);
-    let now = present.as_ref().map(|view| view.id.clone())?;
+    let present = present.as_ref()?;
+    let (is, takes, now) = (wanted.architecture.as_deref()?, present.architecture.as_deref()?, &present.id);
     (is != takes).then(|| {
         format!("image {image} is of {is}, and the fleet launches {now}, which is of {takes}: it takes one of {takes}")
     })

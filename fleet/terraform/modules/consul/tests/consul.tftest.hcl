@@ -23,12 +23,12 @@ run "the_policies_are_the_files_that_are_shipped" {
 
 run "clients_take_services_out_and_askers_look" {
   assert {
-    condition     = consul_acl_policy.client.name == "muster-client" && consul_acl_policy.client.rules == file("${path.module}/../../../../bootstrap/policies/consul-nomad.hcl") && length(regexall("(?m)^  policy = \"write\"", consul_acl_policy.client.rules)) == 1
+    condition     = consul_acl_policy.client.name == "muster-client" && consul_acl_policy.client.rules == file("${path.module}/../../../../bootstrap/policies/consul-nomad.hcl") && length(regexall("(?m)^service_prefix \"\" \\{\n  policy = \"write\"", consul_acl_policy.client.rules)) == 1 && length(regexall("\"write\"", consul_acl_policy.client.rules)) == 1
     error_message = "The file that is shipped, which writes services alone."
   }
 
   assert {
-    condition     = consul_acl_policy.names.name == "muster-names" && consul_acl_policy.names.rules == file("${path.module}/../../../../bootstrap/policies/consul-names.hcl") && !strcontains(consul_acl_policy.names.rules, "policy = \"write\"")
+    condition     = consul_acl_policy.names.name == "muster-names" && consul_acl_policy.names.rules == file("${path.module}/../../../../bootstrap/policies/consul-names.hcl") && !strcontains(consul_acl_policy.names.rules, "\"write\"")
     error_message = "The file that is shipped, which only reads."
   }
 }

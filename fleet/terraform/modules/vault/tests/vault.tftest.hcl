@@ -116,7 +116,7 @@ run "nomads_client_and_who_asks_for_names_have_tokens_of_their_own_where_they_ar
   }
 
   assert {
-    condition     = { for name, role in vault_consul_secret_backend_role.others : name => tolist(role.consul_policies) } == { muster-node-client = tolist(["muster-client"]), muster-node-names = tolist(["muster-names"]) }
+    condition     = { for role in vault_consul_secret_backend_role.others : role.name => tolist(role.consul_policies) } == { muster-node-client = tolist(["muster-client"]), muster-node-names = tolist(["muster-names"]) }
     error_message = "A role of each policy alone."
   }
 
