@@ -123,18 +123,9 @@ impl Request {
         matches!(self, Self::Unit { verb: Verb::Terminate, .. })
     }
 
-    /// How long its texts are, in bytes.
-    const fn len(&self) -> usize {
-        match self {
-            Self::Place { file, contents } => file.len() + contents.0.len(),
-            Self::Compare { file, sha256 } => file.len() + sha256.len(),
-            Self::Unit { unit: name, .. }
-            | Self::Install { package: name }
-            | Self::Empty { directory: name }
-            | Self::StartedBefore { unit: name, .. }
-            | Self::Inspect { package: name } => name.len(),
-            Self::PowerOff => 0,
-        }
+    /// Whether it changes nothing.
+    pub const fn is_question(&self) -> bool {
+        matches!(self, Self::Compare { .. } | Self::StartedBefore { .. } | Self::Inspect { .. })
     }
 }
 

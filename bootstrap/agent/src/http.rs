@@ -333,10 +333,10 @@ fn secrets_of(headers: &HeaderMap) -> Vec<Secret> {
 }
 
 /// A secret as it stands, and as JSON writes it.
-fn forms(secret: &str) -> impl Iterator<Item = Secret> {
+fn forms(secret: &str) -> Vec<Secret> {
     let json = serde_json::to_string(secret).map(Zeroizing::new).unwrap_or_default();
     let json = json.get(1..json.len().saturating_sub(1)).filter(|json| *json != secret);
-    [Some(secret), json].into_iter().flatten().map(Secret::new).collect::<Vec<_>>().into_iter()
+    std::iter::once(secret).chain(json).map(Secret::new).collect()
 }
 
 fn strike(secrets: &[Secret], text: &str) -> String {

@@ -13,6 +13,7 @@ use bootstrap_vault::LoginRequest;
 use fleet::ports::Clock;
 use fleet::{InstanceId, Timestamp};
 use fleet_identity::Document;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
@@ -102,7 +103,7 @@ struct Known {
     loaded: Option<Arc<Loaded>>,
     /// The steps whose failure keeps work away, and whether that says that the node is unhealthy.
     withheld: BTreeMap<Step, bool>,
-    alarms: BTreeMap<&'static str, String>,
+    alarms: BTreeMap<Cow<'static, str>, String>,
     notices: Vec<String>,
     drift: Option<Drift>,
     ready: Option<Timestamp>,
@@ -255,11 +256,11 @@ impl Node {
         self.locked().withheld.values().any(|unhealthy| *unhealthy)
     }
     /// Says, or takes back (`None`), what an operator has to look at.
-    pub fn alarm(&self, about: &'static str, what: Option<String>) {
-        let mut known = self.locked();
+    pub fn alarm(&self, about: impl Into<Cow<'static, str>>, what: Option<String>) {
+        let (about, mut known) = (about.into(), self.locked());
         match what {
             Some(what) => known.alarms.insert(about, what),
-            None => known.alarms.remove(about),
+            None => known.alarms.remove(&about),
         };
     }
     /// What an operator has to look at, in words.

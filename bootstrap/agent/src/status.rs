@@ -151,7 +151,7 @@ impl Status {
 
     /// Adds the last lines of what failed, where they may be read.
     fn with_tails(mut self, run: &Path) -> io::Result<Self> {
-        let text = match fs::read(tails_path(run)) {
+        let text = match bounded(&tails_path(run)) {
             Ok(text) => text,
             Err(error) => {
                 self.hides_tails = error.kind() == io::ErrorKind::PermissionDenied;
@@ -189,16 +189,20 @@ impl Status {
 
     /// The last one that was written. * returns: `None` where there is none: the agent has not run since the boot.
     pub fn read(run: &Path) -> io::Result<Option<Self>> {
-        let file = match File::open(path(run)) {
-            Ok(file) => file,
+        let text = match bounded(&path(run)) {
+            Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut text = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut text)?;
         let status: Self = serde_json::from_slice(&text)?;
         status.with_tails(run).map(Some)
     }
+}
+
+fn bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(MAX_BYTES).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Removes what an agent that was killed has left half written in the run directory.

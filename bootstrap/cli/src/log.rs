@@ -39,18 +39,21 @@ impl Log {
 const SDK: &str = "aws";
 
 /// The same filter, by which AWS's SDK says no more than `info`, whoever asks: what it says of each request has the id of the
-/// role's key in it, and bodies that hold parameters.
+/// role's key in it, and bodies that hold parameters. Who asks for less of it has less.
 fn discreet(asked: Targets) -> Targets {
     let default = asked.default_level().unwrap_or(LevelFilter::OFF);
-    let others = asked.into_iter().filter(|(target, _)| !target.starts_with(SDK));
-    let filter: Targets = others.collect();
-    filter.with_default(default).with_target(SDK, default.min(LevelFilter::INFO))
+    // Of two directives for one target the later one counts: what is asked for.
+    let sdk = std::iter::once((SDK.to_owned(), default));
+    let capped = sdk.chain(asked).map(|(target, level)| {
+        let most = if target.starts_with(SDK) { LevelFilter::INFO } else { LevelFilter::TRACE };
+        (target, level.min(most))
+    });
+    capped.collect::<Targets>().with_default(default)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tracing_subscriber::filter::LevelFilter as L;
 
     #[test]
     fn no_filter_has_the_sdk_of_aws_say_what_it_signs_with() {
@@ -63,8 +66,10 @@ mod tests {
         assert_eq!(level("trace", sdk), [true, true, false]);
         assert_eq!(level("info,aws_smithy_runtime=trace", sdk), [true, true, false]);
         assert_eq!(level("error", sdk), [true, false, false]);
+        assert_eq!(level("info,aws_smithy_runtime=error", sdk), [true, false, false]);
+        assert_eq!(level("debug,aws=off", sdk), [false, false, false]);
         assert_eq!(level("debug", "bootstrap_agent::watch"), [true, true, true]);
         assert_eq!(level("info,bootstrap_agent=debug", "bootstrap_agent::watch"), [true, true, true]);
-        assert_eq!(discreet("info".parse().expect("a filter")).default_level(), Some(L::INFO));
+        assert_eq!(discreet("info".parse().expect("a filter")).default_level(), Some(LevelFilter::INFO));
     }
 }

@@ -112,7 +112,7 @@ impl Drop for Share {
             for _ in 0..TRIES {
                 match remove(group) {
                     Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
-                        std::thread::sleep(PAUSE)
+                        std::thread::sleep(PAUSE);
                     }
                     _ => break,
                 }

@@ -414,6 +414,7 @@ fn sha256(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use muster_test_servers::wait_for;
 
     #[test]
     fn a_program_that_does_not_end_is_killed_with_what_it_has_started() {
@@ -426,9 +427,7 @@ mod tests {
         let stat = Path::new("/proc").join(child.trim()).join("stat");
         // Who is dead is there until somebody has asked how it ended.
         let gone = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
-        while !gone() {
-            thread::yield_now();
-        }
+        wait_for("its child to be gone", || gone().then_some(()));
         let said = run(Command::new("sh").args(["-c", "echo no >&2; exit 3"]), Duration::from_secs(60));
         assert_eq!(said.expect_err("it fails"), "sh ended with exit status: 3: no");
     }

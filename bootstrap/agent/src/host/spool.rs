@@ -9,6 +9,7 @@
 use super::{Answering, Done, Hands, Host, HostError, Request, Units};
 use crate::progress::{UNFINISHED, sweep};
 use crate::whole::{self, Manner};
+use bootstrap_vault::Wiped;
 use fleet::ErrorClass;
 use fleet::ports::Clock;
 use rustix::fs::{Mode, OFlags};
@@ -70,11 +71,13 @@ impl Spool {
         let name = format!("{}-{count:06}{urgent}.json", self.start);
         let there =
             |error: io::Error| HostError::new(&request, ErrorClass::Transient, format_args!("{error}"));
-        // Room for whatever JSON makes of it: a vector that has to move leaves its contents behind.
-        let mut text = Zeroizing::new(Vec::with_capacity(256 + 6 * request.len()));
-        serde_json::to_writer(&mut *text, &request).map_err(|error| there(error.into()))?;
+        // It may hold secrets.
+        let mut text = Wiped::new(usize::MAX);
+        serde_json::to_writer(&mut text, &request).map_err(|error| there(error.into()))?;
         let manner = Manner { unfinished: UNFINISHED, mode: None, owner: None, durable: false };
-        whole::write(&self.requests.join(&name), &text, manner).map_err(there)?;
+        let place = self.requests.join(&name);
+        whole::write(&place, text.as_slice(), manner).map_err(there)?;
+        let _withdrawn = request.is_question().then(|| Withdrawn(place.clone()));
         let answer = self.answers.join(&name);
         let until = self.clock.monotonic() + PATIENCE;
         loop {
@@ -86,7 +89,7 @@ impl Spool {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(there(error)),
                 Err(_) if self.clock.monotonic() >= until => {
                     // Nobody should do it when nobody waits for it any more.
-                    let taken = fs::remove_file(self.requests.join(&name)).is_err();
+                    let taken = fs::remove_file(&place).is_err();
                     let class = if taken { ErrorClass::Unclear } else { ErrorClass::Transient };
                     let why = "nobody has answered: is muster-host.path active?";
                     return Err(HostError::new(&request, class, why));
@@ -94,6 +97,16 @@ impl Spool {
                 Err(_) => self.clock.sleep_until(self.clock.monotonic() + LOOKS).await,
             }
         }
+    }
+}
+
+/// A question: once nobody waits for it any more, it is answered by nobody.
+struct Withdrawn(PathBuf);
+
+impl Drop for Withdrawn {
+    fn drop(&mut self) {
+        // Gone already, where root took it.
+        let _ = fs::remove_file(&self.0);
     }
 }
 

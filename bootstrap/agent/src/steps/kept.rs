@@ -1,6 +1,7 @@
 //! Whether what an agent of this node was started from is still there, and it alone: somebody else may have changed its file.
 //!
-//! Root looks, since the files are others'. Who cannot be asked says nothing against a node that works.
+//! Root looks, since the files are others'. Who cannot be asked says nothing against a node that works; but a file that is another
+//! one, and nobody to say since when its agent runs, is a restart.
 
 use super::is_done;
 use crate::host::{Contents, Done, Request};
@@ -96,18 +97,12 @@ async fn compared(node: &Node, file: &str, contents: &str) -> Option<Done> {
 async fn asked(node: &Node, request: Request) -> Option<Done> {
     let until = node.clock.monotonic() + ANSWERS_WITHIN;
     let question = request.to_string();
-    let about = match &request {
-        Request::Inspect { .. } => "package",
-        Request::StartedBefore { .. } => "process",
-        _ => "file",
-    };
     let answer = tokio::select! {
         answer = node.host.ask(request) => answer.map_err(|error| error.to_string()),
         () = node.clock.sleep_until(until) => Err(format!("nobody has answered who was to {question}")),
     };
-    node.alarm(
-        about,
-        answer.as_ref().err().map(|why| format!("what runs here could not be looked at: {why}")),
-    );
+    let unseen = answer.as_ref().err().map(|why| format!("what runs here could not be looked at: {why}"));
+    // Each question has its own: what one finds says nothing of another one.
+    node.alarm(question, unseen);
     answer.ok()
 }

@@ -122,7 +122,11 @@ async fn end(node: &Node, ending: &mut Ending) {
             tracing::error!(why, "this instance ends itself");
             node.host.ask(Request::PowerOff).await.map(|_| ()).map_err(Failure::from)
         }
-        Err(failure) => Err(failure),
+        Err(failure) => {
+            // It may have been written down all the same.
+            ending.counted |= failure.class == ErrorClass::Unclear;
+            Err(failure)
+        }
     };
     // One that may have been powered off after all stays counted: a breaker that forgets such ones would never open.
     let lives = ended.as_ref().is_err_and(|failure| failure.class != ErrorClass::Unclear);

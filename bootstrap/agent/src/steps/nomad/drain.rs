@@ -37,8 +37,8 @@ fn shorter(left: Duration) -> Option<Duration> {
     Some(Duration::from_secs(drains.as_secs()))
 }
 
-/// Has the client, which is about to be told to leave, hear that, and drain its node before the instance goes. Takes
-/// [`RESTARTS_WITHIN`] twice at the most, or half of the time that is left.
+/// Has the client, which is about to be told to leave, hear that, and drain its node before the instance goes. Takes a
+/// quarter of the time that is left, [`RESTARTS_WITHIN`] at the most, and [`RESTARTS_WITHIN`] once more where it is restarted.
 ///
 /// * `again`: it was told already, and what it drains with is as it is.
 ///
