@@ -5,6 +5,8 @@
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// Crates without I/O: what they decide can be replayed anywhere.
@@ -235,4 +237,28 @@ fn the_daemon_library_does_not_wait_for_the_aws_sdk() {
     let reached = &workspace().reach["autoscaler"];
     let aws: Vec<_> = reached.iter().filter(|name| name.starts_with("aws-")).collect();
     assert!(aws.is_empty(), "autoscaler reaches {aws:?}: it is worked on daily and must build without");
+}
+
+#[test]
+fn one_module_speaks_to_systemd_by_its_library() {
+    let namers: Vec<String> = workspace()
+        .direct
+        .into_iter()
+        .filter(|(_, direct)| direct.contains("systemd"))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(namers, ["muster-bootstrap"], "who names the crate systemd");
+    let mut speak = Vec::new();
+    let mut left = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../bootstrap/cli/src")];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                left.push(path);
+            } else if fs::read_to_string(&path).is_ok_and(|text| text.contains("systemd::")) {
+                speak.push(path.file_name().expect("a name").to_string_lossy().into_owned());
+            }
+        }
+    }
+    assert_eq!(speak, ["service.rs"]);
 }

@@ -1,6 +1,7 @@
-//! Real Vault, and OpenBao: one server with its state in memory, initialised and unsealed.
+//! Real Vault, and OpenBao: one server with its state in memory, initialised and unsealed; or two with theirs on disk, of which
+//! one alone leads nobody.
 
-use crate::agent::Agent;
+use crate::agent::{Agent, wait_for};
 use crate::ground::{Ground, address, port, program};
 use crate::http::{Answer, request};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -35,6 +36,8 @@ pub struct VaultOptions {
     pub kind: VaultKind,
     /// Whether it answers by HTTPS as well, to clients with a certificate alone; see [`Vault::tls`].
     pub tls: bool,
+    /// Whether there is a second server: see [`Vault::kill_peer`].
+    pub peer: bool,
 }
 
 /// HTTPS: where, and the files, as PEM.
@@ -55,6 +58,7 @@ pub struct VaultTls {
 pub struct Vault {
     // Before the ground: the agent ends first.
     agent: Agent,
+    peer: Option<(Agent, SocketAddr)>,
     kind: VaultKind,
     http: SocketAddr,
     root: String,
@@ -68,23 +72,17 @@ impl Vault {
     pub fn start(options: &VaultOptions) -> Self {
         let ground = Ground::new();
         let http = port();
-        // Each listener has another one for the cluster, on the port after its own unless that is named.
-        let plain = json!({ "address": http.to_string(), "cluster_address": port().to_string(), "tls_disable": true });
-        let mut listeners = vec![json!({ "tcp": plain })];
+        let (mut configuration, cluster) = configuration(http);
+        let mut listeners = vec![configuration["listener"][0].clone()];
         let tls = options.tls.then(|| with_tls(ground.path(), &mut listeners));
-        let configuration = json!({
-            "api_addr": format!("http://{http}"),
-            "disable_mlock": true,
-            "listener": listeners,
-            "log_level": "warn",
-            "storage": { "inmem": {} }
-        });
-        let file = ground.path().join("vault.json");
-        std::fs::write(&file, configuration.to_string()).expect("a configuration");
-        let arguments = vec!["server".to_owned(), format!("-config={}", file.display())];
-        let agent = Agent::start(program(options.kind.program()), arguments, Vec::new(), ground.path());
-        let kind = options.kind;
-        let mut vault = Self { agent, kind, http, root: String::new(), key: String::new(), tls, ground };
+        configuration["listener"] = json!(listeners);
+        if options.peer {
+            with_raft(&mut configuration, cluster, ground.path(), None);
+        }
+        let agent = server(options.kind, ground.path(), &configuration);
+        let (kind, peer) = (options.kind, None);
+        let mut vault =
+            Self { agent, peer, kind, http, root: String::new(), key: String::new(), tls, ground };
         let body = json!({ "secret_shares": 1, "secret_threshold": 1 }).to_string();
         let keys = vault.agent.wait_for("its initialisation", || {
             let answer = request(http, "PUT", "/v1/sys/init", &[], &body).ok()?;
@@ -93,7 +91,54 @@ impl Vault {
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
         (vault.root, vault.key) = (text(&keys["root_token"]), text(&keys["keys_base64"][0]));
         vault.unseal();
+        if options.peer {
+            vault.join_peer();
+        }
         vault
+    }
+
+    /// Starts the second server, and waits until its word counts.
+    fn join_peer(&mut self) {
+        let at = port();
+        let place = self.ground.path().join("peer");
+        std::fs::create_dir_all(&place).expect("a directory");
+        let (mut configuration, cluster) = configuration(at);
+        with_raft(&mut configuration, cluster, &place, Some(&self.address()));
+        let agent = server(self.kind, &place, &configuration);
+        self.peer = Some((agent, at));
+        self.unseal_peer();
+        wait_for("its vote", || {
+            let seen = self.try_call_as(&self.root, "GET", "sys/storage/raft/configuration", "").ok()?;
+            let servers = seen.json()["data"]["config"]["servers"].as_array().cloned()?;
+            (servers.iter().filter(|server| server["voter"] == true).count() == 2).then_some(())
+        });
+    }
+
+    fn unseal_peer(&self) {
+        let (_, at) = self.peer.as_ref().expect("it was asked for");
+        let body = json!({ "key": self.key }).to_string();
+        wait_for("the second server to be unsealed", || {
+            let answer = request(*at, "PUT", "/v1/sys/unseal", &[], &body).ok()?;
+            (answer.status == 200 && answer.json()["sealed"] == false).then_some(())
+        });
+    }
+
+    /// Kills the second server, and waits until the first one, which is alone, leads no more.
+    pub fn kill_peer(&mut self) {
+        self.peer.as_mut().expect("it was asked for").0.kill();
+        wait_for("it to lead nobody", || {
+            let answer = request(self.http, "GET", "/v1/sys/health", &[], "").ok()?;
+            (answer.status == 429).then_some(())
+        });
+    }
+    /// Starts the second server again, and waits until one of them leads.
+    pub fn start_peer(&mut self) {
+        self.peer.as_mut().expect("it was asked for").0.start_again();
+        self.unseal_peer();
+        wait_for("a leader", || {
+            let answer = self.try_call_as(&self.root, "GET", "auth/token/lookup-self", "").ok()?;
+            (answer.status == 200).then_some(())
+        });
     }
 
     /// Which of the two it is.
@@ -165,6 +210,41 @@ impl Vault {
     pub fn signal(&self, signal: &str) {
         self.agent.signal(signal);
     }
+}
+
+/// A server that answers by HTTP, with its state in memory. * returns: with it, where its cluster is.
+fn configuration(http: SocketAddr) -> (Value, SocketAddr) {
+    // Each listener has another one for the cluster, on the port after its own unless that is named.
+    let cluster = port();
+    let plain =
+        json!({ "address": http.to_string(), "cluster_address": cluster.to_string(), "tls_disable": true });
+    let configuration = json!({
+        "api_addr": format!("http://{http}"),
+        "disable_mlock": true,
+        "listener": [{ "tcp": plain }],
+        "log_level": "warn",
+        "storage": { "inmem": {} }
+    });
+    (configuration, cluster)
+}
+
+/// Its state is on disk, and its servers'. * `joins`: the one that it joins; `None`: it is the first.
+fn with_raft(configuration: &mut Value, cluster: SocketAddr, place: &Path, joins: Option<&str>) {
+    let path = place.join("raft");
+    std::fs::create_dir_all(&path).expect("a directory");
+    let mut raft = json!({ "path": path, "node_id": if joins.is_some() { "second" } else { "first" } });
+    if let Some(first) = joins {
+        raft["retry_join"] = json!([{ "leader_api_addr": first }]);
+    }
+    configuration["storage"] = json!({ "raft": raft });
+    configuration["cluster_addr"] = json!(format!("https://{cluster}"));
+}
+
+fn server(kind: VaultKind, place: &Path, configuration: &Value) -> Agent {
+    let file = place.join("vault.json");
+    std::fs::write(&file, configuration.to_string()).expect("a configuration");
+    let arguments = vec!["server".to_owned(), format!("-config={}", file.display())];
+    Agent::start(program(kind.program()), arguments, Vec::new(), place)
 }
 
 /// A CA, the server's certificate and a client's; and HTTPS that asks for one.

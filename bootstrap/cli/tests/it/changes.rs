@@ -1,10 +1,36 @@
-//! A node that is told something else than at its boot.
+//! A boot whose long steps run side by side, and a node that is told something else than at its boot.
 
+use crate::awx_server::{Awx, KEY, TOKEN};
+use crate::ground::state_of;
 use crate::services::Site;
-use bootstrap_core::Condition;
+use bootstrap_core::{Condition, State, Step};
 use muster_test_servers::wait_for;
 use serde_json::json;
 use std::fs;
+
+#[test]
+fn awxs_job_and_consuls_join_do_not_wait_for_each_other() {
+    let awx = Awx::start();
+    let block = format!(
+        "awx {{\n  address = \"{}\"\n  template = 7\n  key_file = \"$PLACE/key\"\n  token_file = \"$PLACE/api\"\n  \
+         jitter = \"0s\"\n}}\n",
+        awx.address()
+    );
+    let mut site = Site::new("\"raw_exec\"", &block);
+    fs::write(site.node.path().join("key"), KEY).expect("written");
+    fs::write(site.node.path().join("api"), TOKEN).expect("written");
+    site.node.start();
+    // The job does not end.
+    let status = site.node.wait_state(Step::Consul, State::Done);
+    assert_eq!(state_of(&status, Step::Awx), State::Running, "{status:#?}");
+    assert_eq!(awx.state().jobs.len(), 1);
+    for later in [Step::Monitoring, Step::Nomad, Step::Ready] {
+        assert_eq!(state_of(&status, later), State::Waiting, "{later}: {status:#?}");
+    }
+    awx.end("successful", "");
+    site.node.wait_done();
+    assert_eq!(awx.state().jobs.len(), 1);
+}
 
 #[test]
 fn another_configuration_of_consul_is_another_start_and_another_registration_and_the_same_node() {

@@ -32,7 +32,7 @@ pub(crate) struct Site {
 impl Site {
     /// A server with AppRole and its role `node`, whose tokens live for a minute, and two at most.
     pub(crate) fn new(kind: VaultKind) -> Self {
-        let vault = Vault::start(&ServerOptions { kind, tls: true });
+        let vault = Vault::start(&ServerOptions { kind, tls: true, ..ServerOptions::default() });
         vault.call("PUT", "sys/policies/acl/node", &json!({ "policy": POLICY }));
         vault.call("POST", "sys/auth/approle", &json!({ "type": "approle" }));
         let role = json!({ "token_policies": ["node"], "token_ttl": "60s", "token_max_ttl": "120s" });

@@ -8,6 +8,7 @@ mod notices;
 mod pace;
 mod proxy;
 mod sites;
+mod tags;
 
 use crate::ground::{Node, state_of};
 use bootstrap_agent::status::Status;

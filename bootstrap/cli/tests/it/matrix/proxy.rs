@@ -29,6 +29,8 @@ pub enum Fault {
     Page,
     /// This status, and a word.
     Says(u16),
+    /// That something is wrong with the request, which is shown: all of it.
+    Echoes,
     /// This status, and when to come back: in so many seconds.
     ComeBack(u16, u64),
     /// The certificate has lapsed.
@@ -43,13 +45,14 @@ pub enum Fault {
 
 impl Fault {
     /// Those that need no TLS.
-    pub const PLAIN: [Self; 11] = [
+    pub const PLAIN: [Self; 12] = [
         Self::Refused,
         Self::Hangs,
         Self::Trickles,
         Self::Cut,
         Self::Garbage,
         Self::Page,
+        Self::Echoes,
         Self::Says(403),
         Self::Says(404),
         Self::Says(500),
@@ -262,6 +265,11 @@ fn exchange(shared: &Shared, mut stream: impl Read + Write, fault: Option<Fault>
         Some(Fault::Garbage) => stream.write_all(b"\x00\x01\x02 this is no HTTP\r\n\r\n"),
         Some(Fault::Page) => answer(&mut stream, 200, "Content-Type: text/html\r\n", "<html>Log in</html>\n"),
         Some(Fault::Says(status)) => answer(&mut stream, status, "", "no\n"),
+        Some(Fault::Echoes) => {
+            // In one line: of more, nobody reads on.
+            let shown = String::from_utf8_lossy(&request).replace(['\r', '\n'], " ");
+            answer(&mut stream, 400, "", &shown)
+        }
         Some(Fault::ComeBack(status, seconds)) => {
             answer(&mut stream, status, &format!("Retry-After: {seconds}\r\n"), "later\n")
         }

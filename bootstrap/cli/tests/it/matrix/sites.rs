@@ -19,7 +19,7 @@ use crate::ground::{Cloud, Node};
 use std::fs;
 
 /// Instances of a cloud: one a fault, and one that nothing disturbs.
-pub(super) const INSTANCES: u32 = 16;
+pub(super) const INSTANCES: u32 = 17;
 
 /// A step that is tried again soon. * `attempt`: how long each may take.
 fn soon(step: &str, attempt: &str) -> String {
@@ -35,6 +35,7 @@ pub(super) fn usual(service: &str, fault: Fault) -> Vec<String> {
         Fault::Hangs | Fault::Trickles => "timed out",
         Fault::Cut | Fault::Garbage => "took the request and gave no whole answer",
         Fault::Page => "answered what is no such JSON",
+        Fault::Echoes => "400",
         Fault::Says(status) | Fault::ComeBack(status, _) => {
             return vec![service.to_owned(), status.to_string()];
         }

@@ -77,6 +77,7 @@ impl Service for Parameters {
             Fault::Cut => "end of file before message length reached",
             Fault::Garbage => "invalid HTTP",
             Fault::Page => "the answer is not in AWS's form",
+            Fault::Echoes => "400",
             Fault::Says(status) | Fault::ComeBack(status, _) => {
                 return vec!["SSM".to_owned(), status.to_string()];
             }
@@ -105,6 +106,7 @@ impl Service for Parameters {
                 json!(shown.tags.get("muster:state"))
             })
         };
-        Site { outside: tag(&self.cloud), beyond: tag(&self.cloud), ..Site::new(node, proxy) }
+        let secrets = self.cloud.session_keys(&node.instance).to_vec();
+        Site { secrets, outside: tag(&self.cloud), beyond: tag(&self.cloud), ..Site::new(node, proxy) }
     }
 }

@@ -18,12 +18,12 @@ pub struct Secrets {
 
 impl Secrets {
     pub fn start() -> Self {
-        Self { cloud: Cloud::of(INSTANCES), bao: Arc::new(Mutex::new(bao())) }
+        Self { cloud: Cloud::of(INSTANCES), bao: Arc::new(Mutex::new(bao(false))) }
     }
 }
 
-fn bao() -> Vault {
-    let bao = Vault::start(&VaultOptions { kind: VaultKind::OpenBao, ..VaultOptions::default() });
+fn bao(peer: bool) -> Vault {
+    let bao = Vault::start(&VaultOptions { kind: VaultKind::OpenBao, peer, ..VaultOptions::default() });
     let policy = "path \"kv/*\" { capabilities = [\"read\"] }";
     bao.call("PUT", "sys/policies/acl/node", &json!({"policy": policy}));
     bao.call("POST", "sys/auth/approle", &json!({"type": "approle"}));
@@ -38,7 +38,7 @@ impl Service for Secrets {
         Step::Vault
     }
     fn faults(&self) -> Vec<Fault> {
-        all(&[Fault::Sealed])
+        all(&[Fault::Sealed, Fault::Leaderless])
     }
     fn words(&self, fault: Fault) -> Vec<String> {
         let what = match fault {
@@ -46,6 +46,7 @@ impl Service for Secrets {
             Fault::Hangs | Fault::Trickles => "POST auth/approle/login was not answered within",
             Fault::Cut | Fault::Garbage => "POST auth/approle/login",
             Fault::Page => "POST auth/approle/login brought an answer that is none of Vault's",
+            Fault::Echoes => "POST auth/approle/login brought an answer that is none of Vault's: status 400",
             Fault::Says(403) => "POST auth/approle/login is not allowed",
             Fault::Says(404) => "POST auth/approle/login: there is nothing",
             Fault::Says(500) => "POST auth/approle/login failed on the server (500)",
@@ -53,17 +54,19 @@ impl Service for Secrets {
             Fault::Expired => "certificate expired",
             Fault::Stranger => "no trust between us and https://",
             Fault::Sealed => "Vault is sealed",
-            Fault::Leaderless => unreachable!("it is one server"),
+            Fault::Leaderless => "POST auth/approle/login: this server is a standby and knows no active one",
         };
         vec![what.to_owned()]
     }
     fn site(&self, number: usize, fault: Option<Fault>) -> Site {
         let sealed = fault == Some(Fault::Sealed);
-        let bao = if sealed { Arc::new(Mutex::new(bao())) } else { Arc::clone(&self.bao) };
+        let leaderless = fault == Some(Fault::Leaderless);
+        let itself = sealed || leaderless;
+        let bao = if itself { Arc::new(Mutex::new(bao(leaderless))) } else { Arc::clone(&self.bao) };
         let node = Node::new(&self.cloud, number, "");
-        let server = bao.lock().expect("whole");
+        let mut server = bao.lock().expect("whole");
         let at: SocketAddr = server.address().replace("http://", "").parse().expect("an address");
-        let proxy = Proxy::start(at, true, fault.filter(|_| !sealed));
+        let proxy = Proxy::start(at, true, fault.filter(|_| !itself));
         let text = |path: &str, field: &str, method: &str| {
             let answer = server.call(method, path, &json!({}));
             answer["data"][field].as_str().expect("a text").to_owned()
@@ -85,11 +88,17 @@ impl Service for Secrets {
         if sealed {
             server.seal();
         }
+        if leaderless {
+            server.kill_peer();
+        }
         drop(server);
         let (shown, mended) = (Arc::clone(&bao), bao);
         let mend = move |proxy: &Proxy| {
             if sealed {
                 mended.lock().expect("whole").unseal();
+            }
+            if leaderless {
+                mended.lock().expect("whole").start_peer();
             }
             proxy.set(None);
         };
