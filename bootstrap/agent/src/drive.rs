@@ -224,7 +224,9 @@ impl<W: Works> Driver<W> {
     fn ended(&mut self, ended: Result<(Id, Event), JoinError>) {
         let event = match ended {
             Ok((id, event)) => {
-                self.under_way.remove(&id);
+                if let Some(UnderWay { step, work, .. }) = self.under_way.remove(&id) {
+                    tracing::debug!(%step, ?work, "work on a step ended");
+                }
                 self.say(&event);
                 self.learn(event)
             }
@@ -232,6 +234,7 @@ impl<W: Works> Driver<W> {
                 let Some(UnderWay { step, work, attempt, .. }) = self.under_way.remove(&error.id()) else {
                     return;
                 };
+                tracing::debug!(%step, ?work, "work on a step ended");
                 // Who was cut off has nothing to say.
                 if error.is_cancelled() {
                     return;
@@ -374,6 +377,7 @@ impl<W: Works> Driver<W> {
         let works = Arc::clone(&self.works);
         let clock = Arc::clone(&self.clock);
         let notes = Notes { step, attempt, to: self.notes.clone() };
+        tracing::debug!(%step, ?work, attempt, "work on a step began");
         let task = self.running.spawn(async move {
             let until = clock.monotonic() + within;
             let late = |works: &W| {

@@ -1,18 +1,26 @@
 //! SIGKILL and power cuts in a boot with everything: the instance is one node of Consul and one of Nomad and was one job of
 //! AWX, as if nothing had been.
 //!
+//! Each seed has two kills: one inside the work of a step, and one once a step has ended, before what comes after it is. Which
+//! steps they are is the seed's: in nine in a row each step is hit both ways. Where a kill hit is read off what the agent has
+//! left, its lines and its log.
+//!
 //! Each seed takes half a minute: a dozen of them are gone through with all other tests. A hundred and more by
 //! `cargo test -p muster-bootstrap --test it -- killed:: seeds=0..100`.
 
 use crate::services::Site;
 use crate::whole::Whole;
-use bootstrap_core::{Condition, spread};
+use bootstrap_core::{Condition, Step, spread};
+use fleet::ports::Clock as _;
+use fleet_clock::SystemClock;
 use muster_test_servers::wait_for;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
@@ -21,8 +29,12 @@ use std::time::Duration;
 const SEEDS: Range<u64> = 0..12;
 /// Boots at once: each has two agents that compute as they start.
 const SIDE_BY_SIDE: usize = 2;
-/// About as long as a boot takes that nobody disturbs.
-const BOOT: Duration = Duration::from_secs(8);
+/// How often a step is aimed at: a short one may have ended before the signal comes.
+const SHOTS: u64 = 20;
+/// How often it is looked whether the moment has come: a step may take a few milliseconds.
+const LOOK: Duration = Duration::from_micros(200);
+/// So long it is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Everything that a boot leaves, but for times and for what is another one each time.
 #[derive(Debug, PartialEq, Eq)]
@@ -134,18 +146,172 @@ fn ended(whole: &mut Whole) -> Left {
     left(whole)
 }
 
-/// Kills a boot at moments of the seed, and lets the last one end. * `number`: of its instance beside the undisturbed one's.
-fn disturbed(servers: &Whole, seed: u64, number: u64) -> Left {
+/// Where in a step a kill hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// It had not begun.
+    Before,
+    /// It was looked at, or made so: what it has begun may be done or not.
+    Inside,
+    /// It was done, and on disk.
+    After,
+}
+
+/// How often kills hit a step where.
+type Hits = BTreeMap<(Step, Phase), u32>;
+
+/// How long what is made of a step takes at least, about; `None`: it is looked at alone, or made at once.
+const fn takes(step: Step) -> Option<Duration> {
+    match step {
+        Step::Identity | Step::Time | Step::Configuration | Step::Ready => None,
+        Step::Vault => Some(Duration::from_millis(20)),
+        Step::Awx | Step::Monitoring => Some(Duration::from_millis(200)),
+        Step::Consul | Step::Nomad => Some(Duration::from_secs(1)),
+    }
+}
+
+/// What the work on steps has come to in one process of the agent, by its log.
+struct Log {
+    file: File,
+    /// A line that is not whole yet.
+    rest: String,
+    began: BTreeMap<Step, u32>,
+    ended: BTreeMap<Step, u32>,
+    /// Those that were not only looked at.
+    made: BTreeSet<Step>,
+}
+
+impl Log {
+    /// From here on. What an earlier process has left is none of it.
+    fn from_now(site: &Site) -> Self {
+        let path = site.node.path().join("agent.log");
+        let mut file = File::options().create(true).append(true).read(true).open(path).expect("a log");
+        file.seek(SeekFrom::End(0)).expect("a file");
+        let (began, ended) = (BTreeMap::new(), BTreeMap::new());
+        Self { file, rest: String::new(), began, ended, made: BTreeSet::new() }
+    }
+
+    fn read(&mut self) {
+        self.file.read_to_string(&mut self.rest).expect("text");
+        let whole = self.rest.rfind('\n').map_or(0, |end| end + 1);
+        let lines: String = self.rest.drain(..whole).collect();
+        for (_, said) in lines.lines().filter_map(|line| line.split_once(": work on a step ")) {
+            let mut words = said.split(' ');
+            let what = words.next();
+            let step =
+                words.next().and_then(|word| Step::named(word.strip_prefix("step=")?)).expect("a step");
+            *if what == Some("began") { &mut self.began } else { &mut self.ended }
+                .entry(step)
+                .or_default() += 1;
+            if words.next() == Some("work=Apply") {
+                self.made.insert(step);
+            }
+        }
+    }
+
+    fn has_begun(&self, step: Step) -> bool {
+        self.began.contains_key(&step)
+    }
+    fn is_under_way(&self, step: Step) -> bool {
+        self.began.get(&step) > self.ended.get(&step)
+    }
+    /// It was begun, and nobody is at it.
+    fn rests(&self, step: Step) -> bool {
+        self.has_begun(step) && !self.is_under_way(step)
+    }
+}
+
+/// A step's line.
+fn line(site: &Site, step: Step) -> PathBuf {
+    site.node.path().join("state").join(site.node.instance.as_str()).join(format!("{step}.json"))
+}
+
+/// The phase of a step's line on disk.
+fn on_disk(site: &Site, step: Step) -> Option<String> {
+    let text = fs::read_to_string(line(site, step)).ok()?;
+    let line: Value = serde_json::from_str(&text).expect("a line is whole");
+    line["phase"].as_str().map(str::to_owned)
+}
+
+/// Where a kill has hit each step.
+fn hit(site: &Site, log: &mut Log) -> BTreeMap<Step, Phase> {
+    log.read();
+    let of = |step: Step| match on_disk(site, step).as_deref() {
+        _ if log.is_under_way(step) => Phase::Inside,
+        Some("done") => Phase::After,
+        // Its intent is on disk, or what it has ended with is not.
+        Some(_) => Phase::Inside,
+        None if log.has_begun(step) => Phase::Inside,
+        None => Phase::Before,
+    };
+    Step::ALL.into_iter().map(|step| (step, of(step))).collect()
+}
+
+/// Starts the agent and kills it at a moment of a step. * returns: where that hit each one.
+fn shoot(whole: &mut Whole, step: Step, wanted: Phase, delay: Duration) -> BTreeMap<Step, Phase> {
+    let clock = SystemClock::new();
+    let site = &mut whole.site;
+    let mut log = Log::from_now(site);
+    site.node.start();
+    let until = clock.monotonic() + PATIENCE;
+    let is_reached = |log: &Log| match wanted {
+        Phase::After => log.rests(step) && on_disk(site, step).as_deref() == Some("done"),
+        // What stands already is looked at only.
+        _ if takes(step).is_some() => log.made.contains(&step) || log.has_begun(Step::Ready),
+        _ => log.has_begun(step),
+    };
+    loop {
+        log.read();
+        if is_reached(&log) {
+            break;
+        }
+        assert!(clock.monotonic() < until, "{step} was not reached: {:?}, {:?}", log.began, log.ended);
+        thread::sleep(LOOK);
+    }
+    thread::sleep(delay);
+    whole.site.node.kill();
+    hit(&whole.site, &mut log)
+}
+
+/// Kills a boot inside one step and after another, and lets the last one end.
+///
+/// * `number`: of its instance beside the undisturbed one's.
+fn disturbed(servers: &Whole, seed: u64, number: u64, hits: &Mutex<Hits>) -> Left {
     let number = usize::try_from(number).expect("small") + 1;
     let mut whole = servers.beside(number);
     let chance = |of: u64, number: u64| spread(Duration::from_millis(of), seed, number).as_millis();
-    for kill in 0..=u64::try_from(chance(2, 0)).expect("few") {
-        whole.site.node.start();
-        thread::sleep(spread(BOOT, seed, 10 + kill));
-        if chance(3, 100 + kill) == 0 {
-            whole.power_cut();
-        } else {
-            whole.site.node.kill();
+    let steps = Step::ALL.len();
+    let inside = Step::ALL[usize::try_from(seed).expect("small") % steps];
+    let after = Step::ALL[(usize::try_from(seed).expect("small") + 5) % steps];
+    // A job that has ended is not asked for again: it runs until it is hit.
+    if inside == Step::Awx {
+        whole.awx.state().ends_as = "";
+    }
+    for (step, wanted) in [(inside, Phase::Inside), (after, Phase::After)] {
+        for shot in 0..SHOTS {
+            let within = takes(step).filter(|_| wanted == Phase::Inside && shot == 0);
+            let delay = within.map_or(Duration::ZERO, |within| spread(within, seed, 10));
+            let hit = shoot(&mut whole, step, wanted, delay);
+            let is_hit = hit[&step] == wanted;
+            let mut hits = hits.lock().expect("whole");
+            for at in hit {
+                *hits.entry(at).or_default() += 1;
+            }
+            drop(hits);
+            if !is_hit || chance(3, 100 + shot) == 0 {
+                whole.power_cut();
+            }
+            if !is_hit && takes(step).is_none() {
+                // As an operator does by `reset`. What else was made is in memory, or stands again, and is made again.
+                let _ = fs::remove_file(line(&whole.site, step));
+            }
+            if is_hit {
+                break;
+            }
+        }
+        whole.awx.state().ends_as = "successful";
+        if !whole.awx.state().jobs.is_empty() {
+            whole.awx.end("successful", "");
         }
     }
     ended(&mut whole)
@@ -169,14 +335,18 @@ fn an_instance_whose_agent_is_killed_anywhere_is_one_node_of_consul_one_of_nomad
     let undisturbed = ended(&mut whole);
     assert_eq!(undisturbed.notes["nomad.json"].as_deref(), Some("own"));
     assert_eq!(undisturbed.jobs, (1, 1));
-    let seeds = Mutex::new(asked.clone());
+    let (seeds, hits) = (Mutex::new(asked.clone()), Mutex::new(Hits::new()));
     let next = || seeds.lock().expect("whole").next();
     let failed: Vec<u64> = thread::scope(|scope| {
         let worker = || {
             let mut failed = Vec::new();
             while let Some(seed) = next() {
                 let well = catch_unwind(AssertUnwindSafe(|| {
-                    assert_eq!(disturbed(&whole, seed, seed - asked.start), undisturbed, "seed {seed}");
+                    assert_eq!(
+                        disturbed(&whole, seed, seed - asked.start, &hits),
+                        undisturbed,
+                        "seed {seed}"
+                    );
                 }));
                 failed.extend(well.is_err().then_some(seed));
             }
@@ -186,5 +356,15 @@ fn an_instance_whose_agent_is_killed_anywhere_is_one_node_of_consul_one_of_nomad
         workers.into_iter().flat_map(|worker| worker.join().expect("it is caught")).collect()
     });
     assert!(failed.is_empty(), "seeds that ended otherwise: {failed:?}");
+    let hits = hits.into_inner().expect("whole");
+    let of = |step: Step, phase: Phase| hits.get(&(step, phase)).copied().unwrap_or_default();
+    for step in Step::ALL {
+        let [before, inside, after] =
+            [Phase::Before, Phase::Inside, Phase::After].map(|phase| of(step, phase));
+        println!("{step}: killed {before} times before, {inside} inside, {after} after");
+        if asked.end - asked.start >= u64::try_from(Step::ALL.len()).expect("few") {
+            assert!(inside > 0 && after > 0, "{step} was not hit: {hits:?}");
+        }
+    }
     println!("seeds {asked:?}: each ended as the boot that nobody disturbed");
 }
