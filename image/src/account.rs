@@ -2,7 +2,7 @@
 
 use fleet::Timestamp;
 use fleet::ports::Answer;
-use fleet_aws::{Aws, Image, Parameter, Referred, Snapshot};
+use fleet_aws::{Aws, Image, Parameter, References, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One account in one region, as images need it.
@@ -28,8 +28,8 @@ pub trait Account: Send + Sync {
     fn snapshots<'a>(&'a self, tag: &'a str) -> Answer<'a, Vec<Snapshot>>;
     /// Deletes a snapshot; one that is gone is no failure. `Conflict`: an image is made of it.
     fn delete_snapshot<'a>(&'a self, snapshot: &'a str) -> Answer<'a, ()>;
-    /// Everything that names an image: complete, or a failure.
-    fn references(&self) -> Answer<'_, Vec<Referred>>;
+    /// Everything that names an image, and which versions of templates fleets launch: complete, or a failure.
+    fn references(&self) -> Answer<'_, References>;
     /// A parameter; `None` where there is none.
     fn parameter<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Parameter>>;
     /// All parameters right beneath a path.
@@ -71,7 +71,7 @@ impl Account for Aws {
     fn delete_snapshot<'a>(&'a self, snapshot: &'a str) -> Answer<'a, ()> {
         Box::pin(self.delete_snapshot(snapshot))
     }
-    fn references(&self) -> Answer<'_, Vec<Referred>> {
+    fn references(&self) -> Answer<'_, References> {
         Box::pin(self.references())
     }
     fn parameter<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Parameter>> {

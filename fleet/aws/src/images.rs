@@ -6,8 +6,7 @@ use crate::errors;
 use crate::governor::Toll;
 use crate::words;
 use aws_sdk_ec2::types::{
-    Filter, FleetLaunchTemplateConfig, ImageAttributeName, ImageState, InstanceStateName, LaunchPermission,
-    LaunchPermissionModifications, ResponseLaunchTemplateData, SpotFleetRequestConfigData, Tag,
+    Filter, ImageAttributeName, ImageState, LaunchPermission, LaunchPermissionModifications, Tag,
 };
 use aws_smithy_types::DateTime;
 use fleet::{ApiError, ErrorClass, ImageId, ImageView, Timestamp};
@@ -45,39 +44,6 @@ pub struct Snapshot {
     pub started: Timestamp,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
-}
-
-/// Something that launches, or was launched from, an image.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reference {
-    /// An instance that has not ended.
-    Instance {
-        /// `i-…`.
-        id: String,
-        /// EC2's word for its state.
-        state: String,
-    },
-    /// A version of a launch template.
-    Template {
-        /// `lt-…`.
-        id: String,
-        /// Its number.
-        version: i64,
-    },
-    /// A fleet whose own launch specifications or overrides name an image.
-    Fleet {
-        /// `sfr-…` or `fleet-…`.
-        id: String,
-    },
-}
-
-/// A reference, and what it names: an image's id, or `resolve:ssm:` with the name of a parameter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Referred {
-    /// Who refers.
-    pub by: Reference,
-    /// To what.
-    pub to: String,
 }
 
 /// Images by their ids, in whatever state they are, whoever's.
@@ -216,19 +182,6 @@ impl Aws {
         let send = || region.ec2.delete_snapshot().snapshot_id(snapshot).send();
         gone_is_fine(region.call(Action::DeleteSnapshot, Toll::None, send).await.map(drop))
     }
-
-    /// Everything of this account and region that names an image: instances that have not ended, all versions of all launch
-    /// templates, and fleets by their own specifications. Complete, or a failure. Safe to repeat.
-    ///
-    /// Calls: a page for 1000 instances, one for 200 templates, one or more for each template, one or more for the fleets.
-    pub async fn references(&self) -> Result<Vec<Referred>, ApiError> {
-        let region = self.in_region();
-        let mut found = instances(region).await?;
-        found.extend(templates(region).await?);
-        found.extend(spot_fleets(region).await?);
-        found.extend(ec2_fleets(region).await?);
-        Ok(found)
-    }
 }
 
 /// What is not there any more needs no removing.
@@ -257,90 +210,4 @@ fn read_image(image: aws_sdk_ec2::types::Image) -> Result<Image, ApiError> {
         name: image.name.unwrap_or_default(),
         owner: image.owner_id.unwrap_or_default(),
     })
-}
-
-async fn instances(region: &InRegion) -> Result<Vec<Referred>, ApiError> {
-    let send = |token| region.ec2.describe_instances().max_results(1000).set_next_token(token).send();
-    let reservations = region.pages(Action::DescribeInstances, usize::MAX, send, |page| {
-        (page.reservations.unwrap_or_default(), page.next_token)
-    });
-    let all = reservations.await?.into_iter().flat_map(|one| one.instances.unwrap_or_default());
-    let read = |instance: aws_sdk_ec2::types::Instance| {
-        let state = instance.state.and_then(|state| state.name);
-        if state == Some(InstanceStateName::Terminated) {
-            return None;
-        }
-        let state = state.map(|state| state.as_str().to_owned()).unwrap_or_default();
-        let by = Reference::Instance { id: instance.instance_id?, state };
-        Some(Referred { by, to: instance.image_id? })
-    };
-    Ok(all.filter_map(read).collect())
-}
-
-async fn templates(region: &InRegion) -> Result<Vec<Referred>, ApiError> {
-    let send = |token| region.ec2.describe_launch_templates().max_results(200).set_next_token(token).send();
-    let templates = region.pages(Action::DescribeLaunchTemplates, usize::MAX, send, |page| {
-        (page.launch_templates.unwrap_or_default(), page.next_token)
-    });
-    let ids = templates.await?.into_iter().filter_map(|template| template.launch_template_id);
-    let mut found = Vec::new();
-    for id in ids {
-        let send = |token| {
-            let call = region.ec2.describe_launch_template_versions().launch_template_id(&id);
-            call.max_results(200).set_next_token(token).send()
-        };
-        let versions = region.pages(Action::DescribeLaunchTemplateVersions, usize::MAX, send, |page| {
-            (page.launch_template_versions.unwrap_or_default(), page.next_token)
-        });
-        let versions = match versions.await {
-            // Deleted since it was listed.
-            Err(error) if error.class == ErrorClass::NotFound => continue,
-            versions => versions?,
-        };
-        for version in versions {
-            let image = version.launch_template_data.as_ref().and_then(ResponseLaunchTemplateData::image_id);
-            if let Some(image) = image.filter(|image| !image.is_empty()) {
-                let number = version.version_number.unwrap_or_default();
-                let by = Reference::Template { id: id.clone(), version: number };
-                found.push(Referred { by, to: image.to_owned() });
-            }
-        }
-    }
-    Ok(found)
-}
-
-async fn spot_fleets(region: &InRegion) -> Result<Vec<Referred>, ApiError> {
-    let send =
-        |token| region.ec2.describe_spot_fleet_requests().max_results(1000).set_next_token(token).send();
-    let fleets = region.pages(Action::DescribeSpotFleetRequests, usize::MAX, send, |page| {
-        (page.spot_fleet_request_configs.unwrap_or_default(), page.next_token)
-    });
-    let mut found = Vec::new();
-    for fleet in fleets.await? {
-        let ended = fleet.spot_fleet_request_state().is_some_and(|state| state.as_str() == "cancelled");
-        let (Some(id), false) = (fleet.spot_fleet_request_id(), ended) else { continue };
-        let config = fleet.spot_fleet_request_config();
-        let named = config.map(SpotFleetRequestConfigData::launch_specifications).unwrap_or_default().iter();
-        let by = Reference::Fleet { id: id.to_owned() };
-        let refer = |image: &str| Referred { by: by.clone(), to: image.to_owned() };
-        found.extend(named.filter_map(|specification| specification.image_id()).map(refer));
-    }
-    Ok(found)
-}
-
-async fn ec2_fleets(region: &InRegion) -> Result<Vec<Referred>, ApiError> {
-    let send = |token| region.ec2.describe_fleets().max_results(1000).set_next_token(token).send();
-    let fleets = region.pages(Action::DescribeFleets, usize::MAX, send, |page| {
-        (page.fleets.unwrap_or_default(), page.next_token)
-    });
-    let mut found = Vec::new();
-    for fleet in fleets.await? {
-        let ended = fleet.fleet_state().is_some_and(|state| state.as_str() == "deleted");
-        let (Some(id), false) = (fleet.fleet_id(), ended) else { continue };
-        let named = fleet.launch_template_configs().iter().flat_map(FleetLaunchTemplateConfig::overrides);
-        let by = Reference::Fleet { id: id.to_owned() };
-        let refer = |image: &str| Referred { by: by.clone(), to: image.to_owned() };
-        found.extend(named.filter_map(|line| line.image_id()).map(refer));
-    }
-    Ok(found)
 }

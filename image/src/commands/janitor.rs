@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Remove images that nothing refers to, and tell why the others stay.
 ///
 /// Looks at the images of this account and region that have the tag muster:image. Whatever is named by an instance (stopped ones
-/// too), by a version of a launch template, by a fleet, by a channel or by what a channel had lately, stays; so do the newest,
+/// too), by a version of a launch template that somebody may launch, by a fleet, by a channel or by what a channel had lately, stays; so do the newest,
 /// what is shared, and what is young. The rest is deprecated, and removed with its snapshots when it has been deprecated for a
 /// while. Without --apply nothing is done. Where anything cannot be looked at, nothing is decided.
 #[derive(Debug, clap::Args)]
@@ -41,6 +41,10 @@ pub struct Args {
     /// So many of the images that a channel has had stay.
     #[arg(long, value_name = "N", default_value_t = Rules::default().history)]
     history: usize,
+    /// So many of the newest versions of each launch template keep their images, beside those that a fleet launches and the
+    /// default.
+    #[arg(long, value_name = "N", default_value_t = Rules::default().template_versions)]
+    template_versions: usize,
     /// An image is deprecated when it is so old.
     #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = duration)]
     deprecate_after: Duration,
@@ -73,6 +77,7 @@ impl Args {
         let rules = Rules {
             newest: self.newest,
             history: self.history,
+            template_versions: self.template_versions,
             deprecate_after: self.deprecate_after,
             remove_after: self.remove_after,
             shared_too: self.shared_too,

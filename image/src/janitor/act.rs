@@ -68,7 +68,7 @@ pub async fn survey(
     }
     let mut references = account.references().await.map_err(failed("list what refers to images"))?;
     let mut resolved: BTreeMap<String, Option<String>> = BTreeMap::new();
-    for referred in &mut references {
+    for referred in &mut references.named {
         let Some(name) = referred.to.strip_prefix(RESOLVE).map(str::to_owned) else { continue };
         if !resolved.contains_key(&name) {
             let parameter = account.parameter(&name).await;
@@ -89,7 +89,7 @@ pub async fn survey(
         seen.insert(channel.name().to_owned(), ChannelSeen { parameter, history });
     }
     // Reasons are told in one order.
-    references.sort_by(|a, b| a.by.cmp(&b.by));
+    references.named.sort_by(|a, b| a.by.cmp(&b.by));
     Ok(Inventory { account: own, images, snapshots, references, channels: seen, shared })
 }
 

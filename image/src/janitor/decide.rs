@@ -1,8 +1,9 @@
 //! What the janitor decides: pure. Everything that could need an image keeps it; what nothing needs is deprecated first, and
 //! removed only after a while in which nobody began to need it.
 
+use super::versions::{Standing, standing};
 use fleet::{DurationText, Timestamp};
-use fleet_aws::{Image, Reference, Referred, Snapshot};
+use fleet_aws::{Image, Reference, References, Snapshot};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,8 +21,8 @@ pub struct Inventory {
     pub images: Vec<Image>,
     /// Its snapshots with a tag of the bake.
     pub snapshots: Vec<Snapshot>,
-    /// Everything that names an image; of `resolve:ssm:` what the parameter says.
-    pub references: Vec<Referred>,
+    /// Everything that names an image, and who launches which version of a template; of `resolve:ssm:` what the parameter says.
+    pub references: References,
     /// The channels.
     pub channels: BTreeMap<String, ChannelSeen>,
     /// With whom images are shared; an image that is missing is shared with nobody.
@@ -44,6 +45,9 @@ pub struct Rules {
     pub newest: usize,
     /// So many of the images that a channel has had are kept, that of now included.
     pub history: usize,
+    /// So many of the newest versions of each launch template keep their images, beside its default version and those that
+    /// fleets launch.
+    pub template_versions: usize,
     /// An image is deprecated when it is so old, and not before.
     pub deprecate_after: Duration,
     /// An image is removed when it has been deprecated for so long, and a snapshot without an image when it is so old.
@@ -57,6 +61,8 @@ impl Default for Rules {
         Self {
             newest: 3,
             history: 5,
+            // Every roll-out and every change of the template by Terraform makes one; a roll-out is taken back to the one before.
+            template_versions: 5,
             // A month of security fixes is behind it.
             deprecate_after: Duration::from_secs(30 * 86_400),
             remove_after: Duration::from_secs(14 * 86_400),
@@ -83,12 +89,14 @@ pub enum Keep {
         /// EC2's word for its state.
         state: String,
     },
-    /// A version of a launch template names it.
+    /// A version of a launch template names it that somebody may launch.
     Template {
         /// Which.
         id: String,
         /// Its number.
         version: i64,
+        /// Why the version counts.
+        standing: Standing,
     },
     /// A fleet names it.
     Fleet {
@@ -135,7 +143,9 @@ impl fmt::Display for Keep {
             Self::Foreign { owner } => write!(f, "is of the account {owner}"),
             Self::NotAvailable => write!(f, "is not available"),
             Self::Instance { id, state } => write!(f, "instance {id} is {state}"),
-            Self::Template { id, version } => write!(f, "launch template {id} names it in version {version}"),
+            Self::Template { id, version, standing } => {
+                write!(f, "launch template {id} names it in version {version} ({standing})")
+            }
             Self::Fleet { id } => write!(f, "fleet {id} names it"),
             Self::Channel { name } => write!(f, "channel {name} is at it"),
             Self::History { name, back } => write!(f, "channel {name} had it {back} back"),
@@ -267,13 +277,17 @@ fn reasons(image: &Image, inventory: &Inventory, rules: &Rules, place: Option<us
     if !image.available {
         why.push(Keep::NotAvailable);
     }
-    for referred in inventory.references.iter().filter(|referred| referred.to == image.id) {
-        why.push(match &referred.by {
+    let References { named, templates, launches } = &inventory.references;
+    why.extend(named.iter().filter(|referred| referred.to == image.id).filter_map(|referred| {
+        Some(match &referred.by {
             Reference::Instance { id, state } => Keep::Instance { id: id.clone(), state: state.clone() },
-            Reference::Template { id, version } => Keep::Template { id: id.clone(), version: *version },
+            Reference::Template { id, version } => {
+                let standing = standing(templates, launches, id, *version, rules.template_versions)?;
+                Keep::Template { id: id.clone(), version: *version, standing }
+            }
             Reference::Fleet { id } => Keep::Fleet { id: id.clone() },
-        });
-    }
+        })
+    }));
     for (name, channel) in &inventory.channels {
         let back = channel.history.iter().position(|had| *had == image.id);
         if channel.parameter.as_ref() == Some(&image.id) || back == Some(0) {

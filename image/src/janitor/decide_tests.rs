@@ -1,4 +1,5 @@
 use super::*;
+use fleet_aws::{Launches, Referred, TemplateSeen};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -70,18 +71,97 @@ fn whatever_refers_to_an_image_keeps_it_and_says_so() {
     for (by, expected) in [
         (instance("running"), Keep::Instance { id: "i-1".into(), state: "running".into() }),
         (instance("stopped"), Keep::Instance { id: "i-1".into(), state: "stopped".into() }),
+        // Of a template that was not listed nothing is known.
         (
             Reference::Template { id: "lt-1".into(), version: 3 },
-            Keep::Template { id: "lt-1".into(), version: 3 },
+            Keep::Template { id: "lt-1".into(), version: 3, standing: Standing::Unknown },
         ),
         (Reference::Fleet { id: "sfr-1".into() }, Keep::Fleet { id: "sfr-1".into() }),
     ] {
         let mut inventory = of(image("ami-a", 99, Some(60)));
-        inventory.references = vec![Referred { by: by.clone(), to: "ami-a".into() }];
+        inventory.references.named = vec![Referred { by: by.clone(), to: "ami-a".into() }];
         assert_eq!(verdict(&inventory, &rules()), Verdict::Keep { why: vec![expected] });
         // What refers to another image does not keep this one.
-        inventory.references = vec![Referred { by, to: "ami-b".into() }];
+        inventory.references.named = vec![Referred { by, to: "ami-b".into() }];
         assert_eq!(verdict(&inventory, &rules()), removed(60));
+    }
+}
+
+/// A template of the versions 1 to 9, the second its default, whose version 3 names the image; and who launches what of it.
+fn with_template(named: i64, launches: &[(&str, Option<&str>)]) -> Inventory {
+    let mut inventory = of(image("ami-a", 99, Some(60)));
+    let template =
+        TemplateSeen { name: "web".into(), default: Some(2), versions: (1..=9).collect(), of_a_group: false };
+    let launch = |(template, version): &(&str, Option<&str>)| Launches {
+        fleet: "sfr-1".into(),
+        template: (*template).into(),
+        version: version.map(str::to_owned),
+    };
+    inventory.references = References {
+        named: vec![Referred {
+            by: Reference::Template { id: "lt-1".into(), version: named },
+            to: "ami-a".into(),
+        }],
+        templates: BTreeMap::from([("lt-1".to_owned(), template)]),
+        launches: launches.iter().map(launch).collect(),
+    };
+    inventory
+}
+
+#[test]
+fn of_a_templates_versions_the_launched_the_default_and_the_newest_keep_their_images() {
+    let launched = || Some(Standing::Launched { fleet: "sfr-1".into() });
+    let newest = |place| Some(Standing::Newest { place });
+    let unknown = || Some(Standing::Unknown);
+    let at = |version| [("lt-1", Some(version))];
+    for (version, launches, expected) in [
+        (9, &at("9")[..], launched()),
+        (9, &at("8"), newest(1)),
+        (5, &at("9"), newest(5)),
+        (4, &at("9"), None),
+        (1, &at("9"), None),
+        (2, &at("9"), Some(Standing::Default)),
+        (4, &at("4"), launched()),
+        (9, &at("$Latest"), launched()),
+        (4, &at("$Latest"), None),
+        (2, &at("$Default"), launched()),
+        (1, &at("$Default"), None),
+        // By its name, and beside another fleet.
+        (4, &[("web", Some("4"))], launched()),
+        (4, &[("lt-1", Some("9")), ("web", Some("4"))], launched()),
+        (3, &[("lt-1", Some("9")), ("web", Some("4"))], None),
+        // What cannot be told keeps all.
+        (4, &[], unknown()),
+        (4, &[("lt-2", Some("4"))], unknown()),
+        (4, &[("lt-1", None)], unknown()),
+        (4, &[("lt-1", Some("9")), ("lt-1", Some("$Newest"))], unknown()),
+    ] {
+        let expected = expected.map_or(removed(60), |standing| Verdict::Keep {
+            why: vec![Keep::Template { id: "lt-1".into(), version, standing }],
+        });
+        assert_eq!(verdict(&with_template(version, launches), &rules()), expected, "{version} {launches:?}");
+    }
+    // As many as is wished.
+    let inventory = with_template(4, &at("9"));
+    assert!(matches!(verdict(&inventory, &Rules { template_versions: 6, ..rules() }), Verdict::Keep { .. }));
+    // Deleted versions take no place among the newest.
+    let mut inventory = with_template(4, &at("9"));
+    let template = inventory.references.templates.get_mut("lt-1").expect("it is there");
+    template.versions.retain(|version| ![6, 7].contains(version));
+    assert!(matches!(verdict(&inventory, &rules()), Verdict::Keep { .. }));
+}
+
+#[test]
+fn a_template_that_a_group_launches_or_that_hides_its_default_keeps_the_images_of_all_versions() {
+    let hide: [fn(&mut TemplateSeen); 2] =
+        [|template| template.of_a_group = true, |template| template.default = None];
+    for hide in hide {
+        let mut inventory = with_template(4, &[("lt-1", Some("9"))]);
+        assert_eq!(verdict(&inventory, &rules()), removed(60));
+        hide(inventory.references.templates.get_mut("lt-1").expect("it is there"));
+        let standing = Standing::Unknown;
+        let why = vec![Keep::Template { id: "lt-1".into(), version: 4, standing }];
+        assert_eq!(verdict(&inventory, &rules()), Verdict::Keep { why });
     }
 }
 
@@ -196,7 +276,7 @@ fn snapshots_without_an_image_go_when_they_are_old() {
 #[test]
 fn all_reasons_are_told_at_once() {
     let mut inventory = of(image("ami-a", 99, Some(60)));
-    inventory.references = vec![
+    inventory.references.named = vec![
         Referred {
             by: Reference::Instance { id: "i-1".into(), state: "running".into() },
             to: "ami-a".into(),
@@ -209,7 +289,7 @@ fn all_reasons_are_told_at_once() {
         words,
         [
             "instance i-1 is running",
-            "launch template lt-1 names it in version 1",
+            "launch template lt-1 names it in version 1 (who launches which version is not known)",
             "is number 1 of the newest"
         ]
     );

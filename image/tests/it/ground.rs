@@ -2,7 +2,7 @@
 
 use fleet::ports::{Answer, Clock};
 use fleet::{ApiError, ErrorClass, Timestamp};
-use fleet_aws::{Aws, AwsConfig, Credentials, Endpoints, Image, Parameter, Referred, Secret, Snapshot};
+use fleet_aws::{Aws, AwsConfig, Credentials, Endpoints, Image, Parameter, References, Secret, Snapshot};
 use fleet_clock::SystemClock;
 use fleet_cloud::{CloudConfig, CloudServer, ImageSpec};
 use fleet_sim::{World, WorldSpec};
@@ -146,7 +146,7 @@ impl Account for Dying {
     fn delete_snapshot<'a>(&'a self, snapshot: &'a str) -> Answer<'a, ()> {
         self.die(Box::pin(self.of.delete_snapshot(snapshot)))
     }
-    fn references(&self) -> Answer<'_, Vec<Referred>> {
+    fn references(&self) -> Answer<'_, References> {
         self.die(Box::pin(self.of.references()))
     }
     fn parameter<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Parameter>> {

@@ -6,6 +6,7 @@ use fleet::{
     Backend, ErrorClass, FleetId, FleetRef, Health, HistoryKind, ImageId, ImageView, InstanceId,
     InstanceState, Pool, Timestamp, UsdPerHour,
 };
+use fleet_aws::{Launches, Reference, Referred, TemplateSeen};
 
 fn spot_fleet() -> FleetRef {
     FleetRef { backend: Backend::SpotFleet, id: FleetId::new("sfr-1") }
@@ -366,4 +367,85 @@ async fn only_spot_fleets_are_looked_for_among_the_scalable_targets() {
     let none = [ec2_fleet()];
     assert_eq!(drive(&clock, aws.scalable_targets(&none)).await, Ok(Vec::new()));
     assert_eq!(stub.requests().len(), 1, "EC2 Fleets cost no call");
+}
+
+#[tokio::test]
+async fn who_launches_which_version_is_told_with_what_refers_to_images() {
+    let instances = "<DescribeInstancesResponse><reservationSet><item><instancesSet>\
+        <item><instanceId>i-1</instanceId><imageId>ami-1</imageId><instanceState><name>running</name></instanceState>\
+        <tagSet><item><key>aws:ec2launchtemplate:id</key><value>lt-fleets</value></item></tagSet></item>\
+        <item><instanceId>i-2</instanceId><imageId>ami-2</imageId><instanceState><name>stopped</name></instanceState>\
+        <tagSet><item><key>aws:ec2launchtemplate:id</key><value>lt-groups</value></item>\
+        <item><key>aws:autoscaling:groupName</key><value>web</value></item></tagSet></item>\
+        <item><instanceId>i-3</instanceId><imageId>ami-3</imageId><instanceState><name>terminated</name></instanceState>\
+        </item></instancesSet></item></reservationSet></DescribeInstancesResponse>";
+    let spot = "<DescribeSpotFleetRequestsResponse><spotFleetRequestConfigSet>\
+        <item><spotFleetRequestId>sfr-1</spotFleetRequestId><spotFleetRequestState>active</spotFleetRequestState>\
+        <spotFleetRequestConfig><launchTemplateConfigs><item><launchTemplateSpecification>\
+        <launchTemplateName>web</launchTemplateName><version>$Latest</version></launchTemplateSpecification></item>\
+        </launchTemplateConfigs></spotFleetRequestConfig></item>\
+        <item><spotFleetRequestId>sfr-2</spotFleetRequestId><spotFleetRequestState>cancelled</spotFleetRequestState>\
+        <spotFleetRequestConfig><launchTemplateConfigs><item><launchTemplateSpecification>\
+        <launchTemplateId>lt-fleets</launchTemplateId><version>1</version></launchTemplateSpecification></item>\
+        </launchTemplateConfigs></spotFleetRequestConfig></item>\
+        </spotFleetRequestConfigSet></DescribeSpotFleetRequestsResponse>";
+    let templates = "<DescribeLaunchTemplatesResponse><launchTemplates>\
+        <item><launchTemplateId>lt-fleets</launchTemplateId><launchTemplateName>web</launchTemplateName>\
+        <defaultVersionNumber>2</defaultVersionNumber><latestVersionNumber>3</latestVersionNumber></item>\
+        <item><launchTemplateId>lt-groups</launchTemplateId><launchTemplateName>group</launchTemplateName>\
+        <defaultVersionNumber>1</defaultVersionNumber><latestVersionNumber>1</latestVersionNumber></item>\
+        </launchTemplates></DescribeLaunchTemplatesResponse>";
+    let version = |number: u8, image: &str| {
+        format!(
+            "<item><versionNumber>{number}</versionNumber><launchTemplateData>{image}</launchTemplateData></item>"
+        )
+    };
+    let versions = |items: &[String]| {
+        let items = items.concat();
+        format!(
+            "<DescribeLaunchTemplateVersionsResponse><launchTemplateVersionSet>{items}\
+             </launchTemplateVersionSet></DescribeLaunchTemplateVersionsResponse>"
+        )
+    };
+    let fleets = include_str!("bodies/describe_fleets.xml");
+    let of_fleets = versions(&[version(3, "<imageId>ami-4</imageId>"), version(2, "")]);
+    let of_groups = versions(&[version(1, "<imageId>ami-5</imageId>")]);
+    let bodies = [instances, spot, fleets, templates, of_fleets.as_str(), of_groups.as_str()];
+    let stub = Stub::answering(bodies.map(Reply::xml)).await;
+    let clock = clock();
+    let aws = connect(&stub, &clock).await;
+    let found = drive(&clock, Box::pin(aws.references())).await.expect("listed");
+
+    let instance = |id: &str, state: &str| Reference::Instance { id: id.into(), state: state.into() };
+    let version = |id: &str, version| Reference::Template { id: id.into(), version };
+    let named = [
+        (instance("i-1", "running"), "ami-1"),
+        (instance("i-2", "stopped"), "ami-2"),
+        (version("lt-fleets", 3), "ami-4"),
+        (version("lt-groups", 1), "ami-5"),
+    ];
+    assert_eq!(found.named, named.map(|(by, to)| Referred { by, to: to.into() }));
+    let seen = |name: &str, default, versions: &[i64], of_a_group| TemplateSeen {
+        name: name.into(),
+        default: Some(default),
+        versions: versions.iter().copied().collect(),
+        of_a_group,
+    };
+    assert_eq!(
+        found.templates.into_iter().collect::<Vec<_>>(),
+        [
+            ("lt-fleets".to_owned(), seen("web", 2, &[2, 3], false)),
+            ("lt-groups".to_owned(), seen("group", 1, &[1], true)),
+        ]
+    );
+    let launches = |fleet: &str, template: &str, version: &str| Launches {
+        fleet: fleet.into(),
+        template: template.into(),
+        version: Some(version.into()),
+    };
+    let of_the_body = "fleet-12a34b55-67cd-8ef9-ba9b-9208dEXAMPLE";
+    assert_eq!(
+        found.launches,
+        [launches("sfr-1", "web", "$Latest"), launches(of_the_body, "lt-0a1b2c3d4e5f60718", "7")]
+    );
 }
