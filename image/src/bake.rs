@@ -4,6 +4,7 @@ use crate::verify::{Manifest as OfRootfs, Program};
 use clap::ValueEnum;
 use fleet::DurationText;
 use fleet::ports::Clock;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -163,7 +164,7 @@ struct PackerBuild {
 /// Bakes, telling each of Packer's lines. * returns: what was made.
 ///
 /// Where it is interrupted (SIGINT, SIGTERM) or takes too long, Packer is told to end, which removes what it has made in AWS, and
-/// gets five minutes for that.
+/// gets five minutes for that. Where it was through by then, what it made stands.
 pub async fn bake(
     options: &Options,
     clock: &dyn Clock,
@@ -272,24 +273,28 @@ async fn drive(
         return ended_well("packer", status);
     };
     tell("ending the bake: Packer removes what it has made");
-    end(&child);
+    signal_all(&child, Signal::INT);
     tokio::select! {
         () = &mut work => {}
         () = clock.sleep_until(clock.monotonic() + CLEANING) => {
             // It has had its time; nothing can be lost by this that is not lost already.
-            let _ = child.kill().await;
+            signal_all(&child, Signal::KILL);
         }
     }
-    let _ = child.wait().await;
-    Err(cut)
+    match child.wait().await {
+        // It was through when it was told: an image of which nobody has a manifest would be worse.
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(cut),
+    }
 }
 
-/// Tells Packer to end as Ctrl-C does.
-fn end(child: &Child) {
-    let pid = child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
-    if let Some(pid) = pid {
+/// Tells Packer as a terminal does: all of its group. It runs itself as a child of its own, and the one that was started passes
+/// nothing on.
+fn signal_all(child: &Child, signal: Signal) {
+    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    if let Some(group) = group {
         // One that has ended already needs no telling.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        let _ = kill_process_group(group, signal);
     }
 }
 

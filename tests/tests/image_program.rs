@@ -4,11 +4,13 @@
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use tests::account::Account;
 use tests::image::{Packer, TREE, baked};
-use tests::machine::Overlay;
+use tests::machine::{Overlay, succeed};
 use tests::programs::{ended, image};
 
 /// The program, in an account.
@@ -229,6 +231,139 @@ fn the_janitor_does_nothing_unless_it_is_told_to() {
     let told: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(told["carried"][0]["action"], json!("deprecate"), "{told}");
     assert!(deprecated());
+}
+
+/// Ends what `bake` began, in the middle of it. * returns: exit code, what it said.
+fn cut_short(mut bake: Command, at: &str) -> (Option<i32>, String) {
+    let mut child =
+        bake.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("started");
+    let mut said = String::new();
+    let mut told = false;
+    for line in BufReader::new(child.stderr.take().expect("piped")).lines() {
+        let line = line.expect("text");
+        said.push_str(&line);
+        said.push('\n');
+        if !told && line.contains(at) {
+            told = true;
+            succeed(Command::new("kill").args(["-TERM", &child.id().to_string()]));
+        }
+    }
+    let status = child.wait().expect("it ends");
+    assert!(told, "{at} was never said:\n{said}");
+    (status.code(), said)
+}
+
+#[test]
+fn a_bake_that_is_interrupted_has_packer_remove_what_it_had_made() {
+    let account = Account::fast();
+    account.image("muster-base", 2, &[("muster:image", "base"), ("muster:architecture", "amd64")]);
+    let packer = Packer::new();
+    let manifest = packer.place.path().join("image.json");
+    let mut bake = in_account(&account);
+    let endpoint = account.server.endpoint();
+    bake.args(["bake", "--build", "rehearsal", "--commit", "0123abc", "--endpoint", &endpoint]);
+    bake.arg("--packer").arg(&packer.program).arg("--manifest").arg(&manifest).current_dir(TREE);
+    bake.envs(packer.environment());
+    // By then there are a key pair, a security group and a launch template, and soon an instance.
+    let (code, said) = cut_short(bake, "Launching a spot AWS instance");
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("ending the bake: Packer removes what it has made"), "{said}");
+    assert!(!manifest.exists(), "nothing was made");
+    let left = |words: &[&str], what: &str| account.ask(words)[what].as_array().expect(what).len();
+    assert_eq!(left(&["ec2", "describe-key-pairs"], "KeyPairs"), 0, "{said}");
+    assert_eq!(left(&["ec2", "describe-security-groups"], "SecurityGroups"), 0, "{said}");
+    let baked =
+        ["ec2", "describe-images", "--owners", "self", "--filters", "Name=tag-key,Values=muster:image"];
+    assert_eq!(left(&baked, "Images"), 1, "the base alone: {said}");
+    let templates = account.ask(&["ec2", "describe-launch-templates"]);
+    assert!(!templates.to_string().contains("packer"), "{templates}");
+    let machines = account.ask(&["ec2", "describe-instances"]);
+    for machine in machines["Reservations"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .flat_map(|one| one["Instances"].as_array().expect("a list"))
+    {
+        let state = machine["State"]["Name"].as_str().expect("a state");
+        assert!(["shutting-down", "terminated"].contains(&state), "{machine}");
+    }
+}
+
+#[test]
+fn a_bake_that_takes_too_long_is_ended_as_by_ctrl_c_unless_it_was_through() {
+    const MADE: &str =
+        r#"{"builds":[{"artifact_id":"eu-west-1:ami-1","packer_run_uuid":"a"}],"last_run_uuid":"a"}"#;
+    let account = Account::new();
+    let place = tempfile::tempdir().expect("a directory");
+    let (packer, manifest) = (place.path().join("packer"), place.path().join("image.json"));
+    let script = |path: &Path, text: &str| {
+        fs::write(path, format!("#!/bin/sh\n{text}\n")).expect("written");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it may be run");
+    };
+    // As with Packer, who is started does nothing itself, and passes nothing on to who does it.
+    script(&packer, "trap : INT\n\"$0.child\" \"$@\"\nexit $?");
+    let baked = |at_the_end: &str| {
+        let to = "for word; do case $word in manifest=*) to=${word#manifest=} ;; esac; done";
+        let works = format!("{to}\ntrap '{at_the_end}' INT\necho begun\nwhile :; do sleep 0.05; done");
+        script(&place.path().join("packer.child"), &works);
+        let mut bake = in_account(&account);
+        bake.args(["bake", "--build", "rehearsal", "--commit", "0123abc", "--timeout", "1s"]);
+        ended(bake.arg("--packer").arg(&packer).arg("--manifest").arg(&manifest).current_dir(TREE))
+    };
+    let (code, _, said) = baked("echo removed; exit 1");
+    assert_eq!(code, 75, "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        lines[..3],
+        ["begun", "ending the bake: Packer removes what it has made", "removed"],
+        "{said}"
+    );
+    assert!(!manifest.exists(), "{said}");
+    let written = place.path().join("made");
+    fs::write(&written, MADE).expect("written");
+    let (code, out, said) = baked(&format!("cp {} \"$to\"; exit 0", written.display()));
+    assert_eq!((code, out.as_str()), (0, "ami-1\n"), "{said}");
+    assert!(manifest.exists(), "{said}");
+}
+
+/// Of three versions one is the default, one is a fleet's, and the one between was rolled out once.
+#[test]
+fn the_janitor_keeps_the_images_of_the_versions_that_somebody_may_launch() {
+    let account = Account::new();
+    let image =
+        |name: &str| account.image(name, 60, &[("muster:image", "node"), ("muster:commit", "0123abc")]);
+    let [default, once, launched] = ["node-1", "node-2", "node-3"].map(image);
+    let data = |image: &str| json!({"ImageId": image, "InstanceType": "m5.large"}).to_string();
+    let named = ["--launch-template-name", "web", "--launch-template-data"];
+    for (command, image) in [
+        ("create-launch-template", &default),
+        ("create-launch-template-version", &once),
+        ("create-launch-template-version", &launched),
+    ] {
+        account.ask(&[&["ec2", command], &named[..], &[&data(image)]].concat());
+    }
+    let janitor = |newest: &str| {
+        let arguments = ["janitor", "--newest", "0", "--template-versions", newest, "--format", "json"];
+        let (code, out, said) = run(&account, &arguments);
+        assert_eq!(code, 0, "{said}");
+        let told: Value = serde_json::from_str(&out).expect("JSON");
+        let decided = told["plan"]["images"].as_array().expect("a list").iter();
+        let standing = decided.map(|one| (one["verdict"]["why"][0]["standing"]["type"].clone(), one));
+        standing
+            .map(|(word, one)| if word.is_null() { one["verdict"]["type"].clone() } else { word })
+            .collect()
+    };
+    let told: Vec<Value> = janitor("1");
+    assert_eq!(told, ["unknown", "unknown", "unknown"], "no fleet names the template");
+    let launches =
+        json!([{"LaunchTemplateSpecification": {"LaunchTemplateName": "web", "Version": "$Latest"}}]);
+    let capacity = json!({"TotalTargetCapacity": 0, "DefaultTargetCapacityType": "spot"}).to_string();
+    let fleet = ["ec2", "create-fleet", "--type", "maintain", "--target-capacity-specification", &capacity];
+    account.ask(&[&fleet[..], &["--launch-template-configs", &launches.to_string()]].concat());
+    let told: Vec<Value> = janitor("1");
+    assert_eq!(told, ["default", "deprecate", "launched"]);
+    let told: Vec<Value> = janitor("2");
+    assert_eq!(told, ["default", "newest", "launched"]);
 }
 
 #[test]
