@@ -1,6 +1,7 @@
 //! The pipelines of image/jenkins: read by a grammar of Groovy, checked against what declarative pipelines may hold, and run, stage
 //! by stage, by the very commands that stand in them.
 
+use fleet_cloud::ImageSpec;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -283,10 +284,83 @@ fn ready(account: &Account, packer: &Packer, root: &Path, overlay: &Overlay) -> 
     workspace.set("PACKAGE", deb);
     workspace.set("SITE", root.parent().expect("a directory").join("variables.json"));
     workspace.set("ROOTFS", overlay.root());
-    for (name, value) in [("BUILD", "rehearsal"), ("FLEET", "canary"), ("SOAK", "0s")] {
+    for (name, value) in [
+        ("BUILD", "rehearsal"),
+        ("ARCHITECTURE", "amd64"),
+        ("CANARY", "canary"),
+        ("STABLE", "stable"),
+        ("FLEET", "canary"),
+        ("SOAK", "0s"),
+    ] {
         workspace.set(name, value);
     }
     workspace
+}
+
+/// What the pipeline does for arm64, as far as a machine of another architecture can: it bakes, and moves channels that no fleet of
+/// amd64 launches from.
+#[test]
+fn an_image_for_arm64_is_baked_and_published_to_channels_of_its_own() {
+    let told = pipeline("Jenkinsfile");
+    let account = Account::fast();
+    let base = |arm64: bool, name: &str| {
+        let of = if arm64 { "arm64" } else { "amd64" };
+        let tags = [("muster:image", "base"), ("muster:architecture", of)];
+        let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let spec = ImageSpec { name: name.to_owned(), arm64, tags, ..ImageSpec::default() };
+        account.server.put_image(&spec).0
+    };
+    base(false, "base-amd64");
+    let base = base(true, "base-arm64");
+    let packer = Packer::new();
+    let mut workspace = Workspace::new();
+    workspace.tool("packer", &packer.program);
+    let bin = workspace.place.path().join("bin");
+    for (name, value) in account.environment().into_iter().chain(packer.environment()) {
+        workspace.set(name, value);
+    }
+    workspace.set("PATH", format!("{}:{}", bin.display(), tests::image::PATH));
+    workspace.set("HOME", std::env::home_dir().expect("a home"));
+    workspace.set("PKR_VAR_endpoint", account.server.endpoint());
+    workspace.set("PACKAGE", workspace.root().join("muster-bootstrap.deb"));
+    workspace.set("SITE", workspace.root().join("site.json"));
+    for file in ["PACKAGE", "SITE"] {
+        fs::write(&workspace.environment[file], "{}").expect("written");
+    }
+    for (name, value) in [("BUILD", "rehearsal"), ("ARCHITECTURE", "arm64"), ("SOAK", "0s")] {
+        workspace.set(name, value);
+    }
+    let environment = told["environment"].as_object().expect("a map");
+    for (name, value) in [("CANARY", "canary-arm64"), ("STABLE", "stable-arm64")] {
+        let said = environment[name].as_str().expect("text");
+        assert!(said.contains(&format!("'arm64' ? '{value}' : '{}'", name.to_lowercase())), "{said}");
+        workspace.set(name, value);
+    }
+    let by_name: BTreeMap<String, String> = stages(&told).into_iter().collect();
+    let of_this = succeed(Command::new("dpkg").arg("--print-architecture"));
+    let (code, said) = workspace.run(&by_name["Begin"]);
+    assert_eq!(code, Some(if of_this.trim() == "arm64" { 0 } else { 69 }), "{said}");
+    let (code, said) = workspace.run(&by_name["Bake"]);
+    assert_eq!(code, Some(0), "{said}");
+    let made = workspace.json("image.json");
+    assert_eq!(made["architecture"], "arm64", "{made}");
+    let ami = made["ami"].as_str().expect("an image");
+    let image = &account.ask(&["ec2", "describe-images", "--image-ids", ami])["Images"][0];
+    assert_eq!(image["Architecture"], "arm64", "{image}");
+    assert!(image["Tags"].as_array().expect("tags").contains(&json!({"Key": "muster:base", "Value": base})));
+
+    // Nobody has booted what was made for another architecture.
+    let publish = by_name["Publish to canary"].replace("--report report.json", "--unverified");
+    for command in [&publish, &by_name["Promote"]] {
+        let (code, said) = workspace.run(command);
+        assert_eq!(code, Some(0), "{command}: {said}");
+    }
+    let at = |name: &str| account.channel(name);
+    assert_eq!([at("canary-arm64"), at("stable-arm64")], [Some(ami.to_owned()), Some(ami.to_owned())]);
+    assert_eq!([at("canary"), at("stable")], [None, None]);
+    let (code, said) = workspace.run(&by_name["Janitor"]);
+    let kept = "channel canary-arm64 is at it; channel stable-arm64 is at it";
+    assert!(code == Some(0) && said.contains(kept), "{said}");
 }
 
 #[test]
