@@ -2,7 +2,8 @@ packer {
   required_version = ">= 1.12.0"
   required_plugins {
     amazon = {
-      version = ">= 1.2.9"
+      # This one alone, so that two bakes of one commit do not differ.
+      version = "= 1.2.9"
       source  = "github.com/hashicorp/amazon"
     }
   }

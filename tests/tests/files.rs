@@ -1,0 +1,158 @@
+//! Files of the image that have to agree with each other, read as files: nothing is run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const IMAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../image");
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn listed(directory: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{directory}: {error}"));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths
+}
+
+/// The keys of a mapping that is indented so far, beneath a line that says `under`; of the whole file where that is empty.
+fn keys(yaml: &str, under: &[&str], indent: usize) -> BTreeSet<String> {
+    let mut lines = yaml.lines().peekable();
+    for (depth, wanted) in under.iter().enumerate() {
+        let line = format!("{}{wanted}:", "  ".repeat(depth));
+        if !lines.by_ref().any(|at| at == line) {
+            return BTreeSet::new();
+        }
+    }
+    let space = " ".repeat(indent);
+    let mut keys = BTreeSet::new();
+    for line in lines.filter(|line| !line.trim().is_empty() && *line != "---") {
+        let Some(rest) = line.strip_prefix(&space) else { break };
+        if rest.starts_with([' ', '#', '-']) {
+            continue;
+        }
+        keys.insert(rest.split(':').next().unwrap_or_default().to_owned());
+    }
+    keys
+}
+
+/// What stands behind a word, on each line that begins with it: a name, or a list in brackets.
+fn words<'a>(yaml: &'a str, word: &str) -> Vec<&'a str> {
+    let said = yaml.lines().filter_map(|line| line.trim_start_matches([' ', '-']).strip_prefix(word));
+    said.flat_map(|rest| rest.trim().trim_matches(['[', ']', '"']).split(", ")).collect()
+}
+
+/// The tasks of a playbook or a role, each with its lines.
+fn tasks(yaml: &str) -> Vec<String> {
+    let mut tasks: Vec<String> = Vec::new();
+    for line in yaml.lines() {
+        if line.trim_start().starts_with("- name: ") || tasks.is_empty() {
+            tasks.push(String::new());
+        }
+        if let Some(task) = tasks.last_mut() {
+            task.push_str(line);
+            task.push('\n');
+        }
+    }
+    tasks
+}
+
+/// A role takes what its defaults say and nothing else, and says what each is for.
+#[test]
+fn every_role_describes_its_variables_and_has_defaults_handlers_and_a_proof() {
+    let roles = listed(&format!("{IMAGE}/ansible/roles"));
+    assert!(roles.len() > 9, "{roles:?}");
+    for role in roles {
+        let file = |name: &str| read(&role.join(name));
+        let name = role.file_name().expect("a name").to_string_lossy().into_owned();
+        let defaults = keys(&file("defaults/main.yml"), &[], 0);
+        assert!(!defaults.is_empty(), "{name} has no defaults");
+        assert!(
+            defaults.iter().all(|variable| variable.starts_with(&format!("{name}_"))),
+            "{name}: {defaults:?}"
+        );
+        let specs = file("meta/argument_specs.yml");
+        let described = keys(&specs, &["argument_specs", "main", "options"], 6);
+        // Each of the directory's other entry points says what it takes besides.
+        assert_eq!(defaults, described, "{name}: defaults/main.yml and meta/argument_specs.yml");
+        for entry in keys(&specs, &["argument_specs"], 2) {
+            assert!(role.join(format!("tasks/{entry}.yml")).is_file(), "{name} has no tasks of {entry}");
+        }
+        assert!(tasks(&file("tasks/verify.yml")).len() > 1, "{name} proves nothing");
+    }
+}
+
+/// A handler that nobody notifies does nothing, and a name that no handler listens to is an error only where it is notified.
+#[test]
+fn every_handler_is_notified_and_every_notice_heard() {
+    let (mut notified, mut heard) = (BTreeSet::new(), BTreeSet::new());
+    for role in listed(&format!("{IMAGE}/ansible/roles")) {
+        let handlers = read(&role.join("handlers/main.yml"));
+        let of_it: BTreeSet<String> = words(&handlers, "listen:").into_iter().map(str::to_owned).collect();
+        assert!(!of_it.is_empty(), "{} has no handler", role.display());
+        heard.extend(of_it);
+        for file in listed(&role.join("tasks").to_string_lossy()) {
+            let yaml = read(&file);
+            for block in yaml.split("notify:").skip(1) {
+                let mut lines = block.lines();
+                let first = lines.next().unwrap_or_default().trim();
+                if !first.is_empty() {
+                    notified.insert(first.to_owned());
+                    continue;
+                }
+                let list = lines.map_while(|line| line.trim_start().strip_prefix("- "));
+                notified.extend(list.take_while(|item| !item.contains(": ")).map(str::to_owned));
+            }
+        }
+    }
+    assert_eq!(notified, heard);
+}
+
+/// What a playbook makes it proves, in the same run; and so no role's proof is forgotten.
+#[test]
+fn every_playbook_proves_the_roles_that_it_plays() {
+    let mut proved_by: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for name in ["base", "node", "seal"] {
+        let yaml = read(Path::new(&format!("{IMAGE}/ansible/{name}.yml")));
+        let played: BTreeSet<String> = words(&yaml, "role:").into_iter().map(str::to_owned).collect();
+        let proofs = tasks(&yaml).into_iter().filter(|task| task.contains("tasks_from: verify"));
+        let proved: BTreeSet<String> = proofs
+            .flat_map(|task| {
+                let loops = words(&task, "loop:").into_iter().map(str::to_owned).collect::<Vec<_>>();
+                let named = task.lines().filter_map(|line| line.strip_prefix("        name: "));
+                let named: Vec<String> = named.map(str::to_owned).collect();
+                if loops.is_empty() { named } else { loops }
+            })
+            .collect();
+        assert_eq!(played, proved, "{name}.yml");
+        proved_by.insert(name.to_owned(), proved);
+    }
+    let proved: BTreeSet<String> = proved_by.into_values().flatten().collect();
+    let roles = listed(&format!("{IMAGE}/ansible/roles"));
+    let roles = roles.iter().map(|role| role.file_name().expect("a name").to_string_lossy().into_owned());
+    assert_eq!(proved, roles.collect(), "roles that no playbook plays");
+}
+
+/// Two bakes of one commit are made of the same: no version is a range, and of Python's packages each file is known.
+#[test]
+fn what_an_image_is_baked_with_is_pinned_whole() {
+    let requirements = read(Path::new(&format!("{IMAGE}/ansible/requirements.txt")));
+    let lines: Vec<&str> = requirements.lines().filter(|line| !line.starts_with('#')).collect();
+    let pins = lines.iter().filter(|line| line.contains("==")).count();
+    assert!(pins > 5, "{requirements}");
+    let follows = |pair: &&[&str]| pair[0].ends_with(" \\") && pair[1].starts_with("    --hash=sha256:");
+    let hashed = lines.windows(2).filter(|pair| pair[0].contains("==")).filter(follows).count();
+    assert_eq!(hashed, pins, "each is followed by the SHA-256 of its files");
+    let wheels = read(Path::new(&format!("{IMAGE}/packer/wheels")));
+    assert!(wheels.contains("--require-hashes"), "{wheels}");
+    let plugins = read(Path::new(&format!("{IMAGE}/packer/plugins.pkr.hcl")));
+    let pinned = plugins.lines().find_map(|line| line.trim().strip_prefix("version = \"= "));
+    let pinned = pinned.expect("a version").trim_end_matches('"');
+    let tools = read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/hashicorp")));
+    assert!(
+        tools.contains(&format!("[packer-plugin-amazon]={pinned})")),
+        "tested with another than {pinned}"
+    );
+}
