@@ -139,6 +139,29 @@ fn a_larger_budget_replaces_more_at_once() {
     assert_eq!(most, 3);
 }
 
+/// What serves less is what the budget allows, and never more of it than is replaced at once.
+#[test]
+fn as_many_units_may_be_missing_as_the_budget_says_and_no_more() {
+    for (surge, unavailable, least_serving) in [(2, 0, 10), (2, 1, 9), (2, 2, 8), (1, 5, 9), (3, 2, 8)] {
+        let mut ec2 = begun();
+        let pace = &mut ec2.scene.policy.rollout;
+        (pace.surge, pace.unavailable, pace.canary) = (surge, unavailable, 0.0);
+        let what = format!("{surge} at once, {unavailable} missing");
+        let mut least = usize::MAX;
+        for _ in 0..2000 {
+            if ended(&ec2) {
+                break;
+            }
+            ec2.ticks(1);
+            judge(&ec2, &what);
+            least = least.min(ec2.serving());
+        }
+        all_of(&ec2, 2, &what);
+        assert_eq!(least, least_serving, "{what}");
+        assert_eq!((ec2.launched, ec2.terminated.len()), (20, 10), "{what}: each is replaced once");
+    }
+}
+
 #[test]
 fn a_new_node_that_never_gets_ready_halts_it_and_the_old_ones_stay() {
     for drains in [true, false] {
