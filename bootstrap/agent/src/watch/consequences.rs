@@ -183,13 +183,27 @@ async fn may_end(node: &Node) -> Result<(), Failure> {
     let (consul, key) = consul?;
     let consul = Consul::new(consul)?;
     let limit = usize::try_from(settings.watch.breaker).unwrap_or(usize::MAX);
-    for _ in 0..ATTEMPTS {
-        let (mut breaker, index) = read(&consul, &key).await?;
-        if let Verdict::Open { ended } = breaker.ask(&proved.document.instance, limit) {
+    let asks = |breaker: &mut Breaker| match breaker.ask(&proved.document.instance, limit) {
+        Verdict::Open { ended } => {
             let what = format!("{ended} nodes of this image have ended themselves in a row");
-            return Err(Failure::lasting(ErrorClass::Denied, what));
+            Err(Failure::lasting(ErrorClass::Denied, what))
         }
-        if consul.set_value(&key, &serde_json::json!(breaker), index).await? {
+        Verdict::May => Ok(true),
+    };
+    change(&consul, &key, asks).await
+}
+
+/// Changes the breaker of an image, unless somebody else has in between: then it is looked at anew.
+///
+/// * `changes`: whether there is anything to write; or why nothing may be.
+async fn change(
+    consul: &Consul,
+    key: &str,
+    changes: impl Fn(&mut Breaker) -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    for _ in 0..ATTEMPTS {
+        let (mut breaker, index) = read(consul, key).await?;
+        if !changes(&mut breaker)? || consul.set_value(key, &serde_json::json!(breaker), index).await? {
             return Ok(());
         }
     }
@@ -211,28 +225,19 @@ async fn read(consul: &Consul, key: &str) -> Result<(Breaker, u64), Failure> {
 
 /// A node of the image is ready: the image is good. * returns: whether that is known now.
 async fn close(node: &Node) -> bool {
-    change(node, Breaker::close).await
+    settle(node, Breaker::close).await
 }
 
 /// This node was to end itself, and lives. * returns: whether that is known now.
 async fn take_back(node: &Node) -> bool {
     let Some(proved) = node.proved() else { return true };
-    change(node, |breaker| breaker.take_back(&proved.document.instance)).await
+    settle(node, |breaker| breaker.take_back(&proved.document.instance)).await
 }
 
-/// Changes the breaker of the image. * `changes`: whether there is anything to write. * returns: whether it is so now.
-async fn change(node: &Node, changes: impl Fn(&mut Breaker) -> bool) -> bool {
+/// Changes the breaker of the image in this node's favour. * returns: whether it is so now.
+async fn settle(node: &Node, changes: impl Fn(&mut Breaker) -> bool) -> bool {
     let settings = node.settings();
     let Some((settings, key)) = settings.consul.as_ref().zip(key(node)) else { return true };
-    let changed = async {
-        let consul = Consul::new(settings)?;
-        for _ in 0..ATTEMPTS {
-            let (mut breaker, index) = read(&consul, &key).await?;
-            if !changes(&mut breaker) || consul.set_value(&key, &serde_json::json!(breaker), index).await? {
-                return Ok::<_, Failure>(true);
-            }
-        }
-        Ok(false)
-    };
-    changed.await.unwrap_or(false)
+    let Ok(consul) = Consul::new(settings) else { return false };
+    change(&consul, &key, |breaker| Ok(changes(breaker))).await.is_ok()
 }
