@@ -45,6 +45,13 @@ pub mod readers {
         crate::steps::reads_exporter(text);
         let _ = crate::imds::parse_date(text);
     }
+    /// What an agent of this boot has left for the next one: which instance this is, and what parameters and tags said.
+    ///
+    /// * returns: whether it proves an instance.
+    pub fn left(body: &[u8]) -> bool {
+        crate::steps::reads_said(body);
+        crate::steps::reads_kept(body)
+    }
     /// Docker's `config.json`, a registry's manifest, challenge and token.
     pub fn registry(text: &str) {
         crate::steps::reads_registry(text);

@@ -16,9 +16,11 @@ mod vault;
 
 pub use awx::COMPLETIONS;
 pub(crate) use awx::reads as reads_awx;
+pub(crate) use configuration::reads as reads_said;
 pub use configuration::{Said, read_files};
 pub use consul::{Consul, Health};
 pub(crate) use consul::{reads as reads_consul, register_again};
+pub(crate) use identity::reads as reads_kept;
 pub(crate) use monitoring::reads as reads_exporter;
 pub(crate) use nomad::reads as reads_nomad;
 pub use nomad::{NomadClient, configuration as nomad_configuration};

@@ -175,6 +175,15 @@ fn any_bytes_on_disk_are_a_line_a_status_or_a_request_or_none() {
 }
 
 #[test]
+fn any_bytes_that_an_agent_may_have_left_are_what_it_knew_or_nothing_and_prove_nobody() {
+    let kinds = [
+        r#"{"pkcs7":"MIAGCSqGSIb3DQEHAqCAMIACAQExDzANBglghkgBZQMEAgEFADCABgkqhkiG9w0BBwGggCSABAJ7fQ==","life_cycle":"spot"}"#,
+        r#"{"parameters":[["/muster/web/nomad","nomad {\n  node_pool = \"web\"\n}\n"]],"tags":[["muster:awx.template","7"]]}"#,
+    ];
+    reads(&kinds, |body| assert!(!readers::left(body)));
+}
+
+#[test]
 fn any_text_is_the_kernels_counters_or_none() {
     let stat = "cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1 2 3 4 5 6 7 8\nprocs_running 3\n";
     let pressure = "some avg10=1.5 avg60=0.00 avg300=0.00 total=12\n";

@@ -40,6 +40,11 @@ impl Kept {
     }
 }
 
+/// Reads what may have been left of an instance; for those who give it anything. * returns: whether it proves one.
+pub(crate) fn reads(body: &[u8]) -> bool {
+    serde_json::from_slice::<Kept>(body).is_ok_and(|kept| Trust::default().open(&kept.pkcs7).is_ok())
+}
+
 /// Looks: the document is fetched, its signature verified. An instance that has another one than before is another
 /// instance: an agent does not survive that, its start does.
 ///
