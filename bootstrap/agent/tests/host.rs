@@ -85,6 +85,7 @@ impl Bench {
             packages: vec![PackageRule {
                 name: "exporter".to_owned(),
                 path: self.path("exporter.deb"),
+                program: None,
                 version: "1.5.0-1".to_owned(),
                 sha256: PACKAGE.to_owned(),
             }],
@@ -208,6 +209,39 @@ fn a_package_is_installed_once_and_only_if_it_is_the_one_that_was_pinned() {
     assert_eq!((bench.units.done(), inspect()), (vec!["install".to_owned()], Ok(Done::Otherwise)));
     assert_eq!(hands.carry_out(&install), Ok(Done::Changed));
     assert_eq!((bench.units.done().len(), inspect()), (2, Ok(Done::Unchanged)));
+}
+
+#[test]
+fn a_program_is_put_in_its_place_as_it_was_pinned_and_again_where_it_is_another_one() {
+    let bench = Bench::new();
+    let mut rules = bench.rules();
+    rules.packages[0].program = Some(bench.path("bin/exporter"));
+    let hands = Hands::new(rules, bench.units.clone());
+    let install = || hands.carry_out(&Request::Install { package: "exporter".to_owned() });
+    let inspect = || hands.carry_out(&Request::Inspect { package: "exporter".to_owned() });
+    let (file, program) = (bench.path("exporter.deb"), bench.path("bin/exporter"));
+    let is = || {
+        let mode = fs::metadata(&program).expect("it is there").permissions().mode() & 0o7777;
+        (fs::read_to_string(&program).expect("read"), mode)
+    };
+    fs::write(&file, b"another program").expect("written");
+    let refused = install().expect_err("another digest");
+    assert!(refused.class == ErrorClass::Denied && refused.why.contains("SHA-256"), "{refused}");
+    assert!(!fs::exists(&program).expect("seen"));
+    fs::write(&file, b"a package").expect("written");
+    assert_eq!(inspect(), Ok(Done::Otherwise), "it is not there");
+    assert_eq!(
+        (install(), inspect(), install()),
+        (Ok(Done::Changed), Ok(Done::Unchanged), Ok(Done::Unchanged))
+    );
+    assert_eq!(is(), ("a package".to_owned(), 0o755));
+    // Somebody has it be another one, or run by root's rights.
+    fs::write(&program, b"another program").expect("written");
+    assert_eq!((inspect(), install()), (Ok(Done::Otherwise), Ok(Done::Changed)));
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("set");
+    assert_eq!((inspect(), install()), (Ok(Done::Otherwise), Ok(Done::Changed)));
+    assert_eq!(is(), ("a package".to_owned(), 0o755));
+    assert_eq!(bench.units.done(), [""; 0], "dpkg has no part in it");
 }
 
 #[test]

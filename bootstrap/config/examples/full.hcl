@@ -451,10 +451,15 @@ host {
     mode = "0600"
   }
 
-  # A Debian package in the image that may be installed, where it is what it should be.
+  # What is in the image and may be installed, where it is what it should be: a Debian package, or a
+  # program.
   package "node_exporter" {
     # The file. Takes an absolute path.
     path = "/usr/share/muster/node-exporter.deb"
+
+    # Where the file is put, for root to write and everybody to run: it is a program. Unset: it is a
+    # Debian package. Takes an absolute path.
+    # program = "/usr/local/bin/node_exporter"
 
     # Its version. Takes a version such as "1.5.0-1".
     version = "1.5.0-1"

@@ -221,13 +221,13 @@ impl<U: Units> Hands<U> {
     fn install(&self, rule: &PackageRule) -> Result<Done, (ErrorClass, String)> {
         let path = Path::new(&rule.path);
         let digest = sha256(path).map_err(|error| of_io(path, &error))?;
-        if digest != rule.sha256 {
-            let why = format!("{} has the SHA-256 {digest}, not {}", rule.path, rule.sha256);
-            return Err((ErrorClass::Denied, why));
-        }
+        is_pinned(rule, &digest)?;
         let unclear = |why| (ErrorClass::Unclear, why);
         if self.inspect(rule).map_err(unclear)? == Done::Unchanged {
             return Ok(Done::Unchanged);
+        }
+        if let Some(program) = &rule.program {
+            return put(rule, Path::new(program));
         }
         self.units.install(path).map_err(unclear)?;
         match self.units.installed(path).map_err(unclear)? {
@@ -247,8 +247,13 @@ impl<U: Units> Hands<U> {
         }
     }
 
-    /// Whether a package is installed in its version, with its files as it brought them.
+    /// Whether a package is installed in its version, with its files as it brought them; or a program in its place, as it was
+    /// put there.
     fn inspect(&self, rule: &PackageRule) -> Result<Done, String> {
+        if let Some(program) = &rule.program {
+            let (path, user, group) = (Path::new(program), Uid::effective(), Gid::effective());
+            return Ok(so(is_so(path, &rule.sha256, user, group, PROGRAM_MODE)));
+        }
         let path = Path::new(&rule.path);
         if self.units.installed(path)?.as_deref() != Some(&rule.version) {
             return Ok(Done::Otherwise);
@@ -259,6 +264,32 @@ impl<U: Units> Hands<U> {
         }
         Ok(so(altered.is_none()))
     }
+}
+
+/// What is run by everybody, and written by root.
+const PROGRAM_MODE: u32 = 0o755;
+
+fn is_pinned(rule: &PackageRule, digest: &str) -> Result<(), (ErrorClass, String)> {
+    if digest == rule.sha256 {
+        return Ok(());
+    }
+    Err((ErrorClass::Denied, format!("{} has the SHA-256 {digest}, not {}", rule.path, rule.sha256)))
+}
+
+/// Puts a program in its place. What was read is what is looked at, whatever becomes of the file meanwhile.
+fn put(rule: &PackageRule, program: &Path) -> Result<Done, (ErrorClass, String)> {
+    let path = Path::new(&rule.path);
+    let contents = fs::read(path).map_err(|error| of_io(path, &error))?;
+    is_pinned(rule, &hex::encode(Sha256::digest(&contents)))?;
+    let directory = program.parent().unwrap_or(Path::new("/"));
+    let manner = Manner { unfinished: UNFINISHED, mode: Some(PROGRAM_MODE), owner: None, durable: true };
+    let write = || -> io::Result<()> {
+        fs::create_dir_all(directory)?;
+        sweep(directory, UNFINISHED)?;
+        whole::write(program, &contents, manner)
+    };
+    write().map_err(|error| of_io(program, &error))?;
+    Ok(Done::Changed)
 }
 
 /// systemd tells in whole seconds when a unit was started.

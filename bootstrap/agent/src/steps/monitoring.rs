@@ -82,7 +82,8 @@ impl Wanted {
 
     /// Another package, or another version of it, is another exporter.
     fn inputs(&self) -> Inputs {
-        let package = self.package.as_ref().map(|rule| (&rule.path, &rule.version, &rule.sha256));
+        let package =
+            self.package.as_ref().map(|rule| (&rule.path, &rule.program, &rule.version, &rule.sha256));
         inputs_of(&(&self.arguments, package))
     }
 

@@ -37,7 +37,11 @@ pub fn set_units(node: &Node) {
 
 /// Sets the unit of the exporter alone.
 pub fn set_exporter(node: &Node) {
-    let exporter = on_path("prometheus-node-exporter", "prometheus-node-exporter");
+    set_exporter_at(node, &on_path("prometheus-node-exporter", "prometheus-node-exporter"));
+}
+
+/// The same, with a program of its own.
+pub fn set_exporter_at(node: &Node, exporter: &Path) {
     let file = node.path().join("node_exporter.env");
     let script = format!(". {}; exec {} $ARGS", file.display(), exporter.display());
     let arguments = vec!["-c".to_owned(), script];

@@ -1,12 +1,13 @@
 //! What somebody changes on a node that works: their files come back, and nothing is started anew without need.
 
-use crate::agents::set_exporter;
+use crate::agents::{on_path, set_exporter, set_exporter_at};
 use crate::ground::{Cloud, Node};
 use crate::services::{Site, eager};
 use bootstrap_agent::host::{Units as _, Verb};
 use bootstrap_core::Condition;
 use muster_test_servers::{port, request, wait_for};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -119,6 +120,39 @@ fn files_that_somebody_changes_come_back_and_agents_that_have_not_read_them_are_
     let found = ["nomad.service", "consul.service", "prometheus-node-exporter.service"].map(restarts);
     // One each was the somebody's.
     assert_eq!(found, [2, 2, 0]);
+}
+
+#[test]
+fn an_exporter_that_is_given_as_a_program_is_put_in_its_place_and_comes_back() {
+    let (cloud, exporter) = (Cloud::start(), port());
+    let given = on_path("prometheus-node-exporter", "prometheus-node-exporter");
+    let bytes = fs::read(&given).expect("it is there");
+    let sha256 = hex::encode(Sha256::digest(&bytes));
+    let configuration = format!(
+        "host {{\n  units = [\"prometheus-node-exporter.service\"]\n  file \"node_exporter\" {{\n    \
+         path = \"$PLACE/node_exporter.env\"\n    mode = \"0644\"\n  }}\n  package \"exporter\" {{\n    \
+         path = \"{}\"\n    program = \"$PLACE/bin/exporter\"\n    version = \"1.0\"\n    \
+         sha256 = \"{sha256}\"\n  }}\n}}\nmonitoring {{\n  \
+         package = \"exporter\"\n  address = \"http://{exporter}/metrics\"\n  \
+         arguments = [\"--web.listen-address={exporter}\"]\n}}\n",
+        given.display()
+    );
+    let mut node = Node::new(&cloud, 0, &configuration);
+    let program = node.path().join("bin/exporter");
+    set_exporter_at(&node, &program);
+    node.start();
+    node.wait_done();
+    let restart = "restart prometheus-node-exporter.service";
+    assert_eq!(node.units.done(), [restart]);
+    assert!(fs::read(&program).expect("it is there") == bytes, "it is the one that was given");
+    // What runs has the old file still: a program is not written to, but replaced.
+    fs::remove_file(&program).expect("it is there");
+    fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").expect("written");
+    node.verify_until("the program that was meant", || {
+        (fs::read(&program).is_ok_and(|there| there == bytes) && node.units.done().len() == 2).then_some(())
+    });
+    node.wait_done();
+    assert_eq!(node.units.done(), [restart, restart]);
 }
 
 #[test]

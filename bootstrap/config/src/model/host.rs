@@ -53,8 +53,10 @@ impl FileRule {
 pub struct PackageRule {
     /// What the agent calls it.
     pub name: String,
-    /// The file in the image: a Debian package.
+    /// The file in the image: a Debian package, or a program.
     pub path: String,
+    /// Where a program is put; `None`: it is a Debian package.
+    pub program: Option<String>,
     /// Its version.
     pub version: String,
     /// Its SHA-256, in hexadecimal.

@@ -1,6 +1,6 @@
 //! `host`: what may be done as root on the agent's behalf.
 
-use super::{PATH, filled, list, name, path, text, unit};
+use super::{PATH, filled, list, maybe, name, path, text, unit};
 use crate::model::{DirectoryRule, FileRule, HostSettings, PackageRule, Settings};
 use muster_hcl::{Field, Repeated, Section, Table, Wrong};
 
@@ -82,7 +82,7 @@ static PACKAGE: Repeated<HostSettings, PackageRule> = Repeated {
     label: NAME,
     check: name,
     example: "node_exporter",
-    docs: "A Debian package in the image that may be installed, where it is what it should be.",
+    docs: "What is in the image and may be installed, where it is what it should be: a Debian package, or a program.",
     table: &PACKAGE_TABLE,
     new: |label| PackageRule { name: label.to_owned(), ..PackageRule::default() },
     push: |host, rule| {
@@ -98,6 +98,16 @@ static PACKAGE_TABLE: Table<PackageRule> = Table {
         text!(PackageRule, "path", "The file.", PATH, path, path)
             .required()
             .example("\"/usr/share/muster/node-exporter.deb\""),
+        maybe!(
+            PackageRule,
+            "program",
+            "Where the file is put, for root to write and everybody to run: it is a program.",
+            PATH,
+            path,
+            program
+        )
+        .unset("it is a Debian package")
+        .example("\"/usr/local/bin/node_exporter\""),
         text!(PackageRule, "version", "Its version.", "a version such as \"1.5.0-1\"", filled, version)
             .required()
             .example("\"1.5.0-1\""),
