@@ -9,7 +9,7 @@ use crate::programs::{Running, autoscaler};
 use fleet::ports::Clock;
 use fleet::{FleetId, InstanceId, Timestamp};
 use fleet_clock::SystemClock;
-use fleet_cloud::{CloudConfig, CloudServer, ImageSpec, OidcProvider};
+use fleet_cloud::{BakeMachine, CloudConfig, CloudServer, ImageSpec, OidcProvider};
 use fleet_sim::{
     Action, Delay, Demand, FleetRequest, FleetSpec, InstancePhase, ScheduledCode, TimingSpec, World,
     WorldSpec,
@@ -18,7 +18,7 @@ use muster_test_servers::{Answer, Consul, Nomad, NomadClient, NomadOptions, requ
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -33,7 +33,7 @@ pub struct Cloud {
     server: CloudServer,
     runtime: tokio::runtime::Runtime,
     world: Arc<Mutex<World>>,
-    fleet: FleetId,
+    fleet: OnceLock<FleetId>,
 }
 
 impl Cloud {
@@ -42,19 +42,21 @@ impl Cloud {
     /// * `target`: how many instances it has.
     /// * `load`: what it has had to serve, in instances that are all busy.
     pub fn start(target: u32, load: f64) -> Self {
-        Self::serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), |now| account(now, target, load))
+        let bakes = CloudConfig::FIRST_MACHINE;
+        Self::serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), bakes, |now| account(now, target, load))
     }
 
     /// Another account than [`Self::start`]'s.
     ///
-    /// * `listen`: where its services are. * `world`: makes it, of the time that it is; it has one fleet.
-    pub fn serve(listen: SocketAddr, world: impl FnOnce(Timestamp) -> World) -> Self {
+    /// * `listen`: where its services are. * `bakes`: the address of the first machine that no fleet holds. * `world`: makes it, of the time that it is; it has one fleet, or none before [`Self::holds`].
+    pub fn serve(listen: SocketAddr, bakes: Ipv4Addr, world: impl FnOnce(Timestamp) -> World) -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let world = world(clock.wall());
-        let fleet = world.fleets()[0].id.clone();
+        let fleet = world.fleets().first().map_or_else(OnceLock::new, |fleet| fleet.id.clone().into());
         let world = Arc::new(Mutex::new(world));
-        let config = CloudConfig { listen, speed: Some(1.0), ..CloudConfig::new(Arc::clone(&world), clock) };
+        let config = CloudConfig::new(Arc::clone(&world), clock);
+        let config = CloudConfig { listen, speed: Some(1.0), first_machine: bakes, ..config };
         let server = runtime.block_on(CloudServer::start(config)).unwrap_or_else(|error| panic!("{error}"));
         Self { server, runtime, world, fleet }
     }
@@ -68,12 +70,20 @@ impl Cloud {
         self.world.lock().expect("whole")
     }
     /// The fleet.
-    pub const fn fleet(&self) -> &FleetId {
-        &self.fleet
+    pub fn fleet(&self) -> &FleetId {
+        self.fleet.get().expect("somebody has requested it")
+    }
+    /// Its fleet was requested.
+    pub fn holds(&self, fleet: FleetId) {
+        self.fleet.set(fleet).expect("it had none");
     }
     /// Where AWS is: `http://…`.
     pub fn endpoint(&self) -> String {
         self.server.endpoint()
+    }
+    /// The address of that.
+    pub fn address(&self) -> IpAddr {
+        self.server.addr().ip()
     }
     /// The queue of the account's events.
     pub fn queue(&self) -> String {
@@ -87,13 +97,13 @@ impl Cloud {
 
     /// The instances that are not gone.
     pub fn living(&self) -> Vec<InstanceId> {
-        let instances = self.world().instance_truths(&self.fleet);
+        let instances = self.world().instance_truths(self.fleet());
         let living = instances.into_iter().filter(|instance| instance.phase != InstancePhase::Gone);
         living.map(|instance| instance.id).collect()
     }
     /// The fleet's target.
     pub fn target(&self) -> u32 {
-        self.world().truth(&self.fleet).expect("it is there").target
+        self.world().truth(self.fleet()).expect("it is there").target
     }
     /// How many modifications and terminations it was asked for, by anybody.
     pub fn writes(&self) -> u64 {
@@ -120,10 +130,18 @@ impl Cloud {
         assert!(self.world().schedule(instance, ScheduledCode::InstanceRetirement, after), "it runs");
         self.server.world_moved();
     }
-    /// Puts an image there that nobody made, with these tags.
-    pub fn put_tagged_image(&self, name: &str, tags: &[(&str, &str)]) {
+    /// Puts an image there that nobody made, with these tags. * returns: its id.
+    pub fn put_tagged_image(&self, name: &str, tags: &[(&str, &str)]) -> String {
         let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        self.server.put_image(&ImageSpec { name: name.to_owned(), tags, ..ImageSpec::default() });
+        self.server.put_image(&ImageSpec { name: name.to_owned(), tags, ..ImageSpec::default() }).0
+    }
+    /// The machines that no fleet holds and that run: what images are made of.
+    pub fn bake_machines(&self) -> Vec<BakeMachine> {
+        self.server.bake_machines()
+    }
+    /// The images that were made of machines, each with its machine.
+    pub fn images_made(&self) -> Vec<(String, String)> {
+        self.server.images_made()
     }
     /// Has the account's roles trust the identities that Nomad gives this job for AWS, as an OpenID Connect provider does.
     pub fn trust(&self, nomad: &Nomad, job: &str) {
@@ -141,7 +159,7 @@ impl Cloud {
     }
     /// Makes the fleet serve so much from now on.
     pub fn set_load(&self, load: f64) {
-        self.world().set_load(&self.fleet, Demand::constant(load));
+        self.world().set_load(self.fleet(), Demand::constant(load));
     }
     /// Leaves no pool anything to give.
     pub fn run_dry(&self) {

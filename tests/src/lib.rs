@@ -8,6 +8,7 @@ pub mod ground;
 pub mod image;
 pub mod job;
 pub mod machine;
+pub mod mirror;
 pub mod programs;
 pub mod tools;
 pub mod web;

@@ -28,6 +28,11 @@ pub fn jenkins() -> Result<PathBuf, String> {
     tool("jenkins", &[])
 }
 
+/// The image that a node's is made of, baked into a directory on the first call.
+pub fn base_image() -> Result<PathBuf, String> {
+    tool("image", &[])
+}
+
 /// The image of a node, baked into a directory on the first call; its manifest is beside it, with `.json` after its name.
 ///
 /// * `package`: the Debian package of the agent.

@@ -1,19 +1,17 @@
 //! The image: its playbook, baked without AWS into a root file system, booted by a real systemd; and Packer's templates, by a real
 //! Packer.
 
-use muster_test_servers::wait_for;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tests::awx;
-use tests::ground::get;
 use tests::image::{Packer, TREE, baked, package, programs, variables, with_ansible};
 use tests::machine::{Machine, Overlay, succeed};
+use tests::mirror::Mirror;
 use tests::tools;
 
 /// The goal for a node with Nomad, Consul and Docker.
@@ -292,49 +290,6 @@ fn packer_takes_the_templates() {
     );
 }
 
-/// A site's mirror of the vendor's releases, with one program of one version. Gone when dropped.
-struct Mirror {
-    process: Child,
-    archive: PathBuf,
-    address: SocketAddr,
-    _place: TempDir,
-}
-
-impl Mirror {
-    fn of(program: &Path, version: &str, at: Ipv4Addr) -> Self {
-        let place = tempfile::tempdir().expect("a directory");
-        let name = program.file_name().expect("a name").to_string_lossy().into_owned();
-        let directory = place.path().join(&name).join(version);
-        fs::create_dir_all(&directory).expect("made");
-        let archive = directory.join(format!("{name}_{version}_linux_amd64.zip"));
-        let mut zip = Command::new("python3");
-        succeed(zip.args(["-m", "zipfile", "-c"]).arg(&archive).arg(program));
-        let address = SocketAddr::from((at, muster_test_servers::port().port()));
-        let process = Command::new("python3")
-            .args(["-m", "http.server", "--bind", &at.to_string(), &address.port().to_string()])
-            .current_dir(place.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        wait_for("the mirror", || get(address, "/"));
-        Self { process, archive, address, _place: place }
-    }
-
-    fn sha256(&self) -> String {
-        let said = succeed(Command::new("sha256sum").arg(&self.archive));
-        said.split(' ').next().expect("a sum").to_owned()
-    }
-}
-
-impl Drop for Mirror {
-    fn drop(&mut self) {
-        // Nothing is left to do where it is gone already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 /// A program that was changed is reported where nothing may be; where its release is not what is pinned, the job fails and says so;
 /// and else it comes back from a mirror of the vendor's releases.
 fn fetched(machine: &Machine, root: &Path, key: &Path) {
@@ -344,11 +299,12 @@ fn fetched(machine: &Machine, root: &Path, key: &Path) {
     let altered = machine.run(&SUM);
     let known = awx::local_programs();
     let version = known["nomad_version"].as_str().expect("a version");
-    let mirror = Mirror::of(&programs().join("nomad"), version, machine.gateway());
+    let mirror = Mirror::of(&[(&programs().join("nomad"), version)], machine.gateway().into());
+    let sha256 = mirror.sha256("nomad", version);
     let play = |job: u32, sha256: &str, more: &[&str]| {
         let asked = json!({
             "instance_id": "i-0123456789abcdef0", "awx_job_id": job, "image_source": "release",
-            "image_release_url": format!("http://{}", mirror.address), "nomad_sha256": {"amd64": sha256},
+            "image_release_url": mirror.url(), "nomad_sha256": {"amd64": sha256},
         });
         let all = [variables(root), known.to_string(), asked.to_string()];
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
@@ -362,7 +318,7 @@ fn fetched(machine: &Machine, root: &Path, key: &Path) {
     };
     let fetch = "base : Fetch its archive";
 
-    let (went_well, said) = play(18, &mirror.sha256(), &["--check"]);
+    let (went_well, said) = play(18, &sha256, &["--check"]);
     assert!(went_well && changed(&said).iter().any(|task| task == fetch), "{said}");
     assert_eq!(machine.run(&SUM), altered, "nothing may be changed");
     let there = ["test", "-e", "/var/lib/muster/awx/18.json"];
@@ -377,7 +333,7 @@ fn fetched(machine: &Machine, root: &Path, key: &Path) {
     assert!(report.contains("muster_node_drift_failed 1"), "{report}");
     assert_eq!(machine.run(&SUM), altered, "nothing that is not what was pinned");
 
-    let (went_well, said) = play(20, &mirror.sha256(), &[]);
+    let (went_well, said) = play(20, &sha256, &[]);
     assert!(went_well, "{said}");
     assert_eq!(completion(20)["status"], "successful");
     assert_eq!(machine.run(&SUM), good);

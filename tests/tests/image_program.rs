@@ -1,14 +1,18 @@
 //! `muster-image` as a process: a bake by a real Packer on the loopback cloud, the proof of a real root file system, channels and
 //! the janitor with their exit codes.
 
+use fleet_cloud::CloudConfig;
+use fleet_sim::{FleetSpec, World, WorldSpec};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tests::account::Account;
+use tests::ground::Cloud;
 use tests::image::{Packer, TREE, baked};
 use tests::machine::{Overlay, succeed};
 use tests::programs::{ended, image};
@@ -154,6 +158,48 @@ fn an_image_is_proved_by_booting_it_and_what_is_wrong_with_one_is_told() {
     }
     assert_eq!((code, &report["passed"]), (65, &json!(false)));
     assert_eq!(report["facts"]["failed"], json!(["bad.service"]), "{report:#}");
+}
+
+/// An account whose one instance is whoever asks by this host's loopback, as what a relay passes on does.
+fn account_of_this_host() -> Cloud {
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    Cloud::serve(listen, CloudConfig::FIRST_MACHINE, |now| {
+        let fleets = vec![FleetSpec { initial: Some(1), ..FleetSpec::default() }];
+        World::new(WorldSpec { fleets, first_address: Ipv4Addr::LOCALHOST, ..WorldSpec::default() }, 5, now)
+    })
+}
+
+#[test]
+fn an_agent_that_is_told_where_its_services_are_boots_the_node_and_one_that_cannot_fails_the_image() {
+    let (root, _) = baked();
+    let manifest =
+        root.with_file_name(format!("{}.json", root.file_name().expect("a name").to_string_lossy()));
+    let cloud = account_of_this_host();
+    let place = tempfile::tempdir().expect("a directory");
+    let [config, certificate] = ["agent.hcl", "aws.pem"].map(|name| place.path().join(name));
+    fs::write(&certificate, cloud.certificate()).expect("written");
+    let metadata = cloud.endpoint().rsplit_once(':').expect("a port").1.to_owned();
+    let text = format!(
+        "identity {{\n  endpoints = [\"http://@HERE@:{metadata}\"]\n  certificates = [\"/etc/muster/of-this-test.pem\"]\n}}\n\
+         monitoring {{\n  series = [\"node_load1\"]\n}}\nstep \"identity\" {{\n  attempt = \"2s\"\n  deadline = \"5s\"\n}}\n"
+    );
+    fs::write(&config, text).expect("written");
+    let proved = |more: &[&str]| {
+        let mut verify = image();
+        verify.env("PATH", tests::image::PATH).arg("verify").arg(&root).arg("--manifest").arg(&manifest);
+        verify.arg("--config").arg(&config).args(["--relay", &format!("127.0.0.1:{metadata}")]).args(more);
+        let (code, out, said) = ended(verify.args(["--format", "json"]));
+        let report: Value =
+            serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}\n{said}"));
+        (code, report, said)
+    };
+    let put = format!("{}:/etc/muster/of-this-test.pem", certificate.display());
+    let (code, report, said) = proved(&["--put", &put]);
+    assert_eq!((code, failing(&report)), (0, BTreeSet::new()), "{report:#}\n{said}");
+    assert_eq!(report["facts"]["agent"]["code"], json!(0), "{report:#}");
+
+    let (code, report, said) = proved(&["--timeout", "90s"]);
+    assert_eq!((code, failing(&report)), (65, BTreeSet::from(["agent", "units"])), "{report:#}\n{said}");
 }
 
 #[test]

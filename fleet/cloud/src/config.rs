@@ -29,11 +29,16 @@ pub struct CloudConfig {
     pub event_queue: String,
     /// The role of the instances, whose credentials IMDS hands out. `muster-node`.
     pub instance_role: String,
+    /// The address of the first machine that no fleet holds; others have those that follow. 10.250.0.1.
+    pub first_machine: Ipv4Addr,
     /// Decides which requests a fault with a share hits.
     pub seed: u64,
 }
 
 impl CloudConfig {
+    /// The address of the first machine that no fleet holds, where nothing else is said.
+    pub const FIRST_MACHINE: Ipv4Addr = Ipv4Addr::new(10, 250, 0, 1);
+
     /// A cloud on any free port of 127.0.0.1, whose world somebody else advances.
     pub fn new(world: Arc<Mutex<World>>, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -46,6 +51,7 @@ impl CloudConfig {
             web_identity_tokens: Vec::new(),
             event_queue: "muster-events".to_owned(),
             instance_role: "muster-node".to_owned(),
+            first_machine: Self::FIRST_MACHINE,
             seed: 1,
         }
     }

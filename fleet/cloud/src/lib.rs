@@ -38,7 +38,7 @@ mod wire;
 pub mod world_file;
 
 pub use config::{CloudConfig, Credential, Secret};
-pub use ec2::{ImageSpec, Stuck};
+pub use ec2::{BakeMachine, ImageSpec, Stuck};
 pub use faults::{FaultKind, HttpFault};
 pub use identity::{DocumentSigner, SignerError};
 pub use oidc::OidcProvider;

@@ -1,7 +1,7 @@
 //! The HTTP server: connections, bounds, the world's own pace, and the way out.
 
 use crate::config::CloudConfig;
-use crate::ec2::{self, ImageSpec};
+use crate::ec2::{self, BakeMachine, ImageSpec};
 use crate::faults::HttpFault;
 use crate::gate::{self, Outcome};
 use crate::identity::{DocumentSigner, SignerError};
@@ -127,6 +127,17 @@ impl CloudServer {
     /// Puts an image into the account that nobody has made, with a past. * returns: its id, and its snapshot's.
     pub fn put_image(&self, image: &ImageSpec) -> (String, String) {
         ec2::put_image(&self.shared, image)
+    }
+
+    /// The machines that no fleet holds and that run, or are about to.
+    pub fn bake_machines(&self) -> Vec<BakeMachine> {
+        let now = self.shared.world().now();
+        locked(&self.shared.machines).running(now)
+    }
+
+    /// The images that were made of machines, each with its machine.
+    pub fn images_made(&self) -> Vec<(String, String)> {
+        locked(&self.shared.images).made()
     }
 
     /// Says that somebody else has advanced the world, so that long polls look for what has come.

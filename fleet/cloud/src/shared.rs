@@ -14,6 +14,7 @@ use crate::wire::AwsError;
 use fleet::ports::Clock;
 use fleet::{ApiError, Timestamp};
 use fleet_sim::World;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub web_identity_tokens: Vec<Secret>,
     pub providers: Mutex<Vec<OidcProvider>>,
     pub instance_role: String,
+    pub first_machine: Ipv4Addr,
     signer: OnceLock<Result<DocumentSigner, SignerError>>,
     requests: AtomicU64,
 }
@@ -71,6 +73,7 @@ impl Shared {
             web_identity_tokens: config.web_identity_tokens.clone(),
             providers: Mutex::default(),
             instance_role: config.instance_role.clone(),
+            first_machine: config.first_machine,
             signer: OnceLock::new(),
             requests: AtomicU64::new(0),
         }

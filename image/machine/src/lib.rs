@@ -15,7 +15,7 @@ use share::Share;
 use std::fmt::Display;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -167,6 +167,21 @@ impl Machine {
             self.sees.store(mounted.is_some_and(|mounted| mounted.status.success()), Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Has it shut down, as for an image that is made of it. It has when [`Machine::is_off`] says so.
+    pub fn power_off(&self) -> Result<(), MachineError> {
+        self.run(&["systemctl", "--no-block", "poweroff"]).map(drop)
+    }
+    /// Whether it has ended.
+    pub fn is_off(&mut self) -> bool {
+        self.container.try_wait().is_ok_and(|ended| ended.is_some())
+    }
+    /// Keeps what it has written, once it is off.
+    ///
+    /// * `layer`: a directory that is made, for [`Overlay::over`]. It is on the same disk.
+    pub fn keep(self, layer: &Path) -> Result<(), MachineError> {
+        self.overlay.keep(layer)
     }
 
     /// Its address, which this host reaches.

@@ -22,6 +22,13 @@ impl Overlay {
 
     /// The same, with what is written in a directory of the caller's. It may be on no overlay itself.
     pub fn within(directory: &Path, original: &Path) -> Result<Self, MachineError> {
+        Self::over(directory, &[original.to_owned()])
+    }
+
+    /// The same over several that lie over each other.
+    ///
+    /// * `layers`: the upmost first: what [`Overlay::keep`] kept, and what that was written over.
+    pub fn over(directory: &Path, layers: &[PathBuf]) -> Result<Self, MachineError> {
         let make = |source| MachineError::File { what: "cannot make", path: directory.to_owned(), source };
         let place = tempfile::Builder::new().prefix("muster-image-").tempdir_in(directory).map_err(make)?;
         let overlay = Self { place };
@@ -30,12 +37,13 @@ impl Overlay {
             fs::create_dir(&path).map_err(cannot("cannot make", &path))?;
         }
         let part = |name: &str| overlay.place.path().join(name).display().to_string();
-        let original = original.display().to_string();
-        if original.contains([':', ',']) {
-            let said = format!("the name {original} has a character that mount takes for its own");
+        let layers: Vec<String> = layers.iter().map(|layer| layer.display().to_string()).collect();
+        if let Some(name) = layers.iter().find(|name| name.contains([':', ','])) {
+            let said = format!("the name {name} has a character that mount takes for its own");
             return Err(MachineError::Failed { what: "mount".into(), said });
         }
-        let options = format!("lowerdir={original},upperdir={},workdir={}", part("upper"), part("work"));
+        let options =
+            format!("lowerdir={},upperdir={},workdir={}", layers.join(":"), part("upper"), part("work"));
         succeed("mount", "mount", &["-t", "overlay", "overlay", "-o", &options, &part("root")])?;
         Ok(overlay)
     }
@@ -43,6 +51,14 @@ impl Overlay {
     /// The directory.
     pub fn root(&self) -> PathBuf {
         self.place.path().join("root")
+    }
+
+    /// Takes it down, and keeps what was written. Nothing may run in it any more.
+    ///
+    /// * `layer`: where: nothing may be there yet, and it is on the same disk.
+    pub(crate) fn keep(&self, layer: &Path) -> Result<(), MachineError> {
+        succeed("umount", "mount", &[&self.root().display().to_string()])?;
+        fs::rename(self.place.path().join("upper"), layer).map_err(cannot("cannot make", layer))
     }
 
     /// Where everything of it is.
@@ -99,6 +115,6 @@ fn cannot(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MachineE
 impl Drop for Overlay {
     fn drop(&mut self) {
         // One that a machine still ends in is let go of by whoever ends last.
-        let _ = Command::new("umount").arg("--lazy").arg(self.root()).status();
+        let _ = Command::new("umount").arg("--lazy").arg(self.root()).output();
     }
 }

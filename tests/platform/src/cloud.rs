@@ -1,15 +1,24 @@
 //! The account: a loopback cloud in real time with a fleet that is sized for a laptop.
 
-use fleet::{ExcessCapacity, InstanceId, UsdPerHour};
-use fleet_sim::{Delay, FleetRequest, FleetSpec, InstancePhase, PoolSpec, TimingSpec, World, WorldSpec};
+use fleet::{FleetId, InstanceId, UsdPerHour};
+use fleet_sim::{Delay, InstancePhase, PoolSpec, TimingSpec, World, WorldSpec};
+use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::time::Duration;
 use tests::ground::Cloud;
+use tests::machine::succeed;
 
 /// Where every instance of EC2 finds its metadata service.
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 /// Where the region's services are, to whom names no other place.
 const PORT: u16 = 4566;
+/// What the fleet may be of: instance type, zone, price in millionths of a dollar an hour.
+const POOLS: [(&str, &str, u64); 3] = [
+    ("m5.large", "eu-west-1a", 41_000),
+    ("c5.large", "eu-west-1a", 37_500),
+    ("r5.large", "eu-west-1b", 44_800),
+];
 
 /// An instance that has a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,25 +31,70 @@ pub struct Launched {
     pub image: String,
 }
 
-/// Starts it on this host's address in the machines' network, with a fleet of nobody yet.
+/// Starts it on this host's address in the machines' network. It has no fleet yet.
 ///
-/// * `first`: the address of the first machine.
-/// * `image`: what the fleet's machines boot.
-pub fn start(here: Ipv4Addr, first: Ipv4Addr, image: &str) -> Cloud {
-    let cloud = Cloud::serve(SocketAddr::from((here, PORT)), |now| {
-        let mut world = World::new(spec(first, image), 5, now);
+/// * `first`, `bakes`: the addresses of the fleet's first machine, and of the first one that an image is made of.
+pub fn start(here: Ipv4Addr, first: Ipv4Addr, bakes: Ipv4Addr) -> Cloud {
+    let cloud = Cloud::serve(SocketAddr::from((here, PORT)), bakes, |now| {
+        let mut world = World::new(spec(first), 5, now);
         world.advance(now);
         world
     });
-    cloud.put_image(image, false);
     cloud.listen_also(SocketAddr::from((METADATA, 80)));
     cloud
 }
 
+/// Requests the fleet, with two machines, as whoever has no Terraform does: by AWS's own client.
+///
+/// * `image`: what they boot.
+pub fn request_fleet(cloud: &Cloud, image: &str) {
+    let bin = tests::tools::aws_clients().unwrap_or_else(|missing| panic!("{missing}"));
+    let ec2 = |verb: &str, option: &str, value: &Value, more: &[&str]| {
+        let mut aws = Command::new(bin.join("aws"));
+        aws.args([
+            "--endpoint-url",
+            &cloud.endpoint(),
+            "--region",
+            "eu-west-1",
+            "--output",
+            "text",
+            "ec2",
+            verb,
+        ]);
+        aws.args([option, &value.to_string()])
+            .args(more)
+            .env_clear()
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+        aws.env("AWS_ACCESS_KEY_ID", "muster")
+            .env("AWS_SECRET_ACCESS_KEY", "muster-secret")
+            .env("NO_PROXY", "*");
+        succeed(&mut aws).trim().to_owned()
+    };
+    let data = json!({ "ImageId": image, "InstanceType": POOLS[0].0, "Monitoring": { "Enabled": true } });
+    let named = ["--launch-template-name", "web", "--query", "LaunchTemplate.LaunchTemplateId"];
+    let template = ec2("create-launch-template", "--launch-template-data", &data, &named);
+    let overrides = POOLS
+        .map(|(instance_type, zone, _)| json!({ "InstanceType": instance_type, "AvailabilityZone": zone }));
+    let account = cloud.world().spec().account.clone();
+    let config = json!({
+        "IamFleetRole": format!("arn:aws:iam::{account}:role/aws-ec2-spot-fleet-tagging-role"),
+        "AllocationStrategy": "priceCapacityOptimized", "ExcessCapacityTerminationPolicy": "noTermination",
+        "TargetCapacity": 2, "Type": "maintain",
+        "LaunchTemplateConfigs": [{
+            "LaunchTemplateSpecification": { "LaunchTemplateId": template, "Version": "1" }, "Overrides": overrides,
+        }],
+    });
+    let asked = ["--query", "SpotFleetRequestId"];
+    cloud.holds(FleetId::from(
+        ec2("request-spot-fleet", "--spot-fleet-request-config", &config, &asked).as_str(),
+    ));
+}
+
 /// The instances that have a machine by now.
 pub fn launched(cloud: &Cloud) -> Vec<Launched> {
+    let fleet = cloud.fleet().clone();
     let world = cloud.world();
-    let phases: Vec<_> = world.phases(cloud.fleet()).map(|(id, phase)| (id.clone(), phase)).collect();
+    let phases: Vec<_> = world.phases(&fleet).map(|(id, phase)| (id.clone(), phase)).collect();
     let lives = |phase| !matches!(phase, InstancePhase::Requested | InstancePhase::Gone);
     let shown = world.shown_instances();
     let launched = shown.into_iter().filter_map(|instance| {
@@ -52,16 +106,10 @@ pub fn launched(cloud: &Cloud) -> Vec<Launched> {
     launched.collect()
 }
 
-fn spec(first_address: Ipv4Addr, image: &str) -> WorldSpec {
+fn spec(first_address: Ipv4Addr) -> WorldSpec {
     let pool = |instance_type: &str, zone: &str, micros| PoolSpec {
         depth: 4,
         ..PoolSpec::spot(instance_type, zone, UsdPerHour::from_micros(micros))
-    };
-    let request = FleetRequest {
-        target: 2,
-        excess: ExcessCapacity::NoTermination,
-        image: image.to_owned(),
-        ..FleetRequest::default()
     };
     // What EC2 itself takes: the rest of a boot is the machine's own.
     let timing = TimingSpec {
@@ -73,12 +121,8 @@ fn spec(first_address: Ipv4Addr, image: &str) -> WorldSpec {
         ..TimingSpec::default()
     };
     WorldSpec {
-        pools: vec![
-            pool("m5.large", "eu-west-1a", 41_000),
-            pool("c5.large", "eu-west-1a", 37_500),
-            pool("r5.large", "eu-west-1b", 44_800),
-        ],
-        fleets: vec![FleetSpec { request, initial: Some(0), ..FleetSpec::default() }],
+        pools: POOLS.map(|(instance_type, zone, micros)| pool(instance_type, zone, micros)).into(),
+        fleets: Vec::new(),
         timing,
         first_address,
         ..WorldSpec::default()

@@ -1,15 +1,14 @@
 //! Whatever the cloud launches boots, and whatever it ends is switched off.
 
 use crate::cloud::{Launched, launched};
+use crate::disks::Disks;
 use crate::timeline::{Boot, Timeline};
 use fleet::InstanceId;
 use fleet::ports::Clock;
 use fleet_clock::SystemClock;
-use muster_machine::{Lan, Machine, Overlay, Place};
-use muster_test_servers::Ground;
+use muster_machine::{Lan, Machine, Place};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
@@ -27,8 +26,6 @@ pub type Files = Vec<(String, u32, String)>;
 /// The machines.
 pub struct Machines {
     shared: Arc<Shared>,
-    /// What machines write is beneath it. After them.
-    _ground: Arc<Ground>,
     keeper: Option<JoinHandle<()>>,
 }
 
@@ -48,8 +45,7 @@ struct Keeper {
     shared: Arc<Shared>,
     cloud: Arc<Cloud>,
     lan: Arc<Lan>,
-    root: PathBuf,
-    ground: Arc<Ground>,
+    disks: Arc<Disks>,
     files: Files,
     timeline: Timeline,
     clock: SystemClock,
@@ -58,16 +54,20 @@ struct Keeper {
 impl Machines {
     /// Begins to follow the cloud.
     ///
-    /// * `root`: the root file system of whatever image: what an AMI is made of is not kept by this cloud.
-    pub fn follow(cloud: Arc<Cloud>, lan: Arc<Lan>, root: PathBuf, files: Files, timeline: Timeline) -> Self {
+    /// * `disks`: of each image. * `files`: what each machine is told.
+    pub fn follow(
+        cloud: Arc<Cloud>,
+        lan: Arc<Lan>,
+        disks: Arc<Disks>,
+        files: Files,
+        timeline: Timeline,
+    ) -> Self {
         let shared = Arc::new(Shared { running: Mutex::default(), ends: AtomicBool::new(false) });
-        let ground = Arc::new(Ground::new());
         let keeper = Keeper {
             shared: Arc::clone(&shared),
             cloud,
             lan,
-            root,
-            ground: Arc::clone(&ground),
+            disks,
             files,
             timeline,
             clock: SystemClock::new(),
@@ -78,7 +78,7 @@ impl Machines {
                 thread::sleep(LOOK);
             }
         });
-        Self { shared, _ground: ground, keeper: Some(keeper) }
+        Self { shared, keeper: Some(keeper) }
     }
 
     /// The machine of an instance, while it runs.
@@ -149,8 +149,7 @@ impl Keeper {
     }
 
     fn boot(&self, one: &Launched) -> Machine {
-        let overlay =
-            Overlay::within(self.ground.path(), &self.root).unwrap_or_else(|error| panic!("{error}"));
+        let overlay = self.disks.of(&one.image).unwrap_or_else(|error| panic!("{error}"));
         for (path, mode, text) in &self.files {
             let written = overlay.write(path.trim_start_matches('/'), *mode, text);
             written.unwrap_or_else(|error| panic!("{error}"));

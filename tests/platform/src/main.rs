@@ -1,7 +1,9 @@
 //! The whole platform on one machine: `muster-platform`.
 
 mod awx;
+mod bakes;
 mod cloud;
+mod disks;
 mod left;
 mod load;
 mod machines;
@@ -13,8 +15,10 @@ mod site;
 mod timeline;
 mod work;
 
+use bakes::Bakes;
 use clap::Parser;
 use cloud::METADATA;
+use disks::Disks;
 use machines::Machines;
 use muster_machine::Lan;
 use scenes::Platform;
@@ -22,14 +26,16 @@ use site::Site;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tests::ground::Cloud;
 use timeline::Timeline;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// This host's address in the machines' network; they have those that follow.
 const HERE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 const FIRST: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 10);
+const BAKES: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 200);
 const BRIDGE: &str = "muster0";
 /// Who gives the autoscaler orders.
 const OPERATOR: &str = "0p3rat0r-0f-the-platform-0123456789abcdef";
@@ -56,8 +62,10 @@ fn main() {
     let lan = Arc::new(Lan::new(BRIDGE, HERE, 24).unwrap_or_else(|error| panic!("{error}")));
     lan.answer_at(METADATA, 32).unwrap_or_else(|error| panic!("{error}"));
     muster_test_servers::listen_at(HERE);
-    let cloud = Arc::new(cloud::start(HERE, FIRST, IMAGE));
+    let cloud = Arc::new(cloud::start(HERE, FIRST, BAKES));
     timeline.say(&format!("AWS is at {}", cloud.endpoint()));
+    let disks = Arc::new(images(&cloud, &root));
+    let bakes = Bakes::follow(Arc::clone(&cloud), Arc::clone(&lan), Arc::clone(&disks), timeline.clone());
     let variables = tests::image::variables(&root);
     let site = Arc::new(Site::start(&cloud, BRIDGE, variables, &timeline));
     timeline.say("Consul, Nomad, Vault and the registry run");
@@ -68,9 +76,11 @@ fn main() {
     std::fs::create_dir(&identity).expect("a directory");
     std::fs::write(identity.join("eu-west-1.pem"), cloud.certificate()).expect("a file");
     std::fs::write(&operators, format!("{OPERATOR}\n")).expect("a file");
+    cloud::request_fleet(&cloud, IMAGE);
+    timeline.say(&format!("{} is requested, of two machines", cloud.fleet()));
     work::submit(&site, &cloud, &program, &identity, &operators);
     let files = node::files(&site, &cloud);
-    let machines = Machines::follow(Arc::clone(&cloud), lan, root.clone(), files, timeline.clone());
+    let machines = Machines::follow(Arc::clone(&cloud), lan, Arc::clone(&disks), files, timeline.clone());
     let names = Arc::new(load::Names::of(site.consul.dns().expect("it answers names")));
     let platform = Platform {
         names,
@@ -82,10 +92,11 @@ fn main() {
         imager: beside("muster-image"),
         operators,
         root,
+        disks,
     };
     // Whatever fails, what was seen until then is told.
     let played = catch_unwind(AssertUnwindSafe(|| platform.play()));
-    drop(platform);
+    drop((platform, bakes));
     let left = left::behind(BRIDGE);
     if left.is_empty() {
         timeline.say("everything is taken down, nothing is left behind");
@@ -100,6 +111,15 @@ fn main() {
     if let Err(why) = played {
         resume_unwind(why);
     }
+}
+
+/// The images that the account has: a base, and a node's that is in stable.
+fn images(cloud: &Cloud, root: &Path) -> Disks {
+    cloud.put_image(IMAGE, false);
+    let tags = [("muster:image", "base"), ("muster:architecture", "amd64")];
+    let base = cloud.put_tagged_image("muster-base", &tags);
+    let of_base = tests::tools::base_image().unwrap_or_else(|missing| panic!("{missing}"));
+    Disks::new([(IMAGE.to_owned(), root.to_owned()), (base, of_base)])
 }
 
 /// One of our programs, in the directory of this one.

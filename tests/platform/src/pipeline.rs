@@ -1,6 +1,6 @@
 //! An image's way by the pipeline's own commands: proved, baked, published, promoted.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tests::ground::Cloud;
 use tests::image::{PATH, Packer, TREE, package, programs};
 use tests::machine::succeed;
+use tests::mirror::Mirror;
 
 /// Somewhere that the pipeline runs, with what it needs in its environment.
 pub struct Pipeline {
@@ -16,13 +17,16 @@ pub struct Pipeline {
     program: PathBuf,
     packer: Packer,
     environment: Vec<(String, String)>,
+    _mirror: Mirror,
 }
 
 impl Pipeline {
     /// * `program`: `muster-image`, with `muster-autoscaler` beside it. * `site`: a file with what the site says of its images.
     /// * `operators`: the file of the token that the autoscaler takes orders by.
     pub fn new(cloud: &Cloud, program: PathBuf, site: &Path, operators: &Path) -> Self {
-        cloud.put_tagged_image("muster-base", &[("muster:image", "base"), ("muster:architecture", "amd64")]);
+        let place = tempfile::tempdir().expect("a directory");
+        let mirror = mirror(cloud);
+        let site = variables(site, &mirror, place.path());
         let packer = Packer::new();
         let ansible = tests::tools::ansible().unwrap_or_else(|missing| panic!("{missing}"));
         let path = |path: &Path| path.display().to_string();
@@ -47,11 +51,11 @@ impl Pipeline {
             ("PKR_VAR_endpoint", here),
             ("MUSTER_IMAGE_PROGRAMS", path(&programs())),
             ("PACKAGE", path(package())),
-            ("SITE", path(site)),
+            ("SITE", path(&site)),
             ("MUSTER_OPERATOR_TOKEN_FILE", path(operators)),
         ];
         environment.extend(more.map(|(name, value)| (name.to_owned(), value)));
-        Self { place: tempfile::tempdir().expect("a directory"), program, packer, environment }
+        Self { place, program, packer, environment, _mirror: mirror }
     }
 
     /// Runs `muster-image` with these words, in which `$NAME` is of its environment.
@@ -75,13 +79,28 @@ impl Pipeline {
         self.image(&format!("verify {} --report @/report.json", root.display()));
     }
 
-    /// Has Packer make an AMI, and the channel canary be at it. * returns: its id.
-    pub fn publish(&self) -> String {
-        self.image("bake --build rehearsal --package $PACKAGE --extra-vars $SITE --manifest @/image.json");
-        self.image("publish --manifest @/image.json --report @/report.json --channel canary");
+    /// Has Packer make an AMI on a machine. * returns: its id.
+    pub fn bake(&self) -> String {
+        self.image("bake --build node --package $PACKAGE --extra-vars $SITE --manifest @/image.json");
         let text = fs::read_to_string(self.place.path().join("image.json")).expect("a manifest");
         let manifest: Value = serde_json::from_str(&text).expect("JSON");
         manifest["ami"].as_str().expect("an image").to_owned()
+    }
+
+    /// Boots what Packer made, and proves it: its root file system, on a machine of its own.
+    pub fn verify_baked(&self, root: &Path) {
+        let made = self.place.path().join("image.json");
+        let text = fs::read_to_string(&made).expect("a manifest");
+        let mut manifest: Value = serde_json::from_str(&text).expect("JSON");
+        manifest["image"] = "node".into();
+        manifest["size_bytes"] = 0.into();
+        fs::write(self.place.path().join("baked.json"), manifest.to_string()).expect("a file");
+        self.image(&format!("verify {} --manifest @/baked.json --report @/report.json", root.display()));
+    }
+
+    /// Has the channel canary be at it.
+    pub fn publish(&self) {
+        self.image("publish --manifest @/image.json --report @/report.json --channel canary");
     }
 
     /// A script of the pipeline: its name, and its words. * `leader`: the autoscaler that leads.
@@ -107,4 +126,29 @@ impl Pipeline {
     pub fn promote(&self) {
         self.image("promote --from canary --to stable --after 0s");
     }
+}
+
+/// Where the machine that is baked has Nomad and Consul from: it has no way out of its network.
+fn mirror(cloud: &Cloud) -> Mirror {
+    let known = tests::awx::local_programs();
+    let version = |name: &str| known[format!("{name}_version")].as_str().expect("a version").to_owned();
+    let (nomad, consul) = (version("nomad"), version("consul"));
+    let place = programs();
+    Mirror::of(&[(&place.join("nomad"), &nomad), (&place.join("consul"), &consul)], cloud.address())
+}
+
+/// What the site says of its images, and where the mirror is. * returns: a file in the directory.
+fn variables(site: &Path, mirror: &Mirror, place: &Path) -> PathBuf {
+    let text = fs::read_to_string(site).expect("the image's variables");
+    let mut known: Value = serde_json::from_str(&text).expect("JSON");
+    let versions = tests::awx::local_programs();
+    known["image_release_url"] = mirror.url().into();
+    for name in ["nomad", "consul"] {
+        let version = versions[format!("{name}_version")].as_str().expect("a version");
+        known[format!("{name}_version")] = version.into();
+        known[format!("{name}_sha256")] = json!({ "amd64": mirror.sha256(name, version) });
+    }
+    let file = place.join("site.json");
+    fs::write(&file, known.to_string()).expect("a file");
+    file
 }

@@ -1,5 +1,6 @@
 //! What happens on the platform, one after the other.
 
+use crate::disks::Disks;
 use crate::load::{Load, Names, Tally};
 use crate::machines::Machines;
 use crate::pipeline::Pipeline;
@@ -36,8 +37,10 @@ pub struct Platform {
     pub imager: PathBuf,
     /// The file of the operators' token.
     pub operators: PathBuf,
-    /// The root file system that every machine boots.
+    /// The root file system of the image that the fleet begins with.
     pub root: PathBuf,
+    /// What images are made of.
+    pub disks: Arc<Disks>,
 }
 
 impl Platform {
@@ -141,7 +144,14 @@ impl Platform {
         let begun = self.timeline.now();
         pipeline.verify(&self.root);
         self.measured("a root file system until it is verified", begun);
-        let next = pipeline.publish();
+        let begun = self.timeline.now();
+        let next = pipeline.bake();
+        self.measured("a bake by Packer and Ansible on a machine", begun);
+        // What was made on a machine, too, and not what stands for it alone.
+        let disk = self.disks.of(&next).unwrap_or_else(|error| panic!("{error}"));
+        pipeline.verify_baked(&disk.root());
+        drop(disk);
+        pipeline.publish();
         self.timeline.say(&format!("Packer has made {next}, and it is in canary"));
         pipeline
     }
@@ -153,10 +163,12 @@ impl Platform {
         self.timeline.say("the image in canary is rolled out");
         self.wait("every machine to be new", || {
             let running = self.machines.running();
-            (running.len() == 2 && old.iter().all(|one| !running.contains(one))).then_some(())
+            (running.len() >= 2 && old.iter().all(|one| !running.contains(one))).then_some(())
         });
-        self.measured("a new image on two machines", begun);
-        self.wait("the service on two", || (self.names.healthy().len() == 2).then_some(()));
+        self.measured("a new image on every machine", begun);
+        self.wait("two machines, with the service", || {
+            (self.machines.running().len() == 2 && self.names.healthy().len() == 2).then_some(())
+        });
         self.tally(load);
     }
 

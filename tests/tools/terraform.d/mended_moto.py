@@ -7,11 +7,14 @@ fleet is shown as it was asked for, as EC2 does.
 
 Of a queue, moto forgets the policy when something else is set, and never shows who may use it for dead letters: the provider
 waits for both. Of a launch template, it shows the template's own tags as those of what is launched.
+
+What a fleet launches has the tag by which EC2 marks it, which moto leaves out: by it the autoscaler finds them. A fleet that was deleted with its instances ends as deleted, once that was seen.
 """
 
 import json
 import sys
 
+from moto.ec2.models.fleets import Fleet, FleetsBackend
 from moto.ec2.models.spot_requests import SpotFleetRequest, SpotRequestBackend
 from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.ec2.responses.spot_fleets import SpotFleets
@@ -24,6 +27,7 @@ shown_by_moto = SpotFleetRequest.spot_fleet_request_config.fget
 made_by_moto = SpotRequestBackend.request_spot_fleet
 set_attributes = Queue._set_attributes
 attributes = Queue.attributes.fget
+describe_fleets = FleetsBackend.describe_fleets
 create_launch_template = LaunchTemplates.create_launch_template
 
 
@@ -86,6 +90,30 @@ def create_template(self):
     return answer
 
 
+def marks(fleets, name, tag):
+    launch = getattr(fleets, name)
+
+    def launched(self, weight_to_add):
+        launch(self, weight_to_add)
+        of_orders = [request.instance for request in self.spot_requests]
+        for instance in of_orders + [one["instance"] for one in getattr(self, "on_demand_instances", [])]:
+            instance.add_tags({tag: self.id})
+
+    setattr(fleets, name, launched)
+
+
+def fleets_shown(self, *arguments):
+    fleets = describe_fleets(self, *arguments)
+    for fleet in fleets:
+        if fleet.state == "deleted_terminating":
+            fleet.state = "deleted"
+    return fleets
+
+
+FleetsBackend.describe_fleets = fleets_shown
+marks(SpotFleetRequest, "create_spot_requests", "aws:ec2spot:fleet-request-id")
+marks(Fleet, "create_spot_requests", "aws:ec2:fleet-id")
+marks(Fleet, "create_on_demand_requests", "aws:ec2:fleet-id")
 # What may be asked for by name; these are looked up for FIFO queues alone, and there is none.
 Queue.FIFO_ATTRIBUTES = [*Queue.FIFO_ATTRIBUTES, "RedriveAllowPolicy"]
 Queue._set_attributes = set_some

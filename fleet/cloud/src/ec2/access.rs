@@ -9,6 +9,8 @@ use crate::sigv4::hmac;
 use crate::wire::{AwsError, Data, map};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ssh_key::private::Ed25519Keypair;
+use ssh_key::{LineEnding, PrivateKey};
 use std::collections::BTreeMap;
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -42,6 +44,8 @@ pub(crate) struct Access {
 struct KeyPair {
     id: String,
     kind: String,
+    /// As OpenSSH writes it; `None`: it opens nothing.
+    public: Option<String>,
     tags: BTreeMap<String, String>,
 }
 
@@ -66,6 +70,12 @@ impl Access {
             None => self.keys.values_mut().find(|key| key.id == id).map(|key| &mut key.tags),
         }
     }
+    /// The public half of a key pair, where it opens something.
+    pub(super) fn public_key(&self, name: &str) -> Result<Option<String>, AwsError> {
+        self.keys.get(name).map(|key| key.public.clone()).ok_or_else(|| {
+            AwsError::new("InvalidKeyPair.NotFound", format!("The key pair '{name}' does not exist"))
+        })
+    }
     fn room_for_key(&self, name: &str) -> Result<(), AwsError> {
         if name.is_empty() || name.len() > 255 {
             return Err(invalid(name, "KeyName"));
@@ -89,7 +99,8 @@ impl Access {
     }
 }
 
-/// A key that opens nothing: no machine here is reached by SSH. It has a key's form, for whoever reads it.
+/// One of ed25519 opens the machines that are launched with it, where somebody boots them. One of RSA, which would take seconds to
+/// make, has a key's form alone.
 fn create_key_pair(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
     let name = required(input, "KeyName")?;
     let kind = input.get("KeyType").as_str().unwrap_or("rsa");
@@ -99,17 +110,33 @@ fn create_key_pair(context: &Context<'_>, input: &Data) -> Result<Data, Failure>
     let mut access = locked(&context.shared.access);
     access.room_for_key(name)?;
     let id = access.next_id("key");
-    let material = STANDARD.encode(hmac(b"key-material", &id));
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{material}\n-----END PRIVATE KEY-----\n");
+    let (material, public) = if kind == "ed25519" {
+        let (private, public) = new_key()?;
+        (private, Some(public))
+    } else {
+        let material = STANDARD.encode(hmac(b"key-material", &id));
+        (format!("-----BEGIN PRIVATE KEY-----\n{material}\n-----END PRIVATE KEY-----\n"), None)
+    };
     let shown = map([
         ("keyPairId", id.as_str().into()),
         ("keyName", name.into()),
         ("keyFingerprint", fingerprint(&id).into()),
-        ("keyMaterial", pem.into()),
+        ("keyMaterial", material.into()),
     ]);
     let tags = tags_of(input, "key-pair");
-    access.keys.insert(name.to_owned(), KeyPair { id, kind: kind.to_owned(), tags });
+    access.keys.insert(name.to_owned(), KeyPair { id, kind: kind.to_owned(), public, tags });
     Ok(shown)
+}
+
+/// The private and the public half of a new key, as OpenSSH writes them.
+fn new_key() -> Result<(String, String), AwsError> {
+    let mut seed = [0; 32];
+    let internal = || AwsError::new("InternalError", "No key could be made");
+    getrandom::fill(&mut seed).map_err(|_| internal())?;
+    let key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
+    let private = key.to_openssh(LineEnding::LF).map_err(|_| internal())?;
+    let public = key.public_key().to_openssh().map_err(|_| internal())?;
+    Ok((private.as_str().to_owned(), public))
 }
 
 fn import_key_pair(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
@@ -133,7 +160,7 @@ fn import_key_pair(context: &Context<'_>, input: &Data) -> Result<Data, Failure>
         ("keyFingerprint", fingerprint(&id).into()),
     ]);
     let tags = tags_of(input, "key-pair");
-    access.keys.insert(name.to_owned(), KeyPair { id, kind: kind.to_owned(), tags });
+    access.keys.insert(name.to_owned(), KeyPair { id, kind: kind.to_owned(), public: text, tags });
     Ok(shown)
 }
 

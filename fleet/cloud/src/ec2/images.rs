@@ -57,6 +57,8 @@ struct Image {
     public: bool,
     /// The snapshot of its root device.
     snapshot: String,
+    /// The machine that it was made of.
+    made_of: Option<String>,
     device: String,
     shared_with: BTreeSet<String>,
     imds: Option<String>,
@@ -188,6 +190,12 @@ impl Images {
         self.by_id.get_mut(id).ok_or_else(|| AwsError::new("InvalidAMIID.NotFound", ""))
     }
 
+    /// The images that were made of machines: image, machine.
+    pub(crate) fn made(&self) -> Vec<(String, String)> {
+        let made = self.by_id.iter().filter_map(|(id, image)| Some((id.clone(), image.made_of.clone()?)));
+        made.collect()
+    }
+
     /// What is registered of a snapshot.
     pub(super) fn of_snapshot(&self, snapshot: &str) -> Option<&str> {
         self.by_id.iter().find(|(_, image)| image.snapshot == snapshot).map(|(id, _)| id.as_str())
@@ -272,6 +280,7 @@ impl Image {
             architecture: architecture.to_owned(),
             public: false,
             snapshot,
+            made_of: None,
             device: "/dev/xvda".to_owned(),
             shared_with: BTreeSet::new(),
             imds: None,
@@ -341,6 +350,7 @@ fn create_image(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
         let snapshot = images.put_snapshot(snapshot, now);
         let image = Image {
             description: input.get("Description").as_str().unwrap_or_default().to_owned(),
+            made_of: Some(machine.to_owned()),
             tags: tags_of(input, "image"),
             ..Image::new(&name, account, &disk.architecture, snapshot, now)
         };

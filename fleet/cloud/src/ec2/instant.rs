@@ -35,6 +35,7 @@ pub(super) fn create(context: &Context<'_>, input: &Data) -> Result<Data, Failur
     let spot = on_demand == 0 || version.spot();
     let wanted = Wanted {
         image: version.image(),
+        key: version.key(),
         instance_type,
         zone: of_first("AvailabilityZone").or(of_subnet).or(version.zone()),
         market: if spot { Market::Spot } else { Market::OnDemand },

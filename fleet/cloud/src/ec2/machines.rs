@@ -35,9 +35,24 @@ pub(crate) struct Machines {
     made: u32,
 }
 
+/// A machine that no fleet holds, for whoever boots one in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BakeMachine {
+    /// `i-…`.
+    pub id: String,
+    /// What it boots: `ami-…`.
+    pub image: String,
+    /// Its private address.
+    pub address: Ipv4Addr,
+    /// Who gets in by SSH, as a line of `authorized_keys`.
+    pub public_key: Option<String>,
+}
+
 #[derive(Clone, Debug)]
 struct Machine {
     image: String,
+    /// Who gets in by SSH, where the key is one that opens something.
+    key: Option<String>,
     architecture: String,
     pool: Pool,
     launched: Timestamp,
@@ -79,6 +94,19 @@ impl Machine {
 impl Machines {
     fn forget_the_old(&mut self, now: Timestamp) {
         self.by_id.retain(|_, machine| machine.ended.is_none_or(|ended| now < ended + SHOWN));
+    }
+    /// Those that run, or are about to.
+    pub(crate) fn running(&self, now: Timestamp) -> Vec<BakeMachine> {
+        let runs =
+            |machine: &Machine| matches!(machine.state(now), InstanceState::Pending | InstanceState::Running);
+        let running = self.by_id.iter().filter(|(_, machine)| runs(machine));
+        let running = running.map(|(id, machine)| BakeMachine {
+            id: id.clone(),
+            image: machine.image.clone(),
+            address: machine.address,
+            public_key: machine.key.clone(),
+        });
+        running.collect()
     }
     pub(super) fn has(&self, id: &str) -> bool {
         self.by_id.contains_key(id)
@@ -142,6 +170,8 @@ impl Machine {
 /// What a launch asks for, from a launch template's data or RunInstances itself.
 pub(super) struct Wanted<'a> {
     pub image: &'a str,
+    /// The name of a key pair.
+    pub key: Option<&'a str>,
     pub instance_type: &'a str,
     pub zone: Option<&'a str>,
     pub market: Market,
@@ -176,6 +206,7 @@ pub(super) fn launch(
     let zone = wanted.zone.map(fleet::Zone::from).or_else(|| spec.zones.first().cloned());
     let zone = zone.ok_or_else(|| missing("AvailabilityZone"))?;
     let root = wanted.devices.items().first().map(|device| device.get("Ebs"));
+    let key = wanted.key.map(|name| locked(&context.shared.access).public_key(name)).transpose()?.flatten();
     let mut machines = locked(&context.shared.machines);
     machines.forget_the_old(now);
     let room = MAX.saturating_sub(machines.by_id.len());
@@ -191,6 +222,7 @@ pub(super) fn launch(
             |kind: &str| format!("{kind}-{}", &hex::encode(hmac(kind.as_bytes(), &number.to_string()))[..17]);
         let machine = Machine {
             image: wanted.image.to_owned(),
+            key: key.clone(),
             architecture: architecture.clone(),
             pool: Pool {
                 instance_type: wanted.instance_type.into(),
@@ -200,7 +232,7 @@ pub(super) fn launch(
             launched: now,
             stopped: None,
             ended: None,
-            address: Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 250, 0, 0)) + number),
+            address: Ipv4Addr::from(u32::from(context.shared.first_machine).saturating_add(number - 1)),
             volume: id("vol"),
             gib: root.and_then(|root| root.get("VolumeSize").as_u32()).unwrap_or(8),
             encrypted: root.and_then(|root| root.get("Encrypted").as_bool()).unwrap_or(false),
@@ -252,6 +284,7 @@ fn run_instances(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
     let spot = input.get("InstanceMarketOptions").get("MarketType").as_str() == Some("spot");
     let wanted = Wanted {
         image: required(input, "ImageId")?,
+        key: input.get("KeyName").as_str(),
         instance_type: input.get("InstanceType").as_str().unwrap_or("m1.small"),
         zone: input.get("Placement").get("AvailabilityZone").as_str(),
         market: if spot { Market::Spot } else { Market::OnDemand },

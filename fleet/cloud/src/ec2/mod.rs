@@ -20,6 +20,7 @@ pub(crate) use access::Access;
 pub use images::{ImageSpec, Stuck};
 pub(crate) use images::{Images, put_image};
 pub(crate) use instances::is_arm;
+pub use machines::BakeMachine;
 pub(crate) use machines::Machines;
 pub(crate) use templates::Templates;
 

@@ -57,6 +57,9 @@ impl Version {
     pub fn image(&self) -> &str {
         self.data.get("ImageId").as_str().unwrap_or_default()
     }
+    pub fn key(&self) -> Option<&str> {
+        self.data.get("KeyName").as_str()
+    }
     pub fn instance_type(&self) -> Option<&str> {
         self.data.get("InstanceType").as_str()
     }
