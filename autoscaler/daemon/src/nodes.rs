@@ -155,8 +155,7 @@ impl Nodes {
         let (nomad, id) = (self.nomad()?, known(node)?);
         let left = deadline.since(now);
         let deadline = if left.is_zero() { DrainDeadline::AtOnce } else { DrainDeadline::Within(left) };
-        let drain =
-            Drain { deadline, ignore_system_jobs, reason: reason(cause).to_owned(), notice_time: None };
+        let drain = Drain { deadline, ignore_system_jobs, reason: reason(cause).to_owned() };
         nomad.drain(id, &drain).await.map(drop).map_err(|error| ApiError::from(&error))
     }
 }

@@ -3,7 +3,7 @@
 //! `cargo run -p autoscaler-nomad --example ineligible [rounds]`: a server and a client on this machine.
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
-use autoscaler_nomad::facts::DrainDeadline;
+use autoscaler_nomad::facts::{DrainDeadline, NodeFact};
 use autoscaler_nomad::{Drain, Heard, Nomad, Options};
 use fleet::NodeId;
 use fleet::ports::Clock as _;
@@ -33,12 +33,12 @@ async fn main() {
             deadline: DrainDeadline::Within(Duration::from_secs(60)),
             ignore_system_jobs: true,
             reason: "measurement".to_owned(),
-            notice_time: None,
         };
         let began = clock.monotonic();
         let index = nomad.drain(&node, &drain).await.expect("a drain");
         answered.push(clock.monotonic().saturating_sub(began));
-        while nomad.node(&node).await.expect("the node").eligible {}
+        let shown = |nodes: Vec<NodeFact>| nodes.iter().any(|one| one.id == node && one.eligible);
+        while shown(nomad.nodes().await.expect("nodes")) {}
         read.push(clock.monotonic().saturating_sub(began));
         loop {
             if matches!(follower.next().await, Heard::Node(event) if event.index >= index && !event.eligible)

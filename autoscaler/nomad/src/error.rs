@@ -1,7 +1,7 @@
 //! What can go wrong with a call to Nomad.
 
 pub(crate) use fleet::chain;
-use fleet::{ApiError, ErrorClass, InstanceId, NodeId};
+use fleet::{ApiError, ErrorClass};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -96,16 +96,6 @@ pub enum NomadError {
         /// Why; never what it holds.
         why: String,
     },
-    /// The node is not on the instance that it was taken for. Nothing was changed.
-    #[error("use node {node} for {wanted}: it is on {}", found.as_ref().map_or("no instance", InstanceId::as_str))]
-    OtherInstance {
-        /// The node.
-        node: NodeId,
-        /// The instance that it was taken for.
-        wanted: InstanceId,
-        /// What its attributes say now.
-        found: Option<InstanceId>,
-    },
     /// The token may not read the work of every namespace: a node could look empty and not be.
     #[error("list allocations: the token needs read-job in all namespaces (namespace \"*\")")]
     NotAllNamespaces {
@@ -133,7 +123,7 @@ impl NomadError {
             Self::Cut { .. } | Self::TooLarge { .. } | Self::Malformed { .. } => ErrorClass::Unclear,
             Self::Token { .. } | Self::Tls { .. } | Self::NotAllNamespaces { .. } => ErrorClass::Denied,
             Self::Address { .. } => ErrorClass::Malformed,
-            Self::Fenced { .. } | Self::OtherInstance { .. } => ErrorClass::Conflict,
+            Self::Fenced { .. } => ErrorClass::Conflict,
         }
     }
 
@@ -148,7 +138,6 @@ impl NomadError {
             | Self::Fenced { call }
             | Self::Token { call, .. } => call.operation,
             Self::Address { .. } | Self::Tls { .. } => "connect",
-            Self::OtherInstance { .. } => "verify node",
             Self::NotAllNamespaces { denied } => denied.operation(),
         }
     }

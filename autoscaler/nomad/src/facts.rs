@@ -4,12 +4,10 @@
 
 mod asks;
 mod departure;
-mod fit;
 mod read;
 
 pub use asks::views;
-pub use departure::{DrainDeadline, SlowGroup, drain_deadline, latest_deadline};
-pub use fit::{Fit, Misfit, Move, Stuck, fits};
+pub use departure::DrainDeadline;
 pub(crate) use read::named;
 pub use read::{alloc, blocked, group_counts, node};
 
@@ -159,59 +157,6 @@ pub struct GroupCount {
     pub running: u32,
     /// Running and found healthy by their deployment.
     pub healthy: u32,
-}
-
-/// Which node an instance is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found<'a> {
-    /// No node that is not down.
-    None,
-    /// This one.
-    One(&'a NodeFact),
-    /// Several that are not down, by id: a copied `data_dir` or a forged attribute. None of them is to be touched
-    /// before somebody has looked.
-    Several(Vec<&'a NodeFact>),
-}
-
-/// Nodes that claim to be the same.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Twins {
-    /// On the same instance.
-    Instance(InstanceId, Vec<NodeId>),
-    /// Of the same name, on different instances or none. Harmless to us, who go by instance; a nuisance to people.
-    Name(String, Vec<NodeId>),
-}
-
-/// Finds the node of an instance among those that are not down.
-pub fn find<'a>(nodes: &'a [NodeFact], instance: &InstanceId) -> Found<'a> {
-    let living = nodes.iter().filter(|node| node.status != NodeStatus::Down);
-    let mut found: Vec<_> = living.filter(|node| node.instance.as_ref() == Some(instance)).collect();
-    found.sort_by(|one, other| one.id.cmp(&other.id));
-    match found[..] {
-        [] => Found::None,
-        [node] => Found::One(node),
-        _ => Found::Several(found),
-    }
-}
-
-/// Nodes, not down, that claim the same instance or have the same name; those of one instance only once. In order.
-pub fn twins(nodes: &[NodeFact]) -> Vec<Twins> {
-    let mut by_instance: BTreeMap<&InstanceId, BTreeSet<&NodeId>> = BTreeMap::new();
-    let mut by_name: BTreeMap<&str, BTreeSet<&NodeId>> = BTreeMap::new();
-    for node in nodes.iter().filter(|node| node.status != NodeStatus::Down) {
-        if let Some(instance) = &node.instance {
-            by_instance.entry(instance).or_default().insert(&node.id);
-        }
-        by_name.entry(&node.name).or_default().insert(&node.id);
-    }
-    let owned = |ids: BTreeSet<&NodeId>| ids.into_iter().cloned().collect::<Vec<_>>();
-    let mut twins: Vec<Twins> = Vec::new();
-    by_name.retain(|_, ids| ids.len() > 1 && !by_instance.values().any(|same| same == ids));
-    by_instance.retain(|_, ids| ids.len() > 1);
-    twins
-        .extend(by_instance.into_iter().map(|(instance, ids)| Twins::Instance(instance.clone(), owned(ids))));
-    twins.extend(by_name.into_iter().map(|(name, ids)| Twins::Name(name.to_owned(), owned(ids))));
-    twins
 }
 
 impl NodeFact {

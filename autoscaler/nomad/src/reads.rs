@@ -4,7 +4,7 @@ use crate::client::{Nomad, Request};
 use crate::error::NomadError;
 use crate::facts::{self, AllocFact, BlockedFact, GroupCount, NodeFact};
 use crate::wire;
-use fleet::{ErrorClass, InstanceId, NodeId};
+use fleet::ErrorClass;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -59,33 +59,6 @@ impl Nomad {
         let fact =
             |node: &Arc<wire::Node>| facts::node(node, by_node.remove(&*node.id).unwrap_or_default(), &named);
         Ok(nodes.iter().map(fact).collect())
-    }
-
-    /// One node with all on it that the token may see, as it is now: nothing that was known before is used.
-    ///
-    /// A read, of two calls. `NotFound`: there is no such node.
-    pub async fn node(&self, id: &NodeId) -> Result<NodeFact, NomadError> {
-        let node: wire::Node = self.ask(&Request::read("read node", &["node", id.as_str()], &[])).await?;
-        let path = ["node", id.as_str(), "allocations"];
-        let allocs: Option<Vec<wire::Alloc>> =
-            self.ask(&Request::read("list allocations of node", &path, &[])).await?;
-        let allocs: Vec<AllocFact> =
-            allocs.iter().flatten().filter_map(|alloc| facts::alloc(alloc, alloc.job.as_ref()?)).collect();
-        let named = facts::named(&allocs);
-        Ok(facts::node(&node, allocs, &named))
-    }
-
-    /// As [`Nomad::node`], and sure to be on this instance.
-    ///
-    /// `Conflict`: it is on another, or on none, as far as its attributes tell.
-    pub async fn verified_node(&self, id: &NodeId, instance: &InstanceId) -> Result<NodeFact, NomadError> {
-        let node = self.node(id).await?;
-        if node.instance.as_ref() == Some(instance) {
-            Ok(node)
-        } else {
-            let (wanted, found) = (instance.clone(), node.instance);
-            Err(NomadError::OtherInstance { node: id.clone(), wanted, found })
-        }
     }
 
     /// Placements that Nomad cannot make, a fact a group, in order.

@@ -4,7 +4,7 @@
 use crate::client::{Nomad, Request};
 use crate::error::NomadError;
 use crate::facts::DrainDeadline;
-use fleet::{NodeId, Timestamp};
+use fleet::NodeId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -18,15 +18,11 @@ pub struct Drain {
     pub ignore_system_jobs: bool,
     /// Why, in a word, kept on the node under [`Drain::REASON`].
     pub reason: String,
-    /// When the notice was given, where there is one; kept under [`Drain::NOTICE_TIME`].
-    pub notice_time: Option<Timestamp>,
 }
 
 impl Drain {
     /// The key of the reason in the node's `LastDrain.Meta`.
     pub const REASON: &str = "reason";
-    /// The key of the notice's time, in RFC 3339.
-    pub const NOTICE_TIME: &str = "notice_time";
     /// The key of who began it.
     pub const BY: &str = "by";
     /// The value of [`Drain::BY`].
@@ -34,9 +30,7 @@ impl Drain {
 
     /// The body of `POST /v1/node/:id/drain`.
     fn body(&self, node: &NodeId) -> Value {
-        let mut meta =
-            BTreeMap::from([(Self::BY, Self::MUSTER.to_owned()), (Self::REASON, self.reason.clone())]);
-        meta.extend(self.notice_time.map(|at| (Self::NOTICE_TIME, at.to_string())));
+        let meta = BTreeMap::from([(Self::BY, Self::MUSTER), (Self::REASON, &*self.reason)]);
         let spec = json!({ "Deadline": nanos(self.deadline), "IgnoreSystemJobs": self.ignore_system_jobs });
         json!({ "NodeID": node.as_str(), "DrainSpec": spec, "MarkEligible": false, "Meta": meta })
     }
@@ -133,15 +127,13 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_says_who_why_and_since_when() {
+    fn a_drain_says_who_and_why() {
         let drain = Drain {
             deadline: DrainDeadline::AtOnce,
             ignore_system_jobs: true,
             reason: "spot-interruption".to_owned(),
-            notice_time: Some(Timestamp::from_secs(1_772_323_200)),
         };
-        let meta =
-            json!({ "by": "muster", "reason": "spot-interruption", "notice_time": "2026-03-01T00:00:00Z" });
+        let meta = json!({ "by": "muster", "reason": "spot-interruption" });
         let spec = json!({ "Deadline": -1, "IgnoreSystemJobs": true });
         let body = json!({ "NodeID": "n", "DrainSpec": spec, "MarkEligible": false, "Meta": meta });
         assert_eq!(drain.body(&NodeId::from("n")), body);

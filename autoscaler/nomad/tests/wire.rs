@@ -62,7 +62,7 @@ fn nomad(address: &str) -> Nomad {
 
 fn drain() -> Drain {
     let (deadline, reason) = (DrainDeadline::AtOnce, "test".to_owned());
-    Drain { deadline, ignore_system_jobs: true, reason, notice_time: None }
+    Drain { deadline, ignore_system_jobs: true, reason }
 }
 
 async fn read(answer: Vec<u8>) -> NomadError {

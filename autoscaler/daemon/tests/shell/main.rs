@@ -6,5 +6,6 @@ mod faults;
 mod harness;
 mod http;
 mod many;
+mod nodes;
 mod orders;
 mod policies;

@@ -84,12 +84,7 @@ pub fn job(id: &str, kind: &str, count: u32) -> Value {
 /// A drain without a deadline that matters, that leaves system jobs alone.
 pub fn drain(deadline: DrainDeadline) -> Drain {
     let reason = "spot-interruption".to_owned();
-    Drain {
-        deadline,
-        ignore_system_jobs: true,
-        reason,
-        notice_time: Some(fleet::Timestamp::from_secs(1_772_323_200)),
-    }
+    Drain { deadline, ignore_system_jobs: true, reason }
 }
 
 pub fn instance(name: &str) -> InstanceId {

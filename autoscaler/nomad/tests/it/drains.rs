@@ -3,8 +3,8 @@
 use crate::cluster::{
     all_running, client, drain, id, instance, job, of, ours, running, shared, surveyed, tidy,
 };
-use autoscaler_nomad::facts::{DrainDeadline, Found, NodeStatus, Twins, find, twins};
-use autoscaler_nomad::{Drain, Heard, NodeEvent, Nomad, NomadError, Options};
+use autoscaler_nomad::facts::{DrainDeadline, NodeFact, NodeStatus};
+use autoscaler_nomad::{Drain, Heard, NodeEvent, Nomad, Options};
 use fleet::{ErrorClass, NodeId};
 use fleet_clock::SystemClock;
 use muster_test_servers::NomadOptions;
@@ -20,23 +20,24 @@ async fn busy_node(nomad: &Nomad, name: &str, count: usize) -> NodeId {
     nodes.iter().find(|node| running(node, name) > 0).expect("it runs somewhere").id.clone()
 }
 
+/// A node as it is now.
+async fn look_at(nomad: &Nomad, id: &NodeId) -> NodeFact {
+    of(&nomad.survey().await.expect("a survey"), id).clone()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_is_found_by_its_instance_and_verified() {
+async fn a_node_says_on_which_instance_it_is_and_one_that_is_missing_cannot_be_drained() {
     let cluster = &*shared().await;
     let nomad = ours(cluster);
     let nodes = nomad.nodes().await.expect("nodes");
     assert_eq!(nodes.len(), 3);
-    let Found::One(node) = find(&nodes, &instance("two")) else { panic!("one node: {nodes:?}") };
+    let node = of(&nodes, &id(cluster, "two"));
+    assert_eq!(node.instance, Some(instance("two")));
     assert_eq!((&*node.name, node.status, node.eligible), ("two", NodeStatus::Ready, true));
     assert_eq!((node.capacity.cpu_mhz, node.capacity.memory_mib), (2000, 1024));
-    let verified = nomad.verified_node(&node.id, &instance("two")).await.expect("it is the one");
-    assert_eq!(verified.id, node.id);
-    let other = nomad.verified_node(&node.id, &instance("one")).await.expect_err("it is another");
-    assert!(matches!(other, NomadError::OtherInstance { .. }), "{other:?}");
     let missing = NodeId::from("00000000-0000-0000-0000-000000000000");
-    let read = nomad.node(&missing).await.expect_err("there is none");
     let drained = nomad.drain(&missing, &drain(MINUTE)).await.expect_err("there is none");
-    assert_eq!((read.class(), drained.class()), (ErrorClass::NotFound, ErrorClass::NotFound));
+    assert_eq!(drained.class(), ErrorClass::NotFound);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +62,6 @@ async fn a_drain_moves_what_runs_and_leaves_system_jobs_alone() {
     let last = left.last_drain.as_ref().expect("it was drained");
     assert_eq!((&*last.status, &*last.meta[Drain::BY]), ("complete", Drain::MUSTER));
     assert_eq!(last.meta[Drain::REASON], "spot-interruption");
-    assert_eq!(last.meta[Drain::NOTICE_TIME], "2026-03-01T00:00:00Z");
 
     // Asked to, it ends them as well.
     let all = Drain { ignore_system_jobs: false, ..drain(DrainDeadline::AtOnce) };
@@ -77,16 +77,16 @@ async fn the_deadline_ends_what_would_wait() {
     // A drain waits for a batch job to end by itself, and this one never does.
     cluster.register(&job("endless", "batch", 1));
     let victim = busy_node(&nomad, "endless", 1).await;
-    let before = of(&nomad.survey().await.expect("a survey"), &victim).grace(true);
-    assert_eq!(before, Duration::from_secs(5));
+    let before = look_at(&nomad, &victim).await;
+    assert_eq!(before.allocs[0].work.grace, Duration::from_secs(5));
 
     nomad.drain(&victim, &drain(MINUTE)).await.expect("a drain");
-    let node = nomad.node(&victim).await.expect("the node");
+    let node = look_at(&nomad, &victim).await;
     let deadline = node.drain.expect("it drains").deadline.expect("by then");
     assert_eq!(running(&node, "endless"), 1, "it is waited for");
     // Sent again, it counts anew.
     nomad.drain(&victim, &drain(DrainDeadline::Within(Duration::from_secs(1)))).await.expect("a drain");
-    let sooner = nomad.node(&victim).await.expect("the node").drain.and_then(|drain| drain.deadline);
+    let sooner = look_at(&nomad, &victim).await.drain.and_then(|drain| drain.deadline);
     assert!(sooner.is_none_or(|sooner| sooner < deadline), "{sooner:?} {deadline:?}");
     surveyed(&nomad, "the deadline to end it here and begin it elsewhere", |nodes| {
         of(nodes, &victim).allocs.is_empty() && all_running(nodes, "endless") == 1
@@ -126,7 +126,7 @@ async fn a_cancelled_drain_keeps_the_work_and_makes_eligible() {
     let nomad = ours(cluster);
     cluster.register(&job("kept", "batch", 1));
     let victim = busy_node(&nomad, "kept", 1).await;
-    let alloc = nomad.node(&victim).await.expect("the node").allocs[0].id.clone();
+    let alloc = look_at(&nomad, &victim).await.allocs[0].id.clone();
 
     nomad.drain(&victim, &drain(MINUTE)).await.expect("a drain");
     let conflict = nomad.set_eligible(&victim, true).await.expect_err("it drains");
@@ -134,13 +134,13 @@ async fn a_cancelled_drain_keeps_the_work_and_makes_eligible() {
     nomad.cancel_drain(&victim).await.expect("no drain");
     // Once more: nothing to do, and no error.
     nomad.cancel_drain(&victim).await.expect("no drain");
-    let node = nomad.node(&victim).await.expect("the node");
+    let node = look_at(&nomad, &victim).await;
     assert!(node.takes_work());
     assert_eq!((&node.allocs[0].id, node.allocs[0].running), (&alloc, true));
     assert_eq!(node.last_drain.expect("it had one").status, "canceled");
 
     nomad.set_eligible(&victim, false).await.expect("ineligible");
-    let node = nomad.node(&victim).await.expect("the node");
+    let node = look_at(&nomad, &victim).await;
     assert!(!node.eligible && node.drain.is_none() && running(&node, "kept") == 1);
     tidy(cluster, &nomad, &["kept"]).await;
 }
@@ -211,9 +211,11 @@ async fn two_clients_on_one_instance_are_told() {
     let cluster = muster_test_servers::Nomad::start(NomadOptions { clients, ..NomadOptions::default() });
     let nomad = ours(&cluster);
     let nodes = nomad.nodes().await.expect("nodes");
-    assert!(matches!(find(&nodes, &instance("two")), Found::Several(found) if found.len() == 2));
+    let on_two = nodes.iter().filter(|node| node.instance == Some(instance("two")));
+    let mut found: Vec<NodeId> = on_two.map(|node| node.id.clone()).collect();
+    found.sort();
     let mut ids = vec![id(&cluster, "two"), id(&cluster, "four")];
     ids.sort();
-    assert_eq!(twins(&nodes), [Twins::Instance(instance("two"), ids)]);
+    assert_eq!(found, ids);
     assert_eq!(json!(nodes).as_array().map(Vec::len), Some(2));
 }

@@ -1,8 +1,9 @@
 //! Load that moves: what fits, what waits for room, what is scaled along.
 
-use crate::cluster::{all_running, id, job, of, ours, running, shared, surveyed, tidy, until};
+use crate::cluster::{all_running, drain, id, job, of, ours, running, shared, surveyed, tidy, until};
+use crate::planner::lets_go;
 use autoscaler_nomad::Nomad;
-use autoscaler_nomad::facts::{Misfit, fits};
+use autoscaler_nomad::facts::DrainDeadline;
 use fleet::{ErrorClass, Resources};
 use serde_json::json;
 
@@ -66,7 +67,7 @@ async fn placements_that_wait_for_room_are_seen_with_what_they_ask_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fits_is_what_nomad_places() {
+async fn what_the_planner_finds_room_for_is_what_nomad_places() {
     let cluster = &*shared().await;
     let nomad = ours(cluster);
     // One on each node, on a port that each node has once: no node can take another's.
@@ -78,9 +79,8 @@ async fn what_fits_is_what_nomad_places() {
         nodes.iter().all(|node| running(node, "with-port") == 1)
     })
     .await;
-    let victim = of(&nodes, &id(cluster, "one"));
-    let fit = fits(victim, &nodes);
-    assert_eq!(fit.stuck.iter().map(|stuck| &stuck.why).collect::<Vec<_>>(), [&Misfit::Port(18080)]);
+    let victim = id(cluster, "one");
+    assert!(!lets_go(&nodes, &victim));
 
     // Without a port it fits: and so it is when the node is drained.
     cluster.purge("with-port");
@@ -92,6 +92,13 @@ async fn what_fits_is_what_nomad_places() {
     })
     .await;
     let victim = nodes.iter().find(|node| running(node, "free") > 0).expect("it runs somewhere");
-    assert!(fits(victim, &nodes).fits(), "{:?}", fits(victim, &nodes));
+    assert!(lets_go(&nodes, &victim.id));
+    let victim = victim.id.clone();
+    nomad.drain(&victim, &drain(DrainDeadline::AtOnce)).await.expect("a drain");
+    surveyed(&nomad, "all on the others", |nodes| {
+        all_running(nodes, "free") == 3 && running(of(nodes, &victim), "free") == 0
+    })
+    .await;
+    nomad.set_eligible(&victim, true).await.expect("eligible");
     tidy(cluster, &nomad, &["free"]).await;
 }

@@ -6,5 +6,6 @@ mod denied;
 mod drains;
 mod leaderless;
 mod load;
+mod planner;
 mod regions;
 mod secured;

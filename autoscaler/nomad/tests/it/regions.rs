@@ -1,7 +1,7 @@
 //! A cluster of another region, asked by way of one's own.
 
 use crate::cluster::{all_running, client, drain, instance, job, of, running, surveyed};
-use autoscaler_nomad::facts::{DrainDeadline, Found, find};
+use autoscaler_nomad::facts::DrainDeadline;
 use autoscaler_nomad::{Heard, Nomad, Options};
 use fleet::ErrorClass;
 use fleet_clock::SystemClock;
@@ -29,9 +29,9 @@ async fn the_nodes_of_another_region_are_found_drained_and_heard_of_and_no_other
     let nomad = ours(&near, "far");
     let nodes = nomad.nodes().await.expect("nodes");
     assert_eq!(nodes.len(), 2, "{nodes:?}");
-    assert_eq!(find(&nodes, &instance("here")), Found::None);
-    let Found::One(victim) = find(&nodes, &instance("there")) else { panic!("one node: {nodes:?}") };
-    let victim = victim.id.clone();
+    assert!(nodes.iter().all(|node| node.instance != Some(instance("here"))), "{nodes:?}");
+    let victim = nodes.iter().find(|node| node.instance == Some(instance("there")));
+    let victim = victim.unwrap_or_else(|| panic!("no such node: {nodes:?}")).id.clone();
 
     far.register(&job("moved", "service", 2));
     surveyed(&nomad, "the job to run", |nodes| all_running(nodes, "moved") == 2).await;

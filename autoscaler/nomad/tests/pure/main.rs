@@ -1,8 +1,6 @@
 //! What follows from Nomad's answers, without a Nomad.
 
 mod asks;
-mod departure;
-mod fit;
 mod reading;
 
 use autoscaler_nomad::facts::{AllocFact, NodeFact, NodeStatus};

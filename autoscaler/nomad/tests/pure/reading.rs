@@ -1,11 +1,9 @@
 //! From Nomad's JSON to facts.
 
 use crate::{alloc, node, seconds};
-use autoscaler_nomad::facts::{
-    self, BlockedFact, ConstraintFact, DrainFact, Found, NodeFact, NodeStatus, Twins, find, twins,
-};
+use autoscaler_nomad::facts::{self, BlockedFact, ConstraintFact, DrainFact, NodeFact, NodeStatus};
 use autoscaler_nomad::wire;
-use fleet::{InstanceId, NodeId, Resources, Timestamp, WorkKind};
+use fleet::{InstanceId, Resources, Timestamp, WorkKind};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -204,30 +202,6 @@ fn what_waits_is_held_by_nodes_of_its_kind_that_are_large_enough() {
     ] {
         assert!(!node.could_hold(&other), "{other:?}");
     }
-}
-
-#[test]
-fn an_instance_is_found_once_among_nodes_that_are_not_down() {
-    let on = |id: &str, instance: &str, status| NodeFact {
-        instance: Some(InstanceId::from(instance)),
-        status,
-        ..node(id, Vec::new())
-    };
-    let mut nodes = vec![on("a", "i-1", NodeStatus::Down), on("b", "i-1", NodeStatus::Ready)];
-    assert!(matches!(find(&nodes, &InstanceId::from("i-1")), Found::One(node) if node.id.as_str() == "b"));
-    assert_eq!(find(&nodes, &InstanceId::from("i-2")), Found::None);
-    assert_eq!(twins(&nodes), []);
-    nodes.push(on("c", "i-1", NodeStatus::Ready));
-    assert!(matches!(find(&nodes, &InstanceId::from("i-1")), Found::Several(nodes) if nodes.len() == 2));
-    let ids = ["b", "c"].map(NodeId::from).to_vec();
-    assert_eq!(twins(&nodes), [Twins::Instance(InstanceId::from("i-1"), ids)]);
-}
-
-#[test]
-fn nodes_of_one_name_are_told() {
-    let named = |id: &str| NodeFact { name: "web".to_owned(), ..node(id, Vec::new()) };
-    let ids = ["a", "b"].map(NodeId::from).to_vec();
-    assert_eq!(twins(&[named("b"), named("a")]), [Twins::Name("web".to_owned(), ids)]);
 }
 
 #[test]
