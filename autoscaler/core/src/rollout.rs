@@ -246,7 +246,8 @@ impl Rollout {
     /// An operator's `resume`: what is new has its time afresh.
     pub fn resume(&mut self, now: Timestamp) {
         self.halted = None;
-        self.asked = None;
+        // What it was told a moment ago may not show yet: what shows meanwhile is from before.
+        self.asked.take_if(|asked| asked.shown);
         self.since = now;
     }
 

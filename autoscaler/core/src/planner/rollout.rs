@@ -79,6 +79,9 @@ fn check_launch(rollout: &mut Rollout, ground: Ground<'_>, now: Timestamp) {
     };
     let same_template = shown.is_some_and(|launch| launch.id == rollout.template);
     let mut somebody_else = !same_template;
+    // What has not shown for longer than describes lag did not happen.
+    let lost = |asked: &mut Asked| !asked.shown && !shows(asked.version) && ground.at > asked.at + LAG;
+    rollout.asked.take_if(lost);
     match &mut rollout.asked {
         Some(asked) if shows(asked.version) => asked.shown |= ground.at > asked.at,
         // Describes lag: what they show for a while may be from before.
@@ -302,9 +305,11 @@ pub(super) fn step(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd
     if !tells {
         return false;
     }
-    let going = next(draft, &rollout, herd);
-    // What has failed serves nobody and tells of no load: where most of a fleet is of that kind, load would never be known.
-    if going.is_empty() || !(rollout.halted.is_some() || wish::load_is_known(draft, Some(herd))) {
+    let mut going = next(draft, &rollout, herd);
+    if going.iter().any(|m| is_of_use(draft, &rollout, m)) && !wish::load_is_known(draft, Some(herd)) {
+        going.retain(|m| !is_of_use(draft, &rollout, m));
+    }
+    if going.is_empty() {
         return false;
     }
     if !clear_sight(draft, Some(herd), ground.view) || !drain::knows_nodes(draft) {
@@ -329,6 +334,13 @@ pub(super) fn step(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd
     }
     draft.look = true;
     true
+}
+
+/// Whether somebody who is to be replaced may serve. What has failed, and what was never ready and is taken back, serves nobody and
+/// tells of no load: where most of a fleet is of that kind, load would never be known.
+fn is_of_use(draft: &Draft<'_>, rollout: &Rollout, member: &Member) -> bool {
+    let taken_back = rollout.course == Course::Back && !has_been_ready(draft, member);
+    rollout.halted.is_none() && !taken_back
 }
 
 /// Whom to replace now.

@@ -200,6 +200,59 @@ fn resumed_it_goes_on_and_taken_back_it_goes_back() {
 }
 
 #[test]
+fn what_was_never_ready_goes_on_the_way_back_where_nobody_tells_of_load() {
+    let mut ec2 = begun();
+    ec2.broken = Some(2);
+    until(&mut ec2, "told", &mut works, |ec2| ec2.launches == 2);
+    ec2.scene.policy.capacity.min = 20;
+    until(&mut ec2, "grown", &mut works, |ec2| ec2.running(2) >= 10);
+    let now = ec2.scene.now;
+    ec2.scene.memory.rollout.as_mut().expect("a roll-out").take_back(now);
+    // Most of it serves nobody, and those few that do are too few to tell.
+    ec2.silent = true;
+    until(&mut ec2, "back", &mut works, ended);
+    assert_eq!((ec2.running(1), ec2.alive.len(), ec2.launches), (20, 20, 1));
+    assert_eq!(ec2.nodes.work(), 40, "work was lost");
+}
+
+#[test]
+fn who_still_works_waits_on_the_way_back_until_load_is_known() {
+    let mut ec2 = begun();
+    until(&mut ec2, "half", &mut works, |ec2| ec2.running(2) >= 5 && under_way(ec2) == 0);
+    let now = ec2.scene.now;
+    ec2.scene.memory.rollout.as_mut().expect("a roll-out").take_back(now);
+    ec2.silent = true;
+    for _ in 0..60 {
+        ec2.ticks(1);
+        assert_eq!(under_way(&ec2), 0);
+    }
+    ec2.silent = false;
+    until(&mut ec2, "back", &mut works, ended);
+    all_of(&ec2, 1, "back");
+}
+
+/// What shows right after the write is from before: the fleet is told again once it shows what it was told.
+#[test]
+fn taken_back_right_after_the_fleet_was_told_it_is_told_again() {
+    for (lag, fate) in [(0, Fate::Works), (20, Fate::Works), (20, Fate::WorksUnheard), (20, Fate::Lost)] {
+        let what = format!("{fate:?}, {lag} s late");
+        let mut ec2 = begun();
+        ec2.lag = lag;
+        let mut told = false;
+        while !told {
+            let _ = ec2.tick(&mut |action| {
+                told |= matches!(action, Action::Modify { .. });
+                fate
+            });
+        }
+        let now = ec2.scene.now;
+        ec2.scene.memory.rollout.as_mut().expect("a roll-out").take_back(now);
+        until(&mut ec2, &what, &mut works, ended);
+        all_of(&ec2, 1, &what);
+    }
+}
+
+#[test]
 fn paused_what_was_begun_ends_and_nothing_more_is_begun() {
     let mut ec2 = begun();
     ec2.scene.policy.rollout.canary = 0.0;

@@ -85,6 +85,8 @@ pub struct Ec2 {
     pub launches: u64,
     /// A version whose instances run and never serve.
     pub broken: Option<u64>,
+    /// Whether nobody tells how busy the fleet is.
+    pub silent: bool,
 }
 
 impl Ec2 {
@@ -115,6 +117,7 @@ impl Ec2 {
             learning: true,
             launches: 1,
             broken: None,
+            silent: false,
         }
     }
 
@@ -290,8 +293,9 @@ impl Ec2 {
         }
         let alive = |id: &InstanceId| self.alive.iter().any(|m| m.id == *id);
         self.scene.seen.notices.retain(|notice| alive(&notice.instance));
-        self.scene.seen.samples = vec![latest];
-        self.scene.seen.latest = Some(latest);
+        let latest = (!self.silent).then_some(latest);
+        self.scene.seen.samples = latest.into_iter().collect();
+        self.scene.seen.latest = latest;
     }
 
     fn carry_out(&mut self, action: &Action, fate: Fate, now: Timestamp) {
