@@ -3,6 +3,7 @@
 use crate::calls::Action;
 use crate::rng::Rng;
 use fleet::{ErrorClass, Pool};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -17,12 +18,13 @@ pub struct Fault {
     pub effect: Effect,
 }
 
-/// What goes wrong.
-#[derive(Clone, Debug, PartialEq)]
+/// What goes wrong. Read from a file, it concerns every action.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Effect {
     /// Calls are refused before they take effect, with this error.
     Refuse {
         /// Which action; `None`: all.
+        #[serde(skip)]
         action: Option<Action>,
         /// Share of the calls, 0..=1.
         share: f64,
@@ -34,6 +36,7 @@ pub enum Effect {
     /// Calls take effect, then their answer is lost: the caller sees `Unclear`.
     LoseAnswer {
         /// Which action; `None`: all.
+        #[serde(skip)]
         action: Option<Action>,
         /// Share of the calls, 0..=1.
         share: f64,
@@ -41,6 +44,7 @@ pub enum Effect {
     /// Calls take this long. The world itself does not wait; its HTTP face asks [`crate::World::latency`].
     Slow {
         /// Which action; `None`: all.
+        #[serde(skip)]
         action: Option<Action>,
         /// How long.
         latency: Duration,
@@ -58,7 +62,7 @@ pub enum Effect {
 }
 
 /// How events are delivered.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
     /// Share of the events that never come, 0..=1.
     pub lost: f64,

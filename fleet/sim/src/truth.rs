@@ -103,6 +103,10 @@ impl World {
     pub fn targets(&self) -> impl Iterator<Item = (&FleetId, u32)> {
         self.fleets.iter().map(|data| (&data.id, data.target))
     }
+    /// The on-demand part of a fleet's target as it is; 0 where there is no such fleet.
+    pub fn on_demand_target_of(&self, fleet: &FleetId) -> u32 {
+        self.place_of(fleet).map_or(0, |place| self.fleets[place].on_demand_target)
+    }
     /// A fleet's state as it is: describes may lag.
     pub fn state_of(&self, fleet: &FleetId) -> Option<FleetState> {
         Some(self.fleets[self.place_of(fleet)?].state)

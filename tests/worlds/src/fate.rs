@@ -6,15 +6,14 @@
 
 use crate::chance::Chance;
 use crate::cluster::Cluster;
-use crate::harness::{ec2, fleet, secs, world};
+use crate::harness::secs;
 use crate::rolling;
 use crate::seat::Way;
+use crate::setting::{self, Habits, Setting};
 use autoscaler_core::FleetBuys;
 use fleet::{ErrorClass, InstanceId};
-use fleet_sim::{
-    Delay, Delivery, Demand, Effect, Fault, FleetSpec, InstancePhase, PoolSpec, Replaced, ScheduledCode,
-    WorldSpec,
-};
+use fleet_sim::{Delivery, Effect, Fault, InstancePhase, ScheduledCode, WorldSpec};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How long a removal that has begun may take at most.
@@ -25,7 +24,7 @@ const NOTICE: Duration = Duration::from_secs(120);
 const PROCESSES: usize = 2;
 
 /// Something that goes wrong.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum What {
     /// At EC2's port: throttling, errors, lost answers, slow ones, stuck modifications, no capacity, bad events.
     Cloud(Effect),
@@ -69,17 +68,19 @@ pub enum What {
 }
 
 /// Something that goes wrong from a time on, for a while.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trouble {
     pub from: Duration,
     pub until: Duration,
     pub what: What,
 }
 
-/// All that happens in a world.
-#[derive(Clone, Debug)]
+/// All that happens in a world. The seed says whom it hits, and how long the world's own things take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fate {
     pub seed: u64,
+    pub setting: Setting,
     pub troubles: Vec<Trouble>,
     /// How long things go wrong.
     pub trouble: Duration,
@@ -114,7 +115,15 @@ impl Fate {
         let troubles: Vec<Trouble> =
             (0..chance.between(2, 14)).map(|_| some_trouble(&mut chance, trouble)).collect();
         let (peace, replays) = (secs(40 * 60), seed.is_multiple_of(16));
-        Self { seed, troubles, trouble, peace, pinned: false, replays }
+        let setting = Setting::of(seed, trouble);
+        Self { seed, setting, troubles, trouble, peace, pinned: false, replays }
+    }
+
+    /// The same with another policy: what is done about recommendations, on-demand fallback and droughts, repairs of the spread,
+    /// weights, surges.
+    pub fn varied(self) -> Self {
+        let habits = Habits::of(self.seed, self.trouble);
+        Self { setting: Setting { habits, ..self.setting }, ..self }
     }
 }
 
@@ -137,6 +146,7 @@ impl Fate {
     /// buy.
     pub fn pinned(seed: u64) -> Self {
         let mut fate = Self { pinned: true, ..Self::of(seed) };
+        fate.setting.load = setting::constant_load(fate.setting.count);
         let mut chance = Chance::new(seed).fork("taken");
         if chance.happens(0.5) {
             fate.troubles.retain(|trouble| leaves_buying_alone(&trouble.what));
@@ -223,76 +233,38 @@ fn some_trouble(chance: &mut Chance, within: Duration) -> Trouble {
     Trouble { from, until, what }
 }
 
-/// Demand that wanders and jumps, and comes to rest with the peace.
-fn demand(chance: &mut Chance, trouble: Duration) -> Demand {
-    let mut at = Duration::ZERO;
-    let mut units = chance.within(1.0, 8.0);
-    let mut points = vec![(at, units)];
-    loop {
-        at += secs(chance.between(60, 1200));
-        if at >= trouble {
-            return Demand::points(points);
-        }
-        units =
-            if chance.happens(0.25) { chance.within(0.5, 12.0) } else { units * chance.within(0.8, 1.25) };
-        units = units.clamp(0.5, 12.0);
-        points.push((at, units));
-    }
-}
-
-fn some_fleet(chance: &mut Chance, trouble: Duration, pinned: bool) -> FleetSpec {
-    let load = demand(chance, trouble);
-    let count = u32::try_from(chance.between(3, 11)).expect("small");
-    let load = if pinned { Demand::constant(0.6 * f64::from(count)) } else { load };
-    let spec = fleet(count, load);
-    if chance.happens(0.3) { ec2(spec) } else { spec }
-}
-
 /// The world of a fate, with what goes wrong at EC2's port.
 fn some_world(fate: &Fate) -> WorldSpec {
-    let mut chance = Chance::new(fate.seed).fork("world");
-    let mut spec = world(vec![some_fleet(&mut chance, fate.trouble, fate.pinned)]);
-    let price = fleet::UsdPerHour::from_micros(80_000);
-    spec.pools.push(PoolSpec { depth: 20, ..PoolSpec::spot("c5.xlarge", "eu-west-1a", price) });
-    spec.interruptions.replaced = if chance.happens(0.5) { Replaced::AtMarking } else { Replaced::AtDeath };
-    if chance.happens(0.5) {
-        spec.timing.boot = Delay::Lognormal { median: secs(75), p95: secs(150) };
-    }
-    spec.service.noise = if chance.happens(0.5) { 0.05 } else { 0.0 };
-    spec.faults = fate
-        .troubles
-        .iter()
-        .filter_map(|trouble| match &trouble.what {
-            What::Cloud(effect) => {
-                Some(Fault { from: trouble.from, until: Some(trouble.until), effect: effect.clone() })
-            }
-            _ => None,
-        })
-        .collect();
+    let mut spec = fate.setting.world();
+    let faults = fate.troubles.iter().filter_map(|trouble| match &trouble.what {
+        What::Cloud(effect) => {
+            Some(Fault { from: trouble.from, until: Some(trouble.until), effect: effect.clone() })
+        }
+        _ => None,
+    });
+    spec.faults = faults.collect();
     spec
 }
 
 /// The cluster of a fate, before anything has happened.
 pub fn cluster(fate: &Fate) -> Cluster {
-    let spec = some_world(fate);
-    let at_marking = spec.interruptions.replaced == Replaced::AtMarking;
-    let mut cluster = Cluster::new(spec, fate.seed, PROCESSES);
+    let Setting { at_marking, habits, .. } = &fate.setting;
+    let mut cluster =
+        Cluster::new(some_world(fate), fate.seed, PROCESSES).policy(|policy| habits.bend(policy));
+    cluster.nomad.batch = habits.batch;
     if fate.pinned {
         let size = cluster.truth_of(0).target;
         cluster = cluster.policy(|policy| {
             (policy.capacity.min, policy.capacity.max) = (size, size);
-            if at_marking {
+            if *at_marking {
                 policy.interruption.fleet_buys = FleetBuys::AtMarking;
             }
         });
     }
-    let surge = cluster.policies.iter().map(|policy| policy.base.capacity.surge).max().unwrap_or(0);
-    cluster.truth.surge = surge;
     if fate.troubles.iter().any(|trouble| matches!(trouble.what, What::Rollout { .. })) {
         cluster.rolls_out = true;
-        // Several at once, so that it ends with its world.
         cluster = cluster.policy(|policy| {
-            policy.rollout.surge = 3;
+            policy.rollout.surge = habits.rolls;
             policy.rollout.canary_for = secs(120);
         });
     }
@@ -342,7 +314,7 @@ pub fn live(fate: &Fate, cluster: &mut Cluster) -> Outcome {
             until += secs(60);
             cluster.run_until(until);
         }
-        came_right(cluster, &mut outcome.complaints);
+        came_right(&fate.setting.habits, cluster, &mut outcome.complaints);
         rolling::came_right(cluster, &mut outcome.complaints);
         outcome.complaints.extend(bought_once(fate, cluster));
     }
@@ -459,7 +431,8 @@ fn some_of(cluster: &Cluster, count: u64, chance: &mut Chance) -> Vec<InstanceId
 /// ONCE: of a fleet whose size never changes exactly one is bought for each that AWS has taken; one more where bursts overlap, and
 /// where calls were disturbed, or those who make them, at most two: what is beyond the target then has gone again.
 fn bought_once(fate: &Fate, cluster: &Cluster) -> Option<String> {
-    if !fate.pinned {
+    // Where spot has nothing to give, or more is replaced than AWS takes, the one says nothing of the other.
+    if !fate.pinned || fate.setting.habits != Habits::default() {
         return None;
     }
     let members = cluster.members(0);
@@ -478,7 +451,7 @@ fn bought_once(fate: &Fate, cluster: &Cluster) -> Option<String> {
 
 /// After some peace every fleet is what it asks for and serves its load, nothing is under way, and no node is left
 /// over.
-fn came_right(cluster: &mut Cluster, complaints: &mut Vec<String>) {
+fn came_right(habits: &Habits, cluster: &mut Cluster, complaints: &mut Vec<String>) {
     if cluster.leader().is_none() {
         complaints.push("PEACE: nobody leads".to_owned());
     }
@@ -492,7 +465,8 @@ fn came_right(cluster: &mut Cluster, complaints: &mut Vec<String>) {
         if truth.billed + 1e-6 < f64::from(truth.target) {
             complaints.push(format!("PEACE: less than is asked for: {truth:?}"));
         }
-        if truth.billed >= f64::from(truth.target) + 1.0 && !cluster.lacks_room() {
+        let heaviest = if habits.weighted { 2.0 } else { 1.0 };
+        if truth.billed >= f64::from(truth.target) + heaviest && !cluster.lacks_room() {
             complaints.push(format!("PEACE: more than is asked for: {truth:?}"));
         }
         if truth.utilization >= 0.9 && truth.target < capacity.max {

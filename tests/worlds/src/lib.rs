@@ -23,6 +23,7 @@ pub mod harness;
 pub mod nomad;
 pub mod rolling;
 pub mod seat;
+pub mod setting;
 pub mod shell;
 pub mod shrink;
 

@@ -43,6 +43,18 @@ struct Args {
     /// In which worlds a version of the launch template is rolled out.
     #[arg(long, value_enum, default_value_t = Rollouts::Some)]
     rollouts: Rollouts,
+    /// In which worlds the policy is another than the usual one: recommendations, on-demand fallback and droughts, repairs, weights,
+    /// surges, batch work.
+    #[arg(long, value_enum, default_value_t = Policies::Usual)]
+    policies: Policies,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Policies {
+    /// In none.
+    Usual,
+    /// In all.
+    Varied,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,12 +75,16 @@ impl Args {
             Rollouts::All => true,
         };
         // In others the fleet's size never changes, and what is bought is counted.
-        if rolls {
+        let fate = if rolls {
             Fate::rolling(seed)
         } else if seed % 4 == 1 {
             Fate::pinned(seed)
         } else {
             Fate::of(seed)
+        };
+        match self.policies {
+            Policies::Usual => fate,
+            Policies::Varied => fate.varied(),
         }
     }
 }
@@ -221,7 +237,7 @@ fn say(text: &str) {
     println!("{text}");
 }
 
-/// What of a world's troubles was needed for it to fail.
+/// What of a world's troubles was needed for it to fail, for people and as `tests/kept.jsonl` keeps it.
 fn explain(args: &Args, seed: u64, clock: &SystemClock) {
     let until = clock.monotonic() + Duration::from_secs(args.shrink_for);
     let smallest = shrink(&args.fate(seed), || clock.monotonic() < until);
@@ -229,6 +245,9 @@ fn explain(args: &Args, seed: u64, clock: &SystemClock) {
     for trouble in &smallest.troubles {
         let (from, until) = (trouble.from.as_secs(), trouble.until.as_secs());
         text = format!("{text}\n    {from:>5}..{until:<5} {:?}", trouble.what);
+    }
+    if let Ok(kept) = serde_json::to_string(&smallest) {
+        text = format!("{text}\n{kept}");
     }
     if args.story {
         let mut cluster = muster_worlds::fate::cluster(&smallest);

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub const GRACE: Duration = Duration::from_secs(5);
 /// Nodes are looked at every ten seconds while anybody drains, and such a look holds a while.
 const KNOWN_AFTER: Duration = Duration::from_secs(16);
+/// How long batch work takes.
+const BATCH_TAKES: Duration = Duration::from_secs(900);
 /// What a node can hold: ten allocations.
 const ROOM: Resources = Resources { cpu_mhz: 1000, memory_mib: 1000, disk_mib: 1000 };
 
@@ -21,6 +23,8 @@ struct Node {
     next: Option<Timestamp>,
     /// When it joined.
     joined: Timestamp,
+    /// When the batch work on it has ended, where there is any.
+    batch_until: Option<Timestamp>,
 }
 
 /// The nodes of all instances, and what went wrong with the work on them.
@@ -33,6 +37,8 @@ pub struct Nomad {
     pub leaves_in: Duration,
     /// Allocations a node begins with.
     pub work_each: usize,
+    /// Whether every third node that comes has batch work on it, besides.
+    pub batch: bool,
     /// Allocations whose instance went before they had left.
     pub lost: usize,
     /// The same by instance, since that was last asked.
@@ -51,6 +57,10 @@ pub struct Nomad {
     pub hidden: BTreeSet<InstanceId>,
     /// Looks that were answered, in whatever way.
     pub looks: usize,
+}
+
+fn batch_work() -> Work {
+    Work { job: "report".to_owned(), kind: WorkKind::Batch, ..work() }
 }
 
 fn work() -> Work {
@@ -89,6 +99,9 @@ impl Nomad {
                 }
             }
         }
+        if self.batch {
+            self.end_batch(now);
+        }
         let draining = self.nodes.iter().filter(|(_, node)| node.view.draining);
         let ids: Vec<InstanceId> = draining.map(|(id, _)| id.clone()).collect();
         for id in ids {
@@ -101,7 +114,12 @@ impl Nomad {
         if self.nodes.contains_key(instance) {
             return;
         }
-        let work: Shared<Vec<Work>> = vec![work(); self.work_each].into();
+        let mut all = vec![work(); self.work_each];
+        let has_batch = self.batch && self.ever.len().is_multiple_of(3);
+        if has_batch {
+            all.insert(0, batch_work());
+        }
+        let work: Shared<Vec<Work>> = all.into();
         self.nodes.entry(instance.clone()).or_insert_with(|| Node {
             view: NodeView {
                 id: NodeId::new(format!("n-{instance}")),
@@ -118,7 +136,17 @@ impl Nomad {
             },
             next: None,
             joined: now,
+            batch_until: has_batch.then(|| now + BATCH_TAKES),
         });
+    }
+
+    /// Batch work ends by itself.
+    fn end_batch(&mut self, now: Timestamp) {
+        let ended = |node: &&mut Node| node.batch_until.is_some_and(|until| until <= now);
+        for node in self.nodes.values_mut().filter(ended) {
+            node.batch_until = None;
+            node.view.work.retain(|work| work.kind != WorkKind::Batch);
+        }
     }
 
     fn leave(&mut self, instance: &InstanceId) {

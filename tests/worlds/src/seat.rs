@@ -7,6 +7,7 @@ use autoscaler_leader::{
     LedgerVersion, Request,
 };
 use fleet::{ApiError, ErrorClass, FleetName, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 const LATENCY: Duration = Duration::from_millis(8);
 
 /// How a call to Consul fares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Way {
     /// It arrives and is answered.
     Open,

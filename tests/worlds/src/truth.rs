@@ -12,6 +12,8 @@ use std::time::Duration;
 pub struct Truth {
     /// Modifications that were sent, as (fleet, target).
     pub modifications: Vec<(String, u32)>,
+    /// The largest on-demand part that was asked for.
+    pub most_on_demand: u32,
     /// How often each instance was told to go.
     pub terminations: BTreeMap<InstanceId, u32>,
     /// How often anybody was told.
@@ -94,6 +96,7 @@ impl Truth {
         self.judge_pace(world, fleet);
         match write {
             Write::Modify { fleet, change } => {
+                self.most_on_demand = self.most_on_demand.max(change.on_demand_target);
                 let max = policy_of(policies, fleet).map_or(0, |policy| policy.base.capacity.max);
                 let now = world.truth(&fleet.id).map_or(0, |truth| truth.target);
                 let announced = |member: &InstanceTruth| world.notices(&member.id).is_some();
@@ -184,18 +187,22 @@ impl Truth {
         let now = world.now();
         let seems_alive =
             |member: &&InstanceTruth| is_alive(member) || member.ended.is_some_and(|at| now.since(at) < LOOK);
-        let stays: f64 = members
-            .iter()
-            .filter(seems_alive)
-            .filter(|member| !instances.contains(&member.id))
-            .filter(|member| member.pool.market == Market::Spot)
-            .map(|member| member.weight.get())
-            .sum();
         let target = world.truth(&fleet.id).map_or(0, |truth| truth.target);
-        let hits =
-            members.iter().filter(|member| is_alive(member)).any(|member| instances.contains(&member.id));
-        if hits && stays < f64::from(target) - 1e-6 {
-            self.complain(world, &format!("ONCE: {stays} units would stay where {target} are asked for"));
+        let on_demand = world.on_demand_target_of(&fleet.id);
+        for (market, asked) in [(Market::Spot, target - on_demand), (Market::OnDemand, on_demand)] {
+            let of = |member: &&InstanceTruth| member.pool.market == market;
+            let stays: f64 = members
+                .iter()
+                .filter(of)
+                .filter(seems_alive)
+                .filter(|member| !instances.contains(&member.id))
+                .map(|member| member.weight.get())
+                .sum();
+            let mut alive = members.iter().filter(of).filter(|member| is_alive(member));
+            let hits = alive.any(|member| instances.contains(&member.id));
+            if hits && stays < f64::from(asked) - 1e-6 {
+                self.complain(world, &format!("ONCE: {stays} units would stay where {asked} are asked for"));
+            }
         }
     }
 
