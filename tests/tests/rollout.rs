@@ -2,10 +2,13 @@
 //! Nomad under a service that somebody asks all the time.
 #![expect(clippy::print_stdout, reason = "the figures are shown")]
 
-use fleet::{AlarmState, InstanceId};
+use fleet::ports::Clock as _;
+use fleet::{AlarmState, InstanceId, Timestamp};
+use fleet_clock::SystemClock;
 use muster_test_servers::{Consul, ConsulOptions, NomadOptions, wait_for};
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tests::ground::{self, Cloud, Daemon, Site};
 use tests::programs::{Running, autoscaler, run};
 use tests::web::{Asker, healthy, web};
@@ -15,11 +18,15 @@ const NODES: u32 = 3;
 const COUNT: usize = 4;
 const IMAGE: &str = "ami-0fedcba9876543210";
 
-/// The site's policy with a roll-out that is not watched between its first node and the others.
+/// How long the first node is watched before the others follow.
+const WATCHED: Duration = Duration::from_secs(10);
+
+/// The site's policy with a roll-out whose first node is watched.
 fn policy(site: &Site) -> String {
-    let rollout = "  rollout {\n    canary = \"0%\"\n    ready_within = \"5m\"\n  }\n}\n";
+    let watched = format!("    canary = \"30%\"\n    canary_for = \"{}s\"\n", WATCHED.as_secs());
     let policy = site.policy(NODES);
-    format!("{}{rollout}", policy.strip_suffix("}\n").expect("it ends with the fleet"))
+    let policy = policy.strip_suffix("}\n").expect("it ends with the fleet");
+    format!("{policy}  rollout {{\n{watched}    ready_within = \"5m\"\n  }}\n}}\n")
 }
 
 /// `muster-autoscaler rollout …` as an operator types it: (exit code, standard output, standard error).
@@ -38,6 +45,28 @@ fn progress(daemon: &Daemon) -> Value {
     assert_eq!((code, err.as_str()), (0, ""));
     let all: Value = serde_json::from_str(&out).expect("it is JSON");
     all[0].clone()
+}
+
+/// What `explain` says of the last decision, once it says these words.
+fn explained(daemon: &Daemon, words: &str) {
+    let address = format!("http://{}", daemon.address());
+    wait_for(words, || {
+        let (code, out, err) = run(["explain", "web", "--address", &address]);
+        assert_eq!(code, 0, "{err}");
+        out.contains(words).then_some(())
+    });
+}
+
+/// Since when the first node is watched, once it is, and `explain` says so as well.
+fn watched(daemon: &Daemon) -> Timestamp {
+    let since = wait_for("the first node to be watched", || {
+        let status = progress(daemon);
+        assert!(status["done"].as_u64() <= Some(1), "the others wait: {status}");
+        let since = &status["rollout"]["stage"]["watched"]["since"];
+        (!since.is_null()).then(|| since.clone())
+    });
+    explained(daemon, "rolls out to version 2: 1 of 3 instances run it, the first are watched since");
+    serde_json::from_value(since).expect("a time")
 }
 
 /// The version that each living instance was launched from, by the tag that EC2 puts on it.
@@ -74,10 +103,15 @@ fn who_asks_a_service_all_the_time_sees_nothing_of_a_roll_out_that_replaces_ever
 
     let mut nodes = old.clone();
     let mut left = old.clone();
+    let mut until = None;
     while !left.is_empty() {
         let new = wait_for("another in the place of an old one", || {
             site.cloud.living().into_iter().find(|instance| !nodes.contains(instance))
         });
+        if let Some(until) = until.take() {
+            assert!(SystemClock::new().wall() >= until, "the others follow when the first was watched");
+            explained(&daemon, "the others are replaced");
+        }
         // Describes lag.
         let version = wait_for("its version to be shown", || {
             versions(&site).into_iter().find(|(id, _)| *id == new).map(|(_, version)| version)
@@ -94,6 +128,9 @@ fn who_asks_a_service_all_the_time_sees_nothing_of_a_roll_out_that_replaces_ever
             left.iter().find(|instance| !living.contains(instance)).cloned()
         });
         assert!(site.left("web", &gone).is_some() || !site.places("web").contains(&gone.to_string()));
+        if left.len() == old.len() {
+            until = Some(watched(&daemon) + WATCHED);
+        }
         // A machine that is gone takes its agent along.
         site.nomad.kill_client(gone.as_str());
         left.retain(|instance| *instance != gone);
