@@ -9,7 +9,8 @@ use crate::programs::{Running, autoscaler};
 use fleet::ports::Clock;
 use fleet::{FleetId, InstanceId, Timestamp};
 use fleet_clock::SystemClock;
-use fleet_cloud::{BakeMachine, CloudConfig, CloudServer, ImageSpec, OidcProvider};
+pub use fleet_cloud::BakeMachine;
+use fleet_cloud::{CloudConfig, CloudServer, ImageSpec, OidcProvider};
 use fleet_sim::{
     Action, Delay, Demand, FleetRequest, FleetSpec, InstancePhase, ScheduledCode, TimingSpec, World,
     WorldSpec,

@@ -2,14 +2,13 @@
 
 use crate::disks::Disks;
 use crate::timeline::Timeline;
-use fleet_cloud::BakeMachine;
 use muster_machine::{Lan, Machine, Place};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use tests::ground::Cloud;
+use tests::ground::{BakeMachine, Cloud};
 
 /// How often the cloud is looked at.
 const LOOK: Duration = Duration::from_millis(200);

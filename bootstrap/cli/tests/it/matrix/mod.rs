@@ -99,6 +99,14 @@ fn normal(site: &Site, text: &str) -> String {
     normal
 }
 
+/// The names in a directory while nothing in it is half written: the agent goes on meanwhile. What is left so is waited for in vain.
+fn whole(directory: &Path) -> Vec<String> {
+    wait_for("nothing to be half written", || {
+        let names = names(directory);
+        names.iter().all(|name| !name.starts_with(".new-")).then_some(names)
+    })
+}
+
 fn left(site: &Site) -> Left {
     let node = &site.node;
     let place = node.path();
@@ -106,7 +114,7 @@ fn left(site: &Site) -> Left {
     let files = ["consul.json", "nomad.json", "node_exporter.env", "run/ready", "secret"].into_iter();
     let files = files.filter_map(|name| Some((name, fs::read_to_string(place.join(name)).ok()?)));
     let files = files.map(|(name, text)| (name.to_owned(), normal(site, &text))).collect();
-    let progress = names(&state).into_iter().map(|name| {
+    let progress = whole(&state).into_iter().map(|name| {
         let text = fs::read_to_string(state.join(&name)).expect("a line");
         let line: Value = serde_json::from_str(&text).expect("a line");
         // Since when it has been ready is another time, and what a job was asked for with, another place.
@@ -118,7 +126,7 @@ fn left(site: &Site) -> Left {
     let progress = progress.collect();
     let mut all = BTreeSet::new();
     for directory in ["", "run", "run/metrics", "run/host/requests", "state"] {
-        let names = names(&place.join(directory)).into_iter();
+        let names = whole(&place.join(directory)).into_iter();
         all.extend(names.map(|name| format!("{directory}/{}", normal(site, &name))));
     }
     Left { files, progress, names: all, outside: (site.outside)(node) }
