@@ -251,10 +251,11 @@ async fn drive(
     let failed = |source| BakeError::Program { program: options.packer.clone(), source };
     // A group of its own: what a terminal sends to all is passed on once.
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(failed)?;
-    let streams = child.stdout.take().zip(child.stderr.take());
+    // Before it begins: nobody else would end it.
     let (mut interrupt, mut terminate) =
         (signal(SignalKind::interrupt()).map_err(failed)?, signal(SignalKind::terminate()).map_err(failed)?);
+    let mut child = command.spawn().map_err(failed)?;
+    let streams = child.stdout.take().zip(child.stderr.take());
     let deadline = clock.monotonic() + options.patience;
     let work = async {
         if let Some((out, err)) = streams {

@@ -6,26 +6,26 @@
 
 use crate::ground::get;
 use crate::machine::succeed;
-use muster_test_servers::wait_for;
+use muster_test_servers::{Ground, wait_for};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use tempfile::TempDir;
 
 /// The mirror, which has one version of each of some programs. Gone when dropped.
 #[derive(Debug)]
 pub struct Mirror {
     process: Child,
     address: SocketAddr,
-    place: TempDir,
+    /// Whatever runs in it ends with it, however the test ends.
+    place: Ground,
 }
 
 impl Mirror {
     /// * `programs`: each with its version. * `at`: an address of this host.
     #[must_use]
     pub fn of(programs: &[(&Path, &str)], at: IpAddr) -> Self {
-        let place = tempfile::tempdir().expect("a directory");
+        let place = Ground::new();
         for (program, version) in programs {
             let archive = archive(place.path(), &name_of(program), version);
             fs::create_dir_all(archive.parent().expect("it is in a directory")).expect("made");
@@ -40,8 +40,9 @@ impl Mirror {
             .stderr(Stdio::null())
             .spawn()
             .expect("it starts");
+        let mirror = Self { process, address, place };
         wait_for("the mirror", || get(address, "/"));
-        Self { process, address, place }
+        mirror
     }
 
     /// Where it is.

@@ -61,7 +61,7 @@ fn explained(daemon: &Daemon, words: &str) {
 fn watched(daemon: &Daemon) -> Timestamp {
     let since = wait_for("the first node to be watched", || {
         let status = progress(daemon);
-        assert!(status["done"].as_u64() <= Some(1), "the others wait: {status}");
+        assert!(status["done"].as_u64().is_some_and(|done| done <= 1), "the others wait: {status}");
         let since = &status["rollout"]["stage"]["watched"]["since"];
         (!since.is_null()).then(|| since.clone())
     });

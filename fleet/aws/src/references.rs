@@ -176,6 +176,18 @@ fn launches(fleet: &str, named: Option<&FleetLaunchTemplateSpecification>) -> Op
     Some(Launches { fleet: fleet.to_owned(), template: template.to_owned(), version })
 }
 
+/// Notes what a fleet names by itself, and which versions it launches.
+fn note<'a>(
+    found: &mut References,
+    fleet: &str,
+    images: impl Iterator<Item = &'a str>,
+    templates: impl Iterator<Item = Option<&'a FleetLaunchTemplateSpecification>>,
+) {
+    let by = Reference::Fleet { id: fleet.to_owned() };
+    found.named.extend(images.map(|image| Referred { by: by.clone(), to: image.to_owned() }));
+    found.launches.extend(templates.filter_map(|one| launches(fleet, one)));
+}
+
 async fn spot_fleets(region: &InRegion, found: &mut References) -> Result<(), ApiError> {
     let send =
         |token| region.ec2.describe_spot_fleet_requests().max_results(1000).set_next_token(token).send();
@@ -187,12 +199,9 @@ async fn spot_fleets(region: &InRegion, found: &mut References) -> Result<(), Ap
         let (Some(id), false) = (fleet.spot_fleet_request_id(), ended) else { continue };
         let config = fleet.spot_fleet_request_config();
         let named = config.map(SpotFleetRequestConfigData::launch_specifications).unwrap_or_default().iter();
-        let by = Reference::Fleet { id: id.to_owned() };
-        let refer = |image: &str| Referred { by: by.clone(), to: image.to_owned() };
-        found.named.extend(named.filter_map(|specification| specification.image_id()).map(refer));
         let configs = config.map(SpotFleetRequestConfigData::launch_template_configs).unwrap_or_default();
-        let configs = configs.iter().filter_map(|one| launches(id, one.launch_template_specification()));
-        found.launches.extend(configs);
+        let templates = configs.iter().map(|one| one.launch_template_specification());
+        note(found, id, named.filter_map(|specification| specification.image_id()), templates);
     }
     Ok(())
 }
@@ -207,11 +216,8 @@ async fn ec2_fleets(region: &InRegion, found: &mut References) -> Result<(), Api
         let (Some(id), false) = (fleet.fleet_id(), ended) else { continue };
         let configs = fleet.launch_template_configs();
         let named = configs.iter().flat_map(FleetLaunchTemplateConfig::overrides);
-        let by = Reference::Fleet { id: id.to_owned() };
-        let refer = |image: &str| Referred { by: by.clone(), to: image.to_owned() };
-        found.named.extend(named.filter_map(|line| line.image_id()).map(refer));
-        let configs = configs.iter().filter_map(|one| launches(id, one.launch_template_specification()));
-        found.launches.extend(configs);
+        let templates = configs.iter().map(|one| one.launch_template_specification());
+        note(found, id, named.filter_map(|line| line.image_id()), templates);
     }
     Ok(())
 }

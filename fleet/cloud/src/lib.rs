@@ -10,7 +10,7 @@
 //!
 //! What is documented of AWS and not simulated is refused by `UnsupportedOperation` with a word of why, never
 //! ignored: several launch templates in a fleet, instance requirements, launch specifications, another template
-//! for a living fleet, instant fleets, metric expressions.
+//! for a living fleet, metric expressions.
 
 mod alarms;
 mod autoscaling;

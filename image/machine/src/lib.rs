@@ -245,6 +245,10 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        // Its number may be another's by now.
+        if self.is_off() {
+            return;
+        }
         if let Some(leader) = self.leader() {
             // With its PID 1 everything in it ends.
             let _ = Command::new("kill").args(["-KILL", &leader.to_string()]).status();

@@ -87,7 +87,7 @@ fn whatever_refers_to_an_image_keeps_it_and_says_so() {
     }
 }
 
-/// A template of the versions 1 to 9, the second its default, whose version 3 names the image; and who launches what of it.
+/// A template of the versions 1 to 9, the second its default, whose version `named` names the image; and who launches what of it.
 fn with_template(named: i64, launches: &[(&str, Option<&str>)]) -> Inventory {
     let mut inventory = of(image("ami-a", 99, Some(60)));
     let template =

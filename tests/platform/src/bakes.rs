@@ -57,14 +57,15 @@ impl Drop for Bakes {
 impl Keeper {
     fn keep(&mut self) {
         // Before what was ended is switched off: EC2 makes images of machines that are.
-        for (image, of) in self.cloud.images_made() {
-            if let Some((asked, machine)) = self.running.remove(&of) {
-                self.save(&image, &asked, machine);
+        let made = self.cloud.images_made();
+        for (image, of) in &made {
+            if let Some((asked, machine)) = self.running.remove(of) {
+                self.save(image, &asked, machine);
             }
         }
+        // What is stopped is gone for good: a bake is on spot, which cannot be.
         let launched = self.cloud.bake_machines();
         self.running.retain(|id, _| launched.iter().any(|one| one.id == *id));
-        let made = self.cloud.images_made();
         for one in launched {
             // One that an image was made of has done what it was for.
             if !self.running.contains_key(&one.id) && made.iter().all(|(_, of)| *of != one.id) {

@@ -1,7 +1,7 @@
 //! What each image of the account is made of.
 
 use muster_machine::{MachineError, Overlay};
-use muster_test_servers::Ground;
+use muster_test_servers::{Ground, wait_for};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -21,9 +21,10 @@ impl Disks {
         Self { by_image: Mutex::new(known.collect()), ground: Ground::new() }
     }
 
-    /// A disk for a machine that boots an image.
+    /// A disk for a machine that boots an image. One that EC2 shows already may be written still: it is waited for.
     pub fn of(&self, image: &str) -> Result<Overlay, MachineError> {
-        Overlay::over(self.ground.path(), &self.layers(image))
+        let layers = wait_for(&format!("the disk of {image}"), || self.layers(image));
+        Overlay::over(self.ground.path(), &layers)
     }
 
     /// Where what is written over an image is to be kept as another one. * `image`: the other one.
@@ -33,12 +34,13 @@ impl Disks {
 
     /// That other one is there. * `layer`: what was written over `original`.
     pub fn put(&self, image: &str, layer: &Path, original: &str) {
-        let layers = [vec![layer.to_owned()], self.layers(original)].concat();
+        let below =
+            self.layers(original).unwrap_or_else(|| panic!("nobody knows what {original} is made of"));
+        let layers = [vec![layer.to_owned()], below].concat();
         self.by_image.lock().expect("whole").insert(image.to_owned(), layers);
     }
 
-    fn layers(&self, image: &str) -> Vec<PathBuf> {
-        let known = self.by_image.lock().expect("whole").get(image).cloned();
-        known.unwrap_or_else(|| panic!("nobody knows what {image} is made of"))
+    fn layers(&self, image: &str) -> Option<Vec<PathBuf>> {
+        self.by_image.lock().expect("whole").get(image).cloned()
     }
 }

@@ -25,8 +25,9 @@ impl Pipeline {
     /// * `operators`: the file of the token that the autoscaler takes orders by.
     pub fn new(cloud: &Cloud, program: PathBuf, site: &Path, operators: &Path) -> Self {
         let place = tempfile::tempdir().expect("a directory");
-        let mirror = mirror(cloud);
-        let site = variables(site, &mirror, place.path());
+        let known = tests::awx::local_programs();
+        let mirror = mirror(cloud, &known);
+        let site = variables(site, &mirror, &known, place.path());
         let packer = Packer::new();
         let ansible = tests::tools::ansible().unwrap_or_else(|missing| panic!("{missing}"));
         let path = |path: &Path| path.display().to_string();
@@ -122,15 +123,14 @@ impl Pipeline {
         self.script("watch web 5s", leader);
     }
 
-    /// The channel stable comes to what canary is at.
-    pub fn promote(&self) {
-        self.image("promote --from canary --to stable --after 0s");
+    /// The channel stable comes to this image.
+    pub fn promote(&self, leader: SocketAddr) {
+        self.script("promote @/image.json 0s", leader);
     }
 }
 
 /// Where the machine that is baked has Nomad and Consul from: it has no way out of its network.
-fn mirror(cloud: &Cloud) -> Mirror {
-    let known = tests::awx::local_programs();
+fn mirror(cloud: &Cloud, known: &Value) -> Mirror {
     let version = |name: &str| known[format!("{name}_version")].as_str().expect("a version").to_owned();
     let (nomad, consul) = (version("nomad"), version("consul"));
     let place = programs();
@@ -138,10 +138,9 @@ fn mirror(cloud: &Cloud) -> Mirror {
 }
 
 /// What the site says of its images, and where the mirror is. * returns: a file in the directory.
-fn variables(site: &Path, mirror: &Mirror, place: &Path) -> PathBuf {
+fn variables(site: &Path, mirror: &Mirror, versions: &Value, place: &Path) -> PathBuf {
     let text = fs::read_to_string(site).expect("the image's variables");
     let mut known: Value = serde_json::from_str(&text).expect("JSON");
-    let versions = tests::awx::local_programs();
     known["image_release_url"] = mirror.url().into();
     for name in ["nomad", "consul"] {
         let version = versions[format!("{name}_version")].as_str().expect("a version");

@@ -72,7 +72,7 @@ impl Platform {
             self.drifts();
             joined(watched);
         });
-        pipeline.promote();
+        pipeline.promote(self.leader());
         timeline.say("the image is well, and in stable");
         self.shows();
         let tally = self.tally(&load);

@@ -231,11 +231,12 @@ fn describe_vpcs(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
             _ => "true".to_owned(),
         })
     });
+    let [a, b, ..] = context.shared.first_machine.octets();
     let shown = map([
         ("vpcId", VPC.into()),
         ("ownerId", context.world().spec().account.as_str().into()),
         ("state", "available".into()),
-        ("cidrBlock", "10.250.0.0/16".into()),
+        ("cidrBlock", format!("{a}.{b}.0.0/16").into()),
         ("instanceTenancy", "default".into()),
         ("isDefault", true.into()),
     ]);
