@@ -189,7 +189,9 @@ impl Truth {
             |member: &&InstanceTruth| is_alive(member) || member.ended.is_some_and(|at| now.since(at) < LOOK);
         let target = world.truth(&fleet.id).map_or(0, |truth| truth.target);
         let on_demand = world.on_demand_target_of(&fleet.id);
-        for (market, asked) in [(Market::Spot, target - on_demand), (Market::OnDemand, on_demand)] {
+        for (market, asked) in
+            [(Market::Spot, target.saturating_sub(on_demand)), (Market::OnDemand, on_demand)]
+        {
             let of = |member: &&InstanceTruth| member.pool.market == market;
             let stays: f64 = members
                 .iter()

@@ -305,10 +305,7 @@ pub(super) fn step(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd
     if !tells {
         return false;
     }
-    let mut going = next(draft, &rollout, herd);
-    if going.iter().any(|m| is_of_use(draft, &rollout, m)) && !wish::load_is_known(draft, Some(herd)) {
-        going.retain(|m| !is_of_use(draft, &rollout, m));
-    }
+    let going = next(draft, &rollout, herd);
     if going.is_empty() {
         return false;
     }
@@ -361,6 +358,10 @@ fn next<'a>(draft: &mut Draft<'_>, rollout: &Rollout, herd: &Herd<'a>) -> Vec<&'
     let mut going: Vec<&Member> = herd.alive.iter().copied().filter(wrong).collect();
     going.retain(|m| !m.protected && m.weight.get() > 0.0 && m.phase != Phase::Draining);
     victims::leave_batch_work(draft, &mut going);
+    // Before it is cut to what there is room for: who may not go yet takes nobody's place.
+    if going.iter().any(|m| is_of_use(draft, rollout, m)) && !wish::load_is_known(draft, Some(herd)) {
+        going.retain(|m| !is_of_use(draft, rollout, m));
+    }
     victims::sort(draft, herd, &mut going);
     going.truncate(room);
     going

@@ -215,6 +215,25 @@ fn what_was_never_ready_goes_on_the_way_back_where_nobody_tells_of_load() {
     assert_eq!(ec2.nodes.work(), 40, "work was lost");
 }
 
+/// Whoever works waits for load to be known, and does not stand in the place of those that never did.
+#[test]
+fn one_that_works_holds_up_nobody_that_was_never_ready_however_little_it_is_worth() {
+    let mut ec2 = begun();
+    ec2.scene.policy.rollout.surge = 1;
+    until(&mut ec2, "one", &mut works, |ec2| ec2.running(2) == 1 && under_way(ec2) == 0);
+    ec2.broken = Some(2);
+    ec2.scene.policy.capacity.min = 20;
+    until(&mut ec2, "grown", &mut works, |ec2| ec2.running(2) == 11);
+    let works_on = ec2.alive.iter_mut().find(|m| m.launch.as_ref().is_some_and(|l| l.version == Some(2)));
+    works_on.expect("it is there").health = Health::Unhealthy;
+    let now = ec2.scene.now;
+    ec2.scene.memory.rollout.as_mut().expect("a roll-out").take_back(now);
+    ec2.silent = true;
+    until(&mut ec2, "the others", &mut works, |ec2| ec2.running(2) == 1 && under_way(ec2) == 0);
+    ec2.silent = false;
+    until(&mut ec2, "back", &mut works, ended);
+}
+
 #[test]
 fn who_still_works_waits_on_the_way_back_until_load_is_known() {
     let mut ec2 = begun();

@@ -282,7 +282,9 @@ fn put(rule: &PackageRule, program: &Path) -> Result<Done, (ErrorClass, String)>
     let contents = fs::read(path).map_err(|error| of_io(path, &error))?;
     is_pinned(rule, &hex::encode(Sha256::digest(&contents)))?;
     let directory = program.parent().unwrap_or(Path::new("/"));
-    let manner = Manner { unfinished: UNFINISHED, mode: Some(PROGRAM_MODE), owner: None, durable: true };
+    // Said, and not left to the directory, which may give files its own group.
+    let owner = Some((Uid::effective(), Gid::effective()));
+    let manner = Manner { unfinished: UNFINISHED, mode: Some(PROGRAM_MODE), owner, durable: true };
     let write = || -> io::Result<()> {
         fs::create_dir_all(directory)?;
         sweep(directory, UNFINISHED)?;

@@ -21,9 +21,10 @@ fn awxs_job_and_consuls_join_do_not_wait_for_each_other() {
     fs::write(site.node.path().join("api"), TOKEN).expect("written");
     site.node.start();
     // The job does not end.
-    let status = site.node.wait_state(Step::Consul, State::Done);
-    assert_eq!(state_of(&status, Step::Awx), State::Running, "{status:#?}");
-    assert_eq!(awx.state().jobs.len(), 1);
+    wait_for("the job", || (awx.state().jobs.len() == 1).then_some(()));
+    let status = site.node.wait_until("Consul joined beside the job", |status| {
+        state_of(status, Step::Consul) == State::Done && state_of(status, Step::Awx) == State::Running
+    });
     for later in [Step::Monitoring, Step::Nomad, Step::Ready] {
         assert_eq!(state_of(&status, later), State::Waiting, "{later}: {status:#?}");
     }

@@ -174,7 +174,7 @@ const fn takes(step: Step) -> Option<Duration> {
 struct Log {
     file: File,
     /// A line that is not whole yet.
-    rest: String,
+    rest: Vec<u8>,
     began: BTreeMap<Step, u32>,
     ended: BTreeMap<Step, u32>,
     /// Those that were not only looked at.
@@ -188,13 +188,15 @@ impl Log {
         let mut file = File::options().create(true).append(true).read(true).open(path).expect("a log");
         file.seek(SeekFrom::End(0)).expect("a file");
         let (began, ended) = (BTreeMap::new(), BTreeMap::new());
-        Self { file, rest: String::new(), began, ended, made: BTreeSet::new() }
+        Self { file, rest: Vec::new(), began, ended, made: BTreeSet::new() }
     }
 
     fn read(&mut self) {
-        self.file.read_to_string(&mut self.rest).expect("text");
-        let whole = self.rest.rfind('\n').map_or(0, |end| end + 1);
-        let lines: String = self.rest.drain(..whole).collect();
+        // A kill, and a look, may come in the middle of a character.
+        self.file.read_to_end(&mut self.rest).expect("read");
+        let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let lines: Vec<u8> = self.rest.drain(..whole).collect();
+        let lines = String::from_utf8_lossy(&lines);
         for (_, said) in lines.lines().filter_map(|line| line.split_once(": work on a step ")) {
             let mut words = said.split(' ');
             let what = words.next();
