@@ -201,10 +201,6 @@ fn a_package_is_installed_once_and_only_if_it_is_the_one_that_was_pinned() {
     fs::write(bench.path("exporter.deb"), b"a package").expect("written");
     let inspect = || hands.carry_out(&Request::Inspect { package: "exporter".to_owned() });
     assert_eq!(inspect(), Ok(Done::Otherwise), "it is not there");
-    // As Debian has /usr/local/bin where there is a group of staff.
-    fs::create_dir_all(bench.path("bin")).expect("made");
-    std::os::unix::fs::chown(bench.path("bin"), None, Some(50)).expect("it needs root");
-    fs::set_permissions(bench.path("bin"), fs::Permissions::from_mode(0o2775)).expect("set");
     assert_eq!(hands.carry_out(&install), Ok(Done::Changed));
     assert_eq!(hands.carry_out(&install), Ok(Done::Unchanged));
     assert_eq!((bench.units.done(), inspect()), (vec!["install".to_owned()], Ok(Done::Unchanged)));
@@ -234,6 +230,10 @@ fn a_program_is_put_in_its_place_as_it_was_pinned_and_again_where_it_is_another_
     assert!(!fs::exists(&program).expect("seen"));
     fs::write(&file, b"a package").expect("written");
     assert_eq!(inspect(), Ok(Done::Otherwise), "it is not there");
+    // As Debian has /usr/local/bin where there is a group of staff.
+    fs::create_dir_all(bench.path("bin")).expect("made");
+    std::os::unix::fs::chown(bench.path("bin"), None, Some(50)).expect("it needs root");
+    fs::set_permissions(bench.path("bin"), fs::Permissions::from_mode(0o2775)).expect("set");
     assert_eq!(
         (install(), inspect(), install()),
         (Ok(Done::Changed), Ok(Done::Unchanged), Ok(Done::Unchanged))
