@@ -1,5 +1,6 @@
 //! One way to ask a server: verified TLS, no proxy, no redirects, and bounds on time and size.
 
+use crate::trust;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bootstrap_config::Server;
@@ -268,6 +269,8 @@ pub fn client(service: &'static str, ca_file: Option<&str>) -> Result<Client, Ht
             return Err(unusable(format!("its CA in {path}: there is no certificate in it")));
         }
         builder = builder.tls_certs_only(certificates);
+    } else {
+        builder = builder.tls_backend_preconfigured(trust::of_host());
     }
     builder.build().map_err(|error| unusable(chain(&error)))
 }
@@ -285,7 +288,10 @@ pub async fn send(
         let (nobody, distrust) = (error.is_connect(), distrust(&error));
         let (why, at) = (chain(&error.without_url()), address.to_owned());
         match distrust {
-            Some(why) => HttpError::Untrusted { service, address: at, why },
+            Some(why) => {
+                trust::forget();
+                HttpError::Untrusted { service, address: at, why }
+            }
             None if nobody => HttpError::Unreachable { service, address: at, why },
             None => cut(why),
         }

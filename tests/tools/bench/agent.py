@@ -1,5 +1,6 @@
 """Rows about muster-bootstrap: how soon it knows who it is, what its boot costs, and what it takes as a watchman."""
 
+import contextlib
 import json
 import os
 import re
@@ -141,7 +142,8 @@ class Between:
         asked.send_response(status)
         asked.send_header("Content-Length", str(len(body)))
         asked.end_headers()
-        asked.wfile.write(body)
+        with contextlib.suppress(BrokenPipeError):  # Who is told to end does not hear the last answer.
+            asked.wfile.write(body)
 
 
 @row
