@@ -97,7 +97,7 @@ mod tests {
         assert_eq!([ask(), ask()], [1, 1]);
         let long_ago = SystemTime::UNIX_EPOCH;
         let age = |path: &PathBuf| {
-            std::fs::File::open(path).and_then(|file| file.set_modified(long_ago)).expect("ours")
+            std::fs::File::open(path).and_then(|file| file.set_modified(long_ago)).expect("ours");
         };
         // Files have a coarse clock: what was read was old.
         age(&directory);

@@ -89,6 +89,7 @@ fn main() {
         machines,
         timeline: timeline.clone(),
         image,
+        autoscaler: program,
         imager: beside("muster-image"),
         operators,
         root,

@@ -10,6 +10,7 @@ use crate::work;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -22,6 +23,8 @@ const BUSY: f64 = 30.0;
 const LOOK: Duration = Duration::from_millis(100);
 /// The longest that anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(420);
+/// Who waits that long wants to know why, and again after as long.
+const LONG: Duration = Duration::from_secs(45);
 
 /// Everything that runs.
 pub struct Platform {
@@ -33,6 +36,8 @@ pub struct Platform {
     pub names: Arc<Names>,
     /// What the service is made of.
     pub image: String,
+    /// `muster-autoscaler`.
+    pub autoscaler: PathBuf,
     /// `muster-image`.
     pub imager: PathBuf,
     /// The file of the operators' token.
@@ -239,19 +244,35 @@ impl Platform {
         }
     }
 
-    /// Waits until there is something, and notes when.
+    /// Waits until there is something, and notes when; what takes long has the autoscaler say what it is at.
     fn wait<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         let begun = self.timeline.now();
+        let mut asks = begun + LONG;
         loop {
             if let Some(found) = look() {
                 let took = self.timeline.now().saturating_sub(begun);
                 self.timeline.say(&format!("{what}: after {:.1} s", took.as_secs_f64()));
                 return found;
             }
+            if self.timeline.now() > asks {
+                self.timeline.say(&format!("still waiting for {what}: {}", self.explained()));
+                asks += LONG;
+            }
             assert!(!self.timeline.ends(), "told to end");
             assert!(self.timeline.now() < begun + PATIENCE, "waited for {what}");
             thread::sleep(LOOK);
         }
+    }
+
+    /// What the autoscaler says of its last decision.
+    fn explained(&self) -> String {
+        let Some(leader) = tests::job::leader(&self.site.consul) else { return "nobody leads".to_owned() };
+        let mut explain = Command::new(&self.autoscaler);
+        let said = explain.args(["explain", "web", "--address", &format!("http://{leader}")]).output();
+        said.map_or_else(
+            |error| error.to_string(),
+            |said| String::from_utf8_lossy(&said.stdout).trim().to_owned(),
+        )
     }
 
     fn tally(&self, load: &Load) -> Tally {
