@@ -102,7 +102,7 @@ module "parameters" {
   policies = { (each.key) = module.fleet[each.key].policy }
 
   awx_key         = var.awx_key
-  awx_key_version = 1
+  awx_key_version = var.awx_key_version
 
   fragments = {
     "20-nomad" = <<-HCL

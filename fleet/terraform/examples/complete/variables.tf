@@ -55,6 +55,13 @@ variable "awx_key" {
   sensitive   = true
 }
 
+variable "awx_key_version" {
+  description = "Raised by one with each new key; 0: there is no AWX."
+  type        = number
+  default     = 0
+  nullable    = false
+}
+
 variable "pipeline_role_arns" {
   description = "The roles of the machines that bake images and publish them (image/jenkins). Empty: nobody may."
   type        = list(string)

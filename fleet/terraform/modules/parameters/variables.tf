@@ -74,6 +74,11 @@ variable "awx_key_version" {
     condition     = var.awx_key_version >= 0 && floor(var.awx_key_version) == var.awx_key_version
     error_message = "The version is a whole number."
   }
+
+  validation {
+    condition     = var.awx_key_version == 0 || var.awx_key != null
+    error_message = "A key that has a version is given with every run, as awx_key: Terraform keeps none."
+  }
 }
 
 variable "kms_key_arn" {

@@ -58,6 +58,17 @@ run "the_key_of_awx_is_written_and_not_kept" {
   }
 }
 
+run "a_key_that_has_a_version_is_given" {
+  command = plan
+
+  variables {
+    awx_key         = null
+    awx_key_version = 2
+  }
+
+  expect_failures = [var.awx_key_version]
+}
+
 run "a_path_ends_without_a_slash" {
   command = plan
 
