@@ -7,12 +7,13 @@
 )]
 
 use fleet::ports::Clock;
-use fleet::{FleetId, Timestamp};
+use fleet::{FleetId, InstanceId, Timestamp};
 use fleet_clock::SystemClock;
 use fleet_cloud::{CloudConfig, CloudServer};
 use fleet_sim::{Action, Demand, FleetRequest, FleetSpec, TimingSpec, World, WorldSpec};
 use muster_test_servers::{Consul, ConsulOptions, wait_for};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -92,12 +93,21 @@ impl Ground {
     fn start(&self, name: &'static str) -> Process {
         let mut command = autoscaler();
         command.args(["run", "--policy", "web.hcl", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+        command.args(["--own-instance", self.instance_of(name).as_str()]);
         command.args(["--state", name, "--advertise", name, "--consul-token-file", "token"]);
         command.args(["--endpoint", &self.server.endpoint(), "--consul-address", &self.consul.address()]);
         command.env("AWS_ACCESS_KEY_ID", "muster").env("AWS_SECRET_ACCESS_KEY", "muster-secret");
         let mut running = Running::start(command.current_dir(self.directory.path()));
         let address = running.address();
         Process { name, running, address }
+    }
+
+    /// On which of the fleet's instances a process says that it runs.
+    fn instance_of(&self, name: &str) -> InstanceId {
+        let shown = self.world.lock().expect("whole").shown_instances();
+        let mut ids: Vec<InstanceId> = shown.into_iter().map(|instance| instance.id).collect();
+        ids.sort();
+        ids.swap_remove(usize::from(name != "east"))
     }
 
     /// Waits until the fleet's target is what the policy asks for at least.
@@ -174,6 +184,7 @@ fn one_leads_and_however_it_ends_the_other_writes_within_fifteen_seconds() {
     let (mut leader, mut standby) = leader_of(&ground, ground.start("east"), ground.start("west"));
     standby.says("\"stood by\"", 0);
     both_say_who_leads(&leader, &standby);
+    each_protects_where_either_runs(&ground, [&leader, &standby]);
     one_writes_and_the_other_only_plans(&mut ground, &mut leader, &mut standby);
 
     // Killed.
@@ -247,6 +258,22 @@ fn both_say_who_leads(leader: &Process, standby: &Process) {
     measured(leader, "muster_leader 1.0");
     measured(standby, "muster_leader 0.0");
     measured(standby, "muster_leader_role{role=\"standby\"} 1.0");
+}
+
+fn each_protects_where_either_runs(ground: &Ground, processes: [&Process; 2]) {
+    let both: BTreeSet<String> =
+        processes.iter().map(|process| ground.instance_of(process.name).to_string()).collect();
+    assert_eq!(both.len(), 2);
+    for process in processes {
+        wait_for(&format!("{} to protect both", process.name), || {
+            let status: Value = serde_json::from_str(&get(process.address, "/v1/fleets")?).ok()?;
+            let instances = status["fleets"][0]["instances"].as_array()?;
+            let protected = instances.iter().filter(|instance| instance["protected"] == true);
+            let ids: BTreeSet<String> =
+                protected.filter_map(|i| Some(i["id"].as_str()?.to_owned())).collect();
+            (ids == both).then_some(())
+        });
+    }
 }
 
 #[test]

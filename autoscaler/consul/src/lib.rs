@@ -1,5 +1,6 @@
 //! Consul, as far as electing a leader and keeping its ledger needs it: carries out what
-//! [`autoscaler_leader::Elector`] asks for, and reads and writes the ledger under the protection of the lock.
+//! [`autoscaler_leader::Elector`] asks for, reads and writes the ledger under the protection of the lock, and tells where
+//! the members run.
 //!
 //! Everything goes through the agent on our own node, because the session hangs on a check of that agent and on
 //! that node's health; so there is no choice of datacenter. Answers are bounded in size and time, the token is
@@ -20,6 +21,7 @@ mod client;
 mod election;
 mod ledger;
 mod options;
+mod peers;
 mod refusal;
 mod tls;
 

@@ -11,7 +11,8 @@ pub struct Options {
     pub token_file: Option<PathBuf>,
     /// Certificates, for an address with `https`.
     pub tls: Tls,
-    /// Where our keys are: `PREFIX/leader` is the lock, `PREFIX/ledger/NAME` a ledger.
+    /// Where our keys are: `PREFIX/leader` is the lock, `PREFIX/ledger/NAME` a ledger, `PREFIX/at/INSTANCE` says that a
+    /// member runs there.
     pub prefix: String,
     /// The name of the service whose check the deciding loop feeds. Not the one that serves our HTTP: this has
     /// neither address nor port.

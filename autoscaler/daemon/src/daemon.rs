@@ -12,6 +12,7 @@ use crate::metrics::Metrics;
 use crate::named::Named;
 use crate::nodes;
 use crate::notices::DeadLetters;
+use crate::peers::Peers;
 use crate::policies::{self, Loaded, Reading, Watcher};
 use crate::queue::{Envelope, Happened};
 use crate::queues::Queues;
@@ -110,10 +111,9 @@ impl Daemon {
             tasks
                 .spawn("nomad's events", nodes::follow(follower, happened_in.clone(), Arc::clone(&activity)));
         }
-        let (leads, tools) = match config.consul {
-            Some(consul) => contend(consul, &*connect, &clock, &happened_in, tools, &mut tasks),
-            None => (None, tools),
-        };
+        let own = config.engine.own_instance;
+        let peers = config.consul.map(|consul| Peers::new(consul, own, &clock, &happened_in, &activity));
+        let (leads, tools) = contend(peers, &*connect, tools, &mut tasks);
         let runtime = Runtime {
             engine,
             clock: Arc::clone(&clock),
@@ -212,20 +212,21 @@ fn engine_config(config: &DaemonConfig) -> autoscaler_engine::Config {
     }
 }
 
-/// Makes the daemon one of several: what it leads by, and tools that are fenced.
+/// Makes the daemon one of several, where there are: what it leads by, and tools that are fenced.
 fn contend(
-    consul: autoscaler_consul::Consul,
+    peers: Option<Peers>,
     connect: &dyn Connect,
-    clock: &Arc<dyn Clock>,
-    happened: &mpsc::UnboundedSender<Envelope<Happened>>,
     tools: Tools,
     tasks: &mut Named,
 ) -> (Option<Leads>, Tools) {
-    let leadership = Leadership::new(consul.clone(), Arc::clone(clock));
-    let (ledgers, writer) = Ledgers::new(consul, leadership.session(), happened.clone());
+    let Some(peers) = peers else { return (None, tools) };
+    let (consul, clock) = (peers.consul.clone(), Arc::clone(&peers.clock));
+    let leadership = Leadership::new(consul.clone(), Arc::clone(&clock));
+    let (ledgers, writer) = Ledgers::new(consul, leadership.session(), peers.happened.clone());
     tasks.spawn("ledgers", writer);
-    let (fence, time) = (leadership.fence(), Arc::clone(clock));
-    connect.guard(Arc::new(move || fence.may_write(time.monotonic())));
+    tasks.spawn("peers", peers.run(leadership.session()));
+    let fence = leadership.fence();
+    connect.guard(Arc::new(move || fence.may_write(clock.monotonic())));
     let tools = tools.fenced(leadership.fence(), ledgers.clone());
     (Some(Leads { leadership, ledgers, halves: Halves::default() }), tools)
 }

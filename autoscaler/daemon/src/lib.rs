@@ -25,6 +25,7 @@ pub mod metrics;
 mod named;
 mod nodes;
 pub mod notices;
+mod peers;
 pub mod policies;
 pub mod prometheus;
 mod queue;

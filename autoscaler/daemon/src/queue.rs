@@ -11,6 +11,7 @@ use autoscaler_engine::{
 use autoscaler_policy::FleetPolicy;
 use fleet::wire::{NoticeBatch, NoticesAccepted, SampleBatch, SamplesAccepted};
 use fleet::{FleetName, InstanceId, MessageId, News, Region};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use tokio::sync::oneshot;
 
@@ -111,5 +112,7 @@ pub(crate) enum Happened {
     },
     /// Something moved in Nomad.
     NodesMoved,
+    /// Where the autoscalers run has changed.
+    Peers(BTreeSet<InstanceId>),
     Stop,
 }

@@ -275,6 +275,7 @@ impl Runtime {
                 Event::Recorded { batch, result: whole? }
             }
             Happened::NodesMoved => Event::NodesMoved,
+            Happened::Peers(peers) => Event::Peers(peers),
             Happened::Heard { region, message, news } => {
                 Event::Heard { region, message: Some(message), news }
             }

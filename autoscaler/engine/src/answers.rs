@@ -311,6 +311,7 @@ impl Engine {
         at: fleet::Timestamp,
         now: Now,
     ) {
+        let taken = self.taken();
         let mut by_fleet: BTreeMap<&str, Vec<&Instance>> =
             fleets.iter().map(|(_, fleet)| (fleet.id.as_str(), Vec::new())).collect();
         for instance in instances {
@@ -323,8 +324,9 @@ impl Engine {
             let Some(held) = self.fleets.get(name) else { continue };
             let ends = |instance: &&Instance| Some((instance.id.clone(), instance.ended_by?));
             let ends = shown.iter().filter_map(ends).collect();
-            let (own, protect) = (self.config.own_instance.as_ref(), &held.policy.base.protect);
-            let shown = shown.into_iter().map(|instance| InstanceSeen::of(instance, own, protect)).collect();
+            let protect = &held.policy.base.protect;
+            let shown =
+                shown.into_iter().map(|instance| InstanceSeen::of(instance, &taken, protect)).collect();
             let older = held.state.instances_at.is_some_and(|seen| seen > at);
             if older || held.state.held.as_ref() != Some(&fleet.id) {
                 continue;

@@ -33,8 +33,8 @@ impl FleetDelta {
 impl InstanceSeen {
     /// What is kept of an instance.
     ///
-    /// * `own`: the one that we run on; `protect`: whom the policy protects by tags.
-    pub fn of(instance: &Instance, own: Option<&InstanceId>, protect: &Protect) -> Self {
+    /// * `taken`: those that autoscalers run on; `protect`: whom the policy protects by tags.
+    pub fn of(instance: &Instance, taken: &BTreeSet<InstanceId>, protect: &Protect) -> Self {
         let Instance { id, fleet: _, pool, state, ended_by: _, health, launched, vcpus, private_ip, tags } =
             instance;
         let tagged = tags.get(PROTECTED_TAG).is_some_and(|value| value.eq_ignore_ascii_case("true"));
@@ -46,7 +46,7 @@ impl InstanceSeen {
             launched: *launched,
             vcpus: *vcpus,
             private_ip: *private_ip,
-            protected: tagged || own == Some(id) || protect.is_tagged(tags),
+            protected: tagged || taken.contains(id) || protect.is_tagged(tags),
             launch: LaunchTemplate::of_tags(tags),
         }
     }

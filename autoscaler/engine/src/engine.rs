@@ -49,6 +49,8 @@ pub struct Engine {
     pub(crate) lease: Option<Duration>,
     /// Whether we led when that was last looked at.
     pub(crate) led: bool,
+    /// The instances on which autoscalers run, as was told last.
+    pub(crate) peers: BTreeSet<InstanceId>,
     /// What is asked of no region: Nomad's nodes, and the ledgers.
     pub(crate) services: Services,
     /// What was heard of instances that nobody knows yet, and of messages that wait for the disk.
@@ -99,6 +101,7 @@ impl Engine {
             stopping: None,
             lease: None,
             led: false,
+            peers: BTreeSet::new(),
             services: Services::default(),
             hearsay: Hearsay::default(),
             again: BTreeMap::new(),
@@ -123,6 +126,7 @@ impl Engine {
             Event::Heard { region, message, news } => self.heard(&region, message, news, now),
             Event::NodesMoved => self.nodes_moved(now),
             Event::Lease { until } => self.lease_told(until, now),
+            Event::Peers(peers) => self.peers_told(peers, now),
             Event::Operator(command) => {
                 // Nobody waits for the answer: an order that makes no sense changes nothing.
                 let _ = self.order(command, now);

@@ -9,6 +9,7 @@ use fleet::{
     InstanceState, MessageId, News, NodeView, Notice, Offering, Region, Resources, Utilization,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Something that happened.
@@ -56,6 +57,9 @@ pub enum Event {
         /// Until when.
         until: Option<Duration>,
     },
+    /// The instances on which autoscalers run: all of them, ours or not. Like our own they are never removed by choice.
+    /// To be told when they change; until then, the last ones count.
+    Peers(BTreeSet<InstanceId>),
     /// An operator's order, where nobody waits for what [`crate::Engine::operate`] says.
     Operator(Command),
     /// Finish or journal what is in flight, then [`crate::Effect::Stopped`].

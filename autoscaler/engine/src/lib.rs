@@ -29,6 +29,7 @@ mod news;
 mod nodes;
 mod observe;
 mod operate;
+mod peers;
 mod policies;
 mod push;
 mod record;

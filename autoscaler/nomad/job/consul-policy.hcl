@@ -3,7 +3,7 @@
 #
 # The job's own service, `muster-autoscaler`, is registered by Nomad and not by the program.
 
-# The lock and the ledgers: `--consul-prefix`.
+# The lock, the ledgers, and on which instances the autoscalers run: `--consul-prefix`.
 key_prefix "muster-autoscaler/" {
   policy = "write"
 }

@@ -193,8 +193,8 @@ fleet "web" {
   }
 
   # Instances that are never given back or replaced by choice, beside those that carry the tag
-  # `muster:protected` = `true` and the one that the autoscaler runs on. What AWS takes is replaced
-  # all the same.
+  # `muster:protected` = `true` and those that autoscalers run on. What AWS takes is replaced all
+  # the same.
   protect {
     # These instances. Unset: none. Takes a list of instance ids, such as ["i-0abc123def4567890"].
     # instances = ["i-0abc123def4567890"]

@@ -186,7 +186,7 @@ pub(crate) static FLEET_TABLE: Table<Draft> = Table {
             name: "protect",
             label: None,
             docs: "Instances that are never given back or replaced by choice, beside those that carry the tag \
-                   `muster:protected` = `true` and the one that the autoscaler runs on. What AWS takes is replaced all the \
+                   `muster:protected` = `true` and those that autoscalers run on. What AWS takes is replaced all the \
                    same.",
             table: &PROTECT,
             get: |f: &Draft| Some(&f.base.protect),

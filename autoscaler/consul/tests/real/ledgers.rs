@@ -9,37 +9,42 @@ use fleet::ErrorClass;
 use muster_test_servers::{Consul as Server, ConsulOptions};
 use std::path::PathBuf;
 
-struct Ground {
-    server: Server,
-    token_file: PathBuf,
+pub struct Ground {
+    pub server: Server,
+    pub token_file: PathBuf,
 }
 
 impl Ground {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let server = Server::start(&ConsulOptions { acl: true, ..ConsulOptions::default() });
         let token_file = server.directory().join("token");
         std::fs::write(&token_file, server.new_token(RULES)).expect("a token file");
         Self { server, token_file }
     }
 
-    fn client(&self, instance: &str) -> Consul {
+    pub fn client(&self, instance: &str) -> Consul {
         let mut options = Options::new(&self.server.address(), instance);
         options.token_file = Some(self.token_file.clone());
         Consul::new(options).expect("options make sense")
     }
 }
 
-/// Registers, makes a session, takes the lock.
-async fn lead(consul: &Consul) -> SessionId {
+/// Registers and makes a session.
+pub async fn join(consul: &Consul) -> SessionId {
     assert_eq!(consul.answer(&Request::Register).await, Answer::Registered(Ok(())));
-    let session = loop {
+    loop {
         // The catalogue hears of the check a moment later.
         match consul.answer(&Request::CreateSession { instead_of: None }).await {
-            Answer::SessionCreated(Ok(session)) => break session,
+            Answer::SessionCreated(Ok(session)) => return session,
             Answer::SessionCreated(Err(Failure::Api(error))) if error.message.contains("Missing check") => {}
             other => panic!("{other:?}"),
         }
-    };
+    }
+}
+
+/// Joins, and takes the lock.
+async fn lead(consul: &Consul) -> SessionId {
+    let session = join(consul).await;
     let request = Request::Acquire { session: session.clone() };
     assert_eq!(consul.answer(&request).await, Answer::Acquired(Ok(true)));
     session

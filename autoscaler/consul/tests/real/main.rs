@@ -3,4 +3,5 @@
 mod contest;
 mod elections;
 mod ledgers;
+mod peers;
 mod tls;

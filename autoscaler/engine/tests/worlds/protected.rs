@@ -1,7 +1,7 @@
 //! Who is protected is never given back, by whatever protects them.
 
 use autoscaler_core::Protect;
-use autoscaler_engine::{Record, State};
+use autoscaler_engine::{Event, Record, State};
 use fleet::{InstanceId, Timestamp};
 use fleet_sim::{Demand, InstancePhase};
 use muster_worlds::harness::{Harness, fleet, minutes, world};
@@ -43,9 +43,13 @@ fn tag(harness: &mut Harness, id: &InstanceId, tags: &BTreeMap<String, String>) 
 fn nobody_is_given_back_who_is_protected_by_tag_by_policy_or_by_our_running_there() {
     let would_go = given_back();
     assert!(would_go.len() >= 5, "{would_go:?}");
-    let ways: [(&str, Protects); 4] = [
+    let ways: [(&str, Protects); 5] = [
         ("the tag", |harness, id| tag(harness, id, &tags("muster:protected", "true"))),
         ("the instance that we run on", |harness, id| harness.config.own_instance = Some(id.clone())),
+        ("an instance that another autoscaler runs on", |harness, id| {
+            harness.run_until(minutes(1));
+            harness.happen(Event::Peers([id.clone()].into()));
+        }),
         ("the policy's instances", |harness, id| {
             harness.policies[0].base.protect.instances.insert(id.clone());
         }),
@@ -67,6 +71,28 @@ fn nobody_is_given_back_who_is_protected_by_tag_by_policy_or_by_our_running_ther
         assert_eq!(shown, would_go[..1], "{what}");
         harness.conclude();
     }
+}
+
+#[test]
+fn who_comes_to_run_on_an_instance_protects_it_from_then_on_and_until_it_runs_there_no_more() {
+    let would_go = given_back();
+    let mut harness = shrinking();
+    harness.run_until(minutes(20));
+    let protected = |harness: &Harness| -> Vec<InstanceId> {
+        harness.status(0).instances.into_iter().filter(|i| i.protected).map(|i| i.id).collect()
+    };
+    tag(&mut harness, &would_go[1], &tags("muster:protected", "true"));
+    harness.happen(Event::Peers([would_go[0].clone(), "i-elsewhere".into()].into()));
+    assert_eq!(protected(&harness), would_go[..1], "before EC2 was asked again");
+    harness.happen(Event::Peers([would_go[1].clone()].into()));
+    harness.run_until(minutes(21));
+    assert_eq!(protected(&harness), would_go[1..2]);
+    harness.happen(Event::Peers([].into()));
+    harness.run_until(minutes(22));
+    assert_eq!(protected(&harness), would_go[1..2], "its tag protects it as before");
+    harness.run_until(minutes(180));
+    assert!(!alive(&harness).contains(&would_go[0]), "{:?}", alive(&harness));
+    harness.conclude();
 }
 
 #[test]

@@ -36,7 +36,7 @@ variable "auth_method" {
 }
 
 variable "key_prefix" {
-  description = "Where the lock and the ledgers are: `--consul-prefix`."
+  description = "Where the lock, the ledgers and the places of the autoscalers are: `--consul-prefix`."
   type        = string
   default     = "muster-autoscaler"
   nullable    = false
