@@ -5,10 +5,10 @@
 
 use super::draft::Draft;
 use super::herd::{Herd, LEEWAY};
-use super::rollout;
+use super::{ledger, rollout};
 use crate::{
-    Action, DrainBy, DrainCause, Hold, Member, Phase, Rebalance, Remark, Removal, RemovalStep,
-    ReplacementCause,
+    Action, DrainBy, DrainCause, Hold, Member, Phase, Rebalance, Remark, Removal, RemovalStep, Replacement,
+    ReplacementCause, ReplacementStep,
 };
 use fleet::{InstanceId, NodeView, NoticeKind, Timestamp};
 use std::collections::BTreeSet;
@@ -200,10 +200,16 @@ fn in_order<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Vec<Going<'a>> {
         );
         (id, r.deadline, spared, r.cause == ROLLED_OUT)
     });
-    // Whoever is rolled out works on as long as the target counts it: nothing presses.
+    // Whoever is rolled out works on as long as the target counts it: nothing presses. Nor does it for one that is asked
+    // for only once those before it have gone: it would take the place of what was bought for them, and each wait for
+    // the other.
+    let next_in_turn = |r: &Replacement| r.step != ReplacementStep::Waiting || r.deadline.is_some();
+    let nobody_before = !ledger::somebody_leaves(draft);
     let replacements = draft.memory.replacements.iter();
-    let replacements =
-        replacements.filter(|(_, r)| r.drain_until.is_none() && r.cause != ReplacementCause::Rollout);
+    let replacements = replacements.filter(|(_, r)| {
+        let goes_on = r.drain_until.is_none() && r.cause != ReplacementCause::Rollout;
+        goes_on && (nobody_before || next_in_turn(r))
+    });
     let replacements = replacements.map(|(id, r)| (id, r.deadline, false, false));
     let mut going: Vec<Going<'a>> = removals
         .chain(replacements)

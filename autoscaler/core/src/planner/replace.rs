@@ -33,6 +33,7 @@ pub(super) fn advance(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>
     take_back_the_called_off(draft);
     rollout::take_back(draft, herd);
     learn_what_counts(draft, ground, herd);
+    see_what_counts_after_all(draft, ground, herd);
     see_purchases(draft, ground, herd);
     complete(draft, ground, herd, base);
     leave_late_ones(draft);
@@ -125,6 +126,26 @@ fn learn_what_counts(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>)
     }
 }
 
+/// What no interruption was announced of and what seemed bought by the fleet, because another that was marked unheard was
+/// not counted just then: AWS never takes it, so that it would be on its way for good. Where a fleet at rest counts it
+/// after all, it is replaced by us.
+fn see_what_counts_after_all(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>) {
+    let told = draft.memory.removals.values().any(|r| r.step == RemovalStep::Terminating);
+    if !ground.settled || told {
+        return;
+    }
+    let mut counted = -uncounted(draft, ground, herd);
+    for (id, replacement) in in_order(draft) {
+        let weight = replacement.weight.get();
+        let seemed = replacement.step == ReplacementStep::BoughtByFleet && replacement.deadline.is_none();
+        let known = looked_since(draft, ground, herd, replacement.since + SHOWS_WITHIN);
+        if seemed && known && herd.get(&id).is_some() && weight > 0.0 && weight <= counted + LEEWAY {
+            counted -= weight;
+            set_step(draft, &id, ReplacementStep::Waiting);
+        }
+    }
+}
+
 /// Units that live and that the fleet does not count, less those of which that is known.
 fn uncounted(draft: &Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>) -> f64 {
     let explained = |m: &&Member| {
@@ -159,7 +180,10 @@ fn complete(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Pa
         spot: there.spot - (wanted.spot - going.spot),
         on_demand: there.on_demand - (wanted.on_demand - going.on_demand),
     };
-    for (id, replacement) in in_order(draft) {
+    let mut order = in_order(draft);
+    // What was asked for in place of one is not another's that has not been asked for: the target still counts that.
+    order.sort_by_key(|(_, r)| (r.deadline.is_none(), r.deadline, r.step != ReplacementStep::Raised));
+    for (id, replacement) in order {
         let asked = replacement.step == ReplacementStep::Raised;
         if !asked && replacement.step != ReplacementStep::Waiting {
             let stays = has_outlived(draft.now, replacement.deadline, replacement.since);

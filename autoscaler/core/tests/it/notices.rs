@@ -135,6 +135,47 @@ fn a_world_that_changes_is_learned_again() {
     assert_eq!((ec2.launched, ec2.highest, ec2.undrained.len()), (9, 9, 0), "asked for, if late");
 }
 
+/// AWS takes what it has marked; nobody ever takes what is at risk and only seemed to be the one that is not counted.
+#[test]
+fn one_at_risk_that_the_fleet_counts_after_all_is_replaced_by_us() {
+    let mut ec2 = fleet_of_eight(DrainBy::Nomad);
+    (ec2.replaces, ec2.modifying_for, ec2.learning) = (Replaces::AtMarking, 5, false);
+    ec2.scene.policy.interruption.rebalance = Rebalance::Replace;
+    ec2.ticks(5);
+    let (at_risk, marked) = (ec2.ids()[2].clone(), ec2.ids()[3].clone());
+    // Nobody has heard of the other yet.
+    let deadline = ec2.scene.now + seconds(120);
+    ec2.marked.insert(marked.clone(), deadline);
+    ec2.capacity = false;
+    ec2.ticks(1);
+    ec2.hear(&at_risk, NoticeKind::RebalanceRecommendation, None);
+    ec2.ticks(1);
+    assert_eq!(ec2.scene.memory.replacements[&at_risk].step, ReplacementStep::BoughtByFleet);
+    ec2.hear(&marked, NoticeKind::SpotInterruption, Some(deadline));
+    ec2.capacity = true;
+    ec2.ticks(120);
+    assert!(!ec2.ids().contains(&at_risk), "{:?}", ec2.scene.memory.replacements);
+    ends_with_exactly(&ec2, 8, "one for one");
+}
+
+/// Two at risk, the second of which is asked for when the first has gone: it does not let go in the place of the first.
+#[test]
+fn one_at_risk_that_waits_for_its_turn_keeps_its_work_until_the_one_before_has_gone() {
+    let mut ec2 = fleet_of_eight(DrainBy::Nomad);
+    ec2.learning = false;
+    ec2.scene.policy.interruption.rebalance = Rebalance::Replace;
+    ec2.ticks(5);
+    let (first, second) = (ec2.ids()[5].clone(), ec2.ids()[2].clone());
+    ec2.hear(&first, NoticeKind::RebalanceRecommendation, None);
+    ec2.ticks(1);
+    // The fleet is being modified.
+    ec2.hear(&second, NoticeKind::RebalanceRecommendation, None);
+    ec2.ticks(120);
+    assert!(!ec2.ids().contains(&first) && !ec2.ids().contains(&second), "{:?}", ec2.scene.memory);
+    ends_with_exactly(&ec2, 8, "one after the other");
+    assert_eq!(ec2.launched, 10);
+}
+
 #[test]
 fn a_fleet_that_buys_by_itself_is_left_to_it_though_the_market_has_nothing() {
     let mut ec2 = fleet_of_eight(DrainBy::Nomad);
