@@ -59,24 +59,25 @@ impl Platform {
         self.wait("the service on two machines", || (self.names.healthy().len() == 2).then_some(()));
         let load = Load::start(&self.names, QUIET, timeline);
         self.grows(&load);
-        // Machines are given back late: meanwhile the service is updated, and the pipeline makes the next image.
+        // Machines are given back late: meanwhile the service is updated, the pipeline makes the next image, and the nodes
+        // get another secret and have something mended.
         load.set(QUIET);
         let pipeline = thread::scope(|scope| {
             let pipeline = scope.spawn(|| {
                 self.is_updated(&load);
                 self.image_is_made()
             });
+            let mended = scope.spawn(|| {
+                self.secret_is_rotated();
+                self.drifts();
+            });
             self.shrinks(&load);
+            joined(mended);
             joined(pipeline)
         });
         self.is_interrupted(&load);
         self.is_rolled_out(&pipeline, &load);
-        thread::scope(|scope| {
-            let watched = scope.spawn(|| pipeline.watch(self.leader()));
-            self.secret_is_rotated();
-            self.drifts();
-            joined(watched);
-        });
+        pipeline.watch(self.leader());
         pipeline.promote(self.leader());
         timeline.say("the image is well, and in stable");
         self.shows();
