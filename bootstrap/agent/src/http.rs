@@ -1,11 +1,10 @@
 //! One way to ask a server: verified TLS, no proxy, no redirects, and bounds on time and size.
 
-use crate::trust;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bootstrap_config::Server;
 use bootstrap_core::{Failure, Secret};
-use bootstrap_vault::Wiped;
+use bootstrap_vault::{Wiped, trust};
 use bytes::Bytes;
 use fleet::ErrorClass;
 use fleet::chain;

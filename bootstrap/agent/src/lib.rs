@@ -21,7 +21,6 @@ pub mod progress;
 pub mod seal;
 pub mod status;
 pub mod steps;
-mod trust;
 pub mod units;
 pub mod watch;
 mod whole;

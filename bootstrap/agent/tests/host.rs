@@ -6,7 +6,7 @@ use fleet::{ErrorClass, Timestamp};
 use fleet_clock::SystemClock;
 use nix::unistd::getuid;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
@@ -232,7 +232,7 @@ fn a_program_is_put_in_its_place_as_it_was_pinned_and_again_where_it_is_another_
     assert_eq!(inspect(), Ok(Done::Otherwise), "it is not there");
     // As Debian has /usr/local/bin where there is a group of staff.
     fs::create_dir_all(bench.path("bin")).expect("made");
-    std::os::unix::fs::chown(bench.path("bin"), None, Some(50)).expect("it needs root");
+    chown(bench.path("bin"), None, Some(50)).expect("it needs root");
     fs::set_permissions(bench.path("bin"), fs::Permissions::from_mode(0o2775)).expect("set");
     assert_eq!(
         (install(), inspect(), install()),
@@ -428,6 +428,57 @@ fn answers_are_kept_for_those_who_may_wait_for_them_and_no_longer() {
     ask("2-000000.json");
     assert_eq!(served(&bench, getuid().as_raw()), 1);
     assert_eq!(answers(), ["2-000000.json"], "nobody of an earlier start waits");
+}
+
+#[test]
+fn a_link_in_the_place_of_a_directory_of_the_spool_is_not_followed() {
+    let bench = Bench::new();
+    let (host, elsewhere) = (bench.place.path().join("host"), bench.place.path().join("elsewhere"));
+    let serve = || serve(&host, getuid().as_raw(), &bench.hands());
+    let ask = |name: &str| {
+        let text = serde_json::to_string(&act("consul.service")).expect("JSON");
+        fs::write(host.join("requests").join(name), text).expect("written");
+    };
+    fs::create_dir_all(host.join("requests")).expect("made");
+    fs::create_dir(&elsewhere).expect("made");
+    for precious in ["daemon.json", "begun-1-000000.json", "1-000000.json"] {
+        fs::write(elsewhere.join(precious), "precious").expect("written");
+    }
+    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o700)).expect("ours");
+    for name in ["answers", "requests"] {
+        ask("1-000001.json");
+        let _ = fs::rename(host.join(name), host.join("away"));
+        symlink(&elsewhere, host.join(name)).expect("linked");
+        let why = serve().expect_err("a link").to_string();
+        assert!(why.contains(name) && why.contains("no directory"), "{why}");
+        assert!(!fs::exists(host.join(name)).expect("seen"), "who starts it for a file finds none");
+        if name == "requests" {
+            fs::rename(host.join("away"), host.join(name)).expect("back");
+        }
+        assert_eq!(serve().expect("the next one makes it anew"), 1, "{name}");
+    }
+    fs::rename(&host, bench.place.path().join("away")).expect("renamed");
+    symlink(&elsewhere, &host).expect("linked");
+    assert!(serve().expect_err("a link").to_string().contains("no directory"));
+    let mut left: Vec<_> =
+        fs::read_dir(&elsewhere).expect("listed").flatten().map(|entry| entry.file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["1-000000.json", "begun-1-000000.json", "daemon.json"]);
+    assert_eq!(fs::metadata(&elsewhere).expect("there").permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn answers_are_written_into_a_directory_of_roots_own_alone() {
+    let bench = Bench::new();
+    let host = bench.place.path().join("host");
+    fs::create_dir_all(host.join("requests")).expect("made");
+    fs::create_dir(host.join("answers")).expect("made");
+    fs::write(host.join("answers/1-000000.json"), "the agent's").expect("written");
+    // Only root can give it to somebody else.
+    chown(host.join("answers"), Some(getuid().as_raw() + 1), None).expect("the test runs as root");
+    let why = serve(&host, getuid().as_raw() + 1, &bench.hands()).expect_err("somebody else's").to_string();
+    assert!(why.contains("its owner is"), "{why}");
+    assert!(fs::exists(host.join("answers/1-000000.json")).expect("seen"));
 }
 
 #[test]

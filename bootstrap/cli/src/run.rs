@@ -167,7 +167,7 @@ fn revokes(node: &Node) -> bool {
     match node.settings().vault.map(|vault| vault.revoke) {
         None | Some(Revoke::Never) => false,
         Some(Revoke::Stop) => true,
-        Some(Revoke::Shutdown) => service::shuts_down(&node.directories.run),
+        Some(Revoke::Shutdown) => service::shuts_down(),
     }
 }
 

@@ -49,12 +49,12 @@ pub fn stopping() {
     say(&[(STATE_STOPPING, "1".to_owned()), (STATE_STATUS, "stopping".to_owned())]);
 }
 
-/// The file in the run directory by which the unit says that the instance shuts down, before it stops the agent.
-const SHUTDOWN: &str = "shutdown";
+/// The file by which the unit says that the instance shuts down, before it stops the agent: root's, in a directory of its own.
+const SHUTDOWN: &str = "/run/muster-host/shutdown";
 
 /// Whether the instance shuts down, as the unit says.
-pub fn shuts_down(run: &Path) -> bool {
-    run.join(SHUTDOWN).exists()
+pub fn shuts_down() -> bool {
+    Path::new(SHUTDOWN).exists()
 }
 
 /// One line about all of it.

@@ -21,6 +21,7 @@ mod request;
 mod template;
 mod tls;
 mod token;
+pub mod trust;
 mod wiped;
 
 pub use client::Client;

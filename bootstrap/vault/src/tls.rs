@@ -1,6 +1,7 @@
 //! The HTTP client, made again when a certificate's file has changed.
 
 use crate::client::chain;
+use crate::trust::Trusted;
 use crate::{Server, VaultError};
 use reqwest::{Certificate, Client, Identity, redirect};
 use std::path::Path;
@@ -22,7 +23,7 @@ pub(crate) struct Clients {
 #[derive(Clone, Debug)]
 struct Made {
     client: Client,
-    of: Vec<Option<SystemTime>>,
+    of: (Trusted, Vec<Option<SystemTime>>),
 }
 
 impl Clients {
@@ -50,14 +51,14 @@ impl Clients {
         }
     }
 
-    async fn changed_at(&self) -> Vec<Option<SystemTime>> {
+    async fn changed_at(&self) -> (Trusted, Vec<Option<SystemTime>>) {
         let Server { ca_file, cert_file, key_file, .. } = &self.server;
         let mut times = Vec::new();
-        for path in [ca_file, cert_file, key_file].into_iter().flatten() {
+        for path in [cert_file, key_file].into_iter().flatten() {
             let metadata = tokio::fs::metadata(path).await;
             times.push(metadata.and_then(|metadata| metadata.modified()).ok());
         }
-        times
+        (Trusted::now(ca_file.as_deref()), times)
     }
 
     async fn make(&self) -> Result<Client, VaultError> {

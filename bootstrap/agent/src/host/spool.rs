@@ -15,7 +15,8 @@ use fleet::ports::Clock;
 use rustix::fs::{Mode, OFlags};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -124,18 +125,60 @@ impl Host for Spool {
 /// A request is renamed before it is carried out: one that makes this process die is not tried again and again, and whoever
 /// comes next answers that it may have been done. Answers of earlier starts of the agent are removed, and those of long ago; and
 /// so is what is no request and has the name of one: it would have this started again for ever.
+///
+/// The names of both directories are the asker's to change. They are opened, never by a link, and looked at before anything is done
+/// in them; from then on it is done in what was opened.
 pub fn serve<U: Units>(root: &Path, asker: u32, hands: &Hands<U>) -> io::Result<usize> {
-    let (requests, answers) = (root.join("requests"), root.join("answers"));
-    DirBuilder::new().recursive(true).create(&answers)?;
+    let ours = rustix::process::geteuid().as_raw();
+    let within = opened(root.parent().unwrap_or(Path::new("/")), OFlags::empty())?;
+    let name = root.file_name().ok_or_else(|| io::Error::other("a spool has a name"))?;
+    let root = own(&within, Path::new(name), &[asker, ours])?;
+    let requests = own(&root, Path::new("requests"), &[asker, ours])?;
+    match DirBuilder::new().create(place_of(&root).join("answers")) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    let answers = own(&root, Path::new("answers"), &[ours])?;
     // The agent finds its answers by their names, whatever the mask is here.
-    fs::set_permissions(&answers, fs::Permissions::from_mode(0o711))?;
-    let desk = Desk { requests, answers, asker, hands, answering: Mutex::default() };
+    rustix::fs::fchmod(&answers, Mode::from_raw_mode(0o711))?;
+    let desk = Desk {
+        requests: place_of(&requests),
+        answers: place_of(&answers),
+        asker,
+        hands,
+        answering: Mutex::default(),
+    };
     let mut answered = desk.cut_off()?;
     loop {
         answered += desk.urgent()?;
         let Some(name) = desk.first(|name| !is_urgent(name))? else { return Ok(answered) };
         answered += desk.in_turn(&name)?;
     }
+}
+
+/// Opens a directory. * `more`: how.
+fn opened(path: &Path, more: OFlags) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | more;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Opens a directory in another one that one of the owners has. What else has its name, a link say, is removed: not what it leads to.
+fn own(parent: &OwnedFd, name: &Path, owners: &[u32]) -> io::Result<OwnedFd> {
+    let path = place_of(parent).join(name);
+    let what =
+        |why: &str| io::Error::other(format!("{}, beneath the agent's run directory: {why}", name.display()));
+    let directory = opened(&path, OFlags::NOFOLLOW).map_err(|error| {
+        // A directory stays: this removes none.
+        let removed = error.kind() != io::ErrorKind::NotFound && fs::remove_file(&path).is_ok();
+        if removed { what("it was no directory, and is removed") } else { error }
+    })?;
+    let owner = rustix::fs::fstat(&directory)?.st_uid;
+    if owners.contains(&owner) { Ok(directory) } else { Err(what(&format!("its owner is {owner}"))) }
+}
+
+/// A path that leads to what was opened, whatever has its name by now.
+fn place_of(directory: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()))
 }
 
 /// Where requests are carried out.

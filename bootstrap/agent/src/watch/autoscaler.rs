@@ -8,6 +8,7 @@ use crate::node::Node;
 use crate::steps::Consul;
 use bootstrap_config::AutoscalerSettings;
 use bootstrap_core::{Failure, Secret};
+use bootstrap_vault::trust::Trusted;
 use fleet::wire::{Identified, Identify, VERSION};
 use fleet::{ErrorClass, Timestamp};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
@@ -50,6 +51,8 @@ struct Known {
 pub struct Autoscaler {
     settings: AutoscalerSettings,
     client: Client,
+    /// What the client was made of.
+    trusted: Trusted,
     known: Mutex<Known>,
 }
 
@@ -58,14 +61,25 @@ pub struct Autoscaler {
 pub struct Told(Mutex<Option<Arc<Autoscaler>>>);
 
 impl Told {
-    /// The one of these settings; another one than before where they are others.
+    /// The one of these settings; another one than before where they are others, or others are trusted by now. While whom
+    /// to trust cannot be read (half written, say), the one before goes on.
     pub fn of(&self, settings: &AutoscalerSettings) -> Result<Arc<Autoscaler>, Failure> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(held) = held.as_ref().filter(|held| held.settings == *settings) {
-            return Ok(Arc::clone(held));
+        let before = held.as_ref().filter(|held| held.settings == *settings);
+        if let Some(before) = before.filter(|held| held.trusted == trusted(settings)) {
+            return Ok(Arc::clone(before));
         }
-        Ok(Arc::clone(held.insert(Arc::new(Autoscaler::new(settings)?))))
+        match (Autoscaler::new(settings), before) {
+            (Ok(another), _) => Ok(Arc::clone(held.insert(Arc::new(another)))),
+            (Err(_), Some(before)) => Ok(Arc::clone(before)),
+            (Err(error), None) => Err(error),
+        }
     }
+}
+
+/// What a client of the settings would be made of now.
+fn trusted(settings: &AutoscalerSettings) -> Trusted {
+    Trusted::now(settings.ca_file.as_deref().map(Path::new))
 }
 
 /// Finds and identifies until it is dropped.
@@ -87,8 +101,10 @@ pub(super) async fn keep_known(node: Arc<Node>, told: Arc<Told>) {
 impl Autoscaler {
     /// The autoscaler of the settings; nobody is asked yet.
     pub fn new(settings: &AutoscalerSettings) -> Result<Self, Failure> {
+        // Before it is read: what changes meanwhile is another one.
+        let trusted = trusted(settings);
         let client = client(SERVICE, settings.ca_file.as_deref())?;
-        Ok(Self { settings: settings.clone(), client, known: Mutex::default() })
+        Ok(Self { settings: settings.clone(), client, trusted, known: Mutex::default() })
     }
 
     fn locked(&self) -> MutexGuard<'_, Known> {
