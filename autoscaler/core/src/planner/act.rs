@@ -213,9 +213,8 @@ fn remember_victims(draft: &mut Draft<'_>, victims: &[&Member]) {
         let removal = Removal::of(victim, DrainCause::ScaleIn, draft.now);
         let removal = match draft.policy.drain.by {
             DrainBy::Nobody => Removal { step: RemovalStep::Lowering, ..removal },
-            DrainBy::Nomad | DrainBy::Hook => {
-                Removal { drain_until: Some(draft.now + draft.policy.drain.deadline), ..removal }
-            }
+            // Its drain begins in this cycle, unless something stands against it.
+            DrainBy::Nomad | DrainBy::Hook => removal,
         };
         draft.memory.removals.insert(victim.id.clone(), removal);
     }

@@ -5,7 +5,7 @@
 
 use super::draft::Draft;
 use super::herd::{Herd, LEEWAY};
-use super::{ledger, rollout};
+use super::{groups, ledger, rollout};
 use crate::{
     Action, DrainBy, DrainCause, Hold, Member, Phase, Rebalance, Remark, Removal, RemovalStep, Replacement,
     ReplacementCause, ReplacementStep,
@@ -25,6 +25,9 @@ const NO_NODE_STALE: Duration = Duration::from_secs(15);
 const ABOUT: Duration = Duration::from_secs(5);
 /// Why those go that a roll-out replaces.
 const ROLLED_OUT: DrainCause = DrainCause::Replaced(ReplacementCause::Rollout);
+/// Who goes waits so long for groups that become smaller with the fleet: Nomad takes a second, and a count that somebody else
+/// sets, too, is never as it should be.
+const SETTLES: Duration = Duration::from_secs(60);
 /// What an interruption leaves work to end in, the margin aside.
 const INTERRUPTED_AFTER: Duration = Duration::from_secs(120);
 
@@ -129,6 +132,7 @@ pub(super) fn begin(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, base: u32) {
     let Some(herd) = herd else { return };
     let nobody = draft.policy.drain.by == DrainBy::Nobody;
     ask_again(draft);
+    let settled = groups::are_settled(draft, herd);
     let mut spare = serving(draft, herd, |_| true) - f64::from(base);
     // What is rolled out may come up and be of no use: nobody goes for it before work can be placed there.
     let mut ready = serving(draft, herd, |member| rollout::has_been_ready(draft, member)) - f64::from(base);
@@ -143,7 +147,9 @@ pub(super) fn begin(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, base: u32) {
         };
         // What has never been of use is not missed.
         let idle = going.rolled_out && !rollout::has_been_ready(draft, going.member);
-        if !(going.spared || presses || idle || weight <= room + LEEWAY) {
+        let waits = !settled && going.since.is_some_and(|since| draft.now < since + SETTLES);
+        let may = going.spared || idle || weight <= room + LEEWAY;
+        if !presses && (waits || !may) {
             if let Some(latest) = latest {
                 draft.falls_due(latest);
             }
@@ -185,6 +191,8 @@ fn ask_again(draft: &mut Draft<'_>) {
 struct Going<'a> {
     member: &'a Member,
     deadline: Option<Timestamp>,
+    /// Since when groups have been asked to do without it; `None`: they are asked once it is.
+    since: Option<Timestamp>,
     /// Nobody serves in its place, because less is enough.
     spared: bool,
     /// It goes for a roll-out.
@@ -198,7 +206,7 @@ fn in_order<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Vec<Going<'a>> {
             r.cause,
             DrainCause::ScaleIn | DrainCause::Replaced(ReplacementCause::Notice(NoticeKind::FleetScaleIn))
         );
-        (id, r.deadline, spared, r.cause == ROLLED_OUT)
+        (id, r.deadline, Some(r.since), spared, r.cause == ROLLED_OUT)
     });
     // Whoever is rolled out works on as long as the target counts it: nothing presses. Nor does it for one that is asked
     // for only once those before it have gone: it would take the place of what was bought for them, and each wait for
@@ -210,11 +218,11 @@ fn in_order<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Vec<Going<'a>> {
         let goes_on = r.drain_until.is_none() && r.cause != ReplacementCause::Rollout;
         goes_on && (nobody_before || next_in_turn(r))
     });
-    let replacements = replacements.map(|(id, r)| (id, r.deadline, false, false));
+    let replacements = replacements.map(|(id, r)| (id, r.deadline, None, false, false));
     let mut going: Vec<Going<'a>> = removals
         .chain(replacements)
-        .filter_map(|(id, deadline, spared, rolled_out)| {
-            Some(Going { member: herd.get(id)?, deadline, spared, rolled_out })
+        .filter_map(|(id, deadline, since, spared, rolled_out)| {
+            Some(Going { member: herd.get(id)?, deadline, since, spared, rolled_out })
         })
         .filter(|going| !going.member.protected)
         .collect();

@@ -4,7 +4,7 @@ use super::draft::Draft;
 use super::drain::node_of;
 use super::herd::Herd;
 use crate::number::full_units;
-use crate::{Action, DrainBy, Member, Phase, Workload};
+use crate::{Action, DrainBy, GroupCount, Member, Phase, ScaledGroup, Workload};
 
 /// Sets the counts of the policy's groups to what serves, where Nomad shows another.
 ///
@@ -12,8 +12,38 @@ use crate::{Action, DrainBy, Member, Phase, Workload};
 /// fewer than `capacity.min` asks for. Where Nomad's nodes are known, an instance serves a group once its node takes work: counted
 /// before, its allocations would land on the others, and stay there.
 pub(super) fn scale(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
+    let Some(herd) = herd else { return };
+    for (group, seen, count) in wanted(draft, herd) {
+        if seen.count != count {
+            draft.actions.push(Action::ScaleGroup {
+                namespace: group.namespace.clone(),
+                job: group.job.clone(),
+                group: group.group.clone(),
+                count,
+            });
+        }
+    }
+}
+
+/// Whether each group has been asked to have as many as is wanted of it, and whatever is too much has been told to end.
+///
+/// Before that, Nomad counts on what is about to end: it stops whom it likes of a group that becomes smaller, on nodes that stay as
+/// well, and at once all of those on a node that is drained, for the others are healthy still. Then nobody serves.
+pub(super) fn are_settled(draft: &Draft<'_>, herd: &Herd<'_>) -> bool {
+    let nodes = || draft.seen.nodes.iter().flat_map(|nodes| &nodes.what);
+    wanted(draft, herd).into_iter().all(|(group, seen, count)| {
+        let ours = nodes().flat_map(|node| node.work.iter()).filter(|work| {
+            work.namespace == group.namespace && work.job == group.job && work.group == group.group
+        });
+        let stay = ours.filter(|work| !work.stopping).count();
+        seen.count == count && u32::try_from(stay).is_ok_and(|stay| stay <= count)
+    })
+}
+
+/// The policy's groups that Nomad shows, with the counts that they should have.
+fn wanted<'a>(draft: &Draft<'a>, herd: &Herd<'_>) -> Vec<(&'a ScaledGroup, &'a GroupCount, u32)> {
     let policy = draft.policy;
-    let (Workload::Service(groups), Some(herd)) = (&policy.workload, herd) else { return };
+    let Workload::Service(groups) = &policy.workload else { return Vec::new() };
     let drains = |m: &Member| {
         let removal = draft.memory.removals.contains_key(&m.id);
         removal || draft.memory.replacements.get(&m.id).is_some_and(|r| r.drain_until.is_some())
@@ -25,18 +55,11 @@ pub(super) fn scale(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
     };
     let serves = herd.alive.iter().filter(|m| m.phase == Phase::InService && !drains(m) && takes(m));
     let units = full_units(serves.map(|m| m.weight.get()).sum()).max(policy.capacity.min);
-    for group in groups {
+    let with_counts = groups.iter().filter_map(|group| {
         let seen = draft.seen.groups.iter().find(|seen| {
             seen.namespace == group.namespace && seen.job == group.job && seen.group == group.group
         });
-        let count = group.per_unit.saturating_mul(units);
-        if seen.is_some_and(|seen| seen.count != count) {
-            draft.actions.push(Action::ScaleGroup {
-                namespace: group.namespace.clone(),
-                job: group.job.clone(),
-                group: group.group.clone(),
-                count,
-            });
-        }
-    }
+        Some((group, seen?, group.per_unit.saturating_mul(units)))
+    });
+    with_counts.collect()
 }

@@ -748,6 +748,67 @@ fn groups_are_scaled_with_what_serves() {
 }
 
 #[test]
+fn nobody_is_emptied_while_a_group_that_becomes_smaller_has_not() {
+    // Nine with two of a group each, one of them too many.
+    let mut scene = scene(9, 6, 2);
+    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
+    let of = nodes[0].work[0].clone();
+    for node in &mut *nodes {
+        node.work = vec![of.clone(), of.clone()].into();
+    }
+    let group = ScaledGroup {
+        namespace: of.namespace.clone(),
+        job: of.job.clone(),
+        group: of.group.clone(),
+        per_unit: 2,
+    };
+    scene.policy.workload = Workload::Service(vec![group]);
+    let counted = |count| {
+        let (namespace, job, group) = (of.namespace.clone(), of.job.clone(), of.group.clone());
+        vec![GroupCount { namespace, job, group, count }]
+    };
+    scene.seen.groups = counted(18);
+    let told = |planned: &Planned| -> Vec<&'static str> {
+        let word = |action: &Action| match action {
+            Action::Cordon { .. } => Some("cordon"),
+            Action::Drain { .. } => Some("drain"),
+            Action::ScaleGroup { count: 16, .. } => Some("scale to 16"),
+            _ => None,
+        };
+        planned.plan.actions.iter().filter_map(word).collect()
+    };
+    let later = |scene: &Scene, count| {
+        let mut scene = scene.clone().later(count);
+        scene.seen.nodes.as_mut().expect("nodes").at = scene.now;
+        scene
+    };
+    let planned = scene.plan();
+    assert_eq!(told(&planned), ["cordon", "scale to 16"]);
+    scene.remember(&planned);
+    let victim = planned.memory.removals.keys().next().expect("one goes").clone();
+    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
+    nodes.iter_mut().find(|node| node.instance == victim).expect("its node").eligible = false;
+
+    scene = later(&scene, 10);
+    assert_eq!(told(&scene.plan()), ["scale to 16"], "Nomad shows the count that was");
+    scene.seen.groups = counted(16);
+    assert_eq!(told(&scene.plan()), [""; 0], "nobody has been told to end");
+    // Whom Nomad likes, and be it on nodes that stay.
+    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
+    let mut staying = nodes.iter_mut().filter(|node| node.instance != victim);
+    let stops = |node: &mut fleet::NodeView| node.work[0].stopping = true;
+    staying.by_ref().take(2).for_each(stops);
+    assert_eq!(told(&scene.plan()), ["drain"]);
+
+    // An interruption leaves no time for that, and neither does a count that is never as it should be.
+    scene.seen.groups = counted(18);
+    scene = later(&scene, 49);
+    assert_eq!(told(&scene.plan()), ["scale to 16"]);
+    scene = later(&scene, 1);
+    assert_eq!(told(&scene.plan()), ["drain", "scale to 16"]);
+}
+
+#[test]
 fn work_that_waits_for_room_is_demand() {
     let mut scene = scene(8, 6, 10);
     scene.seen.blocked = Resources { cpu_mhz: 2 * ROOM.cpu_mhz, memory_mib: 100, disk_mib: 0 };
