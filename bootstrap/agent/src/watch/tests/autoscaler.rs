@@ -1,7 +1,7 @@
 //! The autoscaler: known before there is anything to tell, and shown who this is.
 
 use super::*;
-use crate::watch::autoscaler::keep_known;
+use crate::watch::autoscaler::{Told, keep_known};
 use crate::watch::{Autoscaler, load};
 use bootstrap_config::ConsulSettings;
 
@@ -247,4 +247,25 @@ async fn a_token_that_cannot_be_read_is_not_shown() {
         refused.what.contains("no token that can be read") && !refused.what.contains("planted"),
         "{refused}"
     );
+}
+
+#[test]
+fn who_else_is_trusted_by_now_is_spoken_to_and_half_a_file_changes_nothing() {
+    let place = tempfile::tempdir().expect("a directory");
+    let ca = place.path().join("ca.pem");
+    let authority = || muster_test_servers::Authority::new().pem();
+    let ca_file = Some(ca.to_str().expect("a path in UTF-8").to_owned());
+    let (told, settings) = (Told::default(), AutoscalerSettings { ca_file, ..of(&[]) });
+    let write = |text: &str| std::fs::write(&ca, text).expect("written");
+    let held = || told.of(&settings).expect("a client");
+    write(&authority());
+    let first = held();
+    assert!(Arc::ptr_eq(&first, &held()));
+    let next = authority();
+    write(&next[..100]);
+    assert!(Arc::ptr_eq(&first, &held()), "the one before goes on");
+    // Of another length, whatever the disk's clock says.
+    write(&format!("{next}\n"));
+    let second = held();
+    assert!(!Arc::ptr_eq(&first, &second) && Arc::ptr_eq(&second, &held()));
 }
