@@ -95,6 +95,8 @@ pub struct Work {
     pub eligible: bool,
     /// Whether its work is drained, or was.
     pub drains: bool,
+    /// Whether that is over: all of it has been told to end, and no more comes.
+    pub drained: bool,
 }
 
 #[derive(Debug, Default)]
@@ -340,8 +342,8 @@ impl Node {
     }
     pub(crate) fn set_work(&self, work: Work) {
         if self.locked().work.replace(work) != Some(work) {
-            let Work { eligible, drains } = work;
-            tracing::info!(eligible, drains, "Nomad's servers say of work on this node");
+            let Work { eligible, drains, drained } = work;
+            tracing::info!(eligible, drains, drained, "Nomad's servers say of work on this node");
         }
     }
     /// There is nobody any more who would say it.

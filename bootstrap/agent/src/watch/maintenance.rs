@@ -1,4 +1,7 @@
-//! Consul's maintenance: a node whose work goes elsewhere leaves every service's answers, and comes back if it stays.
+//! Consul's maintenance: a node whose work has gone elsewhere leaves every service's answers, and comes back if it stays.
+//!
+//! Not before its work has gone. Nomad moves allocations in an order of its own, takes each out of Consul before it is told to end,
+//! and leaves the others to serve meanwhile: of several nodes that go at once they may be all that a service has.
 //!
 //! Whoever drains it: an interruption, the autoscaler, an operator. What Consul has survives the agent, a reboot and a
 //! stop: so it is read, not remembered. What somebody else has said is theirs to take back.
@@ -22,6 +25,7 @@ pub(super) async fn keep(node: Arc<Node>) {
     let mut held = None;
     // Until then there is no work that could go elsewhere, and the steps are asking.
     let mut was_ready = false;
+    let mut has_work = true;
     loop {
         was_ready |= node.is_ready();
         if !was_ready {
@@ -32,9 +36,9 @@ pub(super) async fn keep(node: Arc<Node>) {
         if now >= next_look {
             next_look = now + LOOKS;
             held = None;
-            ask_nomad(&node).await;
+            has_work = ask_nomad(&node).await.unwrap_or(has_work);
         }
-        let leaves = node.is_leaving();
+        let leaves = node.is_leaving() && !has_work;
         if held != Some(leaves) {
             match set(&node, leaves).await {
                 Ok(()) => held = Some(leaves),
@@ -50,17 +54,32 @@ pub(super) async fn keep(node: Arc<Node>) {
 }
 
 /// Asks what work may land here, and whether it is drained. While nobody answers, what was said last holds.
-async fn ask_nomad(node: &Node) {
-    // A client that the configuration does not have any more is nobody's to speak of.
-    let Some(nomad) = node.settings().nomad else { return node.forget_work() };
-    let work = match NomadClient::new(&nomad) {
-        Ok(client) => client.work().await,
-        Err(failure) => Err(failure),
+///
+/// * returns: whether there may be work here that Nomad sees to; `None`: nobody can say.
+async fn ask_nomad(node: &Node) -> Option<bool> {
+    let Some(nomad) = node.settings().nomad else {
+        // A client that the configuration does not have any more is nobody's to speak of.
+        node.forget_work();
+        return Some(false);
     };
-    match work {
-        Ok(work) => node.set_work(work),
-        Err(failure) => tracing::debug!(%failure, "could not ask Nomad of this node"),
-    }
+    let asked = async {
+        let client = NomadClient::new(&nomad)?;
+        match client.work().await {
+            Ok(work) => {
+                node.set_work(work);
+                Ok(Some(!work.drained))
+            }
+            Err(failure) if client.is_gone().await => {
+                tracing::debug!(%failure, "Nomad's client of this node is not there");
+                Ok(Some(false))
+            }
+            Err(failure) => Err(failure),
+        }
+    };
+    asked.await.unwrap_or_else(|failure: Failure| {
+        tracing::debug!(%failure, "could not ask Nomad of this node");
+        None
+    })
 }
 
 async fn set(node: &Node, leaves: bool) -> Result<(), Failure> {

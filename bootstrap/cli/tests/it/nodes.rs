@@ -216,7 +216,6 @@ fn a_client_that_leaves_is_left_alone_whatever_fails_and_a_node_that_is_back_wor
     let tried = site.did("try-restart nomad.service");
     imds.says(ACTION, Some(r#"{"action": "hibernate", "time": "2017-09-18T08:22:00Z"}"#));
     wait_for("the client to leave", || (site.did("terminate nomad.service") == 1).then_some(()));
-    wait_for("Consul's maintenance", || site.maintenance());
     let restarts = site.did("restart nomad.service");
     let left = site.node.path().join("run/left");
     wait_for("the next process to be told of it", || left.exists().then_some(()));

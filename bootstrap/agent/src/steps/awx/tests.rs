@@ -376,8 +376,9 @@ async fn a_drift_runs_callback_whose_answer_is_lost_is_found_again_and_not_sent_
 }
 
 /// Whether the node is to go; both ways are taken back.
-const GOINGS: [fn(&Node, bool); 2] =
-    [Node::set_interrupted, |node, goes| node.set_work(Work { eligible: !goes, drains: goes })];
+const GOINGS: [fn(&Node, bool); 2] = [Node::set_interrupted, |node, goes| {
+    node.set_work(Work { eligible: !goes, drains: goes, drained: false });
+}];
 
 #[tokio::test]
 async fn a_node_that_is_interrupted_or_drained_asks_for_no_drift_run_and_makes_up_for_it_afterwards() {

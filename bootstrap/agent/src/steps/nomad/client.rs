@@ -97,8 +97,9 @@ impl Seen {
     fn work(&self) -> Work {
         let eligible = self.scheduling_eligibility == "eligible";
         // What was drained stays ineligible, until somebody says otherwise.
-        let drained = self.last_drain.as_ref().is_some_and(|last| last.status == "complete");
-        Work { eligible, drains: self.drain || (drained && !eligible) }
+        let complete = self.last_drain.as_ref().is_some_and(|last| last.status == "complete");
+        let drained = !self.drain && complete && !eligible;
+        Work { eligible, drains: self.drain || drained, drained }
     }
 }
 
@@ -146,6 +147,11 @@ impl NomadClient {
             return Err(reply.failure("Nomad", "show this node"));
         }
         reply.json("Nomad")
+    }
+
+    /// Whether nobody is there.
+    pub(crate) async fn is_gone(&self) -> bool {
+        matches!(self.runs().await, Ok(Runs::Not))
     }
 
     /// What the servers say of new work on this node.
@@ -281,7 +287,7 @@ mod tests {
             let judged = client.proved(&settings, &proved(), "default").await;
             judged.map_err(|failure| failure.what.replace("Nomad's client ", ""))
         };
-        let work = |eligible| Work { eligible, drains: false };
+        let work = |eligible| Work { eligible, drains: false, drained: false };
         assert_eq!(judged(&me, &node).await, Ok(work(true)));
         for (last, words) in [
             ("10s", "was last heard by the servers 10s ago, and has to be within 10s"),
@@ -341,12 +347,12 @@ mod tests {
             });
             serde_json::from_value::<Seen>(seen).expect("a node").work()
         };
-        let of = |eligible, drains| Work { eligible, drains };
-        assert_eq!(work("eligible", false, None), of(true, false));
-        assert_eq!(work("ineligible", false, None), of(false, false), "its work may stay");
-        assert_eq!(work("ineligible", true, Some("draining")), of(false, true));
-        assert_eq!(work("ineligible", false, Some("complete")), of(false, true));
-        assert_eq!(work("ineligible", false, Some("canceled")), of(false, false));
-        assert_eq!(work("eligible", false, Some("complete")), of(true, false));
+        let of = |eligible, drains, drained| Work { eligible, drains, drained };
+        assert_eq!(work("eligible", false, None), of(true, false, false));
+        assert_eq!(work("ineligible", false, None), of(false, false, false), "its work may stay");
+        assert_eq!(work("ineligible", true, Some("draining")), of(false, true, false));
+        assert_eq!(work("ineligible", false, Some("complete")), of(false, true, true));
+        assert_eq!(work("ineligible", false, Some("canceled")), of(false, false, false));
+        assert_eq!(work("eligible", false, Some("complete")), of(true, false, false));
     }
 }

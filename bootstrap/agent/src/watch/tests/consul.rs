@@ -85,6 +85,12 @@ fn seen(eligible: bool, drains: bool) -> Value {
     })
 }
 
+fn drained() -> Value {
+    let mut node = seen(false, false);
+    node["LastDrain"] = json!({"Status": "complete"});
+    node
+}
+
 fn bench(consul: &Agent, nomad: Option<&StandIn>) -> Bench {
     Bench::new(|base| {
         let mut settings = ConsulSettings::default();
@@ -113,8 +119,13 @@ async fn a_node_whose_work_goes_elsewhere_is_in_maintenance_until_it_stays() {
     another().await;
     assert!(nomad.times("GET /v1/node/node") > 0);
     assert_eq!(consul.maintenance(), None);
-    // Somebody drains it.
+    // Somebody drains it: what waits for its turn serves until then, and who has an order for that is Nomad.
     *work.lock().expect("whole") = seen(false, true);
+    another().await;
+    another().await;
+    assert!(bench.node.is_leaving());
+    assert_eq!(consul.maintenance(), None);
+    *work.lock().expect("whole") = drained();
     another().await;
     assert_eq!(consul.maintenance().as_deref(), Some(OURS));
     // Whoever takes it away does not know better.
@@ -131,11 +142,31 @@ async fn a_node_whose_work_goes_elsewhere_is_in_maintenance_until_it_stays() {
     assert!((5..=7).contains(&nodes) && (5..=7).contains(&looks), "{nodes} {looks}");
     // What somebody else has said is theirs to take back.
     *consul.maintenance.lock().expect("whole") = Some("an operator".to_owned());
-    *work.lock().expect("whole") = seen(false, true);
+    *work.lock().expect("whole") = drained();
     another().await;
     *work.lock().expect("whole") = seen(true, false);
     another().await;
     assert_eq!(consul.maintenance().as_deref(), Some("an operator"));
+}
+
+#[tokio::test]
+async fn an_interrupted_node_serves_until_its_work_has_left_or_nobody_can_say() {
+    let (consul, work) = (Agent::start(), Arc::new(Mutex::new(seen(true, false))));
+    let nomad = nomad(&work);
+    let bench = bench(&consul, Some(&nomad));
+    bench.node.set_ready(THEN);
+    let _keeping = tokio::spawn(maintenance::keep(Arc::clone(&bench.node)));
+    bench.node.set_interrupted(true);
+    // Nobody drains it yet: others are to serve in its place first.
+    for now in [seen(true, false), seen(false, false), seen(false, true)] {
+        *work.lock().expect("whole") = now;
+        bench.seconds(24).await;
+        assert_eq!(consul.maintenance(), None);
+    }
+    // Its client has left: nobody takes what it ran out of Consul any more.
+    drop(nomad);
+    bench.seconds(24).await;
+    assert_eq!(consul.maintenance().as_deref(), Some(OURS));
 }
 
 #[tokio::test]
@@ -145,7 +176,7 @@ async fn a_client_that_is_no_part_of_the_node_any_more_says_nothing_of_its_work(
     // The `nomad` block is gone since the client was drained.
     let bench = bench(&consul, None);
     bench.node.set_ready(THEN);
-    bench.node.set_work(Work { eligible: false, drains: true });
+    bench.node.set_work(Work { eligible: false, drains: true, drained: true });
     assert!(bench.node.is_leaving() && bench.node.is_going());
     let _keeping = tokio::spawn(maintenance::keep(Arc::clone(&bench.node)));
     bench.seconds(2).await;
