@@ -127,6 +127,12 @@ fn what_cannot_pass_fails_the_step_at_once_and_says_why() {
         (415, r#"{"detail":"You did not use correct Content-Type in your HTTP request."}"#, "Content-Type"),
         (400, r#"{"msg":"Cannot start automatically, an inventory is required."}"#, "inventory is required"),
         (400, r#"{"msg":"Cannot start automatically, user input required!"}"#, "user input required"),
+        (
+            400,
+            r#"{"detail":"JSON parse error - Expecting value: line 1 column 1 (char 0)"}"#,
+            "JSON parse error",
+        ),
+        (401, r#"{"detail":"Authentication credentials were not provided."}"#, "provisioning callback"),
     ] {
         let (cloud, awx) = (Cloud::start(), Awx::start());
         awx.state().rows = vec![Row::Says(status, body); 100];

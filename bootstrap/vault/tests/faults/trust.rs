@@ -1,17 +1,17 @@
 //! Certificates, and ways away from them.
 
 use crate::standin::{Node, failure};
-use bootstrap_vault::{Keeper, VaultError};
+use bootstrap_vault::{Keeper, VaultError, trust};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
-/// What a login fails with at a server with TLS whose certificate is good until this year, and that answers so.
-async fn failure_of(until: i32, answer: &'static str) -> VaultError {
+/// A server with TLS whose certificate is good until this year, and that answers so. * returns: where it is, and its authority.
+fn serve(until: i32, answer: &'static str) -> (SocketAddr, String) {
     // An error says that there is a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
@@ -38,10 +38,16 @@ async fn failure_of(until: i32, answer: &'static str) -> VaultError {
             }
         }
     });
+    (port, ca.pem())
+}
+
+/// What a login fails with at such a server.
+async fn failure_of(until: i32, answer: &'static str) -> VaultError {
+    let (port, authority) = serve(until, answer);
     let node = Node::new();
     let mut options = node.options(&format!("https://{port}"));
     let ca_file = node.place.path().join("ca.pem");
-    fs::write(&ca_file, ca.pem()).expect("a file");
+    fs::write(&ca_file, authority).expect("a file");
     options.server.ca_file = Some(ca_file);
     failure(&mut Keeper::new(options, None, 1).expect("options")).await
 }
@@ -53,6 +59,15 @@ async fn a_certificate_that_has_ended_is_refused() {
     assert!(why.contains("expired") && !error.is_lasting(), "{why}");
     let error = failure_of(2100, "403 Forbidden").await;
     assert!(matches!(error, VaultError::Denied { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn who_is_no_authority_of_the_host_is_none_by_its_roots() {
+    let (port, _) = serve(2100, "200 OK");
+    let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(trust::of_host());
+    let client = client.build().expect("a client");
+    let error = client.get(format!("https://{port}")).send().await.expect_err("nobody knows it");
+    assert!(fleet::chain(&error).contains("UnknownIssuer"), "{}", fleet::chain(&error));
 }
 
 #[tokio::test]
