@@ -317,8 +317,11 @@ impl<'a> Court<'a> {
         }
     }
 
+    /// What stays takes work again, and be it that somebody has protected it since it was chosen.
     fn restore(&mut self, id: &InstanceId) {
-        self.touch(id, "restore");
+        if !self.living().contains_key(id) {
+            self.object(Invariant::Own, format!("restore {id}, which is not in the fleet"));
+        }
         if self.is_in_ledger(id) {
             self.object(Invariant::Once, format!("restore {id}, which is about to go"));
         }

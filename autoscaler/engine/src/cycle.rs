@@ -138,6 +138,7 @@ impl Engine {
         let Planned { plan, report, memory, due, look } = planned;
         let withheld = self.withhold(name, seen, &before, &memory, &plan, now);
         self.count_decision(&report, withheld.as_ref(), &plan);
+        let unjournaled = !begins_removal(&before, &memory, &plan);
         let Some(held) = self.fleets.get_mut(name) else { return };
         // What is not done is not remembered as done. A dry run's memory says so by itself.
         let advances = withheld.as_ref().is_none_or(|why| *why == Withheld::DryRun);
@@ -157,7 +158,7 @@ impl Engine {
                 step: 0,
                 phase: WritePhase::Recording,
                 since: now.wall,
-                unjournaled: !begins_removal(&before, &plan),
+                unjournaled,
                 intent: None,
             });
         }
@@ -242,7 +243,7 @@ impl Engine {
         } else if self.stopping.is_some() {
             Some(Withheld::Stopping)
         } else if steps == 0 {
-            let unjournaled = self.journal.is_failing() && begins_removal(before, plan);
+            let unjournaled = self.journal.is_failing() && begins_removal(before, after, plan);
             unjournaled.then_some(Withheld::JournalFailing)
         } else if held.writing.is_some() {
             Some(Withheld::Busy)
@@ -250,7 +251,7 @@ impl Engine {
             Some(Withheld::BackingOff { class: backoff.class })
         } else if over_budget || crowded {
             Some(Withheld::Budget)
-        } else if self.journal.is_failing() && begins_removal(before, plan) {
+        } else if self.journal.is_failing() && begins_removal(before, after, plan) {
             Some(Withheld::JournalFailing)
         } else {
             None

@@ -129,10 +129,12 @@ fn concerns_the_fleet_lane_alone(withheld: &Withheld) -> bool {
     }
 }
 
-/// Whether a drain begins a removal that nothing on disk accounts for.
+/// Whether a drain begins a removal that nothing on disk accounts for. Who was chosen in an earlier plan may have waited for its drain.
 pub(crate) fn begins_drain(before: &Memory, action: &Action) -> bool {
     match action {
-        Action::Drain { instance, cause: DrainCause::ScaleIn, .. } => !before.removals.contains_key(instance),
+        Action::Drain { instance, cause: DrainCause::ScaleIn, .. } => {
+            before.removals.get(instance).is_none_or(|removal| removal.drain_until.is_none())
+        }
         _ => false,
     }
 }
@@ -190,9 +192,16 @@ impl Held {
                 || before.replacements.contains_key(instance)
                 || self.state.notices.iter().any(|notice| notice.instance == *instance)
         };
+        let unjournaled = matches!(withheld, Withheld::JournalFailing);
         match action {
-            Action::Drain { instance, .. } => goes(instance),
-            Action::Cordon { instance } if matches!(withheld, Withheld::Refused { .. }) => goes(instance),
+            Action::Drain { instance, .. } => {
+                goes(instance) && !(unjournaled && begins_drain(before, action))
+            }
+            Action::Cordon { instance } if unjournaled || matches!(withheld, Withheld::Refused { .. }) => {
+                goes(instance)
+            }
+            // Less of a group is wanted because somebody goes, who does not.
+            Action::ScaleGroup { .. } if unjournaled => false,
             _ => !matches!(withheld, Withheld::Refused { .. }),
         }
     }

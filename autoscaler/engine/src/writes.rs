@@ -8,20 +8,29 @@ use crate::{
     Alarm, BatchId, CallCount, CallId, Effect, Engine, NotSent, Now, Operation, Outcome, Permit, Record,
     Write,
 };
-use autoscaler_core::{Action, Memory, Plan};
-use fleet::{ApiError, ErrorClass, FleetName};
+use autoscaler_core::{Action, DrainCause, Memory, Plan, Removal};
+use fleet::{ApiError, ErrorClass, FleetName, InstanceId};
 use std::time::Duration;
 
 /// Whether a plan begins to take anything away: such a plan is not carried out unless its intent is on disk.
 /// Raising a target, or finishing a removal that an earlier entry holds, is safe to repeat after a crash.
-pub(crate) fn begins_removal(before: &Memory, plan: &Plan) -> bool {
-    plan.actions.iter().any(|action| match action {
-        Action::Modify { from, change, .. } => change.target < *from,
-        Action::Terminate { instances, .. } => instances.iter().any(|id| !before.removals.contains_key(id)),
-        Action::Drain { .. } => begins_drain(before, action),
-        // All of these can be taken back.
-        Action::Cordon { .. } | Action::Restore { .. } | Action::ScaleGroup { .. } => false,
-    })
+///
+/// * `after`: what the plan would remember: whom it chooses may be told nothing yet that could not be taken back.
+pub(crate) fn begins_removal(before: &Memory, after: &Memory, plan: &Plan) -> bool {
+    let chosen = |(id, removal): (&InstanceId, &Removal)| {
+        removal.cause == DrainCause::ScaleIn && !before.removals.contains_key(id)
+    };
+    let chooses = after.removals.iter().any(chosen);
+    chooses
+        || plan.actions.iter().any(|action| match action {
+            Action::Modify { from, change, .. } => change.target < *from,
+            Action::Terminate { instances, .. } => {
+                instances.iter().any(|id| !before.removals.contains_key(id))
+            }
+            Action::Drain { .. } => begins_drain(before, action),
+            // All of these can be taken back.
+            Action::Cordon { .. } | Action::Restore { .. } | Action::ScaleGroup { .. } => false,
+        })
 }
 
 impl Engine {
@@ -179,5 +188,41 @@ impl Engine {
             held.moved = now.monotonic;
         }
         self.look_and_plan(name, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use autoscaler_core::RemovalStep;
+    use fleet::{Market, Timestamp, Weight};
+
+    #[test]
+    fn a_removal_begins_when_it_is_chosen_and_when_its_drain_is() {
+        let (instance, until) = (InstanceId::from("i-1"), Timestamp::from_millis(60_000));
+        let held = |drain_until| {
+            let removal = Removal {
+                step: RemovalStep::Draining,
+                since: Timestamp::EPOCH,
+                weight: Weight::new(1.0),
+                market: Market::Spot,
+                cause: DrainCause::ScaleIn,
+                drain_until,
+                deadline: None,
+            };
+            Memory { removals: [(instance.clone(), removal)].into(), ..Memory::default() }
+        };
+        let plan = |actions: &[Action]| Plan { actions: actions.to_vec() };
+        let cordon = plan(&[Action::Cordon { instance: instance.clone() }]);
+        let cause = DrainCause::ScaleIn;
+        let drain = plan(&[Action::Drain { instance: instance.clone(), deadline: until, cause }]);
+        let (nobody, chosen, asked) = (Memory::default(), held(None), held(Some(until)));
+        assert!(
+            begins_removal(&nobody, &chosen, &cordon),
+            "though nothing is told that could not be taken back"
+        );
+        assert!(!begins_removal(&chosen, &chosen, &cordon) && !begins_removal(&nobody, &nobody, &cordon));
+        assert!(begins_removal(&chosen, &asked, &drain), "it has waited for its drain");
+        assert!(!begins_removal(&asked, &asked, &drain), "it is told again");
     }
 }

@@ -147,7 +147,9 @@ pub(super) fn begin(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, base: u32) {
         };
         // What has never been of use is not missed.
         let idle = going.rolled_out && !rollout::has_been_ready(draft, going.member);
-        let waits = !settled && going.since.is_some_and(|since| draft.now < since + SETTLES);
+        let waits = !settled
+            && going.deadline.is_none()
+            && going.since.is_some_and(|since| draft.now < since + SETTLES);
         let may = going.spared || idle || weight <= room + LEEWAY;
         if !presses && (waits || !may) {
             if let Some(latest) = latest {
@@ -155,7 +157,7 @@ pub(super) fn begin(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, base: u32) {
             }
             continue;
         }
-        if going.member.phase == Phase::InService {
+        if going.member.phase == Phase::InService && !going.spared {
             spare -= weight;
             if rollout::has_been_ready(draft, going.member) {
                 ready -= weight;
@@ -199,15 +201,22 @@ struct Going<'a> {
     rolled_out: bool,
 }
 
+/// Whether nobody serves in its place, because less is enough.
+const fn is_spared(removal: &Removal) -> bool {
+    matches!(
+        removal.cause,
+        DrainCause::ScaleIn | DrainCause::Replaced(ReplacementCause::Notice(NoticeKind::FleetScaleIn))
+    )
+}
+
 /// Those that go and have not been asked to let go, the most pressing first.
 fn in_order<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Vec<Going<'a>> {
-    let removals = draft.memory.removals.iter().filter(|(_, r)| r.drain_until.is_none()).map(|(id, r)| {
-        let spared = matches!(
-            r.cause,
-            DrainCause::ScaleIn | DrainCause::Replaced(ReplacementCause::Notice(NoticeKind::FleetScaleIn))
-        );
-        (id, r.deadline, Some(r.since), spared, r.cause == ROLLED_OUT)
-    });
+    let removals = draft
+        .memory
+        .removals
+        .iter()
+        .filter(|(_, r)| r.drain_until.is_none())
+        .map(|(id, r)| (id, r.deadline, Some(r.since), is_spared(r), r.cause == ROLLED_OUT));
     // Whoever is rolled out works on as long as the target counts it: nothing presses. Nor does it for one that is asked
     // for only once those before it have gone: it would take the place of what was bought for them, and each wait for
     // the other.
@@ -230,10 +239,11 @@ fn in_order<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Vec<Going<'a>> {
     going
 }
 
-/// What serves and has not been asked to let go, in units; of those that `counts` says.
+/// What serves and has not been asked to let go, in units; of those that `counts` says. Who goes because less is enough is no
+/// reserve for others, asked already or not.
 fn serving(draft: &Draft<'_>, herd: &Herd<'_>, counts: impl Fn(&Member) -> bool) -> f64 {
     let drains = |id: &InstanceId| {
-        let removal = draft.memory.removals.get(id).is_some_and(|r| r.drain_until.is_some());
+        let removal = draft.memory.removals.get(id).is_some_and(|r| r.drain_until.is_some() || is_spared(r));
         removal || draft.memory.replacements.get(id).is_some_and(|r| r.drain_until.is_some())
     };
     let serves = herd.alive.iter().filter(|m| m.phase == Phase::InService && !drains(&m.id));
@@ -292,7 +302,8 @@ fn end_hooks(draft: &mut Draft<'_>, herd: &Herd<'_>) {
     for instance in std::mem::take(&mut draft.memory.restoring).into_keys() {
         let goes = draft.memory.removals.contains_key(&instance)
             || draft.memory.replacements.contains_key(&instance);
-        if herd.may_be_emptied(&instance) && !goes {
+        // Protected or not: it stays.
+        if herd.get(&instance).is_some() && !goes {
             draft.actions.push(Action::Restore { instance });
         }
     }
@@ -354,7 +365,7 @@ fn restore_nodes(draft: &mut Draft<'_>, herd: &Herd<'_>) {
     restoring.retain(|id, since| {
         let goes = draft.memory.removals.contains_key(id) || draft.memory.replacements.contains_key(id);
         let shows = at > *since && node_of(draft, id).is_none_or(|node| node.eligible && !node.draining);
-        herd.may_be_emptied(id) && !goes && !shows
+        herd.get(id).is_some() && !goes && !shows
     });
     for instance in restoring.keys() {
         if node_of(draft, instance).is_some_and(|node| !node.eligible || node.draining) {

@@ -135,8 +135,8 @@ fn lower(draft: &mut Draft<'_>, id: &InstanceId) {
     }
 }
 
-/// Keeps victims that the target still counts, those that have let go of least first, until `wanted` units are there:
-/// cheaper than new ones.
+/// Keeps victims that the target still counts: all whom somebody protects by now, for nobody may empty them any more; and of the
+/// others those that have let go of least first, until `wanted` units are there: cheaper than new ones.
 ///
 /// * returns: the units that are wanted with them.
 pub(super) fn keep_draining(
@@ -145,21 +145,29 @@ pub(super) fn keep_draining(
     base: Parts,
     wanted: u32,
 ) -> Parts {
-    // A hook cannot be taken back.
-    let Some(herd) = herd.filter(|_| draft.policy.drain.by == DrainBy::Nomad) else { return base };
+    let Some(herd) = herd else { return base };
+    let shown = base.plus(parts::on_top(&draft.memory));
+    let draining =
+        |(_, r): &(&InstanceId, &Removal)| r.step == RemovalStep::Draining && r.cause == DrainCause::ScaleIn;
+    let all = draft.memory.removals.iter().filter(draining);
+    let protected = all.filter(|(id, _)| herd.get(id).is_some_and(|m| m.protected)).map(|(id, _)| id.clone());
+    let protected: Vec<InstanceId> = protected.collect();
+    for id in &protected {
+        keep(draft, id);
+    }
+    let mut kept = protected.len();
+    let mut base = shown.less(parts::on_top(&draft.memory));
+    // A hook that has begun cannot be taken back.
+    let may = |r: &Removal| draft.policy.drain.by == DrainBy::Nomad || r.drain_until.is_none();
     let mut order: Vec<(usize, InstanceId)> = draft
         .memory
         .removals
         .iter()
-        .filter(|(id, r)| {
-            r.step == RemovalStep::Draining && r.cause == DrainCause::ScaleIn && herd.get(id).is_some()
-        })
+        .filter(draining)
+        .filter(|(id, r)| may(r) && herd.get(id).is_some())
         .map(|(id, _)| (drain::node_of(draft, id).map_or(0, |node| node.movable(true).count()), id.clone()))
         .collect();
     order.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    let shown = base.plus(parts::on_top(&draft.memory));
-    let mut kept = 0;
-    let mut base = base;
     for (_, id) in order {
         if base.total() >= wanted {
             break;

@@ -800,8 +800,26 @@ fn nobody_is_emptied_while_a_group_that_becomes_smaller_has_not() {
     staying.by_ref().take(2).for_each(stops);
     assert_eq!(told(&scene.plan()), ["drain"]);
 
-    // An interruption leaves no time for that, and neither does a count that is never as it should be.
+    // Meanwhile it is no reserve for one that is at risk: nobody serves in that one's place yet.
     scene.seen.groups = counted(18);
+    let mut other = scene.clone();
+    let kept = other.members().iter().find(|m| m.id != victim).expect("eight").id.clone();
+    other.policy.interruption.rebalance = autoscaler_core::Rebalance::Replace;
+    let (kind, source) = (NoticeKind::RebalanceRecommendation, fleet::NoticeSource::EventBridge);
+    other.seen.notices.push(fleet::Notice { instance: kept, kind, source, at: other.now, deadline: None });
+    let drains = |planned: &Planned| planned.plan.actions.iter().any(|a| matches!(a, Action::Drain { .. }));
+    assert!(!drains(&other.plan()), "{}", other.plan().report);
+
+    // Who is protected by now stays, and takes work again.
+    let mut other = scene.clone();
+    let members = &mut other.seen.members.as_mut().expect("members").what;
+    members.iter_mut().find(|m| m.id == victim).expect("it is there").protected = true;
+    let planned = other.plan();
+    assert!(planned.memory.removals.is_empty(), "{}", planned.report);
+    let restores = |action: &Action| matches!(action, Action::Restore { instance } if *instance == victim);
+    assert!(planned.plan.actions.iter().any(restores), "{:?}", planned.plan);
+
+    // A count that is never as it should be is not waited for without end.
     scene = later(&scene, 49);
     assert_eq!(told(&scene.plan()), ["scale to 16"]);
     scene = later(&scene, 1);
