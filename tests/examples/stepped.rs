@@ -14,14 +14,17 @@
 //! Prints JSON: fleets, minutes, and the calls of these minutes by action.
 #![allow(clippy::print_stdout, reason = "a tool")]
 
-use autoscaler::{Connect, Daemon, DaemonConfig, Handle, RegionPorts};
-use fleet::ports::{Answer, Clock};
+#[path = "../tests/sdk/mod.rs"]
+mod sdk;
+
+use autoscaler::{Daemon, DaemonConfig, Handle};
+use fleet::ports::Clock;
 use fleet::wire::{SampleBatch, VERSION};
-use fleet::{InstanceId, Region, Timestamp, parse_duration};
-use fleet_aws::{Aws, AwsConfig, Credentials, Endpoints, Secret};
+use fleet::{InstanceId, Timestamp, parse_duration};
 use fleet_clock::{SteppedClock, SystemClock};
 use fleet_cloud::{CloudConfig, CloudServer, world_file};
 use fleet_sim::World;
+use sdk::Loopback;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
@@ -200,27 +203,5 @@ impl Agents {
             let _ = daemon.samples(address, batch).await.map_err(|_| "the daemon does not answer")?;
         }
         Ok(())
-    }
-}
-
-/// Connects the daemon to the cloud on loopback, by the SDK.
-struct Loopback {
-    endpoint: String,
-}
-
-impl Connect for Loopback {
-    fn connect<'a>(&'a self, region: &'a Region, clock: Arc<dyn Clock>) -> Answer<'a, RegionPorts> {
-        Box::pin(async move {
-            let config = AwsConfig {
-                endpoints: Endpoints::all(self.endpoint.clone()),
-                credentials: Credentials::Static {
-                    access_key_id: "muster".to_owned(),
-                    secret_access_key: Secret::new("muster-secret"),
-                },
-                ..AwsConfig::new(region.clone())
-            };
-            let aws = Arc::new(Aws::connect(config, clock).await);
-            Ok(RegionPorts { cloud: Arc::<Aws>::clone(&aws), metrics: aws })
-        })
     }
 }

@@ -1,16 +1,18 @@
 //! On-demand capacity in place of spot that does not come, from end to end: the daemon, the AWS SDK, and the loopback
 //! cloud, in stepped time.
 
-use autoscaler::{Connect, Daemon, DaemonConfig, Handle, RegionPorts};
+mod sdk;
+
+use autoscaler::{Daemon, DaemonConfig, Handle};
 use autoscaler_core::Decision;
-use fleet::ports::{Answer, Clock};
-use fleet::{Backend, FleetId, InstanceId, Market, Region, Timestamp, UsdPerHour};
-use fleet_aws::{Aws, AwsConfig, Credentials, Endpoints, Secret};
+use fleet::ports::Clock;
+use fleet::{Backend, FleetId, InstanceId, Market, Timestamp, UsdPerHour};
 use fleet_clock::SteppedClock;
 use fleet_cloud::{CloudConfig, CloudServer};
 use fleet_sim::{
     Action, Demand, FleetRequest, FleetSpec, InstancePhase, InstanceTruth, PoolSpec, World, WorldSpec,
 };
+use sdk::Loopback;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -170,28 +172,6 @@ fn write_policy(directory: &Path, fleet: &FleetId) {
 "#
     );
     std::fs::write(directory.join("web.hcl"), text).expect("a policy");
-}
-
-/// Connects the daemon to the cloud on loopback, by the SDK.
-struct Loopback {
-    endpoint: String,
-}
-
-impl Connect for Loopback {
-    fn connect<'a>(&'a self, region: &'a Region, clock: Arc<dyn Clock>) -> Answer<'a, RegionPorts> {
-        Box::pin(async move {
-            let config = AwsConfig {
-                endpoints: Endpoints::all(self.endpoint.clone()),
-                credentials: Credentials::Static {
-                    access_key_id: "muster".to_owned(),
-                    secret_access_key: Secret::new("muster-secret"),
-                },
-                ..AwsConfig::new(region.clone())
-            };
-            let aws = Arc::new(Aws::connect(config, clock).await);
-            Ok(RegionPorts { cloud: Arc::<Aws>::clone(&aws), metrics: aws })
-        })
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,14 +1,12 @@
 //! Instances are given back without losing work: emptied first, kept when load comes back.
 
 use crate::support::ec2::{Ec2, Fate};
-use crate::support::nodes::{ROOM, node, service};
+use crate::support::nodes::{node, service};
 use crate::support::scene::{NOON, POOLS, Scene, seconds};
-use crate::support::services::Chance;
 use autoscaler_core::{
-    Action, Decision, DrainBy, GroupCount, Hold, Memory, Observed, Phase, Planned, PoolMemory, Remark,
-    RemovalStep, Replacement, ReplacementCause, ReplacementStep, ScaledGroup, Workload,
+    Action, Decision, DrainBy, Hold, Memory, Observed, Phase, Planned, PoolMemory, Remark, RemovalStep,
 };
-use fleet::{InstanceId, Market, NoticeKind, Resources, UsdPerHour, Weight, WorkKind};
+use fleet::{InstanceId, Market, NoticeKind, UsdPerHour, WorkKind};
 use std::collections::BTreeMap;
 
 fn ends_with_exactly(ec2: &Ec2, count: usize, what: &str) {
@@ -18,7 +16,7 @@ fn ends_with_exactly(ec2: &Ec2, count: usize, what: &str) {
 }
 
 /// A scene whose nodes are known, each with so many allocations.
-fn scene(count: u32, demand: u32, allocations: usize) -> Scene {
+pub fn scene(count: u32, demand: u32, allocations: usize) -> Scene {
     let mut scene = Scene::of(count, demand);
     scene.policy.drain.by = DrainBy::Nomad;
     let nodes = scene.members().iter().map(|m| node(&m.id, vec![service(); allocations])).collect();
@@ -26,7 +24,7 @@ fn scene(count: u32, demand: u32, allocations: usize) -> Scene {
     scene
 }
 
-fn victims(planned: &Planned) -> Vec<&str> {
+pub fn victims(planned: &Planned) -> Vec<&str> {
     planned.memory.removals.keys().map(InstanceId::as_str).collect()
 }
 
@@ -175,159 +173,6 @@ fn an_idle_node_that_nobody_accounts_for_is_the_first_to_go_where_less_is_enough
     let id = nodes[1].instance.clone();
     scene.memory.unaccounted.insert(id.clone(), NOON - seconds(200));
     assert_eq!(victims(&scene.plan()), [id.as_str()]);
-}
-
-#[test]
-fn nobody_is_chosen_whose_work_has_no_place_elsewhere() {
-    let planned = scene(9, 6, 9).plan();
-    assert_eq!(planned.plan.actions, [], "{}", planned.report);
-    assert!(planned.report.holds.contains(&Hold::NoRoom { instances: 9 }), "{}", planned.report);
-    assert!(planned.report.holds.contains(&Hold::NoVictim));
-
-    // There is room for the memory, but the one static port is taken everywhere else.
-    let mut held = scene(9, 6, 1);
-    let nodes = &mut held.seen.nodes.as_mut().expect("nodes").what;
-    for node in nodes.iter_mut() {
-        node.work[0].ports = vec![8080];
-    }
-    assert!(held.plan().report.holds.contains(&Hold::NoRoom { instances: 9 }));
-
-    // Nor is it enough that there is room for all but the disk.
-    let mut full = scene(9, 6, 1);
-    let nodes = &mut full.seen.nodes.as_mut().expect("nodes").what;
-    for node in nodes.iter_mut() {
-        node.work[0].needs.disk_mib = ROOM.disk_mib / 2 + 1;
-    }
-    assert!(full.plan().report.holds.contains(&Hold::NoRoom { instances: 9 }));
-
-    // Two pieces of three fifths do not fit where there are four fifths in all.
-    let mut large = scene(9, 6, 6);
-    let nodes = &mut large.seen.nodes.as_mut().expect("nodes").what;
-    for node in nodes.iter_mut() {
-        let mut work = service();
-        work.needs = Resources { cpu_mhz: 600, memory_mib: 600, disk_mib: 600 };
-        node.work = vec![work].into();
-    }
-    assert!(large.plan().report.holds.contains(&Hold::NoRoom { instances: 9 }));
-
-    // System jobs are everywhere already.
-    let mut system = scene(9, 6, 9);
-    let nodes = &mut system.seen.nodes.as_mut().expect("nodes").what;
-    for node in nodes.iter_mut() {
-        node.work.iter_mut().for_each(|work| work.kind = WorkKind::System);
-    }
-    assert_eq!(system.plan().memory.removals.len(), 1);
-}
-
-#[test]
-fn constrained_work_holds_its_node() {
-    let only = vec!["pool gpu".to_owned()];
-    let mut open = scene(9, 6, 2);
-    // With the least to move it is the first to go.
-    open.seen.nodes.as_mut().expect("nodes").what[8].work.truncate(1);
-    assert_eq!(victims(&open.plan()), ["i-0008"]);
-    let mut one_place = open.clone();
-    let nodes = &mut one_place.seen.nodes.as_mut().expect("nodes").what;
-    nodes[8].work[0].asks.clone_from(&only);
-    nodes.iter_mut().skip(1).for_each(|node| node.refuses.clone_from(&only));
-    assert_eq!(victims(&one_place.plan()), ["i-0008"], "one other node takes it");
-    one_place.seen.nodes.as_mut().expect("nodes").what[0].refuses = only;
-    let planned = one_place.plan();
-    assert_ne!(victims(&planned), ["i-0008"], "{}", planned.report);
-
-    // One of the same job on every other node.
-    let mut apart = open.clone();
-    let nodes = &mut apart.seen.nodes.as_mut().expect("nodes").what;
-    for node in nodes.iter_mut() {
-        node.work[0].distinct_hosts = true;
-    }
-    assert!(apart.plan().report.holds.contains(&Hold::NoRoom { instances: 9 }));
-
-    // A port that no work may have.
-    let mut reserved = open;
-    let nodes = &mut reserved.seen.nodes.as_mut().expect("nodes").what;
-    nodes[8].work[0].ports = vec![22];
-    for node in nodes.iter_mut() {
-        node.reserved_ports = vec![22];
-    }
-    assert_ne!(victims(&reserved.plan()), ["i-0008"]);
-}
-
-#[test]
-fn work_of_interrupted_nodes_takes_room_first() {
-    // Ten places are left on five nodes: enough for what moves from one of them.
-    let mut scene = scene(10, 6, 8);
-    for node in scene.seen.nodes.as_mut().expect("nodes").what.iter_mut().skip(6) {
-        node.work.extend([service(), service()]);
-    }
-    // One that is taken goes first, where less is enough.
-    let taken = Replacement {
-        cause: ReplacementCause::Notice(NoticeKind::SpotInterruption),
-        step: ReplacementStep::LeftToFleet,
-        since: NOON - seconds(10),
-        weight: Weight::new(1.0),
-        market: Market::Spot,
-        drain_until: Some(NOON + seconds(60)),
-        deadline: Some(NOON + seconds(110)),
-    };
-    scene.memory.replacements.insert("i-0000".into(), taken);
-    let mut idle = scene.clone();
-    idle.seen.nodes.as_mut().expect("nodes").what[0].work.clear();
-    assert_eq!(idle.plan().memory.removals.len(), 2, "{}", idle.plan().report);
-    let planned = scene.plan();
-    assert_eq!(victims(&planned), ["i-0000"], "{}", planned.report);
-    assert!(
-        planned.report.holds.iter().any(|hold| matches!(hold, Hold::NoRoom { .. })),
-        "{}",
-        planned.report
-    );
-}
-
-#[test]
-fn whose_node_is_hidden_is_told_and_goes_last() {
-    let mut scene = scene(9, 6, 2);
-    let hidden = InstanceId::from("i-0001");
-    // It would be the first, for nothing seems to run there.
-    scene.seen.nodes.as_mut().expect("nodes").what.retain(|node| node.instance != hidden);
-    let planned = scene.plan();
-    assert!(planned.report.remarks.contains(&Remark::NodeHidden { instance: hidden.clone() }));
-    assert_eq!(planned.memory.removals.len(), 1, "{}", planned.report);
-    assert!(!planned.memory.removals.contains_key(&hidden));
-    // Nobody else can go.
-    scene.members().iter_mut().filter(|m| m.id != hidden).for_each(|m| m.protected = true);
-    assert_eq!(victims(&scene.plan()), ["i-0001"]);
-}
-
-#[test]
-fn of_many_only_so_many_go_as_their_work_has_room_for() {
-    // 12 nodes, 7 of 10 places taken on each: 84 pieces need 9 nodes, though load needs only 8.
-    let planned = scene(12, 6, 7).plan();
-    assert_eq!(planned.memory.removals.len(), 3, "{}", planned.report);
-}
-
-#[test]
-fn what_moves_to_one_that_goes_too_moves_on() {
-    // Those of one pool go first, however full they are: work moves to where least is free, which is to one of them.
-    // The checker counts what moves, and what is free in the end.
-    for seed in 0..100 {
-        let mut chance = Chance::new(seed);
-        let mut scene = scene(12, 1, 0);
-        let pool = scene.members()[0].pool.clone();
-        scene.memory.pools.push(PoolMemory {
-            pool,
-            interrupted: 5.0,
-            refused: 0.0,
-            at: NOON,
-            told: BTreeMap::new(),
-        });
-        let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
-        for node in nodes.iter_mut() {
-            let allocations = (0..10).filter(|_| chance.share() < 0.4).count();
-            node.work = vec![service(); allocations].into();
-        }
-        let planned = scene.plan();
-        assert!(!planned.memory.removals.is_empty(), "seed {seed}: {}", planned.report);
-    }
 }
 
 /// A victim that has been asked to let go, and a moment in which its node shows that it has.
@@ -706,167 +551,6 @@ fn victims_are_the_dearest_then_those_with_the_least_to_move() {
     let mut unimportant = scene(12, 8, 2);
     unimportant.seen.nodes.as_mut().expect("nodes").what[7].work[0].priority = 10;
     assert_eq!(victims(&unimportant.plan()), ["i-0007"]);
-}
-
-#[test]
-fn groups_are_scaled_with_what_serves() {
-    let mut scene = scene(9, 6, 2);
-    let group = ScaledGroup {
-        namespace: "default".to_owned(),
-        job: "web".to_owned(),
-        group: "front".to_owned(),
-        per_unit: 2,
-    };
-    scene.policy.workload = Workload::Service(vec![group]);
-    let counted = |count| GroupCount {
-        namespace: "default".to_owned(),
-        job: "web".to_owned(),
-        group: "front".to_owned(),
-        count,
-    };
-    scene.seen.groups = vec![counted(4)];
-    let count = |planned: &Planned| {
-        planned.plan.actions.iter().find_map(|action| match action {
-            Action::ScaleGroup { count, .. } => Some(*count),
-            _ => None,
-        })
-    };
-    let planned = scene.plan();
-    assert_eq!(count(&planned), Some(16), "without the one that is being emptied");
-    // One serves already, and its agent has not proved its node; another has none yet.
-    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
-    nodes[7].unproved = true;
-    let last = nodes.pop().expect("nine");
-    assert_eq!(count(&scene.plan()), Some(12), "what is counted before would land on the others");
-    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
-    nodes[7].unproved = false;
-    nodes.push(last);
-    scene.seen.groups = vec![counted(16)];
-    assert_eq!(count(&scene.plan()), None);
-    scene.seen.groups.clear();
-    assert_eq!(count(&scene.plan()), None, "what is not known is not set");
-}
-
-#[test]
-fn nobody_is_emptied_while_a_group_that_becomes_smaller_has_not() {
-    // Nine with two of a group each, one of them too many.
-    let mut scene = scene(9, 6, 2);
-    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
-    let of = nodes[0].work[0].clone();
-    for node in &mut *nodes {
-        node.work = vec![of.clone(), of.clone()].into();
-    }
-    let group = ScaledGroup {
-        namespace: of.namespace.clone(),
-        job: of.job.clone(),
-        group: of.group.clone(),
-        per_unit: 2,
-    };
-    scene.policy.workload = Workload::Service(vec![group]);
-    let counted = |count| {
-        let (namespace, job, group) = (of.namespace.clone(), of.job.clone(), of.group.clone());
-        vec![GroupCount { namespace, job, group, count }]
-    };
-    scene.seen.groups = counted(18);
-    let told = |planned: &Planned| -> Vec<&'static str> {
-        let word = |action: &Action| match action {
-            Action::Cordon { .. } => Some("cordon"),
-            Action::Drain { .. } => Some("drain"),
-            Action::ScaleGroup { count: 16, .. } => Some("scale to 16"),
-            _ => None,
-        };
-        planned.plan.actions.iter().filter_map(word).collect()
-    };
-    let later = |scene: &Scene, count| {
-        let mut scene = scene.clone().later(count);
-        scene.seen.nodes.as_mut().expect("nodes").at = scene.now;
-        scene
-    };
-    let planned = scene.plan();
-    assert_eq!(told(&planned), ["cordon", "scale to 16"]);
-    scene.remember(&planned);
-    let victim = planned.memory.removals.keys().next().expect("one goes").clone();
-    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
-    nodes.iter_mut().find(|node| node.instance == victim).expect("its node").eligible = false;
-
-    scene = later(&scene, 10);
-    assert_eq!(told(&scene.plan()), ["scale to 16"], "Nomad shows the count that was");
-    scene.seen.groups = counted(16);
-    assert_eq!(told(&scene.plan()), [""; 0], "nobody has been told to end");
-    // Whom Nomad likes, and be it on nodes that stay.
-    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
-    let mut staying = nodes.iter_mut().filter(|node| node.instance != victim);
-    let stops = |node: &mut fleet::NodeView| node.work[0].stopping = true;
-    staying.by_ref().take(2).for_each(stops);
-    assert_eq!(told(&scene.plan()), ["drain"]);
-
-    // Meanwhile it is no reserve for one that is at risk: nobody serves in that one's place yet.
-    scene.seen.groups = counted(18);
-    let mut other = scene.clone();
-    let kept = other.members().iter().find(|m| m.id != victim).expect("eight").id.clone();
-    other.policy.interruption.rebalance = autoscaler_core::Rebalance::Replace;
-    let (kind, source) = (NoticeKind::RebalanceRecommendation, fleet::NoticeSource::EventBridge);
-    other.seen.notices.push(fleet::Notice { instance: kept, kind, source, at: other.now, deadline: None });
-    let drains = |planned: &Planned| planned.plan.actions.iter().any(|a| matches!(a, Action::Drain { .. }));
-    assert!(!drains(&other.plan()), "{}", other.plan().report);
-
-    // Who is protected by now stays, and takes work again.
-    let mut other = scene.clone();
-    let members = &mut other.seen.members.as_mut().expect("members").what;
-    members.iter_mut().find(|m| m.id == victim).expect("it is there").protected = true;
-    let planned = other.plan();
-    assert!(planned.memory.removals.is_empty(), "{}", planned.report);
-    let restores = |action: &Action| matches!(action, Action::Restore { instance } if *instance == victim);
-    assert!(planned.plan.actions.iter().any(restores), "{:?}", planned.plan);
-
-    // A count that is never as it should be is not waited for without end.
-    scene = later(&scene, 49);
-    assert_eq!(told(&scene.plan()), ["scale to 16"]);
-    scene = later(&scene, 1);
-    assert_eq!(told(&scene.plan()), ["drain", "scale to 16"]);
-}
-
-#[test]
-fn work_that_waits_for_room_is_demand() {
-    let mut scene = scene(8, 6, 10);
-    scene.seen.blocked = Resources { cpu_mhz: 2 * ROOM.cpu_mhz, memory_mib: 100, disk_mib: 0 };
-    let planned = scene.plan();
-    assert_eq!(planned.report.decision, Decision::ScaleOut { from: 8, to: 10 });
-    assert!(planned.report.remarks.iter().any(|r| matches!(r, Remark::Blocked { .. })));
-    // Two boot already: nothing more is asked for.
-    scene.view().target = 10;
-    scene.memory = Memory::default();
-    let planned = scene.plan();
-    assert_eq!(planned.plan.actions, [], "{}", planned.report);
-    // However much waits: within `max`.
-    scene.seen.blocked = Resources { cpu_mhz: 1_000_000, memory_mib: 100, disk_mib: 0 };
-    assert_eq!(scene.plan().report.decision, Decision::ScaleOut { from: 10, to: 20 });
-}
-
-#[test]
-fn work_that_waits_for_a_node_that_was_just_given_back_is_no_demand_beside_it() {
-    let mut scene = scene(8, 6, 10);
-    scene.seen.blocked = Resources { cpu_mhz: ROOM.cpu_mhz, memory_mib: 100, disk_mib: 0 };
-    let restored = scene.members()[2].id.clone();
-    scene.memory.restoring.insert(restored, scene.now - seconds(1));
-    let planned = scene.plan();
-    assert_eq!(planned.plan.actions, [], "Nomad is about to place it there: {}", planned.report);
-    scene.remember(&planned);
-    let planned = scene.plan();
-    assert_eq!(
-        planned.report.decision,
-        Decision::ScaleOut { from: 8, to: 9 },
-        "it still waits: it has no room there"
-    );
-}
-
-#[test]
-fn groups_that_an_interruption_leaves_no_time_are_named() {
-    let mut scene = scene(8, 6, 1);
-    scene.seen.nodes.as_mut().expect("nodes").what[0].work[0].grace = seconds(600);
-    let remark =
-        Remark::SlowToLeave { job: "web".to_owned(), group: "front".to_owned(), grace: seconds(600) };
-    assert!(scene.plan().report.remarks.contains(&remark));
 }
 
 #[test]
