@@ -5,8 +5,10 @@ use bootstrap_config::{DirectoryRule, FileRule, HostSettings, PackageRule};
 use fleet::{ErrorClass, Timestamp};
 use fleet_clock::SystemClock;
 use nix::unistd::getuid;
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
@@ -370,6 +372,7 @@ fn what_root_was_killed_in_the_middle_of_is_said_and_what_is_no_request_does_not
     for name in ["begun-1-000000.json", "begun-1-000001.json", "x.json", "begun-.json"] {
         fs::write(requests.join(name), &text).expect("written");
     }
+    fs::write(requests.join(OsStr::from_bytes(b"\xff.json")), &text).expect("written");
     // It had answered this one, and was killed before it took it away.
     let answers = bench.place.path().join("host/answers");
     fs::create_dir_all(&answers).expect("made");
@@ -468,7 +471,7 @@ fn a_link_in_the_place_of_a_directory_of_the_spool_is_not_followed() {
 }
 
 #[test]
-fn answers_are_written_into_a_directory_of_roots_own_alone() {
+fn answers_are_written_into_a_directory_of_roots_own_alone_and_another_is_removed() {
     let bench = Bench::new();
     let host = bench.place.path().join("host");
     fs::create_dir_all(host.join("requests")).expect("made");
@@ -476,6 +479,15 @@ fn answers_are_written_into_a_directory_of_roots_own_alone() {
     fs::write(host.join("answers/1-000000.json"), "the agent's").expect("written");
     // Only root can give it to somebody else.
     chown(host.join("answers"), Some(getuid().as_raw() + 1), None).expect("the test runs as root");
+    let text = serde_json::to_string(&act("consul.service")).expect("JSON");
+    fs::write(host.join("requests/1-000000.json"), text).expect("written");
+    assert_eq!(served(&bench, getuid().as_raw()), 1);
+    let answers = fs::metadata(host.join("answers")).expect("there");
+    assert_eq!((answers.uid(), answers.mode() & 0o777), (getuid().as_raw(), 0o711));
+    let answer = fs::read_to_string(host.join("answers/1-000000.json")).expect("an answer");
+    assert_eq!(answer, "{\"Ok\":\"changed\"}");
+    // What is above it belongs to whoever asks, or to root.
+    chown(&host, Some(getuid().as_raw() + 2), None).expect("the test runs as root");
     let why = serve(&host, getuid().as_raw() + 1, &bench.hands()).expect_err("somebody else's").to_string();
     assert!(why.contains("its owner is"), "{why}");
     assert!(fs::exists(host.join("answers/1-000000.json")).expect("seen"));

@@ -310,7 +310,7 @@ parameters {
 #   # The pool that it works in. Takes a node pool such as "web".
 #   node_pool = "default"
 #
-#   # The pool that it is in until it is proved. No job may name it, nor run in the pool `all`. Takes
+#   # The pool that it is in until it is proved, without room for anything. No job may name it. Takes
 #   # a node pool such as "muster-proving".
 #   proving_pool = "muster-proving"
 #

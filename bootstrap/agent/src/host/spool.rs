@@ -16,7 +16,8 @@ use rustix::fs::{Mode, OFlags};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -134,11 +135,7 @@ pub fn serve<U: Units>(root: &Path, asker: u32, hands: &Hands<U>) -> io::Result<
     let name = root.file_name().ok_or_else(|| io::Error::other("a spool has a name"))?;
     let root = own(&within, Path::new(name), &[asker, ours])?;
     let requests = own(&root, Path::new("requests"), &[asker, ours])?;
-    match DirBuilder::new().create(place_of(&root).join("answers")) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => made?,
-    }
-    let answers = own(&root, Path::new("answers"), &[ours])?;
+    let answers = answers_in(&root, ours)?;
     // The agent finds its answers by their names, whatever the mask is here.
     rustix::fs::fchmod(&answers, Mode::from_raw_mode(0o711))?;
     let desk = Desk {
@@ -176,6 +173,21 @@ fn own(parent: &OwnedFd, name: &Path, owners: &[u32]) -> io::Result<OwnedFd> {
     if owners.contains(&owner) { Ok(directory) } else { Err(what(&format!("its owner is {owner}"))) }
 }
 
+/// Root's own directory of answers. One of somebody else's is removed: refused alone, it would have this started again for ever.
+fn answers_in(root: &OwnedFd, ours: u32) -> io::Result<OwnedFd> {
+    let name = Path::new("answers");
+    let path = place_of(root).join(name);
+    if fs::symlink_metadata(&path).is_ok_and(|there| there.is_dir() && there.uid() != ours) {
+        tracing::warn!("removed a directory of answers that is not root's");
+        remove(&path)?;
+    }
+    match DirBuilder::new().create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    own(root, name, &[ours])
+}
+
 /// A path that leads to what was opened, whatever has its name by now.
 fn place_of(directory: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()))
@@ -194,6 +206,13 @@ struct Desk<'a, U> {
 impl<U: Units> Desk<'_, U> {
     /// Answers for those that somebody was at who was killed. * returns: how many.
     fn cut_off(&self) -> io::Result<usize> {
+        for entry in fs::read_dir(&self.requests)? {
+            let name = entry?.file_name();
+            // The path unit sees it, and nobody here could name it.
+            if name.to_str().is_none() && name.as_bytes().ends_with(b".json") {
+                remove(&self.requests.join(name))?;
+            }
+        }
         let mut answered = 0;
         for name in names(&self.requests)? {
             let Some(request) = name.strip_prefix(BEGUN).filter(|name| is_request(name)) else {
@@ -327,7 +346,7 @@ fn take(path: &Path, asker: u32) -> Result<Request, String> {
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| error.to_string())?;
     let file = File::from(file);
     let metadata = file.metadata().map_err(|error| error.to_string())?;
-    let owner = std::os::unix::fs::MetadataExt::uid(&metadata);
+    let owner = metadata.uid();
     if !metadata.is_file() || owner != asker {
         return Err(format!("it is not a file of the agent's: its owner is {owner}"));
     }

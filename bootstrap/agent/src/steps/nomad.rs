@@ -2,7 +2,7 @@
 //! the pool that it works in.
 //!
 //! A client of Nomad registers as eligible, and the agent has no right to make it otherwise: that right is over every
-//! node. So what keeps work away is the pool. A client that was down is proved again before it is back in its own: what
+//! node. So what keeps work away is the pool, and from jobs that name all pools, that there is no room. A client that was down is proved again before it is back in its own: what
 //! was true before a reboot need not be now. One that runs there stays there, whatever becomes of the agent.
 
 mod client;
@@ -35,6 +35,9 @@ const LOOKS: Duration = Duration::from_millis(250);
 const EMPTIED: &str = "emptied";
 /// The alarm of a registry that does not give its manifest.
 const REGISTRY: &str = "registry";
+/// Megabytes that a node which is not proved keeps for itself, more than any has: a job of the pool `all` names every pool, and no
+/// task does without memory.
+const EVERYTHING: u64 = 1 << 30;
 /// The alarm of servers that are away.
 const SERVERS: &str = "nomad";
 
@@ -308,6 +311,9 @@ pub fn configuration(settings: &Settings, nomad: &NomadSettings, proved: &Proved
     if !nomad.servers.is_empty() {
         client["servers"] = json!(nomad.servers);
     }
+    if pool != nomad.node_pool {
+        client["reserved"] = json!({"memory": EVERYTHING});
+    }
     let mut ours = json!({
         "datacenter": nomad.datacenter,
         "name": proved.document.instance,
@@ -356,7 +362,9 @@ mod tests {
             auth_file: "/run/muster/secrets/docker.json".to_owned(),
             ..bootstrap_config::RegistrySettings::default()
         };
-        let extra = r#"{"plugin": {"docker": {"config": {"gc": {"image": false}}}}}"#.to_owned();
+        let extra = r#"{"plugin": {"docker": {"config": {"gc": {"image": false}}}},
+            "client": {"reserved": {"cpu": 500, "memory": 64}}}"#
+            .to_owned();
         let nomad =
             NomadSettings { registry: Some(registry), extra: Some(extra), ..NomadSettings::default() };
         let made = |pool: &str| configuration(&Settings::default(), &nomad, &proved, pool);
@@ -369,6 +377,11 @@ mod tests {
         );
         let proving = made("muster-proving");
         assert_eq!(proving["client"]["meta"]["muster_ready"], "false");
+        let reserved = |made: &Value| made["client"]["reserved"].clone();
+        assert_eq!(
+            (reserved(&proving), reserved(&whole)),
+            (json!({"memory": EVERYTHING, "cpu": 500}), json!({"cpu": 500, "memory": 64}))
+        );
         assert_eq!(
             (&proving["leave_on_terminate"], &proving["leave_on_interrupt"]),
             (&json!(true), &json!(false))

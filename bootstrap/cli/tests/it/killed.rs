@@ -1,5 +1,5 @@
 //! SIGKILL and power cuts in a boot with everything: the instance is one node of Consul and one of Nomad and was one job of
-//! AWX, as if nothing had been.
+//! AWX, as if nothing had been; and however often it was started, it has asked nobody for more than once a start.
 //!
 //! Each seed has two kills: one inside the work of a step, and one once a step has ended, before what comes after it is. Which
 //! steps they are is the seed's: in nine in a row each step is hit both ways. Where a kill hit is read off what the agent has
@@ -14,7 +14,7 @@ use bootstrap_core::{Condition, Step, spread};
 use fleet::ports::Clock as _;
 use fleet_clock::SystemClock;
 use muster_test_servers::wait_for;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -126,6 +126,41 @@ fn left(whole: &Whole) -> Left {
         eligibility: node["SchedulingEligibility"].clone(),
         jobs,
     }
+}
+
+/// Where Vault writes down who has asked it for what.
+fn audit(whole: &Whole) -> PathBuf {
+    whole.vault().directory().join("audit.log")
+}
+
+/// How often an instance has got a token of Vault.
+fn logins(whole: &Whole) -> usize {
+    let text = fs::read_to_string(audit(whole)).expect("it is written");
+    let ours = format!("/{}", whole.site.node.instance);
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let logins =
+        lines.filter(|line| line["type"] == "response" && line["request"]["path"] == "auth/aws/login");
+    logins
+        .filter(|line| line["auth"]["display_name"].as_str().is_some_and(|name| name.ends_with(&ours)))
+        .count()
+}
+
+/// Of what may be done again, no start does it twice. * `starts`: how often the agent was started.
+fn must_be_once_a_start(whole: &Whole, starts: usize) {
+    let mut times = BTreeMap::<String, usize>::new();
+    for done in whole.site.node.units.done() {
+        *times.entry(done).or_default() += 1;
+    }
+    for (what, times) in &times {
+        // To be proved, and to work.
+        let most = if what == "restart nomad.service" { 2 * starts } else { starts };
+        let is_of_a_boot = what.starts_with("restart ") || what.starts_with("stop ");
+        assert!(is_of_a_boot && *times <= most, "{what} {times} times in {starts} starts");
+    }
+    let logins = logins(whole);
+    assert!((1..=starts).contains(&logins), "{logins} logins in {starts} starts");
+    let asked = whole.awx.state().callbacks;
+    assert!(asked <= starts, "{asked} questions to AWX in {starts} starts");
 }
 
 /// Lets a boot end. * returns: what it has left.
@@ -289,8 +324,10 @@ fn disturbed(servers: &Whole, seed: u64, number: u64, hits: &Mutex<Hits>) -> Lef
     if inside == Step::Awx {
         whole.awx.state().ends_as = "";
     }
+    let mut starts = 1;
     for (step, wanted) in [(inside, Phase::Inside), (after, Phase::After)] {
         for shot in 0..SHOTS {
+            starts += 1;
             let within = takes(step).filter(|_| wanted == Phase::Inside && shot == 0);
             let delay = within.map_or(Duration::ZERO, |within| spread(within, seed, 10));
             let hit = shoot(&mut whole, step, wanted, delay);
@@ -316,7 +353,9 @@ fn disturbed(servers: &Whole, seed: u64, number: u64, hits: &Mutex<Hits>) -> Lef
             whole.awx.end("successful", "");
         }
     }
-    ended(&mut whole)
+    let left = ended(&mut whole);
+    must_be_once_a_start(&whole, starts);
+    left
 }
 
 /// What was asked for, as another filter of tests that fits none: `seeds=12..100`.
@@ -334,7 +373,10 @@ fn seeds() -> Range<u64> {
 fn an_instance_whose_agent_is_killed_anywhere_is_one_node_of_consul_one_of_nomad_and_one_job_of_awx() {
     let asked = seeds();
     let mut whole = Whole::start(u32::try_from(asked.end - asked.start).expect("few") + 1);
+    let to_file = json!({"type": "file", "options": {"file_path": audit(&whole)}});
+    whole.vault().call("PUT", "sys/audit/file", &to_file);
     let undisturbed = ended(&mut whole);
+    must_be_once_a_start(&whole, 1);
     assert_eq!(undisturbed.notes["nomad.json"].as_deref(), Some("own"));
     assert_eq!(undisturbed.jobs, (1, 1));
     let (seeds, hits) = (Mutex::new(asked.clone()), Mutex::new(Hits::new()));

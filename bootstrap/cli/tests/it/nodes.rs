@@ -3,7 +3,7 @@
 use crate::awx_server::{Awx, KEY, TOKEN};
 use crate::front::Front;
 use crate::ground::{Cloud, Node, Program, state_of};
-use crate::services::{Site, eager};
+use crate::services::{Site, eager, eager_for_all};
 use bootstrap_agent::host::{Units as _, Verb};
 use bootstrap_core::{Condition, State, Step};
 use muster_test_servers::{request, wait_for};
@@ -84,15 +84,19 @@ fn a_node_that_was_down_is_proved_again_before_work_lands() {
     site.power_cut();
     // Until its heartbeats are missed the servers place work on it; that is theirs to find out.
     wait_for("a node that is down", || site.nomad_node().filter(|node| node["Status"] == "down"));
-    site.nomad.register(&eager("eager"));
+    for job in [eager("eager"), eager_for_all("anywhere")] {
+        site.nomad.register(&job);
+    }
     // What the node was able to yesterday it is not today.
     site.configure("\"raw_exec\", \"docker\"", "");
     site.node.start();
     let looked = |site: &Site| {
         site.wait_pool("muster-proving");
         site.node.wait_state(Step::Nomad, State::Running);
-        site.evaluate("eager");
-        assert_eq!(site.allocations("eager"), 0, "nothing lands on a node that is not proved again");
+        for job in ["eager", "anywhere"] {
+            site.evaluate(job);
+            assert_eq!(site.allocations(job), 0, "nothing lands on a node that is not proved again: {job}");
+        }
     };
     looked(&site);
     // An agent that finds a client there which was never proved does not take it for one that was.
@@ -102,7 +106,7 @@ fn a_node_that_was_down_is_proved_again_before_work_lands() {
     site.node.kill();
     site.configure("\"raw_exec\"", "");
     site.node.start();
-    site.wait_done_and_watch("eager");
+    site.wait_done_and_watch(&["eager", "anywhere"]);
     site.running("eager");
     site.wait_pool("default");
     // Its place is its own as long as its client runs: the agent may come and go, and be told other things.

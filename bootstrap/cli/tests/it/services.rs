@@ -156,11 +156,11 @@ nomad {{
         });
     }
     /// Waits until the boot is done, and sees that no work lands before the node is in its pool.
-    pub fn wait_done_and_watch(&self, job: &str) -> Status {
+    pub fn wait_done_and_watch(&self, jobs: &[&str]) -> Status {
         let pid = self.node.pid();
         self.node.wait_until("a boot that is done", |status| {
             // In this order: work that lands in between finds the node in its pool.
-            let landed = self.allocations(job) > 0;
+            let landed = jobs.iter().any(|job| self.allocations(job) > 0);
             let works = self.nomad_node().is_some_and(|node| node["NodePool"] == "default");
             assert!(works || !landed, "work landed on a node that was not proved");
             status.pid == pid && status.report.condition == Condition::Done
@@ -190,10 +190,19 @@ pub fn eager(name: &str) -> Value {
     })
 }
 
+/// One that goes to any pool of nodes, the one where no job is placed among them.
+pub fn eager_for_all(name: &str) -> Value {
+    let mut job = eager(name);
+    job["NodePool"] = json!("all");
+    job
+}
+
 #[test]
 fn a_node_is_watched_joined_proved_and_only_then_given_work() {
     let mut site = Site::new("\"raw_exec\", \"docker\"", "");
-    site.nomad.register(&eager("eager"));
+    for job in [eager("eager"), eager_for_all("anywhere")] {
+        site.nomad.register(&job);
+    }
     site.node.start();
     // A driver is missing: it is never proved, and the job that waits for a node does not land.
     let seen = wait_for("the node in the pool where no job is placed", || {
@@ -211,14 +220,18 @@ fn a_node_is_watched_joined_proved_and_only_then_given_work() {
         Some("critical"),
         "Consul has the node, and does not call it good"
     );
-    site.evaluate("eager");
-    assert_eq!(site.allocations("eager"), 0, "nothing lands on a node that is not proved");
+    for job in ["eager", "anywhere"] {
+        site.evaluate(job);
+        assert_eq!(site.allocations(job), 0, "nothing lands on a node that is not proved: {job}");
+    }
     // It needs no such driver after all.
     site.configure("\"raw_exec\"", "");
     site.node.kill();
     site.node.start();
-    let status = site.wait_done_and_watch("eager");
-    wait_for("work to land once it is proved", || (site.allocations("eager") == 1).then_some(()));
+    let status = site.wait_done_and_watch(&["eager", "anywhere"]);
+    for job in ["eager", "anywhere"] {
+        wait_for("work to land once it is proved", || (site.allocations(job) == 1).then_some(()));
+    }
     // A call of the client that was in the other pool may be served late; then that is mended.
     let node =
         wait_for("the node in its pool", || site.nomad_node().filter(|node| node["NodePool"] == "default"));
@@ -339,12 +352,16 @@ fn a_step_that_fails_after_the_boot_keeps_new_work_away_and_gives_it_back() {
         site.nomad_node().filter(|node| node["NodePool"] == "muster-proving" && node["Status"] == "ready")
     });
     assert!(!site.node.path().join("run/ready").exists());
+    site.nomad.register(&eager_for_all("anywhere"));
+    site.evaluate("anywhere");
+    assert_eq!(site.allocations("anywhere"), 0, "nor does what names all pools");
     // Somebody mends it.
     site.prepare();
     site.node.wait_until("everything to stand", |status| status.report.condition == Condition::Done);
     wait_for("the node in its pool", || {
         site.nomad_node().filter(|node| node["NodePool"] == "default" && node["Status"] == "ready")
     });
+    wait_for("it to have work again", || (site.allocations("anywhere") == 1).then_some(()));
     wait_for("the mark of readiness", || site.node.path().join("run/ready").exists().then_some(()));
 }
 

@@ -132,6 +132,10 @@ watch {{
         fs::write(place.join("conf.d/registry.hcl"), more).expect("written");
     }
 
+    pub fn vault(&self) -> &Vault {
+        &self.servers.vault
+    }
+
     /// Where what comes out of Vault lies.
     pub fn secrets(&self) -> &Path {
         self.secrets.path()

@@ -342,7 +342,7 @@ static NOMAD_TABLE: Table<NomadSettings> = Table {
         text!(
             NomadSettings,
             "proving_pool",
-            "The pool that it is in until it is proved. No job may name it, nor run in the pool `all`.",
+            "The pool that it is in until it is proved, without room for anything. No job may name it.",
             "a node pool such as \"muster-proving\"",
             name,
             proving_pool
