@@ -386,7 +386,7 @@ pub(super) async fn apply(node: &Node, last: Option<Entry>, notes: Notes) -> Mad
         node.host.ask(unit(Verb::Restart)).await?;
         node.set_started(Step::Consul, Some(inputs.clone()));
     }
-    let mut patience = Patience::new(node, Step::Consul, LOOKS, PATIENCE);
+    let mut patience = Patience::here(node, Step::Consul, LOOKS, PATIENCE);
     while let Err(failure) = agent.joined(&proved).await {
         patience.after(failure).await?;
     }

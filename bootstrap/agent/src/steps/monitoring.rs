@@ -42,7 +42,7 @@ pub(super) async fn apply(node: &Node) -> Made {
     let (file, contents) = (monitoring.arguments_file.clone(), wanted.contents());
     node.host.ask(Request::Place { file, contents }).await?;
     node.host.ask(Request::Unit { verb: Verb::Restart, unit: monitoring.unit.clone() }).await?;
-    let mut patience = Patience::new(node, Step::Monitoring, LOOKS, PATIENCE);
+    let mut patience = Patience::here(node, Step::Monitoring, LOOKS, PATIENCE);
     while let Err(failure) = wanted.verify().await {
         patience.after(failure).await?;
     }

@@ -202,7 +202,7 @@ impl Start<'_> {
     async fn in_pool(&self, pool: &str) -> Result<(), Failure> {
         place_and_restart(self.node, self.settings, self.nomad, self.proved, pool, Verb::Restart).await?;
         let client = NomadClient::new(self.nomad)?;
-        let mut patience = Patience::new(self.node, Step::Nomad, LOOKS, PATIENCE);
+        let mut patience = Patience::here(self.node, Step::Nomad, LOOKS, PATIENCE);
         while let Err(failure) = client.proved(self.nomad, self.proved, pool).await {
             patience.after(failure).await?;
         }

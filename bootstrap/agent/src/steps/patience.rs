@@ -2,7 +2,13 @@
 
 use crate::node::Node;
 use bootstrap_core::{Failure, Pace, Step};
+use fleet::ErrorClass;
 use std::time::Duration;
+
+/// Of a program of this node, which is ready when it is: so much of what it has taken may be waited for in vain.
+const IN_VAIN: u32 = 10;
+/// The shortest pause between two looks at it.
+const SHORTEST: Duration = Duration::from_millis(20);
 
 /// The wait of a step: it looks again and again, until its time is over.
 pub(super) struct Patience<'a> {
@@ -10,6 +16,8 @@ pub(super) struct Patience<'a> {
     step: Step,
     pace: Pace,
     until: Duration,
+    /// Since when a program of this node is waited for.
+    begun: Option<Duration>,
 }
 
 impl<'a> Patience<'a> {
@@ -17,12 +25,24 @@ impl<'a> Patience<'a> {
     /// * `within`: how long all of it may take.
     pub(super) fn new(node: &'a Node, step: Step, looks: Duration, within: Duration) -> Self {
         let until = node.clock.monotonic().saturating_add(within);
-        Self { node, step, pace: Pace::new(looks), until }
+        Self { node, step, pace: Pace::new(looks), until, begun: None }
+    }
+
+    /// The same for what has been started on this node: at first it is looked at more often than after `looks`. That presses nobody
+    /// else, and of a boot that takes a second, pauses of a quarter would be half.
+    pub(super) fn here(node: &'a Node, step: Step, looks: Duration, within: Duration) -> Self {
+        Self { begun: Some(node.clock.monotonic()), ..Self::new(node, step, looks, within) }
+    }
+
+    fn shortened(&self, pause: Duration) -> Duration {
+        let Some(begun) = self.begun else { return pause };
+        pause.min(SHORTEST.max(self.node.clock.monotonic().saturating_sub(begun) / IN_VAIN))
     }
 
     /// Says what is waited for, and waits until the next look.
     pub(super) async fn for_more(&mut self, what: &str) {
         let pause = self.pace.answered();
+        let pause = self.shortened(pause);
         self.node.wait(self.step, what, pause).await;
     }
 
@@ -31,9 +51,13 @@ impl<'a> Patience<'a> {
     /// Fails with it once the time is over; and at once where it will be before the server wants to be asked again: the
     /// step's next attempt minds that.
     pub(super) async fn after(&mut self, failure: Failure) -> Result<(), Failure> {
-        let pause = self.pace.failed(failure.class, self.node.seed() ^ self.step as u64);
+        let mut pause = self.pace.failed(failure.class, self.node.seed() ^ self.step as u64);
+        if !matches!(failure.class, ErrorClass::Throttled { .. } | ErrorClass::Unclear) {
+            pause = self.shortened(pause);
+        }
         let left = self.until.saturating_sub(self.node.clock.monotonic());
-        let asked = matches!(failure.class, fleet::ErrorClass::Throttled { retry_after: Some(after) } if after > left);
+        let asked =
+            matches!(failure.class, ErrorClass::Throttled { retry_after: Some(after) } if after > left);
         if left.is_zero() || asked {
             return Err(failure);
         }

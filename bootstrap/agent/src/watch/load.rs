@@ -3,6 +3,7 @@
 use super::notices::whole;
 use super::{Autoscaler, Told};
 use crate::node::Node;
+use crate::steps::is_ready;
 use bootstrap_core::{Outbox, Reading, Sampler};
 use fleet::wire::SampleBatch;
 use std::collections::BTreeSet;
@@ -17,7 +18,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 /// The processes of the autoscaler that need not have a batch again.
 type Settled = BTreeSet<String>;
 
-/// Samples until it is dropped.
+/// Samples until it is dropped, from when the node is ready: what a boot computes, and AWX's job in it, is no load of the fleet's, and
+/// would have it grow by another node that boots.
 ///
 /// Whoever is told may hang: the kernel's counters are read all the same.
 pub(super) async fn sample(node: Arc<Node>, told: Arc<Told>) {
@@ -28,6 +30,8 @@ pub(super) async fn sample(node: Arc<Node>, told: Arc<Told>) {
     let mut settled = Settled::new();
     let mut sending: JoinSet<(Settled, bool)> = JoinSet::new();
     let mut next_look = node.clock.monotonic();
+    // Work may be here from before the agent was started again.
+    let has_stood = is_ready(&node.directories.run, proved.document.instance.as_str());
     loop {
         let next = tokio::select! {
             Some(sent) = sending.join_next(), if !sending.is_empty() => {
@@ -43,12 +47,13 @@ pub(super) async fn sample(node: Arc<Node>, told: Arc<Told>) {
             () = node.clock.sleep_until(next_look) => {
                 next_look = node.clock.monotonic() + LOOKS;
                 let settings = node.settings().watch;
-                if settings.autoscaler.is_none() {
-                    continue;
-                }
-                if settings.samples != period {
+                let is_in_service = has_stood || node.is_ready();
+                if settings.samples != period || !is_in_service {
                     period = settings.samples;
                     sampler = Sampler::new(period);
+                }
+                if settings.autoscaler.is_none() || !is_in_service {
+                    continue;
                 }
                 let Some(reading) = read() else { continue };
                 if let Some(sample) = sampler.take(reading, node.clock.monotonic(), node.clock.wall()) {

@@ -1,6 +1,7 @@
 //! The autoscaler: known before there is anything to tell, and shown who this is.
 
 use super::*;
+use crate::steps::READY;
 use crate::watch::autoscaler::{Told, keep_known};
 use crate::watch::{Autoscaler, load};
 use bootstrap_config::ConsulSettings;
@@ -177,6 +178,7 @@ async fn load_reaches_the_leader_though_a_standby_has_it_and_is_counted_while_so
         base.watch.autoscaler = Some(of(&[&standby, &leader]));
         base.watch.samples = Duration::from_secs(1);
     });
+    bench.node.set_ready(THEN);
     let _sampling = tokio::spawn(load::sample(Arc::clone(&bench.node), Arc::default()));
     bench.settle().await;
     second(&bench).await;
@@ -209,6 +211,47 @@ async fn load_reaches_the_leader_though_a_standby_has_it_and_is_counted_while_so
     let last =
         leader.server.asked().last().map(|asked| asked.json()["samples"].as_array().map_or(0, Vec::len));
     assert_eq!(last, Some(3), "what was taken meanwhile");
+}
+
+#[tokio::test]
+async fn what_a_boot_computes_is_no_load_and_an_agent_that_is_started_again_goes_on_telling() {
+    let leader = Process::start(Manner::Leads, DAY);
+    let bench = Bench::new(|base| {
+        base.watch.autoscaler = Some(of(&[&leader]));
+        base.watch.samples = Duration::from_secs(2);
+    });
+    let told = || {
+        let asked = leader.server.asked().into_iter().filter(|asked| asked.path == "/v1/samples");
+        let ends = asked.map(|asked| asked.json()["samples"][0]["end_ms"].as_i64().expect("a time"));
+        ends.map(|end| Timestamp::from_millis(end).since(THEN).as_secs()).collect::<Vec<_>>()
+    };
+    let sampling = tokio::spawn(load::sample(Arc::clone(&bench.node), Arc::default()));
+    bench.settle().await;
+    for _ in 0..5 {
+        second(&bench).await;
+    }
+    bench.node.set_ready(bench.clock.wall());
+    for _ in 0..3 {
+        second(&bench).await;
+        bench.settle().await;
+    }
+    // It was ready at 5 s, and that was seen a second later.
+    assert_eq!(told(), [8]);
+    sampling.abort();
+    let again = Bench::new(|base| {
+        base.watch.autoscaler = Some(of(&[&leader]));
+        base.watch.samples = Duration::from_secs(2);
+    });
+    let run = &again.node.directories.run;
+    std::fs::create_dir_all(run).expect("made");
+    std::fs::write(run.join(READY), OWN).expect("written");
+    let _sampling = tokio::spawn(load::sample(Arc::clone(&again.node), Arc::default()));
+    again.settle().await;
+    for _ in 0..2 {
+        second(&again).await;
+        again.settle().await;
+    }
+    assert_eq!(told(), [8, 2], "work is here from before");
 }
 
 #[tokio::test]
