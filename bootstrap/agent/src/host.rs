@@ -2,13 +2,14 @@
 //!
 //! The agent has no rights. What needs them is asked of the [`Host`]: a handful of requests, each of which names
 //! something that a file of the image allows. In production [`Spool`] writes the request into a directory that a path
-//! unit of systemd watches; the oneshot that it starts ([`serve`]) carries it out with [`Hands`] and writes the answer.
+//! unit of systemd watches; the oneshot that it starts ([`serve`]) carries it out with [`Hands`] and writes the answer, and stays for
+//! as long as the next one may be a moment away ([`is_asked`]).
 
 mod hands;
 mod spool;
 
 pub use hands::{Hands, Systemctl, Units};
-pub use spool::{Spool, serve};
+pub use spool::{Spool, is_asked, serve};
 
 use bootstrap_core::Failure;
 use fleet::{ErrorClass, Timestamp};

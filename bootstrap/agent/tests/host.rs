@@ -1,6 +1,6 @@
 //! What is done as root on the agent's behalf, and above all what is not.
 
-use bootstrap_agent::host::{Contents, Done, Hands, Host as _, Request, Spool, Units, Verb, serve};
+use bootstrap_agent::host::{Contents, Done, Hands, Host as _, Request, Spool, Units, Verb, is_asked, serve};
 use bootstrap_config::{DirectoryRule, FileRule, HostSettings, PackageRule};
 use fleet::{ErrorClass, Timestamp};
 use fleet_clock::SystemClock;
@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The SHA-256 of "a package".
@@ -361,6 +362,23 @@ async fn a_client_that_is_to_leave_waits_for_no_unit_that_is_slow_to_restart() {
     assert_eq!(restarted.await.expect("it ends"), Ok(Done::Changed));
     assert_eq!(written.await.expect("it ends"), Ok(Done::Changed));
     assert_eq!(serves.join().expect("it ends"), 3);
+}
+
+#[test]
+fn root_stays_for_the_next_request_and_for_nothing_else() {
+    let bench = Bench::new();
+    let root = bench.place.path().join("host");
+    let requests = root.join("requests");
+    assert!(!is_asked(&root, Duration::from_millis(30)), "nobody has asked yet");
+    fs::create_dir_all(&requests).expect("made");
+    // What is on its way to become a request, and what is none.
+    for name in [".1-000000.json.new", "begun-1-000000.json", "x.json"] {
+        fs::write(requests.join(name), "{}").expect("written");
+    }
+    assert!(!is_asked(&root, Duration::from_millis(30)));
+    let stays = std::thread::spawn(move || is_asked(&root, Duration::from_secs(60)));
+    fs::write(requests.join("1-000001.json"), "{}").expect("written");
+    assert!(stays.join().expect("it ends"));
 }
 
 #[test]

@@ -31,7 +31,7 @@ const MOST_ANSWERS: u64 = 64;
 /// No configuration of an agent is larger.
 const MAX_REQUEST_BYTES: u64 = 1024 * 1024;
 /// How often an answer is looked for: what is asked for takes longer. And so does root for what cannot wait.
-const LOOKS: Duration = Duration::from_millis(20);
+const LOOKS: Duration = Duration::from_millis(10);
 /// A package may take its time.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// What the name of a request ends with that cannot wait.
@@ -151,6 +151,16 @@ pub fn serve<U: Units>(root: &Path, asker: u32, hands: &Hands<U>) -> io::Result<
         let Some(name) = desk.first(|name| !is_urgent(name))? else { return Ok(answered) };
         answered += desk.in_turn(&name)?;
     }
+}
+
+/// Waits for a request. * returns: whether there is one; not, where none has come for so long.
+pub fn is_asked(root: &Path, within: Duration) -> bool {
+    let requests = root.join("requests");
+    let looks = within.as_millis() / LOOKS.as_millis();
+    (0..looks).any(|_| {
+        thread::sleep(LOOKS);
+        names(&requests).is_ok_and(|names| names.iter().any(|name| is_request(name)))
+    })
 }
 
 /// Opens a directory. * `more`: how.
