@@ -4,13 +4,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bootstrap_config::Server;
 use bootstrap_core::{Failure, Secret};
-use bootstrap_vault::{Wiped, trust};
+use bootstrap_vault::Wiped;
+use bootstrap_vault::trust::{self, Trusted};
 use bytes::Bytes;
 use fleet::ErrorClass;
 use fleet::chain;
 use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use reqwest::{Body, Certificate, Client, Method, Request, Url, redirect};
+use reqwest::{Body, Client, Method, Request, Url, redirect};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -162,7 +164,8 @@ pub struct Http {
     service: &'static str,
     server: Server,
     token: Option<(HeaderName, &'static str)>,
-    client: Client,
+    /// The client, and whom it trusts; `None`: it is made anew for the next request.
+    made: Arc<Mutex<Option<(Trusted, Client)>>>,
 }
 
 impl Http {
@@ -171,15 +174,36 @@ impl Http {
     /// * `service`: for messages: "AWX".
     /// * `token`: the header that its token goes into, and what stands before it (`Bearer `).
     ///
-    /// Reads the CA's file; the token's is read for every request, because whoever renews it writes it anew.
+    /// Reads the CA's file, and again when it has changed, as the host's roots; the token's is read for every request, because
+    /// whoever renews it writes it anew.
     pub fn new(
         service: &'static str,
         server: &Server,
         token: Option<(&'static str, &'static str)>,
     ) -> Result<Self, HttpError> {
         let token = token.map(|(header, before)| (HeaderName::from_static(header), before));
-        let client = client(service, server.ca_file.as_deref())?;
-        Ok(Self { service, server: server.clone(), token, client })
+        let http = Self { service, server: server.clone(), token, made: Arc::default() };
+        http.client()?;
+        Ok(http)
+    }
+
+    /// A client of those who are trusted now. While whom to trust cannot be read (half written, say), the one before goes on.
+    fn client(&self) -> Result<Client, HttpError> {
+        let ca_file = self.server.ca_file.as_deref();
+        let of = Trusted::now(ca_file.map(Path::new));
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = made.as_ref().map(|(trusted, client)| (*trusted == of, client.clone()));
+        match before {
+            Some((true, before)) => Ok(before),
+            before => match (client(self.service, ca_file), before) {
+                (Ok(client), _) => {
+                    *made = Some((of, client.clone()));
+                    Ok(client)
+                }
+                (Err(_), Some((_, before))) => Ok(before),
+                (Err(error), None) => Err(error),
+            },
+        }
     }
 
     /// Where it is.
@@ -241,7 +265,12 @@ impl Http {
             let json = HeaderValue::from_static("application/json");
             request.headers_mut().insert(reqwest::header::CONTENT_TYPE, json);
         }
-        send(&self.client, self.service, &self.server.address, request).await
+        let reply = send(&self.client()?, self.service, &self.server.address, request).await;
+        if matches!(reply, Err(HttpError::Untrusted { .. })) {
+            // It may be another one within a tick of the disk's clock.
+            *self.made.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        reply
     }
 }
 
@@ -261,13 +290,8 @@ pub fn client(service: &'static str, ca_file: Option<&str>) -> Result<Client, Ht
         .user_agent(concat!("muster-bootstrap/", env!("CARGO_PKG_VERSION")));
     if let Some(path) = ca_file {
         let pem = std::fs::read(path).map_err(|error| unusable(format!("its CA in {path}: {error}")))?;
-        let certificates = Certificate::from_pem_bundle(&pem);
-        let certificates =
-            certificates.map_err(|error| unusable(format!("its CA in {path}: {}", chain(&error))))?;
-        if certificates.is_empty() {
-            return Err(unusable(format!("its CA in {path}: there is no certificate in it")));
-        }
-        builder = builder.tls_certs_only(certificates);
+        let trusted = trust::of_file(&pem).map_err(|why| unusable(format!("its CA in {path}: {why}")))?;
+        builder = builder.tls_backend_preconfigured(trusted);
     } else {
         builder = builder.tls_backend_preconfigured(trust::of_host());
     }
@@ -368,6 +392,8 @@ fn distrust(error: &reqwest::Error) -> Option<String> {
         Tls::InvalidCertificate(Why::UnknownIssuer | Why::BadSignature) => {
             Some("its certificate was signed by an authority that is not known here: see ca_file".to_owned())
         }
+        // It is said by whom we have it verified.
+        Tls::InvalidCertificate(Why::Other(why)) => Some(why.to_string()),
         Tls::InvalidCertificate(_) | Tls::NoCertificatesPresented | Tls::AlertReceived(_) => {
             Some(error.to_string())
         }

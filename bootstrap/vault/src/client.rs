@@ -9,6 +9,7 @@ use bytes::Bytes;
 pub(crate) use fleet::chain;
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
+use rustls::CertificateError;
 use std::error::Error;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -191,8 +192,14 @@ impl Client {
     fn transport(&self, call: &Call<'_>, error: reqwest::Error) -> VaultError {
         let why = call.strike(&chain(&error));
         let address = self.address();
-        if causes(&error).any(is_about_trust) {
-            VaultError::Certificate { address, why: call.strike(&chain(&error.without_url())) }
+        let tls = causes(&error).find_map(of_tls);
+        if tls.is_some_and(is_about_trust) {
+            let why = match tls {
+                // Said by whom we have it verified, and not shown by TLS.
+                Some(rustls::Error::InvalidCertificate(CertificateError::Other(why))) => why.to_string(),
+                _ => chain(&error.without_url()),
+            };
+            VaultError::Certificate { address, why: call.strike(&why) }
         } else if error.is_timeout() && !error.is_connect() {
             VaultError::TimedOut { call: call.name(), after: self.timeout }
         } else if error.is_connect() {
@@ -277,23 +284,24 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 }
 
 /// Whether TLS refused: not that the connection broke in the middle of it.
-fn is_about_trust(error: &(dyn Error + 'static)) -> bool {
-    // TLS's errors travel within the system's, which show them as their own.
+const fn is_about_trust(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(_)
+            | rustls::Error::InvalidCertRevocationList(_)
+            | rustls::Error::NoCertificatesPresented
+            | rustls::Error::UnsupportedNameType
+            | rustls::Error::AlertReceived(_)
+    )
+}
+
+/// An error of TLS, which travels within the system's: those show it as their own.
+fn of_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut error = error;
     while let Some(within) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
         error = within;
     }
-    let tls = error.downcast_ref::<rustls::Error>();
-    matches!(
-        tls,
-        Some(
-            rustls::Error::InvalidCertificate(_)
-                | rustls::Error::InvalidCertRevocationList(_)
-                | rustls::Error::NoCertificatesPresented
-                | rustls::Error::UnsupportedNameType
-                | rustls::Error::AlertReceived(_)
-        )
-    )
+    error.downcast_ref()
 }
 
 #[cfg(test)]

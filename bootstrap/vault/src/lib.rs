@@ -11,6 +11,7 @@
 //! bodies that held secrets. Copies inside the HTTP, TLS and template libraries are beyond that.
 
 mod answer;
+mod authorities;
 mod client;
 mod error;
 mod keeper;

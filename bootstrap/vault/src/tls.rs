@@ -1,9 +1,11 @@
 //! The HTTP client, made again when a certificate's file has changed.
 
 use crate::client::chain;
-use crate::trust::Trusted;
+use crate::trust::{self, Trusted};
 use crate::{Server, VaultError};
-use reqwest::{Certificate, Client, Identity, redirect};
+use reqwest::{Client, redirect};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -63,28 +65,29 @@ impl Clients {
 
     async fn make(&self) -> Result<Client, VaultError> {
         let Server { address, ca_file, cert_file, key_file, connect_timeout, .. } = &self.server;
-        let mut builder = Client::builder()
+        let authorities = match ca_file {
+            Some(path) => trust::in_pem(&read(path).await?).map_err(|why| VaultError::unusable(path, why))?,
+            None => trust::host(),
+        };
+        let tls = trust::by(&authorities);
+        let tls = if let (Some(cert), Some(key)) = (cert_file, key_file) {
+            let unusable = |error: &dyn std::error::Error| VaultError::unusable(cert, chain(error));
+            let chain_of_ours: Result<Vec<_>, _> =
+                CertificateDer::pem_slice_iter(&read(cert).await?).collect();
+            let key = PrivateKeyDer::from_pem_slice(&read(key).await?);
+            let ours = (chain_of_ours.map_err(|e| unusable(&e))?, key.map_err(|e| unusable(&e))?);
+            tls.with_client_auth_cert(ours.0, ours.1).map_err(|error| unusable(&error))?
+        } else {
+            tls.with_no_client_auth()
+        };
+        let builder = Client::builder()
             .connect_timeout(*connect_timeout)
             // A secret is read every few minutes: nobody keeps a connection open for that.
             .pool_idle_timeout(Duration::from_secs(30))
             .redirect(redirect::Policy::none())
             .no_proxy()
-            .user_agent(concat!("muster-bootstrap/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = ca_file {
-            let certificates = Certificate::from_pem_bundle(&read(path).await?)
-                .map_err(|error| VaultError::unusable(path, chain(&error)))?;
-            builder = builder.tls_certs_only(certificates);
-        }
-        if let (Some(cert), Some(key)) = (cert_file, key_file) {
-            let (cert_pem, key_pem) = (read(cert).await?, read(key).await?);
-            let mut pem = Zeroizing::new(Vec::with_capacity(cert_pem.len() + 1 + key_pem.len()));
-            pem.extend_from_slice(&cert_pem);
-            pem.push(b'\n');
-            pem.extend_from_slice(&key_pem);
-            let identity =
-                Identity::from_pem(&pem).map_err(|error| VaultError::unusable(cert, chain(&error)))?;
-            builder = builder.identity(identity);
-        }
+            .user_agent(concat!("muster-bootstrap/", env!("CARGO_PKG_VERSION")))
+            .tls_backend_preconfigured(trust::verified(tls));
         builder.build().map_err(|error| VaultError::Address { address: address.clone(), why: chain(&error) })
     }
 }

@@ -3,11 +3,14 @@
 //! A client is made for each look at a server, and a hundred and fifty files of certificates were most of what a watchman
 //! computed. A site may put its own authority among them while the node boots: the clients that are made after that know it.
 
-use rustls::client::Resumption;
-use rustls::{ClientConfig, RootCertStore};
+use crate::authorities::Authorities;
+use rustls::client::{Resumption, WantsClientCert};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, ConfigBuilder};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The places that certificates come from, as they are now. Two of them are equal where nobody has touched one in between.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +26,7 @@ struct Stamp {
 
 struct Read {
     of: Trusted,
-    config: ClientConfig,
+    authorities: Arc<Authorities>,
 }
 
 static READ: Mutex<Option<Read>> = Mutex::new(None);
@@ -48,7 +51,44 @@ impl Trusted {
 ///
 /// A host that trusts nobody has none that can be spoken to by TLS; whoever speaks in the clear needs none.
 pub fn of_host() -> ClientConfig {
+    verified(by(&host()).with_no_client_auth())
+}
+
+/// The same with nobody trusted but the certificates of a file. * returns: in words, what is wrong with it.
+pub fn of_file(pem: &[u8]) -> Result<ClientConfig, String> {
+    Ok(verified(by(&in_pem(pem)?).with_no_client_auth()))
+}
+
+/// The host's authorities.
+pub(crate) fn host() -> Arc<Authorities> {
     kept(&READ, Trusted::of(places()), look)
+}
+
+/// Those of a file, all of them.
+pub(crate) fn in_pem(pem: &[u8]) -> Result<Arc<Authorities>, String> {
+    let mut authorities = Authorities::new();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let added = certificate.map_err(|error| error.to_string())?;
+        authorities.add(added).map_err(|error| error.to_string())?;
+    }
+    if authorities.is_empty() {
+        return Err("there is no certificate in it".to_owned());
+    }
+    Ok(Arc::new(authorities))
+}
+
+/// TLS that trusts these; whose client it is is not said yet.
+pub(crate) fn by(authorities: &Arc<Authorities>) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    // An error says that there is a provider already, which is what is wanted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let verifier = Arc::clone(authorities);
+    ClientConfig::builder().dangerous().with_custom_certificate_verifier(verifier)
+}
+
+/// Each time anew.
+pub(crate) fn verified(mut config: ClientConfig) -> ClientConfig {
+    config.resumption = Resumption::disabled();
+    config
 }
 
 /// Has the next client read all of it: somebody was not trusted, and it may have changed within a tick of the disk's clock.
@@ -64,25 +104,23 @@ fn places() -> Vec<PathBuf> {
 }
 
 /// What was read of the places, unless they have changed since.
-fn kept(read: &Mutex<Option<Read>>, of: Trusted, look: impl FnOnce() -> ClientConfig) -> ClientConfig {
+fn kept(read: &Mutex<Option<Read>>, of: Trusted, look: impl FnOnce() -> Authorities) -> Arc<Authorities> {
     let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(read) = read.as_ref().filter(|read| read.of == of) {
-        return read.config.clone();
+        return Arc::clone(&read.authorities);
     }
-    let config = look();
-    *read = Some(Read { of, config: config.clone() });
-    config
+    let authorities = Arc::new(look());
+    *read = Some(Read { of, authorities: Arc::clone(&authorities) });
+    authorities
 }
 
-fn look() -> ClientConfig {
-    // An error says that there is a provider already, which is what is wanted.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut roots = RootCertStore::empty();
-    // What of them makes no sense is nobody.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    config
+fn look() -> Authorities {
+    let mut authorities = Authorities::new();
+    for certificate in rustls_native_certs::load_native_certs().certs {
+        // What of them makes no sense is nobody.
+        let _ = authorities.add(certificate);
+    }
+    authorities
 }
 
 #[cfg(test)]

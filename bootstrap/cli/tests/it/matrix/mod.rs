@@ -7,6 +7,7 @@ mod disk;
 mod notices;
 mod pace;
 mod proxy;
+mod roots;
 mod sites;
 mod tags;
 

@@ -66,6 +66,8 @@ impl Fault {
 /// Certificates for a proxy, and who is to trust them.
 struct Authority {
     pem: String,
+    /// The same authority, by a certificate that has lapsed.
+    lapsed: String,
     good: Arc<ServerConfig>,
     expired: Arc<ServerConfig>,
     stranger: Arc<ServerConfig>,
@@ -75,7 +77,10 @@ impl Authority {
     fn new(at: SocketAddr) -> Self {
         // An error says that there is a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let (ours, other) = (authority(), authority());
+        let key = KeyPair::generate().expect("a key");
+        let again = KeyPair::try_from(key.serialize_der()).expect("a key");
+        let (ours, lapsed) = (authority(key, 2100), authority(again, 2020));
+        let other = stranger();
         let config = |by: &CertifiedIssuer<'_, KeyPair>, until: i32| {
             let key = KeyPair::generate().expect("a key");
             let mut params = CertificateParams::new(vec![at.ip().to_string()]).expect("an address");
@@ -86,14 +91,20 @@ impl Authority {
             Arc::new(builder.with_single_cert(vec![cert.der().clone()], key.into()).expect("they fit"))
         };
         let (good, expired, stranger) = (config(&ours, 2100), config(&ours, 2020), config(&other, 2100));
-        Self { pem: ours.pem(), good, expired, stranger }
+        Self { pem: ours.pem(), lapsed: lapsed.pem(), good, expired, stranger }
     }
 }
 
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
+fn authority(key: KeyPair, until: i32) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    CertifiedIssuer::self_signed(params, key).expect("an authority")
+}
+
+/// An authority that nobody knows.
+pub(super) fn stranger() -> CertifiedIssuer<'static, KeyPair> {
+    authority(KeyPair::generate().expect("a key"), 2100)
 }
 
 #[derive(Default)]
@@ -151,6 +162,10 @@ impl Proxy {
     /// Who signed its certificate, as PEM.
     pub fn pem(&self) -> &str {
         &self.shared.tls.as_ref().expect("it speaks TLS").pem
+    }
+    /// The same in a certificate that has lapsed.
+    pub fn lapsed_pem(&self) -> &str {
+        &self.shared.tls.as_ref().expect("it speaks TLS").lapsed
     }
     /// When each request came, in monotonic time.
     pub fn asked(&self) -> Vec<Duration> {
