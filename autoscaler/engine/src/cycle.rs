@@ -228,7 +228,7 @@ impl Engine {
         }
         self.clear(Some(name), "refused", "", now);
         if standby.is_some() {
-            // Whoever leads remembers; what we would is not so.
+            // Whoever leads remembers, or what was seen is too old: what we would is not so.
             return standby;
         }
         if plan.actions.is_empty() {
@@ -302,7 +302,8 @@ impl Engine {
         let history = held.history.clone();
         let quiet = held.quiet_since.filter(|since| now.monotonic.saturating_sub(*since) >= QUIET_ALARM);
         let last_sample = held.state.latest.map(|latest| latest.end);
-        let stands_by = held.last.as_ref().is_some_and(|last| last.withheld == Some(Withheld::Standby));
+        let withheld = held.last.as_ref().and_then(|last| last.withheld.as_ref());
+        let stands_by = matches!(withheld, Some(Withheld::Standby | Withheld::NotLooked));
         let foreign = foreign_write(held, report, now.wall).filter(|_| !stands_by);
         let alarms = [
             (

@@ -119,7 +119,11 @@ impl Flight {
 /// about the fleet's size or spread does not either: what AWS takes goes whoever is right.
 fn concerns_the_fleet_lane_alone(withheld: &Withheld) -> bool {
     match withheld {
-        Withheld::Busy | Withheld::BackingOff { .. } | Withheld::Budget | Withheld::JournalFailing => true,
+        Withheld::Busy
+        | Withheld::BackingOff { .. }
+        | Withheld::Budget
+        | Withheld::JournalFailing
+        | Withheld::NotLooked => true,
         Withheld::Refused { invariants } => {
             // What is wrong about a node action is of DRAIN, OWN or ONCE.
             let of_size = |id: &String| ["CAP", "DATA", "MODIFY", "SPREAD", "PACE"].contains(&&**id);
@@ -149,10 +153,12 @@ impl Held {
         })
     }
 
-    /// Whether nodes are told nothing now, whatever is planned for them.
+    /// Whether nodes are told nothing now, whatever is planned for them; or, upon an old look, not all that they should be.
     pub fn withholds_nodes(&self) -> bool {
         let withheld = self.last.as_ref().and_then(|last| last.withheld.as_ref());
-        withheld.is_some_and(|withheld| !concerns_the_fleet_lane_alone(withheld))
+        let all =
+            |withheld: &Withheld| concerns_the_fleet_lane_alone(withheld) && *withheld != Withheld::NotLooked;
+        withheld.is_some_and(|withheld| !all(withheld))
     }
 
     /// Whether an instance's node could not be told what it was to be told last, or no node may be.
@@ -193,11 +199,16 @@ impl Held {
                 || self.state.notices.iter().any(|notice| notice.instance == *instance)
         };
         let unjournaled = matches!(withheld, Withheld::JournalFailing);
+        // Upon an old look nobody is chosen, and nobody taken back.
+        let blind = *withheld == Withheld::NotLooked;
         match action {
+            _ if blind && !matches!(action, Action::Drain { .. } | Action::Cordon { .. }) => false,
             Action::Drain { instance, .. } => {
-                goes(instance) && !(unjournaled && begins_drain(before, action))
+                goes(instance) && !((unjournaled || blind) && begins_drain(before, action))
             }
-            Action::Cordon { instance } if unjournaled || matches!(withheld, Withheld::Refused { .. }) => {
+            Action::Cordon { instance }
+                if unjournaled || blind || matches!(withheld, Withheld::Refused { .. }) =>
+            {
                 goes(instance)
             }
             // Less of a group is wanted because somebody goes, who does not.

@@ -1,8 +1,8 @@
 //! One of several processes leads; the others watch, and are ready.
 //!
 //! A leader may begin writes until its lease ends (FENCE). Whoever begins to lead first takes over what the leader
-//! before left (its [`crate::Ledger`]) and looks at everything: nothing is written before a describe that was begun
-//! after that.
+//! before left (its [`crate::Ledger`]) and looks at everything: no fleet is written to before a describe that was begun
+//! after that. Nodes of those that the ledger or a notice says go are emptied sooner.
 
 use crate::calls::CallKind;
 use crate::{Effect, Engine, Ledger, NotSent, Now, Read, Record, Withheld};
@@ -46,7 +46,10 @@ impl Engine {
         let unread = self.config.shared_ledger && !ledger_known;
         let seen = |at: Option<Timestamp>| since.is_none_or(|since| at.is_some_and(|at| at >= since));
         let looked = seen(held.state.fleet.as_ref().map(|seen| seen.at)) && seen(held.state.instances_at);
-        (!self.leads(now) || unread || !looked).then_some(Withheld::Standby)
+        if !self.leads(now) || unread {
+            return Some(Withheld::Standby);
+        }
+        (!looked).then_some(Withheld::NotLooked)
     }
 
     /// Why a write whose intent is on disk is not begun after all, if it is not.

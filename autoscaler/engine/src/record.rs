@@ -213,8 +213,11 @@ pub enum Withheld {
     JournalFailing,
     /// The daemon is stopping.
     Stopping,
-    /// Another process leads, or what the one before us left is not known yet, or we have not looked since.
+    /// Another process leads, or what the one before us left is not known yet.
     Standby,
+    /// We lead, know what the one before us left, and have not looked at the fleet since we do: what goes anyway is emptied, which
+    /// takes Nomad alone.
+    NotLooked,
     /// The planner panicked; there is no plan.
     Panicked,
 }
@@ -231,6 +234,7 @@ impl Withheld {
             Self::JournalFailing => "journal_failing",
             Self::Stopping => "stopping",
             Self::Standby => "standby",
+            Self::NotLooked => "not_looked",
             Self::Panicked => "panicked",
         }
     }

@@ -10,16 +10,16 @@ use crate::harness::{secs, start};
 use crate::nomad::Nomad;
 use crate::seat::{Seat, Way};
 use crate::truth::Truth;
-use autoscaler_core::{Breach, DrainBy, Hold, Policy};
+use autoscaler_core::{Breach, DrainBy, DrainCause, Hold, Policy, ReplacementCause};
 use autoscaler_engine::{
-    Alarm, AlarmChange, Answer, BatchId, CallId, Config, Effect, Engine, Event, FleetDelta, Ledger, NotSent,
-    Now, Record, Withheld, Write, replay,
+    Alarm, AlarmChange, Answer, BatchId, CallId, Config, Effect, Engine, Event, FleetDelta, Going, GoingStep,
+    Ledger, NotSent, Now, Record, Withheld, Write, replay,
 };
 use autoscaler_leader::ANSWER_WITHIN;
 use autoscaler_leader::paper::Consul;
 use autoscaler_policy::FleetPolicy;
 use fleet::{FleetId, FleetName, InstanceId, MessageId, News, Region, Timestamp};
-use fleet_sim::{FleetTruth, InstanceTruth, World, WorldSpec};
+use fleet_sim::{FleetTruth, InstancePhase, InstanceTruth, World, WorldSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -561,6 +561,25 @@ impl Cluster {
         let Some(engine) = &self.processes[who].engine else { return 0 };
         let reports = engine.status(now).fleets.into_iter().filter_map(|fleet| fleet.decided);
         reports.map(|decided| decided.report.removals.len() + decided.report.replacements.len()).sum()
+    }
+
+    /// The units of those that live beside their successors and are on their way out for the sake of the spread.
+    pub fn repaired(&mut self, fleet: usize) -> f64 {
+        let Some(who) = self.leader() else { return 0.0 };
+        let replaced = DrainCause::Replaced(ReplacementCause::Spread);
+        let repaired = self.removals(who, &self.policies[fleet].name).filter(|g| g.cause == replaced);
+        let repaired: BTreeSet<InstanceId> = repaired.map(|going| going.instance).collect();
+        let members = self.members(fleet).into_iter();
+        let lives = |m: &InstanceTruth| m.phase != InstancePhase::Gone && repaired.contains(&m.id);
+        members.filter(lives).map(|m| m.weight.get()).sum()
+    }
+
+    /// Who goes, and is not only to be replaced, as a process says.
+    fn removals(&self, who: usize, fleet: &FleetName) -> impl Iterator<Item = Going> + use<> {
+        let engine = self.processes[who].engine.as_ref();
+        let status = engine.and_then(|engine| engine.fleet_status(fleet, self.now(who)));
+        let going = status.into_iter().flat_map(|status| status.going);
+        going.filter(|going| matches!(going.step, GoingStep::Removal(_)))
     }
 
     /// Whether somebody says that the work on a victim would have no place elsewhere.

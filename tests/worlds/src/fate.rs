@@ -457,7 +457,7 @@ fn came_right(habits: &Habits, cluster: &mut Cluster, complaints: &mut Vec<Strin
     }
     for index in 0..cluster.policies.len() {
         let truth = cluster.truth_of(index);
-        let capacity = &cluster.policies[index].base.capacity;
+        let capacity = cluster.policies[index].base.capacity;
         let surge = capacity.surge;
         if !(capacity.min..=capacity.max + surge).contains(&truth.target) {
             complaints.push(format!("PEACE: the target is out of bounds: {truth:?}"));
@@ -466,7 +466,10 @@ fn came_right(habits: &Habits, cluster: &mut Cluster, complaints: &mut Vec<Strin
             complaints.push(format!("PEACE: less than is asked for: {truth:?}"));
         }
         let heaviest = if habits.weighted { 2.0 } else { 1.0 };
-        if truth.billed >= f64::from(truth.target) + heaviest && !cluster.lacks_room() {
+        // Repairs of the spread are nobody's trouble: they go on for as long as their budget lasts, one after the other, and whoever is
+        // replaced lives beside its successor until that serves.
+        let repaired = if habits.repairs > 0 { cluster.repaired(index) } else { 0.0 };
+        if truth.billed - repaired >= f64::from(truth.target) + heaviest && !cluster.lacks_room() {
             complaints.push(format!("PEACE: more than is asked for: {truth:?}"));
         }
         if truth.utilization >= 0.9 && truth.target < capacity.max {

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub const GRACE: Duration = Duration::from_secs(5);
 /// Nodes are looked at every ten seconds while anybody drains, and such a look holds a while.
 const KNOWN_AFTER: Duration = Duration::from_secs(16);
+/// What is chosen upon was seen of the nodes no longer ago than this.
+const NODES_SHOW: Duration = Duration::from_secs(60);
 /// How long batch work takes.
 const BATCH_TAKES: Duration = Duration::from_secs(900);
 /// What a node can hold: ten allocations.
@@ -25,6 +27,8 @@ struct Node {
     joined: Timestamp,
     /// When the batch work on it has ended, where there is any.
     batch_until: Option<Timestamp>,
+    /// When it ended, if it has.
+    batch_ended: Option<Timestamp>,
 }
 
 /// The nodes of all instances, and what went wrong with the work on them.
@@ -137,6 +141,7 @@ impl Nomad {
             next: None,
             joined: now,
             batch_until: has_batch.then(|| now + BATCH_TAKES),
+            batch_ended: None,
         });
     }
 
@@ -144,9 +149,17 @@ impl Nomad {
     fn end_batch(&mut self, now: Timestamp) {
         let ended = |node: &&mut Node| node.batch_until.is_some_and(|until| until <= now);
         for node in self.nodes.values_mut().filter(ended) {
-            node.batch_until = None;
+            (node.batch_until, node.batch_ended) = (None, Some(now));
             node.view.work.retain(|work| work.kind != WorkKind::Batch);
         }
+    }
+
+    /// On whose nodes batch work runs, or ran by the last look that anybody can have had.
+    pub fn with_batch_work(&self, now: Timestamp) -> BTreeSet<InstanceId> {
+        let lately = |node: &Node| node.batch_ended.is_some_and(|at| now.since(at) < NODES_SHOW);
+        let runs = |node: &Node| node.view.work.iter().any(|work| work.kind == WorkKind::Batch);
+        let nodes = self.nodes.iter().filter(|(_, node)| runs(node) || lately(node));
+        nodes.map(|(id, _)| id.clone()).collect()
     }
 
     fn leave(&mut self, instance: &InstanceId) {

@@ -303,13 +303,14 @@ impl Truth {
         let members = world.instance_truths(&fleet.id);
         let told_before = |member: &&InstanceTruth| self.terminations.contains_key(&member.id);
         let were: Vec<&InstanceTruth> = members.iter().filter(|m| is_alive(m) && !told_before(m)).collect();
-        self.judge_spread_without(world, policies, fleet, &were, instances);
+        self.judge_spread_without(world, policies, fleet, &were, instances, &BTreeSet::new());
     }
 
     /// SPREAD, in worlds in which instances are taken back, too: judged when somebody is asked to let go because less is enough,
     /// of a fleet that has been at rest for so long that whoever chose knew it as it is.
     ///
     /// * `others_go`: somebody is on the way out for another reason, and no candidate.
+    /// * `no_choice`: who could not go in its place: batch work runs there that the policy waits for, or it goes with it.
     pub fn judge_choice(
         &mut self,
         world: &World,
@@ -317,6 +318,7 @@ impl Truth {
         fleet: &FleetRef,
         instance: &InstanceId,
         others_go: bool,
+        no_choice: &BTreeSet<InstanceId>,
     ) {
         let now = world.now();
         let members = world.instance_truths(&fleet.id);
@@ -334,7 +336,7 @@ impl Truth {
         let goes = |m: &InstanceTruth| m.id != *instance && self.chosen.contains(&m.id);
         let were: Vec<&InstanceTruth> = members.iter().filter(|m| is_alive(m) && !goes(m)).collect();
         self.choices += 1;
-        self.judge_spread_without(world, policies, fleet, &were, std::slice::from_ref(instance));
+        self.judge_spread_without(world, policies, fleet, &were, std::slice::from_ref(instance), no_choice);
     }
 
     fn judge_spread_without(
@@ -344,6 +346,7 @@ impl Truth {
         fleet: &FleetRef,
         were: &[&InstanceTruth],
         instances: &[InstanceId],
+        no_choice: &BTreeSet<InstanceId>,
     ) {
         let Some(policy) = policy_of(policies, fleet) else { return };
         let rule = policy.base.diversification;
@@ -356,9 +359,9 @@ impl Truth {
         // Another one in a victim's place, no heavier, would have saved the family.
         let saves = |victim: &InstanceTruth, other: &InstanceTruth| {
             let fits = other.weight <= victim.weight && other.pool.market == victim.pool.market;
-            let stay = |member: &&&InstanceTruth| member.id != other.id;
-            let instead: Vec<&InstanceTruth> = are.iter().filter(stay).copied().chain([victim]).collect();
-            fits && Spread::of(&instead).families > after.families
+            let remains = |member: &&&InstanceTruth| member.id != other.id;
+            let instead: Vec<&InstanceTruth> = are.iter().filter(remains).copied().chain([victim]).collect();
+            fits && !no_choice.contains(&other.id) && Spread::of(&instead).families > after.families
         };
         let victims = were.iter().filter(|member| instances.contains(&member.id));
         let avoidable = || victims.clone().any(|victim| are.iter().any(|other| saves(victim, other)));

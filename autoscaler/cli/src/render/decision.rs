@@ -72,6 +72,7 @@ fn why_not(withheld: &Withheld) -> String {
         Withheld::JournalFailing => "the journal fails, and this would begin a removal".to_owned(),
         Withheld::Stopping => "the daemon is stopping".to_owned(),
         Withheld::Standby => "another process leads, or we have only begun to".to_owned(),
+        Withheld::NotLooked => "we have not looked at the fleet since we lead".to_owned(),
         Withheld::Panicked => "the planner panicked".to_owned(),
     }
 }

@@ -7,6 +7,7 @@ use autoscaler_core::DrainCause;
 use autoscaler_engine::{Answer, CallId, Read, Write};
 use autoscaler_leader::{ANSWER_WITHIN, LOCK_DELAY};
 use fleet::{ApiError, ErrorClass, FleetSelector, InstanceId, Timestamp};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const LATENCY: Duration = Duration::from_millis(40);
@@ -135,7 +136,12 @@ impl Cluster {
         }
         let others_go = self.nomad.ineligible().any(|id| !self.truth.chosen.contains(id));
         self.truth.clock_is_wrong = self.processes[who].wall_off != 0;
-        self.truth.judge_choice(&self.world, &self.policies, &fleet, &node.instance, others_go);
+        let waits = policy.is_some_and(|policy| !policy.base.drain.interrupt_batch);
+        let mut no_choice =
+            if waits { self.nomad.with_batch_work(self.world.now()) } else { BTreeSet::new() };
+        // Several are told one after the other: who was chosen with it goes, too, and is nobody to go in its place.
+        no_choice.extend(self.removals(who, &node.fleet).map(|going| going.instance));
+        self.truth.judge_choice(&self.world, &self.policies, &fleet, &node.instance, others_go, &no_choice);
     }
 
     /// A write to Nomad. Nomad is told how long a drain may last, not until when: a wrong clock does not matter.
