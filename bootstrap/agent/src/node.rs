@@ -234,7 +234,13 @@ impl Node {
         self.locked().loaded.clone()
     }
     pub(crate) fn set_loaded(&self, loaded: Loaded) {
-        self.locked().loaded = Some(Arc::new(loaded));
+        let mut known = self.locked();
+        if known.loaded.as_ref().is_none_or(|before| before.settings != loaded.settings) {
+            // Questions to root may be others by now, and what is asked no more is answered no more. Where one still has no
+            // answer, the next look says so.
+            known.alarms.retain(|about, _| matches!(about, Cow::Borrowed(_)));
+        }
+        known.loaded = Some(Arc::new(loaded));
     }
     /// Who this is, once that is proved.
     pub fn proved(&self) -> Option<Arc<Proved>> {
@@ -330,6 +336,7 @@ impl Node {
         pause: Duration,
     ) -> impl Future<Output = ()> + Send + use<> {
         self.awaits(step, what);
+        tracing::debug!(%step, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "a step waits");
         self.clock.sleep_until(self.clock.monotonic() + pause)
     }
     /// The conversation with AWX's callback, over all attempts.

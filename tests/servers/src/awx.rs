@@ -202,7 +202,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         if reader.read_line(&mut first)? == 0 {
             return Ok(());
         }
-        let (mut length, mut token) = (0, String::new());
+        let (mut length, mut token, mut closes) = (0, String::new(), false);
         loop {
             let mut line = String::new();
             reader.read_line(&mut line)?;
@@ -210,6 +210,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => length = value.trim().parse().unwrap_or(0),
                 "authorization" => value.trim().clone_into(&mut token),
+                "connection" => closes = value.trim() == "close",
                 _ => {}
             }
         }
@@ -217,7 +218,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         reader.read_exact(&mut body)?;
         let mut words = first.trim_end().split(' ');
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let is_old = words.next() == Some("HTTP/1.0");
+        closes |= words.next() == Some("HTTP/1.0");
         let Some((status, headers, body)) = answer(shared, method, path, &token, &body) else {
             return stream.shutdown(Shutdown::Both);
         };
@@ -226,7 +227,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
             &mut &*stream,
             "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nX-API-Node: awx-1\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
         )?;
-        if is_old {
+        if closes {
             return stream.shutdown(Shutdown::Both);
         }
     }

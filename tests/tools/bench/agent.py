@@ -188,22 +188,30 @@ watch {{
 @row
 def whole():
     """A node with everything, as a test of the agent's boots it with the program as it is shipped: Vault by the role of the
-    instance, AWX by its stand-in, node_exporter, Consul, Nomad and an autoscaler, all of them on this machine. What the agent
-    computes for its first boot; how long it takes when it is started again and all of it stands, nine times; then memory, and
-    CPU over twenty seconds. Needs root, and what `tests/run setup` fetches."""
+    instance, AWX by its stand-in, node_exporter, Consul, Nomad and an autoscaler, all of them on this machine; Vault, AWX and
+    the node's Consul and Nomad by TLS, with a new connection for each request. What of its first boot is the agent's own: the
+    time until the last step stands, less that in which a step waits for somebody else or root stops or starts a unit; of a
+    wait it is somebody else's time up to the last look that found it not over, and the pause after that is the agent's. What
+    it computes for that boot; how long it takes when it is started again and all of it stands, nine times; then CPU over five
+    and a half minutes in which every step is looked at again once, as every five minutes (all that the process has computed,
+    threads that have ended among it, in windows of thirty seconds), and memory. Needs root, and what `tests/run setup`
+    fetches."""
     text = run(["cargo", "test", "--quiet", "--profile", "dist", "--locked", "-p", "muster-bootstrap", "--test", "it", "--",
-                "--nocapture", "whole::"])
+                "--nocapture", "whole::", "idle=330s"])
     found = json.loads(re.search(r"^a whole node: (.*)$", text, re.MULTILINE)[1])
     say(f"  {found}")
-    own, again = found["own_ms"], statistics.median(found["restarts_ms"])
+    own, again, first = found["own_ms"], statistics.median(found["restarts_ms"]), found["first_ms"] / 1000
+    idle = (f"{100 * found['idle']:.2f} % over {found['idle_s']} s with {found['looks']} look at all steps; by windows p50 "
+            f"{100 * found['idle_p50']:.2f} %, {100 * found['idle_worst']:.2f} % at most")
     return [
-        figure("whole graph, first boot: what the agent computes", "<= 1 s",
-               f"{own} ms, of the {found['first_ms'] / 1000:.1f} s that the others take to start and to be proved", own <= 1000),
+        figure("whole graph, first boot: what is the agent's own", "<= 1 s",
+               f"{own} ms of {first:.1f} s, the rest of which others take to start and to be proved; {found['computed_ms']} ms of "
+               "it computed", own <= 1000),
         figure("whole graph, where all of it stands: start to ready", "<= 1 s",
                f"{again:.0f} ms, {max(found['restarts_ms'])} ms at most", again <= 1000),
         figure("memory as a watchman of the whole graph, RssAnon", "<= 6 MB", f"{found['anonymous_mb']:.1f} MB", found["anonymous_mb"] <= 6),
         figure("memory as a watchman of the whole graph, RSS", "<= 16 MB", f"{found['resident_mb']:.1f} MB", found["resident_mb"] <= 16),
-        figure("CPU as a watchman of the whole graph", "<= 0.1 % of a core", f"{100 * found['idle']:.2f} %", found["idle"] <= 0.001),
+        figure("CPU as a watchman of the whole graph", "<= 0.1 % of a core", idle, found["idle"] <= 0.001),
     ], {}
 
 

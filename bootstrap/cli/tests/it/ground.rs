@@ -156,6 +156,8 @@ struct Running {
     programs: BTreeMap<String, Program>,
     children: BTreeMap<String, Child>,
     done: Vec<String>,
+    /// From when to when it was at each of these.
+    took: Vec<(Timestamp, Timestamp)>,
     /// What fails so many times more.
     fails: BTreeMap<String, u32>,
     logs: PathBuf,
@@ -190,6 +192,10 @@ impl Processes {
     pub fn done(&self) -> Vec<String> {
         self.locked().done.clone()
     }
+    /// From when to when somebody was at what was done, in order.
+    pub fn took(&self) -> Vec<(Timestamp, Timestamp)> {
+        self.locked().took.clone()
+    }
     /// Has the agent die when it asks for the next reload, which is not done.
     pub fn die_at_reload(&self, agent: u32) {
         self.locked().dies = Some(agent);
@@ -215,8 +221,8 @@ impl Processes {
     }
 }
 
-impl Units for Processes {
-    fn act(&self, verb: Verb, unit: &str) -> Result<(), String> {
+impl Processes {
+    fn do_to(&self, verb: Verb, unit: &str) -> Result<(), String> {
         let mut running = self.locked();
         let what = format!("{} {unit}", verb.word());
         if verb == Verb::Reload
@@ -276,6 +282,16 @@ impl Units for Processes {
         running.children.insert(unit.to_owned(), child);
         running.started.insert(unit.to_owned(), SystemClock::new().wall());
         Ok(())
+    }
+}
+
+impl Units for Processes {
+    fn act(&self, verb: Verb, unit: &str) -> Result<(), String> {
+        let clock = SystemClock::new();
+        let begun = clock.wall();
+        let acted = self.do_to(verb, unit);
+        self.locked().took.push((begun, clock.wall()));
+        acted
     }
     fn installed(&self, file: &Path) -> Result<Option<String>, String> {
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();

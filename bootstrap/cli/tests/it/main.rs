@@ -23,6 +23,7 @@ mod matrix;
 mod metadata;
 mod nodes;
 mod notices;
+mod own;
 mod rights;
 mod secrets;
 mod services;

@@ -3,16 +3,19 @@
 
 use crate::awx_server::{Awx, KEY, TOKEN};
 use crate::front::{Events, Scaler};
+use crate::ground::Node;
+use crate::matrix::Proxy;
+use crate::own::{self, Span};
 use crate::secrets::{SERVER_ID, in_sight, memory, must_lack, vault};
 use crate::services::Site;
 use base64::Engine as _;
 use bootstrap_agent::status::Status;
 use bootstrap_core::State;
-use fleet::Timestamp;
 use fleet::ports::Clock as _;
+use fleet::{Timestamp, parse_duration};
 use fleet_clock::SystemClock;
 use muster_test_servers::{Registry, Vault, wait_for};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -31,6 +34,8 @@ pub struct Whole {
     // In this order they end.
     pub site: Site,
     pub awx: Awx,
+    /// Ways by TLS.
+    ways: Vec<Proxy>,
     /// What is on tmpfs beside the agent's own.
     secrets: TempDir,
     servers: Arc<Servers>,
@@ -98,8 +103,32 @@ watch {{
 "#
         );
         site.configure("\"raw_exec\"", &more);
-        let whole = Self { site, awx, secrets, servers: Arc::clone(servers) };
+        let whole = Self { site, awx, ways: Vec::new(), secrets, servers: Arc::clone(servers) };
         whole.put_in_vault(registry.at());
+        whole
+    }
+
+    /// The same, where Vault, AWX and the node's agents of Consul and Nomad are spoken to by TLS: a connection a request.
+    fn by_tls() -> Self {
+        let mut whole = Self::start(1);
+        let Self { site, awx, servers, .. } = &whole;
+        let vault = servers.vault.address().replace("http://", "").parse().expect("an address");
+        let places =
+            [("vault", vault), ("awx", awx.addr()), ("consul", site.consul_http), ("nomad", site.nomad_http)];
+        let file = site.node.path().join("bootstrap.hcl");
+        let mut text = fs::read_to_string(&file).expect("it is there");
+        let mut ways = Vec::new();
+        for (name, at) in places {
+            let way = Proxy::start(at, true, None);
+            let ca = site.node.path().join(format!("{name}-ca.pem"));
+            fs::write(&ca, way.pem()).expect("written");
+            let (before, by) = (format!("address = \"http://{at}\""), way.address());
+            assert!(text.contains(&before), "{name} is at {at}");
+            text = text.replace(&before, &format!("address = \"{by}\"\n  ca_file = \"{}\"", ca.display()));
+            ways.push(way);
+        }
+        fs::write(file, text).expect("written");
+        whole.ways = ways;
         whole
     }
 
@@ -171,16 +200,6 @@ fn computed(pid: u32) -> Duration {
     Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 
-/// The same of the threads that run, to the nanosecond.
-fn computed_by_threads(pid: u32) -> Duration {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
-    let nanos = threads.filter_map(|thread| {
-        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanos.sum())
-}
-
 /// What a process holds in memory, in MB: of its own, and with what it shares.
 fn held(pid: u32) -> (f64, f64) {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
@@ -191,31 +210,71 @@ fn held(pid: u32) -> (f64, f64) {
     (of("RssAnon:"), of("VmRSS:"))
 }
 
-/// How long after its start the last step of a process stood, in milliseconds.
-fn took(status: &Status, begun: Timestamp) -> u128 {
-    let ended = status.report.steps.iter().map(|step| step.ended.expect("it stands").since(begun));
-    ended.max().expect("there are steps").as_millis()
+/// From when to when a process booted.
+fn booted(status: &Status, begun: Timestamp) -> Span {
+    let ended = status.report.steps.iter().map(|step| step.ended.expect("it stands"));
+    (begun, ended.max().expect("there are steps"))
 }
 
 /// Starts over which a median is taken.
 const RESTARTS: usize = 9;
 /// After that long whatever a boot has left in memory is given back.
 const SETTLED: Duration = Duration::from_secs(25);
-/// So long its idling is looked at.
+/// So long its idling is looked at, and how often meanwhile.
 const IDLES: Duration = Duration::from_secs(20);
+const WINDOW: Duration = Duration::from_secs(30);
+
+/// How long it was asked to be looked at, as another filter of tests that fits none: `idle=330s`.
+fn idles() -> Duration {
+    let asked = std::env::args().find_map(|word| word.strip_prefix("idle=").map(str::to_owned));
+    asked.map_or(IDLES, |asked| parse_duration(&asked).expect("idle=330s"))
+}
+
+/// How much of a core a process takes in each of these windows.
+fn shares(pid: u32, window: Duration, count: u32) -> Vec<f64> {
+    let each = |_| {
+        let before = computed(pid);
+        // Not until something is so: a stretch of time is what is looked at.
+        thread::sleep(window);
+        computed(pid).saturating_sub(before).as_secs_f64() / window.as_secs_f64()
+    };
+    (0..count).map(each).collect()
+}
+
+/// What an agent takes that has nothing to do, but to look at everything from time to time.
+fn idling(node: &Node) -> Value {
+    thread::sleep(SETTLED);
+    let (pid, idles) = (node.pid(), idles());
+    let looks = || node.log().matches("a file is as it should be file=\"nomad\"").count();
+    let looked = looks();
+    let window = WINDOW.min(idles);
+    let mut shares = shares(pid, window, u32::try_from(idles.as_secs() / window.as_secs()).expect("few"));
+    let looked = looks() - looked;
+    assert!(looked > 0 || idles <= Duration::from_secs(300), "everything is looked at every five minutes");
+    let mean = shares.iter().sum::<f64>() / f64::from(u32::try_from(shares.len()).expect("few"));
+    shares.sort_by(f64::total_cmp);
+    let (anonymous, resident) = held(pid);
+    json!({
+        "idle": mean, "idle_p50": shares[shares.len() / 2], "idle_worst": shares[shares.len() - 1],
+        "idle_s": idles.as_secs(), "looks": looked, "anonymous_mb": anonymous, "resident_mb": resident,
+    })
+}
 
 /// What it costs is said for whoever asks: `tests/bench whole`.
 #[expect(clippy::print_stdout, reason = "the figures are shown")]
 #[test]
 fn a_node_with_everything_stands_shows_no_secret_and_an_agent_that_is_started_again_only_looks() {
     let clock = SystemClock::new();
-    let mut whole = Whole::start(1);
+    let mut whole = Whole::by_tls();
     let begun = clock.wall();
     whole.site.node.start();
     let status = whole.site.node.wait_done();
     assert!(status.report.steps.iter().all(|step| step.state == State::Done), "{status:?}");
-    let first = took(&status, begun);
-    let own = computed(whole.site.node.pid());
+    let first = booted(&status, begun);
+    let computed = computed(whole.site.node.pid());
+    let mut others = own::waited(&whole.site.node.log());
+    others.extend(whole.site.node.units.took());
+    let own = own::own(first, others);
     wait_for("load that is told", || (whole.servers.scaler.times("samples 0") > 0).then_some(()));
     must_lack(&in_sight(&whole.site.node), &whole.hidden());
 
@@ -225,23 +284,18 @@ fn a_node_with_everything_stands_shows_no_secret_and_an_agent_that_is_started_ag
         whole.site.node.kill();
         let begun = clock.wall();
         whole.site.node.start();
-        restarts.push(took(&whole.site.node.wait_done(), begun));
+        let (begun, ended) = booted(&whole.site.node.wait_done(), begun);
+        restarts.push(ended.since(begun).as_millis());
     }
     restarts.sort_unstable();
     assert_eq!(whole.site.node.units.done(), done, "nothing is done again");
     assert_eq!((whole.awx.state().callbacks, asked), (1, 1), "nobody is asked again");
 
-    let pid = whole.site.node.pid();
-    // Not until something is so: a stretch of time is what is looked at.
-    thread::sleep(SETTLED);
-    let before = computed_by_threads(pid);
-    thread::sleep(IDLES);
-    let idle = computed_by_threads(pid).saturating_sub(before).as_secs_f64() / IDLES.as_secs_f64();
-    let (anonymous, resident) = held(pid);
-    let figures = json!({
-        "first_ms": first, "own_ms": own.as_millis(),
-        "restarts_ms": restarts, "anonymous_mb": anonymous, "resident_mb": resident, "idle": idle,
-    });
+    let mut figures = idling(&whole.site.node);
+    figures["first_ms"] = json!(first.1.since(first.0).as_millis());
+    figures["own_ms"] = json!(own.as_millis());
+    figures["computed_ms"] = json!(computed.as_millis());
+    figures["restarts_ms"] = json!(restarts);
     println!("a whole node: {figures}");
     must_lack(&in_sight(&whole.site.node), &whole.hidden());
 }
