@@ -234,7 +234,13 @@ impl Node {
         self.locked().loaded.clone()
     }
     pub(crate) fn set_loaded(&self, loaded: Loaded) {
-        self.locked().loaded = Some(Arc::new(loaded));
+        let mut known = self.locked();
+        if known.loaded.as_ref().is_none_or(|before| before.settings != loaded.settings) {
+            // Questions to root may be others by now, and what is asked no more is answered no more. Where one still has no
+            // answer, the next look says so.
+            known.alarms.retain(|about, _| matches!(about, Cow::Borrowed(_)));
+        }
+        known.loaded = Some(Arc::new(loaded));
     }
     /// Who this is, once that is proved.
     pub fn proved(&self) -> Option<Arc<Proved>> {

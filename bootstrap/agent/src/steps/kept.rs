@@ -7,6 +7,7 @@ use super::is_done;
 use crate::host::{Contents, Done, Request};
 use crate::node::Node;
 use bootstrap_core::{Entry, Failure, Inputs, Step};
+use fleet::Timestamp;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
@@ -45,16 +46,22 @@ impl Kept<'_> {
             Some(Done::Unchanged | Done::Changed) => {
                 tracing::debug!(file = self.file, "a file is as it should be");
                 node.set_kept(self.step, now);
+                // Which nobody has to say for this one.
+                node.alarm(self.since(now).to_string(), None);
                 return Found::Ours;
             }
             None => return Found::Ours,
         }
         let done = last.filter(|last| is_done(last, inputs)).map(|last| last.at);
         let Some(at) = node.kept(self.step).max(done) else { return Found::Taken };
-        let since = Request::StartedBefore { unit: self.unit.to_owned(), at };
-        let ran_on = asked(node, since).await == Some(Done::Unchanged);
+        let ran_on = asked(node, self.since(at)).await == Some(Done::Unchanged);
         tracing::warn!(step = %self.step, file = self.file, ran_on, "somebody has changed a file");
         if ran_on { Found::Changed } else { Found::Taken }
+    }
+
+    /// The question whether what runs was started before.
+    fn since(&self, at: Timestamp) -> Request {
+        Request::StartedBefore { unit: self.unit.to_owned(), at }
     }
 
     /// Writes it as it should be.

@@ -72,3 +72,20 @@ async fn an_instance_that_is_to_end_itself_takes_no_work_meanwhile() {
     assert_eq!(bench.asked()[1..], ["write the file nomad", "try-restart nomad.service"]);
     assert!(bench.node.alarms()[0].contains("was to end itself"), "nobody can be asked whether it may");
 }
+
+#[tokio::test]
+async fn questions_to_root_that_nobody_asks_any_more_alarm_nobody() {
+    let bench = Bench::new(|_| {});
+    let load = |nomad: &str| {
+        let nomad = NomadSettings { file: nomad.to_owned(), ..NomadSettings::default() };
+        let settings = Settings { nomad: Some(nomad), ..Settings::default() };
+        bench.node.set_loaded(Loaded { settings, values: Vec::new(), warnings: Problems::default() });
+    };
+    load("nomad");
+    bench.node.alarm("look at the file nomad".to_owned(), Some("nobody has answered".to_owned()));
+    bench.node.alarm("vault", Some("vault: sealed".to_owned()));
+    load("nomad");
+    assert_eq!(bench.node.alarms(), ["nobody has answered", "vault: sealed"], "it is the same question");
+    load("client");
+    assert_eq!(bench.node.alarms(), ["vault: sealed"]);
+}
