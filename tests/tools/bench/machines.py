@@ -1,5 +1,6 @@
 """The row of the platform on one machine."""
 
+import os
 import re
 
 from .harness import figure, row, run
@@ -8,7 +9,7 @@ from .harness import figure, row, run
 @row
 def platform():
     """The whole platform on this machine, once around: real machines, servers and programs (docs/platform.md). Needs root."""
-    text = run(["tests/platform/run"])
+    text = run(["tests/platform/run"], env={**os.environ, "MUSTER_PROFILE": "release"})
     of = {what.strip(): value for what, value in re.findall(r"^(\S.*?) {2,}(\S+(?: s)?)$", text, re.MULTILINE)}
     failed, asked = int(of["of them failed"]), int(of["requests"])
     table = text[text.index("\nboot "):].strip().splitlines()
