@@ -571,3 +571,31 @@ fn a_policy_in_force_is_not_changed_unjudged() {
         assert!(code == Some(expected) && said.contains("not known before apply"), "{code:?} {said}");
     }
 }
+
+/// What is not there to be judged is not passed: the examples say their policies by the name that is asked for.
+#[test]
+fn a_plan_that_tells_of_no_policies_is_refused() {
+    let mut workspace = Workspace::new();
+    let bin = workspace.place.path().join("bin");
+    workspace.set("PATH", format!("{}:{}", bin.display(), tests::image::PATH));
+    let before = json!({ "web": policy("") });
+    let gone = json!({ "actions": ["delete"], "before": before, "after": null, "after_unknown": false });
+    let none = json!({ "actions": ["no-op"], "before": {}, "after": {}, "after_unknown": false });
+    for (changes, expected) in [
+        (json!({}), 65),
+        (json!({ "policies": { "before": null, "after": before, "after_unknown": false } }), 65),
+        (json!({ "muster_policies": gone }), 65),
+        (json!({ "muster_policies": none }), 0),
+    ] {
+        let plan = json!({ "output_changes": changes });
+        workspace.script("terraform", &format!("#!/bin/sh\ncat <<'EOF'\n{plan}\nEOF\n"));
+        let (code, said) = workspace.run("image/jenkins/gate stack plan.tfplan sample:taxi");
+        let refused = said.contains("stack has no output `muster_policies`");
+        assert!(code == Some(expected) && refused == (expected == 65), "{changes}: {code:?} {said}");
+    }
+    for example in ["minimal", "complete"] {
+        let file = format!("{TREE}/fleet/terraform/examples/{example}/outputs.tf");
+        let outputs = fs::read_to_string(&file).expect("it is read");
+        assert!(outputs.contains("output \"muster_policies\" {"), "{file}");
+    }
+}

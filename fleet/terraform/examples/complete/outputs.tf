@@ -1,5 +1,5 @@
-output "policies" {
-  description = "The policies by fleet, as text for the job: `terraform output -json policies | jq -r '.[]' > policies.hcl`."
+output "muster_policies" {
+  description = "The policies by fleet, as text for the job: `terraform output -json muster_policies | jq -r '.[]' > policies.hcl`. By this name, image/jenkins/gate judges what a plan changes in them."
   value       = { for name, fleet in module.fleet : name => fleet.policy }
 }
 

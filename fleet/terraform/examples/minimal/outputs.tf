@@ -7,3 +7,8 @@ output "fleet_id" {
   description = "The fleet's id."
   value       = module.fleet.id
 }
+
+output "muster_policies" {
+  description = "The policies by fleet. By this name, image/jenkins/gate judges what a plan changes in them."
+  value       = { (var.name) = module.fleet.policy }
+}
