@@ -4,8 +4,10 @@ The file is parsed by a grammar of Groovy; what declarative pipelines may hold i
 https://www.jenkins.io/doc/book/pipeline/syntax/. What is wrong is told on standard error, each with its line; then it exits
 with 65. Printed are the environment, the options, the stages with their steps, and the steps of `post`, in their order:
 
-    {"environment": {"NAME": "value"}, "parameters": ["FLEET"], "options": ["timestamps"], "stages": [{"name": "Lint", "timeout": true, "when": false,
-     "input": false, "lock": false, "sh": ["image/jenkins/lint"]}], "post": {"always": ["..."]}}
+    {"environment": {"NAME": "value"}, "parameters": ["FLEET"], "options": ["timestamps"], "minutes": 240, "stages": [{"name": "Lint",
+     "timeout": true, "minutes": 20, "when": false, "input": false, "lock": false, "sh": ["image/jenkins/lint"]}], "post": {"always": ["..."]}}
+
+`minutes` is the time of `timeout`; null without it.
 """
 
 import json
@@ -24,6 +26,7 @@ STEPS = {"archiveArtifacts", "echo", "junit", "sh"}
 WHEN = {"allOf", "anyOf", "branch", "changeRequest", "changeset", "expression", "not"}
 # Else a stage asks, and takes its locks, before it is known whether it is to run at all.
 BEFORE = {"beforeAgent", "beforeInput", "beforeOptions"}
+MINUTES = {"MINUTES": 1, "HOURS": 60, "DAYS": 1440}
 PARAMETERS = {"booleanParam", "choice", "password", "string", "text"}
 
 wrong = []
@@ -93,7 +96,7 @@ def steps(closure, where):
 
 def stage(node, arguments, closure):
     name = value(arguments[0]) if arguments else ""
-    told = {"name": name, "timeout": False, "when": False, "input": False, "lock": False, "sh": []}
+    told = {"name": name, "timeout": False, "minutes": None, "when": False, "input": False, "lock": False, "sh": []}
     if not name or closure is None:
         fault(node, "a stage has a name and a body")
         return told
@@ -108,7 +111,7 @@ def stage(node, arguments, closure):
         if word == "steps":
             told["sh"] = steps(body, f"the stage {name}")
         elif word == "options":
-            given = options(body, f"the stage {name}")
+            given, told["minutes"] = options(body, f"the stage {name}")
             told["timeout"], told["lock"] = "timeout" in given, "lock" in given
         elif word == "when":
             told["when"] = True
@@ -128,12 +131,19 @@ def stage(node, arguments, closure):
 
 
 def options(closure, where):
-    names = []
-    for node, name, _, _ in calls(closure):
+    """The names of the options, and the minutes of `timeout`."""
+    names, minutes = [], None
+    for node, name, given, _ in calls(closure):
         if name not in OPTIONS:
             fault(node, f"{name or node.type} is no option that is known, in {where}")
         names.append(name)
-    return names
+        if name == "timeout":
+            parts = {key.strip(): of.strip().strip("'") for key, _, of in (text(one).partition(":") for one in given)}
+            if parts.get("time", "").isdigit() and parts.get("unit") in MINUTES:
+                minutes = int(parts["time"]) * MINUTES[parts["unit"]]
+            else:
+                fault(node, f"timeout has a time that is a number, and a unit of {sorted(MINUTES)}, in {where}")
+    return names, minutes
 
 
 def environment(closure):
@@ -150,7 +160,7 @@ def environment(closure):
 
 
 def pipeline(closure):
-    told = {"environment": {}, "parameters": [], "options": [], "stages": [], "post": {}}
+    told = {"environment": {}, "parameters": [], "options": [], "minutes": None, "stages": [], "post": {}}
     seen = set()
     for node, name, _, body in calls(closure):
         if name not in TOP:
@@ -162,7 +172,7 @@ def pipeline(closure):
         if name == "environment":
             told["environment"] = environment(body)
         elif name == "options":
-            told["options"] = options(body, "the pipeline")
+            told["options"], told["minutes"] = options(body, "the pipeline")
         elif name == "parameters":
             for inner, kind, given, _ in calls(body):
                 if kind not in PARAMETERS:

@@ -1,6 +1,8 @@
 //! The pipelines of image/jenkins: read by a grammar of Groovy, checked against what declarative pipelines may hold, and run, stage
 //! by stage, by the very commands that stand in them.
 
+mod terraform;
+
 use fleet_cloud::ImageSpec;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +14,7 @@ use tempfile::TempDir;
 use tests::account::Account;
 use tests::image::{Packer, TREE, baked, programs};
 use tests::machine::{Overlay, succeed};
-use tests::programs::{autoscaler, image, on_path};
+use tests::programs::image;
 use tests::tools;
 
 /// A pipeline, as `tests/clients/jenkinsfile.py` reads it.
@@ -84,6 +86,10 @@ fn pipelines_are_declarative_bounded_in_time_and_alone() {
         for stage in told["stages"].as_array().expect("stages") {
             assert_eq!(stage["timeout"], json!(true), "{name}: {stage} has no end");
         }
+        // Each may take the time it has, and the pipeline does not end it before.
+        let minutes = |of: &Value| of["minutes"].as_u64().expect("minutes");
+        let sum: u64 = told["stages"].as_array().expect("stages").iter().map(minutes).sum();
+        assert!(sum <= minutes(&told), "{name}: its stages have {sum} minutes");
         // Keys are nobody's: the roles' alone.
         let environment = told["environment"].to_string();
         assert!(environment.contains("AWS_PROFILE") && !environment.contains("SECRET"), "{environment}");
@@ -420,6 +426,11 @@ fn each_stage_of_the_images_pipeline_does_its_part_from_lint_to_janitor() {
     workspace.set("ROOTFS", &left);
     let (code, said) = workspace.run(&posted("cleanup"));
     assert!(code == Some(0) && !left.exists() && !left.with_extension("json").exists(), "{said}");
+    let stays = |path: &Path| path.exists().then(|| path.to_owned());
+    let root = workspace.root();
+    let package = PathBuf::from(&workspace.environment["PACKAGE"]);
+    let stay = [package, root.join(".packer-noted"), root.join("packer-manifest.json")];
+    assert_eq!(stay.iter().find_map(|path| stays(path)), None, "{said}");
 }
 
 /// Whatever canary is at by then: a run makes its own image stable, or none.
@@ -443,6 +454,45 @@ fn the_roll_out_of_another_image_stays(workspace: &Workspace, take_back: &str) {
     assert_eq!(workspace.run(take_back).0, Some(69), "nobody knows whether it is taken back");
 }
 
+/// A time that the pipeline does not have is told of before anything is made, and nothing of another run is taken for this one's.
+#[test]
+fn a_run_begins_with_an_empty_workspace_and_a_time_to_watch_that_it_has() {
+    let told = pipeline("Jenkinsfile");
+    let of = |name: &str| {
+        let stages = told["stages"].as_array().expect("stages");
+        stages.iter().find(|stage| stage["name"] == name).expect("a stage").clone()
+    };
+    let begin = of("Begin")["sh"][0].as_str().expect("a command").to_owned();
+    let mut workspace = Workspace::new();
+    workspace.set("PATH", tests::image::PATH);
+    workspace.set("ARCHITECTURE", succeed(Command::new("dpkg").arg("--print-architecture")).trim());
+    let left = [
+        "rootfs.json",
+        "report.json",
+        "image.json",
+        "promoted.json",
+        "packer-manifest.json",
+        ".packer-noted",
+    ];
+    for file in left {
+        fs::write(workspace.root().join(file), "{}").expect("written");
+    }
+    for soak in ["25h", "2d", "1441m", "86401s", "1w", "h", ""] {
+        workspace.set("SOAK", soak);
+        let (code, said) = workspace.run(&begin);
+        assert!(code == Some(64) && said.contains("1d at most"), "{soak}: {code:?} {said}");
+    }
+    for soak in ["0s", "08m", "24h", "1d"] {
+        workspace.set("SOAK", soak);
+        let (code, said) = workspace.run(&begin);
+        assert_eq!(code, Some(0), "{soak}: {said}");
+    }
+    assert!(of("Watch")["minutes"].as_u64() > Some(24 * 60), "the longest that Begin takes fits");
+    for file in left {
+        assert!(!workspace.root().join(file).exists(), "{file} is another run's");
+    }
+}
+
 /// A roll-out that does not end well ends the pipeline.
 #[test]
 fn a_roll_out_that_is_halted_or_taken_back_or_unseen_or_followed_by_an_alarm_fails_the_watch() {
@@ -453,7 +503,11 @@ fn a_roll_out_that_is_halted_or_taken_back_or_unseen_or_followed_by_an_alarm_fai
         workspace.set(name, value);
     }
     let told = pipeline("Jenkinsfile");
-    let watch = stages(&told).into_iter().find(|(name, _)| name == "Watch").expect("a stage").1;
+    let command = |of: &str| stages(&told).into_iter().find(|(name, _)| name == of).expect("a stage").1;
+    // The stage that begins the roll-out waits until it is over; the one after it, as long as it is watched.
+    let [roll_out, watch] = ["Roll out to the canary fleet", "Watch"].map(command);
+    let image = json!({ "ami": "ami-0fedcba9876543210" }).to_string();
+    fs::write(workspace.root().join("image.json"), image).expect("written");
     let ended = r#""stage": {"ended": {"at": 1}}"#;
     for (rollout, alarms, expected) in [
         (format!(r#"{{"course": "forward", {ended}, "halted": null}}"#), "[]", 0),
@@ -466,8 +520,10 @@ fn a_roll_out_that_is_halted_or_taken_back_or_unseen_or_followed_by_an_alarm_fai
              status) echo '{{\"alarms\": {alarms}}}' ;;\nesac\n"
         );
         workspace.script("muster-autoscaler", &script);
-        let (code, said) = workspace.run(&watch);
-        assert_eq!(code, Some(expected), "{rollout} {alarms}\n{said}");
+        for stage in [&roll_out, &watch] {
+            let (code, said) = workspace.run(stage);
+            assert_eq!(code, Some(expected), "{stage}: {rollout} {alarms}\n{said}");
+        }
     }
     workspace.script("muster-autoscaler", "#!/bin/sh\necho '[]'\n");
     assert_eq!(workspace.run(&watch).0, Some(65), "no roll-out is none that ended well");
@@ -479,123 +535,4 @@ fn a_roll_out_that_is_halted_or_taken_back_or_unseen_or_followed_by_an_alarm_fai
     let away = format!("#!/bin/sh\ncase $1 in\nrollout) echo '{ended}' ;;\nstatus) exit 69 ;;\nesac\n");
     workspace.script("muster-autoscaler", &away);
     assert_eq!(workspace.run(&watch).0, Some(69));
-}
-
-const STACK: &str = r#"terraform {
-  required_version = ">= 1.5"
-}
-
-resource "terraform_data" "fleet" {
-  input = file("${path.module}/web.hcl")
-}
-
-output "muster_policies" {
-  value = { web = terraform_data.fleet.input }
-}
-"#;
-
-fn policy(more: &str) -> String {
-    format!("fleet \"web\" {{\n  id = \"sfr-73fbd2ce-aa30-494c-8788-1cee4b2ad1f5\"\n{more}}}\n")
-}
-
-#[test]
-fn each_stage_of_terraforms_pipeline_does_its_part_and_bad_policies_are_refused() {
-    let told = pipeline("terraform.Jenkinsfile");
-    let mut workspace = Workspace::new();
-    let terraform = on_path("terraform", "see fleet/terraform/README.md");
-    let bin = workspace.place.path().join("bin");
-    workspace.tool("terraform", &terraform);
-    workspace.tool("muster-autoscaler", Path::new(autoscaler().get_program()));
-    workspace.set("PATH", format!("{}:{}", bin.display(), tests::image::PATH));
-    workspace.set("HOME", bin.parent().expect("a place"));
-    for (name, value) in [
-        ("STACK", "stack"),
-        ("TRACE", "sample:taxi"),
-        ("TF_IN_AUTOMATION", "1"),
-        ("TF_INPUT", "0"),
-        ("CHECKPOINT_DISABLE", "1"),
-    ] {
-        workspace.set(name, value);
-    }
-    let stack = workspace.root().join("stack");
-    fs::create_dir(&stack).expect("made");
-    fs::write(stack.join("main.tf"), STACK).expect("written");
-    let put = |text: &str| fs::write(stack.join("web.hcl"), text).expect("written");
-    put(&policy(""));
-    let by_name: BTreeMap<String, String> = stages(&told).into_iter().collect();
-    for (name, command) in stages(&told) {
-        let (code, said) = workspace.run(&command);
-        assert_eq!(code, Some(0), "{name}: {command}\n{said}");
-        match name.as_str() {
-            "Format" | "Init" | "Validate" => {}
-            "Plan" => assert!(stack.join("plan.tfplan").is_file()),
-            "Policies" => assert!(said.contains("policies changed: web") && said.contains(": ok"), "{said}"),
-            "Apply" => assert!(stack.join("terraform.tfstate").is_file()),
-            other => panic!("nobody says what the stage {other} is to do"),
-        }
-    }
-    let gate = || {
-        let (code, said) = workspace.run(&by_name["Plan"]);
-        assert_eq!(code, Some(0), "{said}");
-        workspace.run(&by_name["Policies"])
-    };
-    let (code, said) = gate();
-    assert!(code == Some(0) && said.contains("policies changed: none"), "{said}");
-    // Wrong, and too busy: the first is no policy, the second is one that nobody should have.
-    put(&policy("  targt = 1\n"));
-    let (code, said) = gate();
-    assert!(code == Some(78), "{code:?} {said}");
-    put(&policy("  target {\n    cpu = \"95%\"\n  }\n  objective {\n    above = \"100%\"\n  }\n"));
-    let (code, said) = gate();
-    assert!(code == Some(65) && said.contains("REFUSED"), "{code:?} {said}");
-    let (code, said) = workspace.run(told["post"]["always"][0].as_str().expect("a command"));
-    assert!(code == Some(0) && !stack.join("plan.tfplan").exists(), "{said}");
-}
-
-/// A plan may not know the policy of a fleet that is yet to be made; of one that is in force it has to.
-#[test]
-fn a_policy_in_force_is_not_changed_unjudged() {
-    let mut workspace = Workspace::new();
-    let bin = workspace.place.path().join("bin");
-    workspace.set("PATH", format!("{}:{}", bin.display(), tests::image::PATH));
-    let before = json!({ "web": policy("") });
-    for (change, expected) in [
-        (json!({ "before": before, "after": {}, "after_unknown": { "web": true } }), 65),
-        (json!({ "before": before, "after": null, "after_unknown": true }), 65),
-        (json!({ "before": before, "after": before, "after_unknown": { "batch": true } }), 0),
-        (json!({ "before": null, "after": null, "after_unknown": true }), 0),
-    ] {
-        let plan = json!({ "output_changes": { "muster_policies": change } });
-        workspace.script("terraform", &format!("#!/bin/sh\ncat <<'EOF'\n{plan}\nEOF\n"));
-        let (code, said) = workspace.run("image/jenkins/gate stack plan.tfplan sample:taxi");
-        assert!(code == Some(expected) && said.contains("not known before apply"), "{code:?} {said}");
-    }
-}
-
-/// What is not there to be judged is not passed: the examples say their policies by the name that is asked for.
-#[test]
-fn a_plan_that_tells_of_no_policies_is_refused() {
-    let mut workspace = Workspace::new();
-    let bin = workspace.place.path().join("bin");
-    workspace.set("PATH", format!("{}:{}", bin.display(), tests::image::PATH));
-    let before = json!({ "web": policy("") });
-    let gone = json!({ "actions": ["delete"], "before": before, "after": null, "after_unknown": false });
-    let none = json!({ "actions": ["no-op"], "before": {}, "after": {}, "after_unknown": false });
-    for (changes, expected) in [
-        (json!({}), 65),
-        (json!({ "policies": { "before": null, "after": before, "after_unknown": false } }), 65),
-        (json!({ "muster_policies": gone }), 65),
-        (json!({ "muster_policies": none }), 0),
-    ] {
-        let plan = json!({ "output_changes": changes });
-        workspace.script("terraform", &format!("#!/bin/sh\ncat <<'EOF'\n{plan}\nEOF\n"));
-        let (code, said) = workspace.run("image/jenkins/gate stack plan.tfplan sample:taxi");
-        let refused = said.contains("stack has no output `muster_policies`");
-        assert!(code == Some(expected) && refused == (expected == 65), "{changes}: {code:?} {said}");
-    }
-    for example in ["minimal", "complete"] {
-        let file = format!("{TREE}/fleet/terraform/examples/{example}/outputs.tf");
-        let outputs = fs::read_to_string(&file).expect("it is read");
-        assert!(outputs.contains("output \"muster_policies\" {"), "{file}");
-    }
 }
