@@ -95,6 +95,8 @@ fn pipelines_are_declarative_bounded_in_time_and_alone() {
         assert!(environment.contains("AWS_PROFILE") && !environment.contains("SECRET"), "{environment}");
     }
     let terraform = pipeline("terraform.Jenkinsfile");
+    // What Terraform keeps nowhere, each run is given, from where Jenkins keeps secrets.
+    assert_eq!(terraform["environment"]["TF_VAR_awx_key"], "credentials('muster-awx-key')");
     let apply = terraform["stages"].as_array().expect("stages").last().expect("one");
     assert_eq!([&apply["when"], &apply["input"], &apply["lock"]], [&json!(true); 3], "{apply}");
     assert!(pipeline("Jenkinsfile")["post"]["unsuccessful"].is_array(), "what failed is taken back");
