@@ -1,6 +1,6 @@
 variable "region" {
   type        = string
-  description = "Where the image is baked. `muster-image publish` copies it elsewhere."
+  description = "Where the image is baked, and the only region that has it: bake in each region that launches it."
   default     = "eu-west-1"
 }
 

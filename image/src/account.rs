@@ -34,6 +34,8 @@ pub trait Account: Send + Sync {
     fn parameter<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Parameter>>;
     /// All parameters right beneath a path.
     fn parameters<'a>(&'a self, path: &'a str) -> Answer<'a, Vec<Parameter>>;
+    /// All parameters beneath a path, however deep.
+    fn parameters_beneath<'a>(&'a self, path: &'a str) -> Answer<'a, Vec<Parameter>>;
     /// Makes a parameter, if it is not there: of any number of callers one succeeds, the others get `Conflict`.
     /// `Unclear`: may have been made.
     fn create_parameter<'a>(&'a self, name: &'a str, value: &'a str, about: &'a str) -> Answer<'a, ()>;
@@ -79,6 +81,9 @@ impl Account for Aws {
     }
     fn parameters<'a>(&'a self, path: &'a str) -> Answer<'a, Vec<Parameter>> {
         Box::pin(self.parameters(path))
+    }
+    fn parameters_beneath<'a>(&'a self, path: &'a str) -> Answer<'a, Vec<Parameter>> {
+        Box::pin(self.parameters_beneath(path))
     }
     fn create_parameter<'a>(&'a self, name: &'a str, value: &'a str, about: &'a str) -> Answer<'a, ()> {
         Box::pin(self.create_parameter(name, value, about))

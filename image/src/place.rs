@@ -74,6 +74,10 @@ fn path(text: &str) -> Result<String, String> {
 }
 
 impl Channels {
+    /// The path of them all.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
     /// The channel of a name.
     pub fn channel(&self, name: &str) -> Result<Channel, Failure> {
         Channel::new(&self.prefix, name).map_err(|error| Failure::new(Exit::Usage, error))

@@ -340,7 +340,12 @@ pub(crate) const ACTIONS: [Facts; 35] = [
         ["janitor", "see which images launch templates name"],
     ),
     of_ssm(Action::GetParameter, "GetParameter", 40, ["channels", "see what a channel's parameter says"]),
-    of_ssm(Action::GetParametersByPath, "GetParametersByPath", 40, ["channels", "read a channel's journal"]),
+    of_ssm(
+        Action::GetParametersByPath,
+        "GetParametersByPath",
+        40,
+        ["channels", "list the channels, and read a channel's journal"],
+    ),
     Facts {
         effect: Effect::Write,
         ..of_ssm(

@@ -31,9 +31,19 @@ impl Aws {
 
     /// All parameters right beneath a path, in the order of their names. Safe to repeat. A call for each ten.
     pub async fn parameters(&self, path: &str) -> Result<Vec<Parameter>, ApiError> {
+        self.by_path(path, false).await
+    }
+
+    /// All parameters beneath a path, however deep, in the order of their names. Safe to repeat. A call for each ten.
+    pub async fn parameters_beneath(&self, path: &str) -> Result<Vec<Parameter>, ApiError> {
+        self.by_path(path, true).await
+    }
+
+    async fn by_path(&self, path: &str, recursive: bool) -> Result<Vec<Parameter>, ApiError> {
         let region = self.in_region();
         let send = |token| {
-            region.ssm.get_parameters_by_path().path(path).max_results(10).set_next_token(token).send()
+            let call = region.ssm.get_parameters_by_path().path(path).recursive(recursive);
+            call.max_results(10).set_next_token(token).send()
         };
         let found = region.pages(Action::GetParametersByPath, usize::MAX, send, |page| {
             (page.parameters.unwrap_or_default(), page.next_token)

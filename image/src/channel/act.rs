@@ -6,11 +6,15 @@ use crate::account::Account;
 use fleet::{ApiError, ErrorClass, Timestamp};
 use fleet_aws::Parameter;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// How often an entry whose fate is unclear is looked at and, where it is not there, written again.
 const TRIES: u32 = 3;
 /// How often the parameter is brought to the journal's newest entry before it is given up: each time somebody else has moved it.
 const ROUNDS: u32 = 8;
+
+/// What is between a channel's name and the number of an entry.
+const JOURNAL: &str = "/journal/";
 
 /// Why a channel was not changed, or not wholly.
 #[derive(Debug, thiserror::Error)]
@@ -91,11 +95,34 @@ pub async fn look(account: &dyn Account, channel: &Channel) -> Result<Seen, Chan
 
 async fn read(account: &dyn Account, channel: &Channel) -> Result<Journal, ChannelError> {
     let parameters = account.parameters(&channel.journal()).await.map_err(failed("read the journal"))?;
-    let entry = |parameter: Parameter| {
-        serde_json::from_str(&parameter.value)
-            .map_err(|source| ChannelError::Unreadable { name: parameter.name, source })
-    };
     Ok(Journal::new(parameters.into_iter().map(entry).collect::<Result<_, _>>()?))
+}
+
+fn entry(parameter: Parameter) -> Result<Entry, ChannelError> {
+    serde_json::from_str(&parameter.value)
+        .map_err(|source| ChannelError::Unreadable { name: parameter.name, source })
+}
+
+/// Looks at all channels beneath a path, whoever made them, by what their names are there: those, too, that have a parameter
+/// and no journal, or a journal and no parameter yet, and those of a path beneath it. Reads alone; safe to repeat.
+pub async fn all(account: &dyn Account, prefix: &str) -> Result<BTreeMap<String, Seen>, ChannelError> {
+    let found = account.parameters_beneath(prefix).await.map_err(failed("list the channels"))?;
+    let mut channels: BTreeMap<String, (Vec<Entry>, Option<Parameter>)> = BTreeMap::new();
+    for parameter in found {
+        let name = parameter.name.strip_prefix(prefix).unwrap_or(&parameter.name).trim_start_matches('/');
+        let (name, is_entry) = match name.rsplit_once(JOURNAL) {
+            Some((channel, _)) => (channel.to_owned(), true),
+            None => (name.to_owned(), false),
+        };
+        let (entries, says) = channels.entry(name).or_default();
+        if is_entry {
+            entries.push(entry(parameter)?);
+        } else {
+            *says = Some(parameter);
+        }
+    }
+    let seen = |(entries, parameter)| Seen { journal: Journal::new(entries), parameter };
+    Ok(channels.into_iter().map(|(name, found)| (name, seen(found))).collect())
 }
 
 /// What became of a channel.

@@ -8,7 +8,7 @@
 mod act;
 mod journal;
 
-pub use act::{Changed, ChannelError, Seen, change, look};
+pub use act::{Changed, ChannelError, Seen, all, change, look};
 pub use journal::{Change, Entry, Journal, KEPT, Refusal, Step, Wanted, plan};
 
 use std::fmt;
@@ -40,7 +40,7 @@ impl Channel {
     pub fn name(&self) -> &str {
         &self.name
     }
-    /// The parameter that says its image, for whoever launches: `resolve:ssm:` and this in a launch template.
+    /// The parameter that says its image, for whoever launches.
     pub fn parameter(&self) -> String {
         format!("{}/{}", self.prefix, self.name)
     }

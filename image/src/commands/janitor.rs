@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Remove images that nothing refers to, and tell why the others stay.
 ///
 /// Looks at the images of this account and region that have the tag muster:image. Whatever is named by an instance (stopped ones
-/// too), by a version of a launch template that somebody may launch, by a fleet, by a channel or by what a channel had lately, stays; so do the newest,
+/// too), by a version of a launch template that somebody may launch, by a fleet, by any channel beneath --prefix or by what a channel had lately, stays; so do the newest,
 /// what is shared, and what is young. The rest is deprecated, and removed with its snapshots when it has been deprecated for a
 /// while. Without --apply nothing is done. Where anything cannot be looked at, nothing is decided.
 #[derive(Debug, clap::Args)]
@@ -32,9 +32,6 @@ pub struct Args {
     /// The account that this is to be: nothing of another is touched.
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
-    /// The channels whose images stay.
-    #[arg(long = "channel", value_name = "CHANNEL", default_values = ["canary", "stable"])]
-    names: Vec<String>,
     /// So many of the newest images of each kind and architecture stay.
     #[arg(long, value_name = "N", default_value_t = Rules::default().newest)]
     newest: usize,
@@ -67,6 +64,8 @@ pub struct Args {
 #[derive(Serialize)]
 struct Told<'a> {
     applied: bool,
+    /// Those that were found, whose images stay.
+    channels: Vec<&'a String>,
     plan: &'a Plan,
     carried: &'a [Carried],
 }
@@ -83,10 +82,8 @@ impl Args {
             shared_too: self.shared_too,
         };
         block_on(|clock| async move {
-            let channels: Vec<_> =
-                self.names.iter().map(|name| self.channels.channel(name)).collect::<Result<_, _>>()?;
             let account = self.place.connect(clock.clone()).await?;
-            let seen = janitor::survey(&account, &channels, self.account.clone()).await;
+            let seen = janitor::survey(&account, self.channels.prefix(), self.account.clone()).await;
             let seen = seen.map_err(|error| {
                 Failure::because(Exit::of_class(error.class()), "look at the account", error)
             })?;
@@ -95,9 +92,15 @@ impl Args {
             let carried = if self.apply { janitor::apply(&account, &plan, now).await } else { Vec::new() };
             match self.format {
                 Format::Json => {
-                    out::print_json(&Told { applied: self.apply, plan: &plan, carried: &carried })
+                    let channels = seen.channels.keys().collect();
+                    out::print_json(&Told { applied: self.apply, channels, plan: &plan, carried: &carried })
                 }
-                Format::Text => out::print(&text(&plan, &carried, self.apply, terminal.paint())),
+                Format::Text => {
+                    if seen.channels.is_empty() {
+                        out::say(format_args!("there is no channel beneath {}", self.channels.prefix()));
+                    }
+                    out::print(&text(&plan, &carried, self.apply, terminal.paint()))
+                }
             }
             .or_exit(Exit::Unavailable, "print what was decided")?;
             Ok(exit_of(&carried))

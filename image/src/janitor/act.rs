@@ -2,7 +2,7 @@
 
 use super::decide::{ChannelSeen, Decision, Inventory, KIND, Plan, SnapshotDecision, Verdict};
 use crate::account::Account;
-use crate::channel::{Channel, ChannelError, look};
+use crate::channel::{self, ChannelError};
 use fleet::{ApiError, ErrorClass, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -26,14 +26,9 @@ pub enum JanitorError {
         /// How.
         source: ApiError,
     },
-    /// A channel could not be read.
-    #[error("channel {channel}")]
-    Channel {
-        /// Which.
-        channel: String,
-        /// How.
-        source: ChannelError,
-    },
+    /// The channels could not be read.
+    #[error("look at the channels")]
+    Channels(#[source] ChannelError),
 }
 
 impl JanitorError {
@@ -41,7 +36,7 @@ impl JanitorError {
     pub const fn class(&self) -> ErrorClass {
         match self {
             Self::Call { source, .. } => source.class,
-            Self::Channel { source, .. } => source.class(),
+            Self::Channels(source) => source.class(),
         }
     }
 }
@@ -53,9 +48,11 @@ fn failed(what: &'static str) -> impl FnOnce(ApiError) -> JanitorError {
 /// Looks at everything that a decision needs: complete, or a failure. Reads alone.
 ///
 /// References are listed after images, so that one that comes meanwhile is seen for every image that is decided about.
+///
+/// * `prefix`: the path of all channels; what any of them is at counts, so that nobody has to name them.
 pub async fn survey(
     account: &dyn Account,
-    channels: &[Channel],
+    prefix: &str,
     own: Option<String>,
 ) -> Result<Inventory, JanitorError> {
     let images = account.images(KIND).await.map_err(failed("list images"))?;
@@ -79,18 +76,15 @@ pub async fn survey(
             referred.to.clone_from(image);
         }
     }
-    let mut seen = BTreeMap::new();
-    for channel in channels {
-        let look = look(account, channel).await;
-        let look =
-            look.map_err(|source| JanitorError::Channel { channel: channel.name().to_owned(), source })?;
-        let history = look.journal.images().into_iter().map(str::to_owned).collect();
-        let parameter = look.parameter.map(|parameter| parameter.value);
-        seen.insert(channel.name().to_owned(), ChannelSeen { parameter, history });
+    let mut channels = BTreeMap::new();
+    for (name, seen) in channel::all(account, prefix).await.map_err(JanitorError::Channels)? {
+        let history = seen.journal.images().into_iter().map(str::to_owned).collect();
+        let parameter = seen.parameter.map(|parameter| parameter.value);
+        channels.insert(name, ChannelSeen { parameter, history });
     }
     // Reasons are told in one order.
     references.named.sort_by(|a, b| a.by.cmp(&b.by));
-    Ok(Inventory { account: own, images, snapshots, references, channels: seen, shared })
+    Ok(Inventory { account: own, images, snapshots, references, channels, shared })
 }
 
 /// What became of one thing that was to be done.

@@ -155,6 +155,9 @@ impl Account for Dying {
     fn parameters<'a>(&'a self, path: &'a str) -> Answer<'a, Vec<Parameter>> {
         self.die(Box::pin(self.of.parameters(path)))
     }
+    fn parameters_beneath<'a>(&'a self, path: &'a str) -> Answer<'a, Vec<Parameter>> {
+        self.die(Box::pin(self.of.parameters_beneath(path)))
+    }
     fn create_parameter<'a>(&'a self, name: &'a str, value: &'a str, about: &'a str) -> Answer<'a, ()> {
         self.die(Box::pin(self.of.create_parameter(name, value, about)))
     }

@@ -6,7 +6,7 @@ use fleet_aws::Aws;
 use fleet_cloud::{FaultKind, HttpFault, ImageSpec};
 use fleet_sim::{FleetRequest, FleetSpec, WorldSpec};
 use muster_image::account::Account;
-use muster_image::channel::change;
+use muster_image::channel::{Channel, change};
 use muster_image::janitor::{self, Carried, KIND, Keep, Outcome, Plan, Rules, Verdict};
 use std::collections::BTreeMap;
 
@@ -16,7 +16,8 @@ fn rules() -> Rules {
 }
 
 async fn plan(ground: &Ground, account: &dyn Account) -> Plan {
-    let seen = janitor::survey(account, &[stable()], Some("123456789012".to_owned())).await.expect("seen");
+    let seen =
+        janitor::survey(account, "/muster/images", Some("123456789012".to_owned())).await.expect("seen");
     janitor::decide(&seen, &rules(), ground.now())
 }
 
@@ -96,6 +97,42 @@ async fn what_nothing_refers_to_is_deprecated_then_removed_and_all_else_stays() 
     assert!(deprecated.is_some());
 }
 
+/// Nobody names channels to it: what any has is kept, be they more than a page of a listing holds, or made in a way of somebody's.
+#[tokio::test]
+async fn what_any_channel_is_at_stays_whoever_made_it() {
+    let ground = Ground::new().await;
+    let account = ground.account().await;
+    let mut kept = BTreeMap::new();
+    let keep = |name: &str| [Keep::Channel { name: name.to_owned() }];
+    for number in 0..12 {
+        let name = format!("canary-{number:02}");
+        let channel = Channel::new("/muster/images", &name).expect("a name");
+        let (image, _) = ground.image(&name, 60, Some(20));
+        change(&account, &channel, &wanted(&image), None, &attempt(), ground.now()).await.expect("changed");
+        kept.insert(image, keep(&name));
+    }
+    // A parameter without a journal, one of a path beneath, and a journal whose parameter never came to be.
+    for name in ["By.Hand", "team/stable"] {
+        let (image, _) = ground.image(name, 60, Some(20));
+        account.set_parameter(&format!("/muster/images/{name}"), &image, "").await.expect("set");
+        kept.insert(image, keep(name));
+    }
+    let unfinished = Channel::new("/muster/images", "unfinished").expect("a name");
+    let (image, _) = ground.image("unfinished", 60, Some(20));
+    change(&account, &unfinished, &wanted(&image), None, &attempt(), ground.now()).await.expect("changed");
+    account.delete_parameter(&unfinished.parameter()).await.expect("deleted");
+    kept.insert(image, keep("unfinished"));
+    // What is beside the path counts for nothing.
+    let (beside, _) = ground.image("beside", 60, Some(20));
+    account.set_parameter("/muster/images-of-others", &beside, "").await.expect("set");
+
+    let planned = plan(&ground, &account).await;
+    for (image, why) in &kept {
+        assert_eq!(*verdict(&planned, image), Verdict::Keep { why: why.to_vec() }, "{image}");
+    }
+    assert!(matches!(verdict(&planned, &beside), Verdict::Remove { .. }), "{planned:?}");
+}
+
 /// Killed after any of its calls, and done again: all that was to go is gone, and nothing else.
 #[tokio::test]
 async fn a_removal_that_is_cut_short_anywhere_is_taken_up() {
@@ -142,12 +179,17 @@ async fn what_cannot_be_seen_whole_decides_nothing() {
         "GetParametersByPath",
         "GetParameter",
     ] {
-        let ground = Ground::new().await;
+        // Its launch template names a parameter, which is read.
+        let image = "resolve:ssm:/muster/images/stable".to_owned();
+        let request = FleetRequest { image, ..FleetRequest::default() };
+        let fleet = FleetSpec { request, ..FleetSpec::default() };
+        let spec = WorldSpec { fleets: vec![fleet], throttling: false, ..WorldSpec::default() };
+        let ground = Ground::of(spec).await;
         let account = ground.account().await;
         ground.image("node-1", 60, Some(20));
         let refuse = FaultKind::Refuse { status: 403, code: "UnauthorizedOperation".into() };
         ground.server.set_faults(vec![HttpFault::new(refuse, &[action])]);
-        let seen = janitor::survey(&account, &[stable()], None).await;
+        let seen = janitor::survey(&account, "/muster/images", None).await;
         let error = seen.expect_err(action);
         assert_eq!(error.class(), ErrorClass::Denied, "{action}: {error:?}");
     }

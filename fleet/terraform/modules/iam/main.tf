@@ -67,8 +67,11 @@ locals {
       resources = ["${local.arn}:ec2:${local.region}::image/*", "${local.arn}:ec2:${local.region}::snapshot/*"]
       condition = { Null = { "aws:ResourceTag/muster:playbook" = "false" } }
     }
-    # The channels, and the journal of each.
-    Channels = { resources = try(["${local.parameters}${var.image_builder.channels}/*"], []), condition = {} }
+    # The channels, and the journal of each. They are listed by their path, which SSM checks without a slash at its end.
+    Channels = {
+      resources = try([for below in ["", "/*"] : "${local.parameters}${var.image_builder.channels}${below}"], [])
+      condition = {}
+    }
     BakeRole = {
       resources = try(var.image_builder.machine_role_arns, [])
       condition = { StringEquals = { "iam:PassedToService" = "ec2.${local.dns_suffix}" } }

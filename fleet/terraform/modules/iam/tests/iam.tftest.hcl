@@ -126,7 +126,7 @@ run "who_bakes_images_moves_their_channels_alone" {
   }
 
   assert {
-    condition     = [for statement in jsondecode(output.policies.image_builder).Statement : statement.Resource if statement.Sid == "Channels"] == [["arn:aws:ssm:eu-west-1:123456789012:parameter/site/images/*"]]
+    condition     = [for statement in jsondecode(output.policies.image_builder).Statement : statement.Resource if statement.Sid == "Channels"] == [["arn:aws:ssm:eu-west-1:123456789012:parameter/site/images", "arn:aws:ssm:eu-west-1:123456789012:parameter/site/images/*"]]
     error_message = "What is beneath their path."
   }
 
