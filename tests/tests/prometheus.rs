@@ -179,3 +179,15 @@ async fn two_weeks_of_minutes_come_in_pieces_that_prometheus_allows() {
     assert!((20_160..=20_161).contains(&series.points.len()), "{} points", series.points.len());
     assert!(series.points.windows(2).all(|pair| pair[1].0.since(pair[0].0) == minute));
 }
+
+#[test]
+fn the_rules_that_are_shipped_ring_for_what_they_are_about_and_for_nothing_of_a_site_that_is_well() {
+    let program = on_path("promtool", "apt-get install prometheus");
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../autoscaler/prometheus");
+    for (command, file) in [("check", "muster.rules.yml"), ("test", "muster.rules.test.yml")] {
+        let told = Command::new(&program).args([command, "rules", file]).current_dir(&rules).output();
+        let told = told.expect("promtool runs");
+        let said = [told.stdout, told.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        assert!(told.status.success(), "{command}: {said:?}");
+    }
+}

@@ -278,3 +278,50 @@ fn operators_are_told_what_to_do_about_every_alarm() {
         assert_eq!(rows.iter().filter(named).count(), 1, "docs/operations.md: {label}");
     }
 }
+
+/// The lines of the rules that are shipped that begin so, without that.
+fn of_rules(begins: &str) -> BTreeSet<&'static str> {
+    let rules = include_str!("../../../prometheus/muster.rules.yml");
+    rules.lines().filter_map(|line| line.trim_start().strip_prefix(begins)).collect()
+}
+
+#[test]
+fn the_rules_that_are_shipped_are_the_ones_that_operators_are_told_of() {
+    let page = include_str!("../../../../docs/operations.md");
+    let table = page.split("\n## Watch this").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let cells = table.expect("its heading").lines().filter(|line| line.starts_with("| Prometheus"));
+    let cells = cells.filter_map(|line| line.split('|').nth(2));
+    let spans = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let told: BTreeSet<&str> = spans.filter(|span| span.contains("muster_")).collect();
+    assert_eq!(told, of_rules("expr: "));
+    // Each says where to read on: a heading of that page.
+    let heading = |line: &str| {
+        let words = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        words.chars().filter(|c| c.is_alphanumeric() || *c == '-').collect::<String>()
+    };
+    let headings: BTreeSet<String> = page.lines().filter(|line| line.starts_with('#')).map(heading).collect();
+    let rules = of_rules("annotations: ");
+    assert_eq!(rules.len(), of_rules("- alert: ").len());
+    for rule in rules {
+        let anchor = rule.split("docs/operations.md#").nth(1).and_then(|rest| rest.split('"').next());
+        assert!(anchor.is_some_and(|anchor| headings.contains(anchor)), "{rule}: {headings:?}");
+    }
+}
+
+#[test]
+fn the_rules_that_are_shipped_ask_for_metrics_that_exist() {
+    let agent = include_str!("../../../../bootstrap/agent/src/metrics.rs");
+    let drift = include_str!("../../../../image/ansible/templates/drift.prom.j2");
+    let mut names = BTreeSet::new();
+    for expression in of_rules("expr: ") {
+        let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        names.extend(words.filter(|word| word.starts_with("muster_")));
+    }
+    for name in &names {
+        let told = METRICS.iter().any(|metric| metric.name == *name)
+            || agent.contains(&format!("\"{name}\""))
+            || drift.contains(&format!("# TYPE {name} "));
+        assert!(told, "{name} is nobody's");
+    }
+    assert!(names.len() > 15, "{names:?}");
+}

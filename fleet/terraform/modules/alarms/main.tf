@@ -2,7 +2,7 @@
  * # alarms
  *
  * CloudWatch alarms for what the autoscaler itself cannot tell: that it is gone, that it is not heard, that the fleet does
- * not get what it asks for. What it can tell is in Prometheus, with the rules of docs/metrics.md; have both.
+ * not get what it asks for. What it can tell is in Prometheus, with the rules of autoscaler/prometheus; have both.
  *
  * | alarm | when | what to do |
  * |---|---|---|
