@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
-use tests::programs::{Running, autoscaler, ended, run};
+use tests::programs::{Running, autoscaler, bootstrap, ended, image, run};
 
 /// The fleet of the world that `cloud` serves by default.
 const FLEET: &str = "sfr-73fbd2ce-aa30-494c-8788-1cee4b2ad1f5";
@@ -241,6 +241,71 @@ fn completions_and_manual_pages_know_every_command() {
         assert!(page.contains(".TH ") && page.contains("Examples:"), "{command}:\n{page}");
     }
     assert_eq!(run(["man", text(&script)]).0, 78, "a file is no directory");
+}
+
+/// What a page has somebody type of our programs, each command as its words; of what is piped or substituted, each part.
+fn typed(page: &str) -> Vec<Vec<String>> {
+    let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let text: String = blocks.collect::<Vec<_>>().join("\n").replace("\\\n", " ");
+    let mut commands = Vec::new();
+    for line in text.lines() {
+        let line = line.split(" #").next().unwrap_or_default();
+        for part in line.split(['|', ';', '&', '(', ')']) {
+            let before = |word: &&str| ["sudo", "env"].contains(word) || word.contains('=');
+            let words: Vec<String> = part.split_whitespace().skip_while(before).map(str::to_owned).collect();
+            if words.first().is_some_and(|word| word.starts_with("muster-")) {
+                commands.push(words);
+            }
+        }
+    }
+    commands
+}
+
+#[test]
+fn the_commands_of_the_pages_are_ones_that_the_programs_take() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let docs = fs::read_dir(root.join("docs")).expect("docs").map(|entry| entry.expect("an entry").path());
+    let others = ["README.md", "image/README.md", "fleet/terraform/README.md"].map(|page| root.join(page));
+    let pages = docs.filter(|path| path.extension().is_some_and(|end| end == "md")).chain(others);
+    let (mut told, mut options) = (std::collections::BTreeMap::new(), 0);
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+        for words in typed(&text) {
+            let program = match words[0].as_str() {
+                "muster-autoscaler" => autoscaler(),
+                "muster-image" => image(),
+                "muster-bootstrap" => bootstrap(),
+                other => panic!("{}: there is no {other}", page.display()),
+            };
+            let mut help_of = |command: &[String]| {
+                let help = || {
+                    let mut asked = Command::new(program.get_program());
+                    ended(asked.args(&command[1..]).arg("--help")).1
+                };
+                told.entry(command.to_vec()).or_insert_with(help).clone()
+            };
+            // A word that is no command of its own is an argument of the one before.
+            let mut command = 1;
+            while words.get(command).is_some_and(|word| {
+                let usage = format!("Usage: {} ", words[..=command].join(" "));
+                word.starts_with(|c: char| c.is_ascii_lowercase())
+                    && help_of(&words[..=command]).contains(&usage)
+            }) {
+                command += 1;
+            }
+            assert!(command > 1, "{}: no such command: {words:?}", page.display());
+            let help = help_of(&words[..command]);
+            let takes = |option: &str| {
+                help.split(|c: char| c != '-' && !c.is_ascii_alphanumeric()).any(|it| it == option)
+            };
+            for word in words.iter().filter(|word| word.starts_with("--")) {
+                let option = word.split('=').next().unwrap_or_default();
+                assert!(takes(option), "{}: no such option: {option} of {words:?}", page.display());
+                options += 1;
+            }
+        }
+    }
+    assert!(options > 60, "{options} options alone were read");
 }
 
 #[test]
