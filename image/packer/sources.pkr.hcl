@@ -51,7 +51,9 @@ source "amazon-ebs" "machine" {
   temporary_security_group_source_cidrs     = var.ssh_interface == "public_ip" ? null : var.ssh_from
   temporary_security_group_source_public_ip = var.ssh_interface == "public_ip"
 
-  deprecate_at    = timeadd(timestamp(), var.deprecate_after)
+  deprecate_at = timeadd(timestamp(), var.deprecate_after)
+  # Its launch template, by which the role may remove it, and the request.
+  spot_tags       = { Name = "muster-bake" }
   run_tags        = merge(local.provenance, { Name = "muster-bake" })
   run_volume_tags = merge(local.provenance, { Name = "muster-bake" })
   snapshot_tags   = local.provenance

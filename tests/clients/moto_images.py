@@ -2,8 +2,8 @@
 
 moto_images.py PORT RECORD: each request of EC2's is a line of JSON in RECORD.
 
-moto refuses tags of snapshots in CreateImage, which Packer's plugin always sends, and knows neither the attribute
-`imdsSupport` of images nor their deprecation. These are taken as read here: the record says whether they were asked for.
+moto refuses tags of snapshots in CreateImage, which Packer's plugin always sends, knows neither the attribute `imdsSupport`
+of images nor their deprecation, and does not tell an instance's spot request, so that nobody can name it. These are taken as read here: the record says whether they were asked for.
 """
 
 import json
@@ -28,7 +28,8 @@ def recorded(self):
     with open(record, "a", encoding="utf-8") as file:
         file.write(json.dumps(asked) + "\n")
     action = asked.get("Action")
-    if action == "EnableImageDeprecation" or (action == "ModifyImageAttribute" and "ImdsSupport.Value" in asked):
+    of_no_request = action == "CreateTags" and "ResourceId.1" not in asked
+    if of_no_request or action == "EnableImageDeprecation" or (action == "ModifyImageAttribute" and "ImdsSupport.Value" in asked):
         return 200, {}, f"<{action}Response><return>true</return></{action}Response>"
     return call_action(self)
 

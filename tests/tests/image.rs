@@ -453,7 +453,29 @@ fn packer_makes_an_image_on_spot_encrypted_for_imdsv2_alone_that_says_where_it_c
     ] {
         assert_eq!((cloud.asked(made).len(), cloud.asked(gone).len()), (1, 1), "{made} {gone}");
     }
+    what_is_removed_by_its_tag_is_made_with_it(&cloud);
     packers_role_has_what_packer_called(&cloud);
+}
+
+/// The role of who bakes opens, ends and removes things by the tags that they are made with.
+fn what_is_removed_by_its_tag_is_made_with_it(cloud: &Cloud) {
+    for (made, of, key, value) in [
+        ("CreateKeyPair", "TagSpecification.", "Name", "muster-bake"),
+        ("CreateSecurityGroup", "TagSpecification.", "Name", "muster-bake"),
+        ("CreateLaunchTemplate", "TagSpecification.", "Name", "muster-bake"),
+        ("CreateLaunchTemplate", "LaunchTemplateData.TagSpecification.1.", "Name", "muster-bake"),
+        ("CreateLaunchTemplate", "LaunchTemplateData.TagSpecification.3.", "Name", "muster-bake"),
+        ("CreateImage", "TagSpecification.1.", "muster:playbook", "test"),
+        ("CreateImage", "TagSpecification.2.", "muster:playbook", "test"),
+    ] {
+        let [asked] = &cloud.asked(made)[..] else { panic!("{made} once") };
+        let is_key = |(name, is): &(&String, &String)| {
+            name.starts_with(of) && name.ends_with(".Key") && is.as_str() == key
+        };
+        let tagged =
+            asked.iter().find(is_key).and_then(|(name, _)| asked.get(&name.replace(".Key", ".Value")));
+        assert_eq!(tagged.map(String::as_str), Some(value), "{made} {of}: {asked:?}");
+    }
 }
 
 /// Terraform's role for who bakes images has what Packer called, and nothing more but what only other bakes need.

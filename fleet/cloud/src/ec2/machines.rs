@@ -63,6 +63,8 @@ struct Machine {
     gib: u32,
     encrypted: bool,
     volume_tags: BTreeMap<String, String>,
+    /// Of the spot request that launched it.
+    request_tags: BTreeMap<String, String>,
     tags: BTreeMap<String, String>,
 }
 
@@ -111,11 +113,18 @@ impl Machines {
     pub(super) fn has(&self, id: &str) -> bool {
         self.by_id.contains_key(id)
     }
-    /// The tags of a machine or its volume.
+    /// The tags of a machine, its volume or its spot request.
     pub(super) fn tags_of(&mut self, id: &str) -> Option<&mut BTreeMap<String, String>> {
         if id.starts_with("vol-") {
             let owner = self.by_id.values_mut().find(|machine| machine.volume == id);
             return owner.map(|machine| &mut machine.volume_tags);
+        }
+        if let Some(request) = id.strip_prefix("sir-") {
+            let spot = |machine: &Machine| machine.pool.market == Market::Spot;
+            let mut of_spot = self.by_id.iter_mut().filter(|(_, machine)| spot(machine));
+            return of_spot
+                .find(|(id, _)| id.ends_with(request))
+                .map(|(_, machine)| &mut machine.request_tags);
         }
         self.by_id.get_mut(id).map(|machine| &mut machine.tags)
     }
@@ -237,6 +246,7 @@ pub(super) fn launch(
             gib: root.and_then(|root| root.get("VolumeSize").as_u32()).unwrap_or(8),
             encrypted: root.and_then(|root| root.get("Encrypted").as_bool()).unwrap_or(false),
             volume_tags: wanted.volume_tags.clone(),
+            request_tags: BTreeMap::new(),
             tags: wanted.tags.clone(),
         };
         machines.by_id.insert(id("i"), machine);

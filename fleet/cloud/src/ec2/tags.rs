@@ -54,7 +54,7 @@ fn create_tags(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
     Ok(map([("return", true.into())]))
 }
 
-/// The tags of what is not the world's: images, snapshots, machines, volumes, key pairs, groups; `None` where there is no such thing.
+/// The tags of what is not the world's: images, snapshots, machines, volumes, spot requests, key pairs, groups; `None` where there is no such thing.
 fn with_tags<T>(
     context: &Context<'_>,
     id: &str,
@@ -62,7 +62,7 @@ fn with_tags<T>(
 ) -> Option<T> {
     match id.split_once('-')?.0 {
         "ami" | "snap" => with_images(context, |images, _, _| images.tags_of(id).map(then)),
-        "i" | "vol" => locked(&context.shared.machines).tags_of(id).map(then),
+        "i" | "vol" | "sir" => locked(&context.shared.machines).tags_of(id).map(then),
         "key" | "sg" => locked(&context.shared.access).tags_of(id).map(then),
         _ => None,
     }

@@ -6,11 +6,15 @@
  * that list against the calls that the programs make.
  *
  * * The autoscaler ends instances of the named fleets alone: those that carry `muster:fleet`, which modules/fleet gives
- *   them. EC2 knows no resources for the calls that describe, nor for Spot Fleets.
+ *   them. It cannot give that tag to what is there already: it tags only what is being launched. EC2 knows no resources for
+ *   the calls that describe, nor for Spot Fleets.
+ * * A node tags itself alone (`ready_tag`), by the instance that its credentials are of. Why so: docs/decisions/0065.
  * * Who may be the autoscaler: Nomad's workload identity of the job, where Nomad's issuer is an OpenID Connect provider
  *   of the account (`nomad_oidc`), or roles of yours (`autoscaler_trusted_role_arns`).
  * * Who bakes images (`image_builder`) has what Packer's Amazon plugin 1.2.9 calls with the templates of image/packer, and what
- *   muster-image calls for channels and the janitor; it ends and removes what these templates have tagged.
+ *   muster-image calls for channels and the janitor; it ends, opens and removes what these templates have tagged
+ *   (in China and GovCloud, where Packer tags nothing as it makes it, any key pair, launch template and security group of
+ *   the region). With `session_manager` it may forward a port of a machine that is baked, and open no shell.
  * * Accounts' service-linked roles for spot (`AWSServiceRoleForEC2Spot`, `AWSServiceRoleForEC2SpotFleet`) are AWS's own, one
  *   of each an account: `aws iam create-service-linked-role --aws-service-name spot.amazonaws.com` and
  *   `spotfleet.amazonaws.com`, where they are missing.
@@ -28,6 +32,12 @@ locals {
 
   parameters = "${local.arn}:ssm:${local.region}:${local.account}:parameter"
 
+  images = ["${local.arn}:ec2:${local.region}::image/*", "${local.arn}:ec2:${local.region}::snapshot/*"]
+
+  # What the templates of image/packer call all that a bake makes. In China and in GovCloud Packer's plugin tags nothing as it
+  # makes it: there the name cannot be asked for.
+  of_bakes = local.partition == "aws" ? { StringEquals = { "aws:ResourceTag/Name" = "muster-bake" } } : {}
+
   of_fleets = { StringEquals = { "aws:ResourceTag/muster:fleet" = var.fleets } }
 
   # What a scope of actions.json means: resources, and under which condition. A scope without resources is left out.
@@ -39,6 +49,17 @@ locals {
       resources = ["${local.ec2}:instance/*"]
       condition = local.of_fleets
     }
+    # Tags of what is being launched: nothing that is there already can be given one, or whoever may end what carries a tag could
+    # end everything.
+    LaunchTags = {
+      resources = ["${local.ec2}:*/*"]
+      condition = { StringEquals = { "ec2:CreateAction" = ["CreateFleet", "ModifyFleet", "ModifySpotFleetRequest", "RequestSpotFleet", "RequestSpotInstances", "RunInstances"] } }
+    }
+    # The service tags after the launch, too: the kinds are those of AWS's own role for it (AWSEC2SpotFleetServiceRolePolicy).
+    Launched = {
+      resources = [for kind in ["instance", "network-interface", "spot-fleet-request", "spot-instances-request", "volume"] : "${local.ec2}:${kind}/*"]
+      condition = {}
+    }
     # Images, snapshots, templates, subnets, interfaces, volumes: RunInstances names them all.
     Launch = { resources = ["*"], condition = { StringEquals = { "aws:RequestedRegion" = local.region } } }
     NodeRole = {
@@ -48,7 +69,9 @@ locals {
     OwnTag = {
       resources = var.ready_tag == null ? [] : ["${local.ec2}:instance/*"]
       condition = {
-        StringEquals                = local.of_fleets.StringEquals
+        StringEquals = local.of_fleets.StringEquals
+        # EC2 says with the credentials of an instance which one they are of; the other is the one to be tagged.
+        ArnEquals                   = { "ec2:SourceInstanceARN" = "${local.ec2}:instance/$${ec2:InstanceID}" }
         "ForAllValues:StringEquals" = { "aws:TagKeys" = [var.ready_tag] }
       }
     }
@@ -62,9 +85,46 @@ locals {
       resources = ["${local.ec2}:instance/*"]
       condition = { StringEquals = { "aws:ResourceTag/Name" = "muster-bake" } }
     }
+    BakeMachines = {
+      resources = ["${local.ec2}:instance/*", "${local.ec2}:volume/*"]
+      condition = { StringEquals = { "aws:ResourceTag/Name" = "muster-bake" } }
+    }
+    # What a bake makes besides the machine, and removes.
+    BakeThings = {
+      resources = [for kind in ["key-pair", "launch-template", "security-group"] : "${local.ec2}:${kind}/*"]
+      condition = local.of_bakes
+    }
+    BakeTags = {
+      resources = concat(["${local.ec2}:*/*"], local.images)
+      condition = { StringEquals = { "ec2:CreateAction" = ["CreateFleet", "CreateImage", "CreateKeyPair", "CreateLaunchTemplate", "CreateSecurityGroup", "RunInstances"] } }
+    }
+    # EC2 makes the request by itself, without a tag; it gets that name and no other.
+    BakeRequests = {
+      resources = ["${local.ec2}:spot-instances-request/*"]
+      condition = {
+        StringEquals                = { "aws:RequestTag/Name" = "muster-bake" }
+        "ForAllValues:StringEquals" = { "aws:TagKeys" = ["Name"] }
+      }
+    }
+    NewImages = { resources = local.images, condition = {} }
+    # The session manager knows tags of instances by a key of its own. Without the check of the document, whoever may begin a session
+    # may have a shell.
+    BakeSessions = {
+      resources = ["${local.ec2}:instance/*"]
+      condition = {
+        StringEquals = { "ssm:resourceTag/Name" = "muster-bake" }
+        BoolIfExists = { "ssm:SessionDocumentAccessCheck" = "true" }
+      }
+    }
+    SessionDocument = { resources = ["${local.arn}:ssm:${local.region}::document/AWS-StartPortForwardingSession"], condition = {} }
+    # The session manager tags each session with whose it is.
+    OwnSessions = {
+      resources = ["${local.arn}:ssm:${local.region}:${local.account}:session/*"]
+      condition = { StringLike = { "ssm:resourceTag/aws:ssmmessages:session-id" = "$${aws:userid}" } }
+    }
     # Images and snapshots that these templates made.
     Images = {
-      resources = ["${local.arn}:ec2:${local.region}::image/*", "${local.arn}:ec2:${local.region}::snapshot/*"]
+      resources = local.images
       condition = { Null = { "aws:ResourceTag/muster:playbook" = "false" } }
     }
     # The channels, and the journal of each. They are listed by their path, which SSM checks without a slash at its end.
@@ -86,7 +146,11 @@ locals {
     fleet      = local.actions.fleet
     autoscaler = concat(local.actions.autoscaler, var.rollout ? local.actions.autoscaler_rollout : [])
 
-    image_builder = concat(local.actions.image_builder, local.actions.image_publisher)
+    image_builder = concat(
+      local.actions.image_builder,
+      local.actions.image_publisher,
+      try(var.image_builder.session_manager, false) ? local.actions.image_session : [],
+    )
   }
 
   # A statement for each scope of a role.

@@ -126,11 +126,12 @@ variable "autoscaler_trusted_role_arns" {
 }
 
 variable "image_builder" {
-  description = "Who may bake images: the roles that may become the builder's, and the role and the instance profile of the machines that are baked, where they have one; and the path of the channels in Parameter Store, without a slash at its end. Null: nobody."
+  description = "Who may bake images: the roles that may become the builder's, and the role and the instance profile of the machines that are baked, where they have one; whether Packer reaches these machines by the session manager (`ssh_interface=session_manager`); and the path of the channels in Parameter Store, without a slash at its end. Null: nobody."
   type = object({
     trusted_role_arns    = list(string)
     machine_role_arns    = optional(list(string), [])
     machine_profile_arns = optional(list(string), [])
+    session_manager      = optional(bool, false)
     channels             = optional(string, "/muster/images")
   })
   default = null

@@ -34,6 +34,7 @@ run "the_documents_have_exactly_the_actions_that_are_listed" {
       trusted_role_arns    = ["arn:aws:iam::123456789012:role/pipeline"]
       machine_role_arns    = ["arn:aws:iam::123456789012:role/bake"]
       machine_profile_arns = ["arn:aws:iam::123456789012:instance-profile/bake"]
+      session_manager      = true
     }
   }
 
@@ -43,7 +44,7 @@ run "the_documents_have_exactly_the_actions_that_are_listed" {
       fleet      = sort(local.actions.fleet[*].action)
       autoscaler = sort(concat(local.actions.autoscaler, local.actions.autoscaler_rollout)[*].action)
 
-      image_builder = sort([for grant in distinct([for grant in concat(local.actions.image_builder, local.actions.image_publisher) : "${grant.scope} ${grant.action}"]) : split(" ", grant)[1]])
+      image_builder = sort([for grant in distinct([for grant in concat(local.actions.image_builder, local.actions.image_publisher, local.actions.image_session) : "${grant.scope} ${grant.action}"]) : split(" ", grant)[1]])
     }
     error_message = "Each action of actions.json, once."
   }
@@ -56,6 +57,11 @@ run "the_documents_have_exactly_the_actions_that_are_listed" {
   assert {
     condition     = aws_iam_role_policy.node.policy == output.policies.node && aws_iam_role_policy.fleet.policy == output.policies.fleet && aws_iam_role_policy.autoscaler[0].policy == output.policies.autoscaler
     error_message = "These are the roles' policies."
+  }
+
+  assert {
+    condition     = alltrue([for policy in values(output.policies) : length(policy) <= 10240])
+    error_message = "A role takes no more of policies that are written into it."
   }
 }
 
@@ -105,6 +111,105 @@ run "instances_of_the_fleets_alone_are_ended" {
   }
 }
 
+# Or whoever may end what carries a tag gives it to whatever it likes first.
+run "what_is_there_already_is_given_no_tag_that_opens_it" {
+  variables {
+    image_builder = { trusted_role_arns = ["arn:aws:iam::123456789012:role/pipeline"] }
+  }
+
+  assert {
+    condition = [for statement in jsondecode(output.policies.autoscaler).Statement : statement if contains(statement.Action, "ec2:CreateTags")] == [{
+      Sid       = "LaunchTags"
+      Effect    = "Allow"
+      Action    = ["ec2:CreateTags"]
+      Resource  = ["arn:aws:ec2:eu-west-1:123456789012:*/*"]
+      Condition = { StringEquals = { "ec2:CreateAction" = ["CreateFleet", "ModifyFleet", "ModifySpotFleetRequest", "RequestSpotFleet", "RequestSpotInstances", "RunInstances"] } }
+    }]
+    error_message = "The autoscaler tags only what is being launched."
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(output.policies.fleet).Statement : [for arn in statement.Resource : split("/", split(":", arn)[5])[0]] if contains(statement.Action, "ec2:CreateTags")] == [["instance", "network-interface", "spot-fleet-request", "spot-instances-request", "volume"]]
+    error_message = "A Spot Fleet tags what it launches, and itself."
+  }
+
+  assert {
+    condition = { for statement in jsondecode(output.policies.image_builder).Statement : statement.Sid => statement.Condition if contains(statement.Action, "ec2:CreateTags") } == {
+      BakeMachines = { StringEquals = { "aws:ResourceTag/Name" = "muster-bake" } }
+      BakeRequests = { StringEquals = { "aws:RequestTag/Name" = "muster-bake" }, "ForAllValues:StringEquals" = { "aws:TagKeys" = ["Name"] } }
+      BakeTags     = { StringEquals = { "ec2:CreateAction" = ["CreateFleet", "CreateImage", "CreateKeyPair", "CreateLaunchTemplate", "CreateSecurityGroup", "RunInstances"] } }
+      Images       = { Null = { "aws:ResourceTag/muster:playbook" = "false" } }
+    }
+    error_message = "Who bakes tags what it makes, and what it made."
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(output.policies.image_builder).Statement : statement.Resource if statement.Sid == "BakeRequests"] == [["arn:aws:ec2:eu-west-1:123456789012:spot-instances-request/*"]]
+    error_message = "Only a spot request is named after it is there."
+  }
+}
+
+run "who_bakes_touches_what_a_bake_made" {
+  variables {
+    image_builder = { trusted_role_arns = ["arn:aws:iam::123456789012:role/pipeline"], session_manager = true }
+  }
+
+  assert {
+    condition     = alltrue([for statement in jsondecode(output.policies.image_builder).Statement : can(regex("aws:ResourceTag/(Name|muster:playbook)\"", jsonencode(statement.Condition))) if anytrue([for action in statement.Action : can(regex("^ec2:(Authorize|Delete|Deregister|Enable|Modify|Terminate)", action))])])
+    error_message = "Nothing is opened, changed, ended or removed but by its tag."
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(output.policies.image_builder).Statement : [statement.Action, statement.Resource] if statement.Sid == "BakeThings"] == [[["ec2:AuthorizeSecurityGroupIngress", "ec2:DeleteKeyPair", "ec2:DeleteLaunchTemplate", "ec2:DeleteSecurityGroup"], ["arn:aws:ec2:eu-west-1:123456789012:key-pair/*", "arn:aws:ec2:eu-west-1:123456789012:launch-template/*", "arn:aws:ec2:eu-west-1:123456789012:security-group/*"]]]
+    error_message = "What Packer makes besides the machine."
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(output.policies.image_builder).Statement : statement.Sid if contains(statement.Action, "ec2:CreateImage")] == ["BakeInstances", "NewImages"]
+    error_message = "An image is made of a machine of a bake."
+  }
+
+  assert {
+    condition = { for statement in jsondecode(output.policies.image_builder).Statement : statement.Sid => [statement.Action, statement.Resource, try(statement.Condition, null)] if anytrue([for action in statement.Action : startswith(action, "ssm:") && endswith(action, "Session")]) } == {
+      BakeSessions = [["ssm:StartSession"], ["arn:aws:ec2:eu-west-1:123456789012:instance/*"], {
+        StringEquals = { "ssm:resourceTag/Name" = "muster-bake" }
+        BoolIfExists = { "ssm:SessionDocumentAccessCheck" = "true" }
+      }]
+      SessionDocument = [["ssm:StartSession"], ["arn:aws:ssm:eu-west-1::document/AWS-StartPortForwardingSession"], null]
+      OwnSessions     = [["ssm:TerminateSession"], ["arn:aws:ssm:eu-west-1:123456789012:session/*"], { StringLike = { "ssm:resourceTag/aws:ssmmessages:session-id" = "$${aws:userid}" } }]
+    }
+    error_message = "A port of a machine of a bake, and the end of what it began."
+  }
+}
+
+run "without_the_session_manager_there_is_no_session" {
+  variables {
+    image_builder = { trusted_role_arns = ["arn:aws:iam::123456789012:role/pipeline"] }
+  }
+
+  assert {
+    condition     = length([for action in flatten(jsondecode(output.policies.image_builder).Statement[*].Action) : action if can(regex("Session$|^ssmmessages:|InstanceStatus$", action))]) == 0
+    error_message = "Nobody asked for it."
+  }
+}
+
+# Packer's plugin tags nothing there as it makes it.
+run "where_nothing_is_tagged_as_it_is_made_a_bake_ends_all_the_same" {
+  override_data {
+    target = data.aws_partition.current
+    values = { partition = "aws-us-gov", dns_suffix = "amazonaws.com" }
+  }
+
+  variables {
+    image_builder = { trusted_role_arns = ["arn:aws-us-gov:iam::123456789012:role/pipeline"] }
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(output.policies.image_builder).Statement : can(statement.Condition) if statement.Sid == "BakeThings"] == [false]
+    error_message = "A condition on a name that is not there would keep every bake from ending."
+  }
+}
+
 run "a_node_reads_its_own_parameters_and_gives_one_tag" {
   assert {
     condition     = [for statement in jsondecode(output.policies.node).Statement : statement.Resource if statement.Sid == "Parameters"] == [["arn:aws:ssm:eu-west-1:123456789012:parameter/muster/web", "arn:aws:ssm:eu-west-1:123456789012:parameter/muster/web/*"]]
@@ -114,9 +219,10 @@ run "a_node_reads_its_own_parameters_and_gives_one_tag" {
   assert {
     condition = [for statement in jsondecode(output.policies.node).Statement : statement.Condition if statement.Sid == "OwnTag"] == [{
       StringEquals                = { "aws:ResourceTag/muster:fleet" = ["web", "batch"] }
+      ArnEquals                   = { "ec2:SourceInstanceARN" = "arn:aws:ec2:eu-west-1:123456789012:instance/$${ec2:InstanceID}" }
       "ForAllValues:StringEquals" = { "aws:TagKeys" = ["muster:state"] }
     }]
-    error_message = "That tag, on instances of the fleets."
+    error_message = "That tag, on itself, where it is of the fleets."
   }
 }
 
