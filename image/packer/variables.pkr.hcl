@@ -2,6 +2,10 @@ variable "region" {
   type        = string
   description = "Where the image is baked, and the only region that has it: bake in each region that launches it."
   default     = "eu-west-1"
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "A region is such as eu-west-1."
+  }
 }
 
 variable "architecture" {
@@ -39,6 +43,10 @@ variable "ssh_interface" {
   type        = string
   description = "How the machine is reached: session_manager (no inbound rule, an instance profile, and Amazon's agent in the base), private_ip or public_ip."
   default     = "private_ip"
+  validation {
+    condition     = contains(["session_manager", "private_ip", "public_ip"], var.ssh_interface)
+    error_message = "The machine is reached by session_manager, private_ip or public_ip."
+  }
 }
 
 variable "ssh_from" {
@@ -51,6 +59,10 @@ variable "kms_key" {
   type        = string
   description = "The key that the image is encrypted with. Empty: the account's own for EBS."
   default     = ""
+  validation {
+    condition     = var.kms_key == "" || can(regex("^(arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/.+|alias/.+|[0-9a-f-]{36}|mrk-[0-9a-f]{32})$", var.kms_key))
+    error_message = "A key is its id, its ARN, or an alias."
+  }
 }
 
 variable "debian_owner" {
@@ -89,6 +101,10 @@ variable "commit" {
 variable "playbook" {
   type        = string
   description = "The version of the playbook: the digest of its tree, as image/playbook-version prints it."
+  validation {
+    condition     = can(regex("^[0-9A-Za-z._-]{1,64}$", var.playbook))
+    error_message = "The version of the playbook is as image/playbook-version prints it."
+  }
 }
 
 variable "package" {
@@ -101,6 +117,10 @@ variable "package_sha256" {
   type        = string
   description = "Its SHA-256."
   default     = ""
+  validation {
+    condition     = var.package_sha256 == "" || can(regex("^[0-9a-f]{64}$", var.package_sha256))
+    error_message = "A SHA-256 is 64 digits."
+  }
 }
 
 variable "extra_vars_file" {

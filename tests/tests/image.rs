@@ -279,15 +279,22 @@ fn packer_takes_the_templates() {
             succeed(command.arg("-var").arg(format!("ssh_interface={interface}")).arg("image/packer"));
         }
     }
-    let refused = packer
-        .command("validate")
-        .args(["-var", "commit=none", "-var", "playbook=test", "image/packer"])
-        .output();
-    let refused = refused.expect("it runs");
-    assert!(
-        !refused.status.success() && String::from_utf8_lossy(&refused.stdout).contains("a hash of git's"),
-        "{refused:?}"
-    );
+    for (name, value, words) in [
+        ("architecture", "x86_64", "amd64 or arm64"),
+        ("commit", "none", "a hash of git's"),
+        ("kms_key", "mine", "its id, its ARN, or an alias"),
+        ("package_sha256", "abc", "64 digits"),
+        ("playbook", "", "as image/playbook-version"),
+        ("region", "Ireland", "such as eu-west-1"),
+        ("ssh_interface", "telnet", "session_manager, private_ip or public_ip"),
+    ] {
+        let mut command = packer.command("validate");
+        command.args(["-var", "commit=0123abc", "-var", "playbook=test"]);
+        let refused = command.arg("-var").arg(format!("{name}={value}")).arg("image/packer").output();
+        let refused = refused.expect("it runs");
+        let said = String::from_utf8_lossy(&refused.stdout);
+        assert!(!refused.status.success() && said.contains(words), "{name}: {refused:?}");
+    }
 }
 
 /// A program that was changed is reported where nothing may be; where its release is not what is pinned, the job fails and says so;

@@ -3,48 +3,88 @@ variable "region" {
   type        = string
   default     = "eu-west-1"
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "A region is such as eu-west-1."
+  }
 }
 
 variable "vpc_id" {
   description = "The VPC of the nodes."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = startswith(var.vpc_id, "vpc-")
+    error_message = "A VPC is its id."
+  }
 }
 
 variable "vpc_cidr" {
   description = "The VPC's addresses, where Consul, Nomad and AWX are."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(cidrnetmask(var.vpc_cidr))
+    error_message = "The addresses are such as 10.0.0.0/16."
+  }
 }
 
 variable "subnet_ids" {
   description = "Subnets of two zones at least."
   type        = list(string)
   nullable    = false
+
+  validation {
+    condition     = length(distinct(var.subnet_ids)) >= 2 && alltrue([for id in var.subnet_ids : startswith(id, "subnet-")])
+    error_message = "Name two subnets at least, by their ids."
+  }
 }
 
 variable "image_id" {
   description = "The AMI of the nodes: `muster-image publish` says which."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^ami-([0-9a-f]{8}|[0-9a-f]{17})$", var.image_id))
+    error_message = "An image is an AMI's id."
+  }
 }
 
 variable "nomad_address" {
   description = "Nomad's servers, as Consul and Vault reach them: https://nomad.example.com:4646."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^https?://[^/]+$", var.nomad_address))
+    error_message = "An address is such as https://nomad.example.com:4646, without a slash at its end."
+  }
 }
 
 variable "nomad_oidc_issuer" {
   description = "Nomad's `oidc_issuer`, as AWS reaches it."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^https://[^/]+(/.*[^/])?$", var.nomad_oidc_issuer))
+    error_message = "The issuer is an https:// address without a slash at its end."
+  }
 }
 
 variable "vault_server_id" {
   description = "What binds a node's login to this Vault: vault.example.com."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9.-]+$", var.vault_server_id))
+    error_message = "The server id is such as vault.example.com."
+  }
 }
 
 variable "awx_key" {
@@ -60,6 +100,11 @@ variable "awx_key_version" {
   type        = number
   default     = 0
   nullable    = false
+
+  validation {
+    condition     = var.awx_key_version >= 0 && floor(var.awx_key_version) == var.awx_key_version
+    error_message = "The version is a whole number."
+  }
 }
 
 variable "pipeline_role_arns" {
@@ -67,6 +112,11 @@ variable "pipeline_role_arns" {
   type        = list(string)
   default     = []
   nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.pipeline_role_arns : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/[^*]+$", arn))])
+    error_message = "Name the ARNs of single roles."
+  }
 }
 
 variable "alarm_actions" {
@@ -74,4 +124,9 @@ variable "alarm_actions" {
   type        = list(string)
   default     = []
   nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.alarm_actions : startswith(arn, "arn:")])
+    error_message = "An action is an ARN."
+  }
 }

@@ -26,12 +26,22 @@ variable "queue_name" {
   description = "The queue of notices: `queue_name` of modules/notices. Null: none."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.queue_name == null || can(regex("^[A-Za-z0-9_-]{1,80}$", var.queue_name))
+    error_message = "A queue is named, without its address or ARN: up to 80 letters, digits, - and _."
+  }
 }
 
 variable "dead_letter_queue_name" {
   description = "Its dead-letter queue: `dead_letter_queue_name` of modules/notices. Null: none."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.dead_letter_queue_name == null || can(regex("^[A-Za-z0-9_-]{1,80}$", var.dead_letter_queue_name))
+    error_message = "A queue is named, without its address or ARN: up to 80 letters, digits, - and _."
+  }
 }
 
 variable "rule_names" {
@@ -39,6 +49,11 @@ variable "rule_names" {
   type        = list(string)
   default     = []
   nullable    = false
+
+  validation {
+    condition     = alltrue([for name in var.rule_names : can(regex("^[A-Za-z0-9._-]{1,64}$", name))])
+    error_message = "A rule is named, without its ARN: up to 64 letters, digits, ., - and _."
+  }
 }
 
 variable "spot_fleets" {
@@ -73,4 +88,9 @@ variable "tags" {
   type        = map(string)
   default     = {}
   nullable    = false
+
+  validation {
+    condition     = alltrue([for key in keys(var.tags) : length(key) >= 1 && length(key) <= 128 && !startswith(key, "aws:")])
+    error_message = "A tag has a key of up to 128 characters; those that begin with aws: are not yours to give."
+  }
 }

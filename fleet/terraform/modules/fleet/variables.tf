@@ -200,6 +200,11 @@ variable "policy_blocks" {
   type        = string
   default     = ""
   nullable    = false
+
+  validation {
+    condition     = !can(regex("(?m)^(fleet|id|region|capacity|target|diversification|drain)\\b", var.policy_blocks))
+    error_message = "The policy has its fleet, id, region, capacity, target, diversification and drain from other variables."
+  }
 }
 
 variable "metadata_hop_limit" {
@@ -215,7 +220,7 @@ variable "metadata_hop_limit" {
 }
 
 variable "root_volume" {
-  description = "The root volume, which is always encrypted: the image's device, its size, and a KMS key (the account's own for EBS where none is given)."
+  description = "The root volume, which is always encrypted: the image's device, its size, and a KMS key (the account's own for EBS where none is given; on one of yours spot's roles need grants, which fleet/terraform's page makes)."
   type = object({
     device_name = optional(string, "/dev/xvda")
     size_gib    = optional(number, 20)
@@ -227,6 +232,11 @@ variable "root_volume" {
   validation {
     condition     = startswith(var.root_volume.device_name, "/dev/") && var.root_volume.size_gib >= 8 && var.root_volume.size_gib <= 16384
     error_message = "A root volume is a device (/dev/...) of 8 to 16384 GiB."
+  }
+
+  validation {
+    condition     = var.root_volume.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.root_volume.kms_key_arn))
+    error_message = "A key is the ARN of a KMS key, not of an alias: spot would end instances whose key it may not use without a word."
   }
 }
 

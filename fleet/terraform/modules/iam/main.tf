@@ -106,7 +106,10 @@ locals {
         "ForAllValues:StringEquals" = { "aws:TagKeys" = ["Name"] }
       }
     }
-    NewImages = { resources = local.images, condition = {} }
+    # For the disks of the machine alone, by EC2; and for EC2 to go on with them.
+    ImageKeys      = { resources = try(var.image_builder.image_key_arns, []), condition = { StringEquals = { "kms:ViaService" = "ec2.${local.region}.${local.dns_suffix}" } } }
+    ImageKeyGrants = { resources = try(var.image_builder.image_key_arns, []), condition = { Bool = { "kms:GrantIsForAWSResource" = "true" } } }
+    NewImages      = { resources = local.images, condition = {} }
     # The session manager knows tags of instances by a key of its own. Without the check of the document, whoever may begin a session
     # may have a shell.
     BakeSessions = {
@@ -149,6 +152,7 @@ locals {
     image_builder = concat(
       local.actions.image_builder,
       local.actions.image_publisher,
+      local.actions.image_keys,
       try(var.image_builder.session_manager, false) ? local.actions.image_session : [],
     )
   }

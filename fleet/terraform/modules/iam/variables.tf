@@ -111,6 +111,11 @@ variable "nomad_oidc" {
     condition     = var.nomad_oidc == null || can(regex("^[^*?:]+:[^*?:]+:[^*?:]+:", var.nomad_oidc.subject))
     error_message = "The subject is REGION:NAMESPACE:JOB:..., and names one job: no wildcard in the first three."
   }
+
+  validation {
+    condition     = try(var.nomad_oidc.provider_arn, null) == null || try(can(regex("^arn:[a-z-]+:iam::[0-9]{12}:oidc-provider/", var.nomad_oidc.provider_arn)) && endswith(var.nomad_oidc.provider_arn, ":oidc-provider/${trimprefix(var.nomad_oidc.issuer, "https://")}"), false)
+    error_message = "The provider is the ARN of the issuer's: arn:aws:iam::123456789012:oidc-provider/nomad.example.com."
+  }
 }
 
 variable "autoscaler_trusted_role_arns" {
@@ -126,12 +131,13 @@ variable "autoscaler_trusted_role_arns" {
 }
 
 variable "image_builder" {
-  description = "Who may bake images: the roles that may become the builder's, and the role and the instance profile of the machines that are baked, where they have one; whether Packer reaches these machines by the session manager (`ssh_interface=session_manager`); and the path of the channels in Parameter Store, without a slash at its end. Null: nobody."
+  description = "Who may bake images: the roles that may become the builder's, and the role and the instance profile of the machines that are baked, where they have one; whether Packer reaches these machines by the session manager (`ssh_interface=session_manager`); KMS keys of your own that images are encrypted with (`kms_key` of Packer's templates); and the path of the channels in Parameter Store, without a slash at its end. Null: nobody."
   type = object({
     trusted_role_arns    = list(string)
     machine_role_arns    = optional(list(string), [])
     machine_profile_arns = optional(list(string), [])
     session_manager      = optional(bool, false)
+    image_key_arns       = optional(list(string), [])
     channels             = optional(string, "/muster/images")
   })
   default = null
@@ -145,6 +151,16 @@ variable "image_builder" {
     condition     = can(regex("^(/[A-Za-z0-9_.-]+)+$", var.image_builder.channels)) || var.image_builder == null
     error_message = "channels: a path such as /muster/images."
   }
+
+  validation {
+    condition     = alltrue([for arn in try(var.image_builder.machine_profile_arns, []) : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:instance-profile/[^*]+$", arn))])
+    error_message = "Name the ARNs of single instance profiles."
+  }
+
+  validation {
+    condition     = alltrue([for arn in try(var.image_builder.image_key_arns, []) : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", arn))])
+    error_message = "A key is the ARN of a KMS key, not of an alias."
+  }
 }
 
 variable "tags" {
@@ -152,4 +168,9 @@ variable "tags" {
   type        = map(string)
   default     = {}
   nullable    = false
+
+  validation {
+    condition     = alltrue([for key in keys(var.tags) : length(key) >= 1 && length(key) <= 128 && !startswith(key, "aws:")])
+    error_message = "A tag has a key of up to 128 characters; those that begin with aws: are not yours to give."
+  }
 }

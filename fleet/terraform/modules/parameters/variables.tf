@@ -121,4 +121,9 @@ variable "tags" {
   type        = map(string)
   default     = {}
   nullable    = false
+
+  validation {
+    condition     = alltrue([for key in keys(var.tags) : length(key) >= 1 && length(key) <= 128 && !startswith(key, "aws:")])
+    error_message = "A tag has a key of up to 128 characters; those that begin with aws: are not yours to give."
+  }
 }

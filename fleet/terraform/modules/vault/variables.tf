@@ -71,6 +71,16 @@ variable "consul_secrets" {
     names_policy  = optional(string)
   })
   default = null
+
+  validation {
+    condition     = var.consul_secrets == null || can(regex("^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", var.consul_secrets.mount))
+    error_message = "An engine is mounted at a path without a slash at its ends."
+  }
+
+  validation {
+    condition     = var.consul_secrets == null || try(alltrue([for name in [var.consul_secrets.policy, var.consul_secrets.client_policy, var.consul_secrets.names_policy] : name == null || can(regex("^[A-Za-z0-9_-]{1,128}$", name))]), false)
+    error_message = "A policy in Consul has letters, digits, - and _."
+  }
 }
 
 variable "nomad_secrets" {
@@ -80,6 +90,16 @@ variable "nomad_secrets" {
     policy = string
   })
   default = null
+
+  validation {
+    condition     = var.nomad_secrets == null || can(regex("^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", var.nomad_secrets.mount))
+    error_message = "An engine is mounted at a path without a slash at its ends."
+  }
+
+  validation {
+    condition     = var.nomad_secrets == null || can(regex("^[A-Za-z0-9-]{1,128}$", var.nomad_secrets.policy))
+    error_message = "A policy in Nomad has letters, digits and -."
+  }
 }
 
 variable "nomad_login" {

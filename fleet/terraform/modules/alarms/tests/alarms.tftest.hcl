@@ -76,3 +76,28 @@ run "a_fleet_may_have_something" {
 
   expect_failures = [var.spot_fleets]
 }
+
+run "addresses_for_names_are_refused" {
+  command = plan
+
+  variables {
+    queue_name             = "https://sqs.eu-west-1.amazonaws.com/123456789012/muster-notices"
+    dead_letter_queue_name = "arn:aws:sqs:eu-west-1:123456789012:muster-notices-dead-letters"
+    rule_names             = ["arn:aws:events:eu-west-1:123456789012:rule/muster-notices-rebalance"]
+  }
+
+  expect_failures = [var.queue_name, var.dead_letter_queue_name, var.rule_names]
+}
+
+run "what_is_no_alarm_is_refused" {
+  command = plan
+
+  variables {
+    name          = "muster alarms"
+    alarm_actions = ["pager"]
+    hot_cpu       = 5
+    tags          = { "aws:owner" = "us" }
+  }
+
+  expect_failures = [var.name, var.alarm_actions, var.hot_cpu, var.tags]
+}

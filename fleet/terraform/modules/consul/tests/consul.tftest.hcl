@@ -103,3 +103,46 @@ run "keys_are_asked_for" {
 
   expect_failures = [var.auth_method]
 }
+
+run "names_that_are_none_are_refused" {
+  command = plan
+
+  variables {
+    job                = { name = "muster.autoscaler" }
+    node_policy_name   = "muster node"
+    client_policy_name = ""
+    names_policy_name  = "muster/names"
+  }
+
+  expect_failures = [var.job, var.node_policy_name, var.client_policy_name, var.names_policy_name]
+}
+
+run "a_prefix_with_a_slash_at_its_end_is_refused" {
+  command = plan
+
+  variables {
+    key_prefix = "muster-autoscaler/"
+  }
+
+  expect_failures = [var.key_prefix]
+}
+
+run "no_node_at_all_is_refused" {
+  command = plan
+
+  variables {
+    autoscaler_node_prefixes = []
+  }
+
+  expect_failures = [var.autoscaler_node_prefixes]
+}
+
+run "an_auth_method_without_a_name_is_refused" {
+  command = plan
+
+  variables {
+    auth_method = { create = false, name = "nomad workloads" }
+  }
+
+  expect_failures = [var.auth_method]
+}

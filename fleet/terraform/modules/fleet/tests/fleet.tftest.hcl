@@ -400,3 +400,31 @@ run "tags_of_others_are_refused" {
 
   expect_failures = [var.tags]
 }
+
+# Spot would end each instance without a word.
+run "a_key_by_its_alias_is_refused" {
+  command = plan
+
+  variables {
+    root_volume = { kms_key_arn = "alias/nodes" }
+  }
+
+  expect_failures = [var.root_volume]
+}
+
+run "a_second_word_on_what_has_a_variable_is_refused" {
+  command = plan
+
+  variables {
+    policy_blocks = <<-HCL
+      workload {
+        kind = "spreads"
+      }
+      capacity {
+        max = 100
+      }
+    HCL
+  }
+
+  expect_failures = [var.policy_blocks]
+}

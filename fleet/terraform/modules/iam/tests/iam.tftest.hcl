@@ -35,6 +35,7 @@ run "the_documents_have_exactly_the_actions_that_are_listed" {
       machine_role_arns    = ["arn:aws:iam::123456789012:role/bake"]
       machine_profile_arns = ["arn:aws:iam::123456789012:instance-profile/bake"]
       session_manager      = true
+      image_key_arns       = ["arn:aws:kms:eu-west-1:123456789012:key/3"]
     }
   }
 
@@ -44,7 +45,7 @@ run "the_documents_have_exactly_the_actions_that_are_listed" {
       fleet      = sort(local.actions.fleet[*].action)
       autoscaler = sort(concat(local.actions.autoscaler, local.actions.autoscaler_rollout)[*].action)
 
-      image_builder = sort([for grant in distinct([for grant in concat(local.actions.image_builder, local.actions.image_publisher, local.actions.image_session) : "${grant.scope} ${grant.action}"]) : split(" ", grant)[1]])
+      image_builder = sort([for grant in distinct([for grant in concat(local.actions.image_builder, local.actions.image_publisher, local.actions.image_keys, local.actions.image_session) : "${grant.scope} ${grant.action}"]) : split(" ", grant)[1]])
     }
     error_message = "Each action of actions.json, once."
   }
@@ -182,13 +183,27 @@ run "who_bakes_touches_what_a_bake_made" {
   }
 }
 
+run "keys_of_images_are_used_for_their_disks" {
+  variables {
+    image_builder = { trusted_role_arns = ["arn:aws:iam::123456789012:role/pipeline"], image_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/3"] }
+  }
+
+  assert {
+    condition = { for statement in jsondecode(output.policies.image_builder).Statement : statement.Sid => [statement.Resource, statement.Condition] if anytrue([for action in statement.Action : startswith(action, "kms:")]) } == {
+      ImageKeys      = [["arn:aws:kms:eu-west-1:123456789012:key/3"], { StringEquals = { "kms:ViaService" = "ec2.eu-west-1.amazonaws.com" } }]
+      ImageKeyGrants = [["arn:aws:kms:eu-west-1:123456789012:key/3"], { Bool = { "kms:GrantIsForAWSResource" = "true" } }]
+    }
+    error_message = "By EC2, and for EC2."
+  }
+}
+
 run "without_the_session_manager_there_is_no_session" {
   variables {
     image_builder = { trusted_role_arns = ["arn:aws:iam::123456789012:role/pipeline"] }
   }
 
   assert {
-    condition     = length([for action in flatten(jsondecode(output.policies.image_builder).Statement[*].Action) : action if can(regex("Session$|^ssmmessages:|InstanceStatus$", action))]) == 0
+    condition     = length([for action in flatten(jsondecode(output.policies.image_builder).Statement[*].Action) : action if can(regex("Session$|^ssmmessages:|InstanceStatus$|^kms:", action))]) == 0
     error_message = "Nobody asked for it."
   }
 }
@@ -335,4 +350,44 @@ run "no_fleet_is_refused" {
   }
 
   expect_failures = [var.fleets]
+}
+
+run "another_issuers_provider_is_refused" {
+  command = plan
+
+  variables {
+    nomad_oidc = { issuer = "https://nomad.example.com", provider_arn = "arn:aws:iam::123456789012:oidc-provider/example.com" }
+  }
+
+  expect_failures = [var.nomad_oidc]
+}
+
+run "any_instance_profile_is_refused" {
+  command = plan
+
+  variables {
+    image_builder = { trusted_role_arns = ["arn:aws:iam::123456789012:role/pipeline"], machine_profile_arns = ["arn:aws:iam::123456789012:instance-profile/*"] }
+  }
+
+  expect_failures = [var.image_builder]
+}
+
+run "a_key_by_its_alias_is_refused" {
+  command = plan
+
+  variables {
+    image_builder = { trusted_role_arns = ["arn:aws:iam::123456789012:role/pipeline"], image_key_arns = ["arn:aws:kms:eu-west-1:123456789012:alias/images"] }
+  }
+
+  expect_failures = [var.image_builder]
+}
+
+run "tags_of_aws_are_refused" {
+  command = plan
+
+  variables {
+    tags = { "aws:owner" = "us" }
+  }
+
+  expect_failures = [var.tags]
 }

@@ -68,3 +68,25 @@ run "every_namespace_is_refused" {
 
   expect_failures = [var.scaled_namespaces]
 }
+
+run "names_that_are_none_are_refused" {
+  command = plan
+
+  variables {
+    job              = { namespace = "*" }
+    node_policy_name = "muster_node"
+  }
+
+  expect_failures = [var.job, var.node_policy_name]
+}
+
+run "pools_that_are_everybodys_are_refused" {
+  command = plan
+
+  variables {
+    proving_pool = "default"
+    fleet_pools  = ["web", "all"]
+  }
+
+  expect_failures = [var.proving_pool, var.fleet_pools]
+}

@@ -91,3 +91,23 @@ run "an_alias_is_no_key" {
 
   expect_failures = [var.kms_key_arn]
 }
+
+run "a_name_that_leaves_no_room_for_the_rules_is_refused" {
+  command = plan
+
+  variables {
+    name = "a-queue-whose-name-is-longer-than-what-rules-take"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "tags_of_aws_are_refused" {
+  command = plan
+
+  variables {
+    tags = { "aws:owner" = "us" }
+  }
+
+  expect_failures = [var.tags]
+}

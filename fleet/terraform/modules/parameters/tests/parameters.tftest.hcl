@@ -88,3 +88,13 @@ run "a_fragment_is_not_too_large" {
 
   expect_failures = [var.fragments]
 }
+
+run "tags_of_aws_are_refused" {
+  command = plan
+
+  variables {
+    tags = { "aws:owner" = "us" }
+  }
+
+  expect_failures = [var.tags]
+}

@@ -125,3 +125,25 @@ run "nomads_client_and_who_asks_for_names_have_tokens_of_their_own_where_they_ar
     error_message = "A node may have it."
   }
 }
+
+run "engines_at_no_path_are_refused" {
+  command = plan
+
+  variables {
+    consul_secrets = { policy = "muster-node", mount = "/consul" }
+    nomad_secrets  = { policy = "muster-node", mount = "nomad/" }
+  }
+
+  expect_failures = [var.consul_secrets, var.nomad_secrets]
+}
+
+run "policies_that_are_none_are_refused" {
+  command = plan
+
+  variables {
+    consul_secrets = { policy = "muster-node", names_policy = "*" }
+    nomad_secrets  = { policy = "" }
+  }
+
+  expect_failures = [var.consul_secrets, var.nomad_secrets]
+}
