@@ -1,4 +1,4 @@
-//! Files of the image that have to agree with each other, read as files: nothing is run.
+//! Files that have to agree with each other, of the image and of the agent, read as files: nothing is run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -155,4 +155,36 @@ fn what_an_image_is_baked_with_is_pinned_whole() {
         tools.contains(&format!("[packer-plugin-amazon]={pinned})")),
         "tested with another than {pinned}"
     );
+}
+
+/// The sources beneath a directory.
+fn sources(directory: &str) -> Vec<String> {
+    let (directories, files): (Vec<_>, Vec<_>) =
+        listed(directory).into_iter().partition(|path| path.is_dir());
+    let beneath = directories.iter().flat_map(|path| sources(&path.to_string_lossy()));
+    files.iter().map(|path| read(path)).chain(beneath).collect()
+}
+
+/// The names that the agent's alarms have in its sources: in the call, or in a constant that says what it is for.
+fn alarms() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for source in sources(concat!(env!("CARGO_MANIFEST_DIR"), "/../bootstrap/agent/src")) {
+        let calls = source.split(".alarm(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
+        let constants = source.split("/// The alarm of ").skip(1);
+        let constants = constants.filter_map(|rest| rest.split_once(": &str = \"").map(|(_, value)| value));
+        names.extend(calls.chain(constants).filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+    }
+    // Those of questions to root are named by what was asked, in words.
+    names.retain(|name| !name.contains(' '));
+    names
+}
+
+#[test]
+fn operators_are_told_what_to_do_about_every_alarm_of_the_agent() {
+    let page = read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md")));
+    let table = page.split("### Alarms of the agent").nth(1).and_then(|rest| rest.split("\n### ").next());
+    let rows = table.expect("its heading").lines().filter_map(|line| line.strip_prefix("| `"));
+    let told: BTreeSet<String> = rows.filter_map(|row| Some(row.split_once('`')?.0.to_owned())).collect();
+    assert_eq!(told, alarms());
+    assert!(told.len() > 7, "{told:?}");
 }
