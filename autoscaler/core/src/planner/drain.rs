@@ -125,6 +125,22 @@ fn is_empty(node: &NodeView, ignore_system_jobs: bool) -> bool {
     !node.eligible && !node.draining && node.movable(ignore_system_jobs).next().is_none()
 }
 
+/// Whether one that goes has work that has not left yet, and does not go because less is enough, in its time.
+pub(super) fn is_yet_to_let_go(draft: &Draft<'_>, id: &InstanceId) -> bool {
+    let removal = draft.memory.removals.get(id);
+    if removal.is_some_and(|r| r.cause == DrainCause::ScaleIn && r.deadline.is_none()) {
+        return false;
+    }
+    let replaced = || draft.memory.replacements.get(id).and_then(|r| r.drain_until);
+    let until = removal.map_or_else(replaced, |r| r.drain_until);
+    let ignore = draft.policy.drain.ignore_system_jobs;
+    draft.policy.drain.by == DrainBy::Nomad
+        && node_of(draft, id).is_some_and(|node| {
+            let over = until.is_some_and(|until| until + node.grace(ignore) < draft.now);
+            !is_empty(node, ignore) && !(over && was_asked(node, ignore))
+        })
+}
+
 /// Begins the drains of what goes: as soon as others serve in its place, or at the latest safe moment.
 ///
 /// * `base`: the units that are wanted: what serves beyond them can be spared.

@@ -1,7 +1,7 @@
 //! Service groups that grow and shrink with their fleet.
 
 use super::draft::Draft;
-use super::drain::node_of;
+use super::drain::{self, node_of};
 use super::herd::Herd;
 use crate::number::full_units;
 use crate::{Action, DrainBy, GroupCount, Member, Phase, ScaledGroup, Workload};
@@ -9,8 +9,10 @@ use crate::{Action, DrainBy, GroupCount, Member, Phase, ScaledGroup, Workload};
 /// Sets the counts of the policy's groups to what serves, where Nomad shows another.
 ///
 /// What is being emptied serves no more, so that its allocations are not placed anew where there is no room; never
-/// fewer than `capacity.min` asks for. Where Nomad's nodes are known, an instance serves a group once its node takes work: counted
-/// before, its allocations would land on the others, and stay there.
+/// fewer than `capacity.min` asks for. Who goes because less is enough is done without before its work is asked to leave. The
+/// drain of one that is pressed, or for whom others come, is over first: a group that became smaller meanwhile would lose those whom
+/// Nomad likes on nodes that stay, and at once all on those that are drained. Where Nomad's nodes are known, an instance serves a
+/// group once its node takes work: counted before, its allocations would land on the others, and stay there.
 pub(super) fn scale(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
     let Some(herd) = herd else { return };
     for (group, seen, count) in wanted(draft, herd) {
@@ -44,7 +46,7 @@ pub(super) fn are_settled(draft: &Draft<'_>, herd: &Herd<'_>) -> bool {
 fn wanted<'a>(draft: &Draft<'a>, herd: &Herd<'_>) -> Vec<(&'a ScaledGroup, &'a GroupCount, u32)> {
     let policy = draft.policy;
     let Workload::Service(groups) = &policy.workload else { return Vec::new() };
-    let drains = |m: &Member| {
+    let goes = |m: &Member| {
         let removal = draft.memory.removals.contains_key(&m.id);
         removal || draft.memory.replacements.get(&m.id).is_some_and(|r| r.drain_until.is_some())
     };
@@ -53,13 +55,19 @@ fn wanted<'a>(draft: &Draft<'a>, herd: &Herd<'_>) -> Vec<(&'a ScaledGroup, &'a G
         // One that somebody has closed keeps what runs there.
         !known || node_of(draft, &m.id).is_some_and(|node| node.ready && !node.unproved)
     };
-    let serves = herd.alive.iter().filter(|m| m.phase == Phase::InService && !drains(m) && takes(m));
-    let units = full_units(serves.map(|m| m.weight.get()).sum()).max(policy.capacity.min);
+    let serves = || herd.alive.iter().filter(|m| m.phase == Phase::InService && takes(m));
+    let units = |weight: f64| full_units(weight).max(policy.capacity.min);
+    let stay: f64 = serves().filter(|m| !goes(m)).map(|m| m.weight.get()).sum();
+    let leave = serves().filter(|m| goes(m) && drain::is_yet_to_let_go(draft, &m.id));
+    let there = units(stay + leave.map(|m| m.weight.get()).sum::<f64>());
+    let units = units(stay);
     let with_counts = groups.iter().filter_map(|group| {
         let seen = draft.seen.groups.iter().find(|seen| {
             seen.namespace == group.namespace && seen.job == group.job && seen.group == group.group
         });
-        Some((group, seen?, group.per_unit.saturating_mul(units)))
+        let seen = seen?;
+        let count = |units: u32| group.per_unit.saturating_mul(units);
+        Some((group, seen, count(units).max(count(there).min(seen.count))))
     });
     with_counts.collect()
 }

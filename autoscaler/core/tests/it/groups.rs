@@ -3,8 +3,11 @@
 use crate::drains::scene;
 use crate::support::nodes::ROOM;
 use crate::support::scene::{Scene, seconds};
-use autoscaler_core::{Action, Decision, GroupCount, Memory, Planned, Remark, ScaledGroup, Workload};
-use fleet::{NoticeKind, Resources};
+use autoscaler_core::{
+    Action, Decision, DrainCause, GroupCount, Memory, Planned, Remark, Removal, RemovalStep,
+    ReplacementCause, ScaledGroup, Workload,
+};
+use fleet::{CapacityUnits, InstanceId, NoticeKind, Resources};
 
 #[test]
 fn groups_are_scaled_with_what_serves() {
@@ -122,6 +125,72 @@ fn nobody_is_emptied_while_a_group_that_becomes_smaller_has_not() {
     assert_eq!(told(&scene.plan()), ["scale to 16"]);
     scene = later(&scene, 1);
     assert_eq!(told(&scene.plan()), ["drain", "scale to 16"]);
+}
+
+/// Nine with two of a group each, and what is told of it: drains and counts.
+fn nine_with_two_each() -> (Scene, Vec<InstanceId>) {
+    let mut scene = scene(9, 9, 2);
+    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
+    let of = fleet::Work { grace: seconds(30), ..nodes[0].work[0].clone() };
+    nodes.iter_mut().for_each(|node| node.work = vec![of.clone(), of.clone()].into());
+    let (namespace, job, group) = (of.namespace.clone(), of.job.clone(), of.group);
+    let counted =
+        GroupCount { namespace: namespace.clone(), job: job.clone(), group: group.clone(), count: 18 };
+    scene.policy.workload = Workload::Service(vec![ScaledGroup { namespace, job, group, per_unit: 2 }]);
+    scene.seen.groups = vec![counted];
+    let victims = scene.members()[..3].iter().map(|m| m.id.clone()).collect();
+    (scene, victims)
+}
+
+fn drains_and_counts(planned: &Planned) -> (usize, Option<u32>) {
+    let drains = planned.plan.actions.iter().filter(|action| matches!(action, Action::Drain { .. })).count();
+    let count = planned.plan.actions.iter().find_map(|action| match action {
+        Action::ScaleGroup { count, .. } => Some(*count),
+        _ => None,
+    });
+    (drains, count)
+}
+
+#[test]
+fn a_group_does_not_become_smaller_while_interrupted_nodes_are_emptied() {
+    let (mut scene, victims) = nine_with_two_each();
+    for instance in &victims {
+        let (kind, source) = (NoticeKind::SpotInterruption, fleet::NoticeSource::EventBridge);
+        let (instance, at) = (instance.clone(), scene.now - seconds(80));
+        let deadline = Some(at + seconds(120));
+        scene.seen.notices.push(fleet::Notice { instance, kind, source, at, deadline });
+    }
+    let planned = scene.plan();
+    assert_eq!(drains_and_counts(&planned), (3, None), "Nomad would stop two on nodes that stay, too");
+    scene.remember(&planned);
+    // Their work has left, and each that has is done without.
+    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
+    for node in nodes.iter_mut().filter(|node| victims.contains(&node.instance)) {
+        (node.eligible, node.draining) = (false, true);
+        node.drain_until = Some(scene.now);
+    }
+    assert_eq!(drains_and_counts(&scene.plan()).1, None);
+    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
+    for node in nodes.iter_mut().filter(|node| victims[..2].contains(&node.instance)) {
+        (node.draining, node.work) = (false, Vec::new().into());
+    }
+    assert_eq!(drains_and_counts(&scene.plan()).1, Some(14), "one of the three has not let go");
+}
+
+#[test]
+fn a_group_does_not_become_smaller_for_one_that_waits_for_its_successor() {
+    let (mut scene, victims) = nine_with_two_each();
+    let cause = DrainCause::Replaced(ReplacementCause::Rollout);
+    let since = scene.now - seconds(20);
+    let mut removal = Removal::of(&scene.members()[0], cause, since);
+    removal.step = RemovalStep::Lowered;
+    scene.memory.removals.insert(victims[0].clone(), removal);
+    scene.view().target = 8;
+    scene.view().fulfilled = CapacityUnits::new(9.0);
+    assert_eq!(drains_and_counts(&scene.plan()).1, None);
+    // Nothing is made larger for it either.
+    scene.seen.groups[0].count = 16;
+    assert_eq!(drains_and_counts(&scene.plan()).1, None);
 }
 
 #[test]
