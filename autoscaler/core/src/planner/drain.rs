@@ -137,7 +137,8 @@ pub(super) fn is_yet_to_let_go(draft: &Draft<'_>, id: &InstanceId) -> bool {
     draft.policy.drain.by == DrainBy::Nomad
         && node_of(draft, id).is_some_and(|node| {
             let over = until.is_some_and(|until| until + node.grace(ignore) < draft.now);
-            !is_empty(node, ignore) && !(over && was_asked(node, ignore))
+            let has_let_go = is_empty(node, ignore) || (over && was_asked(node, ignore));
+            !has_let_go
         })
 }
 

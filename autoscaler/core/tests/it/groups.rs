@@ -132,7 +132,9 @@ fn nine_with_two_each() -> (Scene, Vec<InstanceId>) {
     let mut scene = scene(9, 9, 2);
     let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
     let of = fleet::Work { grace: seconds(30), ..nodes[0].work[0].clone() };
-    nodes.iter_mut().for_each(|node| node.work = vec![of.clone(), of.clone()].into());
+    for node in nodes.iter_mut() {
+        node.work = vec![of.clone(), of.clone()].into();
+    }
     let (namespace, job, group) = (of.namespace.clone(), of.job.clone(), of.group);
     let counted =
         GroupCount { namespace: namespace.clone(), job: job.clone(), group: group.clone(), count: 18 };
