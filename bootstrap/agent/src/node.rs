@@ -109,6 +109,8 @@ struct Known {
     notices: Vec<String>,
     drift: Option<Drift>,
     ready: Option<Timestamp>,
+    /// Whether a process before this one was ready.
+    served: bool,
     /// What this process has made of which inputs.
     applied: BTreeMap<Step, Inputs>,
     /// Whose agents this process has started last, with which inputs.
@@ -425,6 +427,15 @@ impl Node {
     /// Whether it was ready once.
     pub fn is_ready(&self) -> bool {
         self.locked().ready.is_some()
+    }
+    /// Whether it was ready once in this boot, in this process or one before it: there may be work here.
+    pub(crate) fn has_served(&self) -> bool {
+        let known = self.locked();
+        known.ready.is_some() || known.served
+    }
+    /// Takes up what a process before this one has left.
+    pub(crate) fn set_served(&self, served: bool) {
+        self.locked().served = served;
     }
     /// * `at`: since when.
     pub(crate) fn set_ready(&self, at: Timestamp) {

@@ -14,6 +14,7 @@ pub use autoscaler::{Autoscaler, Told};
 
 use crate::drive::Command;
 use crate::node::{Consequence, Node};
+use crate::steps::has_served;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -71,14 +72,18 @@ pub async fn watch(
     let mut parts = Parts::default();
     let carried = consequences::carry_out(Arc::clone(&node), commands.clone(), consequences);
     parts.spawn("consequences", carried);
-    while node.proved().is_none() {
+    let proved = loop {
+        if let Some(proved) = node.proved() {
+            break proved;
+        }
         node.looked();
         let sleep = node.clock.sleep_until(node.clock.monotonic() + Duration::from_millis(50));
         tokio::select! {
             ended = parts.ended() => return ended,
             () = sleep => {}
         }
-    }
+    };
+    node.set_served(has_served(&node.directories.run, proved.document.instance.as_str()));
     // Notices come whenever they come: also in the middle of the boot.
     let told = Arc::new(Told::default());
     parts.spawn("notices", notices::watch(Arc::clone(&node), Arc::clone(&told)));

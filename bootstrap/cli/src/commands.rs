@@ -22,6 +22,8 @@ use std::time::Duration;
 /// How long root waits for the next request: a node that boots has a dozen, and PID 1 takes a tenth of a second to start whoever
 /// carries one out.
 const STAYS: Duration = Duration::from_secs(2);
+/// How often it stays: systemd gives it ten minutes, and would end it in the middle of something.
+const MOST_STAYS: u32 = 20;
 
 /// `check FILE...`.
 pub fn check(files: &[PathBuf], format: Format) -> Outcome {
@@ -73,7 +75,7 @@ pub fn host(directories: &Directories, user: &str) -> Outcome {
     let asker =
         asker.ok_or_else(|| Failure::new(Exit::Configuration, format_args!("there is no user {user}")))?;
     let spool = directories.run.join("host");
-    let mut all = 0;
+    let (mut all, mut stayed) = (0, 0);
     let wrong = loop {
         // A request that stays is one that starts this again at once: where the files are wrong, nothing is allowed.
         let (rules, wrong) = match run::files(directories) {
@@ -82,9 +84,10 @@ pub fn host(directories: &Directories, user: &str) -> Outcome {
         };
         let answered = serve(&spool, asker.uid.as_raw(), &Hands::new(rules, Systemctl));
         all += answered.or_exit(Exit::Unavailable, "answer the agent")?;
-        if wrong.is_some() || !is_asked(&spool, STAYS) {
+        if wrong.is_some() || stayed == MOST_STAYS || !is_asked(&spool, STAYS) {
             break wrong;
         }
+        stayed += 1;
     };
     tracing::info!(answered = all, "answered the agent");
     wrong.map_or(Ok(Exit::Done), Err)

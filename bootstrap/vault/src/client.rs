@@ -155,7 +155,16 @@ impl Client {
                 .header("Content-Type", "application/json")
                 .body(Bytes::from_owner(Body(body.clone())));
         }
-        request.send().await.map_err(|error| self.transport(call, error))
+        match request.send().await {
+            Ok(response) => Ok(response),
+            Err(error) => {
+                let error = self.transport(call, error);
+                if matches!(error, VaultError::Certificate { .. }) {
+                    self.clients.forget().await;
+                }
+                Err(error)
+            }
+        }
     }
 
     async fn body(&self, call: &Call<'_>, mut response: Response) -> Result<Wiped, VaultError> {

@@ -25,8 +25,12 @@ pub(crate) struct Clients {
 #[derive(Clone, Debug)]
 struct Made {
     client: Client,
-    of: (Trusted, Vec<Option<SystemTime>>),
+    /// `None`: it is made anew, if that can be.
+    of: Option<Of>,
 }
+
+/// Authorities, and when our own certificate and its key were written.
+type Of = (Trusted, Vec<Option<SystemTime>>);
 
 impl Clients {
     pub(crate) fn new(server: &Server) -> Self {
@@ -39,7 +43,7 @@ impl Clients {
     /// before goes on.
     pub(crate) async fn get(&self) -> Result<Client, VaultError> {
         let mut made = self.made.lock().await;
-        let of = self.changed_at().await;
+        let of = Some(self.changed_at().await);
         if let Some(made) = made.as_ref().filter(|made| made.of == of) {
             return Ok(made.client.clone());
         }
@@ -53,7 +57,15 @@ impl Clients {
         }
     }
 
-    async fn changed_at(&self) -> (Trusted, Vec<Option<SystemTime>>) {
+    /// Somebody was not trusted: the next client knows whoever is trusted then, however little it shows that a file has changed.
+    pub(crate) async fn forget(&self) {
+        trust::forget();
+        if let Some(made) = self.made.lock().await.as_mut() {
+            made.of = None;
+        }
+    }
+
+    async fn changed_at(&self) -> Of {
         let Server { ca_file, cert_file, key_file, .. } = &self.server;
         let mut times = Vec::new();
         for path in [cert_file, key_file].into_iter().flatten() {

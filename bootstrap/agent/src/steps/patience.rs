@@ -65,3 +65,43 @@ impl<'a> Patience<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::tests::Bench;
+    use std::sync::{Arc, Mutex};
+
+    /// The pauses of twenty seconds, in milliseconds. * `here`: of a program of this node.
+    async fn pauses(here: bool, class: ErrorClass) -> Vec<u128> {
+        let bench = Bench::new(|_| {});
+        let (node, looks) = (Arc::clone(&bench.node), Arc::<Mutex<Vec<_>>>::default());
+        let noted = Arc::clone(&looks);
+        let waits = tokio::spawn(async move {
+            let of = if here { Patience::here } else { Patience::new };
+            let mut patience = of(&node, Step::Nomad, Duration::from_millis(250), Duration::from_secs(600));
+            loop {
+                noted.lock().expect("whole").push(node.clock.monotonic().as_millis());
+                patience.after(Failure::new(class, "not yet")).await.expect("there is time");
+            }
+        });
+        bench.seconds(20).await;
+        waits.abort();
+        let looks = looks.lock().expect("whole");
+        looks.windows(2).map(|pair| pair[1] - pair[0]).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_started_here_is_looked_at_sooner_and_who_is_pressed_is_not() {
+        let soon = pauses(true, ErrorClass::Conflict).await;
+        assert_eq!(soon[..3], [20, 20, 20]);
+        assert!(soon.is_sorted() && soon.last() == Some(&250), "{soon:?}");
+        let mut passed = 0;
+        for pause in soon {
+            assert!(pause <= 20.max(passed / 10 + 1), "{pause} ms after {passed} ms");
+            passed += pause;
+        }
+        assert!(pauses(false, ErrorClass::Conflict).await.iter().all(|pause| *pause == 250));
+        assert!(pauses(true, ErrorClass::Unclear).await.iter().all(|pause| *pause >= 250));
+    }
+}

@@ -14,12 +14,23 @@ use std::path::Path;
 
 /// The file in the run directory that says that the node is ready: it holds the instance's id.
 pub const READY: &str = "ready";
+/// The same, and it stays when that is taken away: since then there may be work here, until the instance is booted anew.
+const SERVED: &str = "served";
 /// The value of the instance's tag.
 const TAG_VALUE: &str = "ready";
 
 /// Whether the run directory says that this instance is ready.
 pub fn is_ready(run: &Path, instance: &str) -> bool {
-    fs::read_to_string(run.join(READY)).is_ok_and(|text| text.trim() == instance)
+    holds(run, READY, instance)
+}
+
+/// Whether the run directory says that this instance was ready in this boot.
+pub(crate) fn has_served(run: &Path, instance: &str) -> bool {
+    holds(run, SERVED, instance)
+}
+
+fn holds(run: &Path, mark: &str, instance: &str) -> bool {
+    fs::read_to_string(run.join(mark)).is_ok_and(|text| text.trim() == instance)
 }
 
 /// Takes the file away.
@@ -72,9 +83,12 @@ pub(super) async fn apply(node: &Node, last: Option<&Entry>) -> Made {
         return Err(Failure::new(ErrorClass::Conflict, "Consul does not know this node's service"));
     }
     // Last: whoever sees the file may rely on all of it.
-    let path = node.directories.run.join(READY);
-    replace(&path, format!("{instance}\n").as_bytes(), 0o644)
-        .map_err(|error| Failure::new(ErrorClass::Transient, format_args!("{}: {error}", path.display())))?;
+    for mark in [SERVED, READY] {
+        let path = node.directories.run.join(mark);
+        replace(&path, format!("{instance}\n").as_bytes(), 0o644).map_err(|error| {
+            Failure::new(ErrorClass::Transient, format_args!("{}: {error}", path.display()))
+        })?;
+    }
     let since = since(node, last);
     node.set_ready(since);
     Ok(Some(format!("{SINCE}{since}")))

@@ -15,7 +15,10 @@ pub(super) async fn feed(node: Arc<Node>, commands: mpsc::Sender<Command>) {
         let settings = node.settings();
         let pause = settings.consul.as_ref().map_or(AGAIN, |consul| consul.ttl / 3);
         node.clock.sleep_until(node.clock.monotonic() + pause).await;
-        if !node.is_ready() {
+        // An agent that is started again says nothing of a node that works before it has looked; of one that it finds failed it does.
+        let condition = node.status().map(|status| status.report.condition);
+        let is_known = node.is_ready() || (node.has_served() && condition == Some(Condition::Failed));
+        if !is_known {
             continue;
         }
         match say(&node).await {

@@ -3,7 +3,6 @@
 use super::notices::whole;
 use super::{Autoscaler, Told};
 use crate::node::Node;
-use crate::steps::is_ready;
 use bootstrap_core::{Outbox, Reading, Sampler};
 use fleet::wire::SampleBatch;
 use std::collections::BTreeSet;
@@ -30,8 +29,6 @@ pub(super) async fn sample(node: Arc<Node>, told: Arc<Told>) {
     let mut settled = Settled::new();
     let mut sending: JoinSet<(Settled, bool)> = JoinSet::new();
     let mut next_look = node.clock.monotonic();
-    // Work may be here from before the agent was started again.
-    let has_stood = is_ready(&node.directories.run, proved.document.instance.as_str());
     loop {
         let next = tokio::select! {
             Some(sent) = sending.join_next(), if !sending.is_empty() => {
@@ -47,7 +44,8 @@ pub(super) async fn sample(node: Arc<Node>, told: Arc<Told>) {
             () = node.clock.sleep_until(next_look) => {
                 next_look = node.clock.monotonic() + LOOKS;
                 let settings = node.settings().watch;
-                let is_in_service = has_stood || node.is_ready();
+                // Work may be here from before the agent was started again.
+                let is_in_service = node.has_served();
                 if settings.samples != period || !is_in_service {
                     period = settings.samples;
                     sampler = Sampler::new(period);

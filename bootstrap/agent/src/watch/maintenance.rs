@@ -27,7 +27,7 @@ pub(super) async fn keep(node: Arc<Node>) {
     let mut was_ready = false;
     let mut has_work = true;
     loop {
-        was_ready |= node.is_ready();
+        was_ready |= node.has_served();
         if !was_ready {
             node.clock.sleep_until(node.clock.monotonic() + AGAIN).await;
             continue;

@@ -97,8 +97,8 @@ type Documents = Arc<Mutex<BTreeMap<&'static str, (u16, String)>>>;
 const HANGS: u16 = 0;
 
 /// A node that is proved, and its metadata service.
-struct Bench {
-    node: Arc<Node>,
+pub(crate) struct Bench {
+    pub(crate) node: Arc<Node>,
     clock: SteppedClock,
     host: Arc<Paper>,
     documents: Documents,
@@ -109,7 +109,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(settle: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) fn new(settle: impl FnOnce(&mut Settings)) -> Self {
         let documents = Documents::default();
         let said = Arc::clone(&documents);
         let metadata = StandIn::start(move |asked| {
@@ -204,7 +204,7 @@ impl Bench {
         self.settle().await;
     }
 
-    async fn seconds(&self, count: u64) {
+    pub(crate) async fn seconds(&self, count: u64) {
         self.pass(Duration::from_secs(count)).await;
     }
 }

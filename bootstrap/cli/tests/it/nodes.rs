@@ -338,6 +338,35 @@ fn a_drain_rests_drift_and_takes_the_node_out_of_consuls_answers_and_a_mere_reco
     wait_for("drift", || (looks(1) > rests).then_some(()));
 }
 
+#[expect(clippy::disallowed_methods, reason = "that nothing happens takes its time")]
+#[test]
+fn an_agent_that_is_started_again_where_work_is_kept_away_goes_on_saying_so() {
+    let quick = QUICK_CONSUL.replace("consul", "monitoring");
+    let mut site =
+        Site::new("\"raw_exec\"", &quick.replace("deadline", "on_failure = \"quarantine\"\n  deadline"));
+    site.node.start();
+    site.node.wait_done();
+    let broken = Program { path: "/bin/false".into(), ..Program::default() };
+    site.node.units.set("prometheus-node-exporter.service", broken);
+    site.node.units.kill("prometheus-node-exporter.service");
+    site.node.verify();
+    site.node.wait_state(Step::Monitoring, State::Failed);
+    wait_for("a warning", || site.check_of_node().filter(|check| check == "warning"));
+    site.node.kill();
+    site.node.start();
+    let pid = site.node.pid();
+    site.node.wait_until("it to have looked", |status| {
+        status.pid == pid && status.report.condition == Condition::Failed
+    });
+    // Longer than the check lasts.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(14) {
+        assert_ne!(site.check_of_node().as_deref(), Some("critical"), "the work that is there is there");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(site.check_of_node().as_deref(), Some("warning"));
+}
+
 #[test]
 fn an_image_whose_units_start_by_themselves_is_none() {
     let cloud = Cloud::start();

@@ -1,7 +1,6 @@
 //! The autoscaler: known before there is anything to tell, and shown who this is.
 
 use super::*;
-use crate::steps::READY;
 use crate::watch::autoscaler::{Told, keep_known};
 use crate::watch::{Autoscaler, load};
 use bootstrap_config::ConsulSettings;
@@ -242,9 +241,7 @@ async fn what_a_boot_computes_is_no_load_and_an_agent_that_is_started_again_goes
         base.watch.autoscaler = Some(of(&[&leader]));
         base.watch.samples = Duration::from_secs(2);
     });
-    let run = &again.node.directories.run;
-    std::fs::create_dir_all(run).expect("made");
-    std::fs::write(run.join(READY), OWN).expect("written");
+    again.node.set_served(true);
     let _sampling = tokio::spawn(load::sample(Arc::clone(&again.node), Arc::default()));
     again.settle().await;
     for _ in 0..2 {

@@ -202,6 +202,30 @@ fn report(bench: &Bench, condition: Condition) {
 }
 
 #[tokio::test]
+async fn an_agent_that_is_started_again_on_a_node_from_which_work_is_kept_away_goes_on_for_what_is_there() {
+    let (consul, work) = (Agent::start(), Arc::new(Mutex::new(drained())));
+    let nomad = nomad(&work);
+    let mut bench = bench(&consul, Some(&nomad));
+    bench.lasting = 2;
+    let (commands, _orders) = mpsc::channel(1);
+    let _feeding = tokio::spawn(health::feed(Arc::clone(&bench.node), commands));
+    let _keeping = tokio::spawn(maintenance::keep(Arc::clone(&bench.node)));
+    bench.node.set_served(true);
+    // It says nothing before it has looked: the node may be good.
+    report(&bench, Condition::Running);
+    bench.seconds(30).await;
+    assert_eq!(consul.told(), None);
+    report(&bench, Condition::Failed);
+    bench.seconds(30).await;
+    assert_eq!(
+        consul.told().expect("it was told")["Status"],
+        "warning",
+        "a check that nobody feeds is critical"
+    );
+    assert_eq!(consul.maintenance().as_deref(), Some(OURS));
+}
+
+#[tokio::test]
 async fn consul_hears_how_the_node_is_and_is_told_of_it_anew_where_it_forgot() {
     let consul = Agent::start();
     let bench = bench(&consul, None);
