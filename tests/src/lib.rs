@@ -12,3 +12,4 @@ pub mod mirror;
 pub mod programs;
 pub mod tools;
 pub mod web;
+pub mod work;

@@ -3,38 +3,12 @@
 
 use fleet::InstanceId;
 use muster_test_servers::{Consul, ConsulOptions, NomadOptions, wait_for};
-use serde_json::{Value, json};
 use tests::ground::{Daemon, RIGHTS, Site};
+use tests::job::CONSUL_RIGHTS;
+use tests::work::service;
 
-/// What the Nomad job's identity may do in Consul, and no more.
-const CONSUL_RIGHTS: &str = include_str!("../../autoscaler/nomad/job/consul-policy.hcl");
 const FIRST: u32 = 3;
 const SMALLEST: u32 = 2;
-
-/// A service of which there is as much on each node, and which takes its time to leave.
-///
-/// * `stays`: for how long, in seconds, beyond the moment that it is told to go.
-/// * `mhz`: of each; a node has 2,000.
-fn work(job: &str, count: u32, mhz: u32, stays: u64) -> Value {
-    let second = 1_000_000_000_u64;
-    json!({
-        "ID": job, "Name": job, "Type": "service", "Datacenters": ["*"],
-        "Spreads": [{ "Attribute": "${node.unique.id}", "Weight": 100 }],
-        "TaskGroups": [{
-            "Name": "web", "Count": count,
-            "Migrate": {
-                "MaxParallel": 1, "HealthCheck": "task_states",
-                "MinHealthyTime": second, "HealthyDeadline": 30 * second
-            },
-            "Tasks": [{
-                "Name": "web", "Driver": "raw_exec",
-                "Config": { "command": "/bin/sleep", "args": ["3600"] },
-                "ShutdownDelay": stays * second, "KillTimeout": second,
-                "Resources": { "CPU": mhz, "MemoryMB": 64 }
-            }]
-        }]
-    })
-}
 
 /// Waits until the work runs, all of it.
 fn runs(site: &Site, count: usize) {
@@ -61,12 +35,12 @@ fn load_that_comes_back_cancels_a_drain_and_nothing_is_terminated() {
     let site = Site::start(FIRST, SMALLEST, NomadOptions::default(), None);
     let before = site.cloud.living();
     // Shorter than the drain's deadline.
-    site.nomad.register(&work("web", FIRST, 500, 100));
+    site.nomad.register(&service("web", FIRST, 500, 100));
     runs(&site, 3);
     let mut daemon = site.daemon("state", &[]);
     let victim = drained(&site);
     // The two that stay have no room for all of that.
-    site.nomad.register(&work("more", 3, 1500, 1));
+    site.nomad.register(&service("more", 3, 1500, 1));
     wait_for("the drain to be cancelled", || {
         (site.is_eligible(&victim) && !site.drains(&victim)).then_some(())
     });
@@ -80,7 +54,7 @@ fn load_that_comes_back_cancels_a_drain_and_nothing_is_terminated() {
 #[test]
 fn a_nomad_token_that_is_lost_is_told_and_a_good_one_is_gone_on_with_by_itself() {
     let site = Site::start(SMALLEST, SMALLEST, NomadOptions::default(), None);
-    site.nomad.register(&work("web", 2, 500, 1));
+    site.nomad.register(&service("web", 2, 500, 1));
     runs(&site, 2);
     let daemon = site.daemon("state", &[]);
     wait_for("a first decision", || daemon.get("/v1/ready"));
@@ -105,7 +79,7 @@ fn a_nomad_token_that_is_lost_is_told_and_a_good_one_is_gone_on_with_by_itself()
 #[test]
 fn nothing_goes_while_nomad_has_no_leader_and_a_drain_goes_on_when_it_has_one() {
     let mut site = Site::start(FIRST, SMALLEST, NomadOptions { peers: 2, ..NomadOptions::default() }, None);
-    site.nomad.register(&work("web", FIRST, 500, 20));
+    site.nomad.register(&service("web", FIRST, 500, 20));
     runs(&site, 3);
     let daemon = site.daemon("state", &[]);
     let victim = drained(&site);
@@ -135,7 +109,7 @@ fn without_consul_nobody_writes_and_when_it_is_back_one_leads_and_finishes_the_d
     let mut consul = Consul::start(&ConsulOptions { acl: true, ..ConsulOptions::default() });
     let site = Site::start(FIRST, SMALLEST, NomadOptions::default(), None);
     site.write("consul-token", &consul.new_token(CONSUL_RIGHTS));
-    site.nomad.register(&work("web", FIRST, 500, 40));
+    site.nomad.register(&service("web", FIRST, 500, 40));
     runs(&site, 3);
     let at = consul.address();
     let arguments = ["--consul-address", at.as_str(), "--consul-token-file", "consul-token"];

@@ -7,12 +7,13 @@
 )]
 
 use muster_test_servers::{Consul, ConsulOptions, Nomad, NomadClient, NomadOptions, wait_for};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tests::ground::{Site, request_from};
 use tests::job::{NAME, deployed, leader, let_consul_trust, let_nomad_allow, places, register};
 use tests::programs::autoscaler;
+use tests::work::service;
 
 /// The nodes that are not scaled. Their names are short: the path of a task's API socket may have 107 bytes.
 const OTHERS: [&str; 3] = ["a", "b", "c"];
@@ -95,24 +96,6 @@ impl Watch {
     }
 }
 
-/// A service that takes its time to leave.
-fn work() -> Value {
-    let second = 1_000_000_000_u64;
-    json!({
-        "ID": "web", "Name": "web", "Type": "service", "Datacenters": ["*"],
-        "Spreads": [{ "Attribute": "${node.unique.id}", "Weight": 100 }],
-        "TaskGroups": [{
-            "Name": "web", "Count": FIRST,
-            "Tasks": [{
-                "Name": "web", "Driver": "raw_exec",
-                "Config": { "command": "/bin/sleep", "args": ["3600"] },
-                "ShutdownDelay": 120 * second, "KillTimeout": second,
-                "Resources": { "CPU": 500, "MemoryMB": 64 }
-            }]
-        }]
-    })
-}
-
 #[test]
 fn the_job_is_updated_while_it_drains_a_node_and_its_next_leader_finishes_that() {
     let consul = Consul::start(&ConsulOptions { acl: true, ..ConsulOptions::default() });
@@ -138,7 +121,7 @@ fn the_job_is_updated_while_it_drains_a_node_and_its_next_leader_finishes_that()
     let_nomad_allow(&site.nomad);
     give_key(&site.nomad);
     trust_the_account(&site);
-    site.nomad.register(&work());
+    site.nomad.register(&service("web", FIRST, 500, 120));
     wait_for("the work to run", || (site.places("web").len() == 3).then_some(()));
 
     run(&site, &consul, 128);

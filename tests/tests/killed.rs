@@ -3,34 +3,12 @@
 
 use fleet::InstanceId;
 use muster_test_servers::{Consul, ConsulOptions, NomadOptions, wait_for};
-use serde_json::{Value, json};
 use tests::ground::{Daemon, Site};
+use tests::job::CONSUL_RIGHTS;
+use tests::work::service;
 
-/// What the Nomad job's identity may do in Consul, and no more.
-const CONSUL_RIGHTS: &str = include_str!("../../autoscaler/nomad/job/consul-policy.hcl");
+/// How many instances there are at first, each with one of a service that takes half a minute to leave.
 const FIRST: u32 = 3;
-
-/// A service of which there is one on each node at first, and which takes half a minute to leave.
-fn work() -> Value {
-    let second = 1_000_000_000_u64;
-    json!({
-        "ID": "web", "Name": "web", "Type": "service", "Datacenters": ["*"],
-        "Spreads": [{ "Attribute": "${node.unique.id}", "Weight": 100 }],
-        "TaskGroups": [{
-            "Name": "web", "Count": FIRST,
-            "Migrate": {
-                "MaxParallel": 1, "HealthCheck": "task_states",
-                "MinHealthyTime": second, "HealthyDeadline": 30 * second
-            },
-            "Tasks": [{
-                "Name": "web", "Driver": "raw_exec",
-                "Config": { "command": "/bin/sleep", "args": ["3600"] },
-                "ShutdownDelay": 30 * second, "KillTimeout": second,
-                "Resources": { "CPU": 500, "MemoryMB": 64 }
-            }]
-        }]
-    })
-}
 
 /// Two daemons of one fleet, of whom one leads.
 struct Pair<'a> {
@@ -43,7 +21,7 @@ impl<'a> Pair<'a> {
     fn start(consul: &'a Consul, smallest: u32) -> Self {
         let site = Site::start(FIRST, smallest, NomadOptions::default(), None);
         site.write("consul-token", &consul.new_token(CONSUL_RIGHTS));
-        site.nomad.register(&work());
+        site.nomad.register(&service("web", FIRST, 500, 30));
         wait_for("the work to run", || (site.places("web").len() == FIRST as usize).then_some(()));
         let mut pair = Self { site, consul, daemons: Vec::new() };
         for name in ["east", "west"] {

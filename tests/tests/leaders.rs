@@ -18,10 +18,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tests::ground::get;
+use tests::job::CONSUL_RIGHTS;
 use tests::programs::{Running, autoscaler, run};
 
-/// What the Nomad job's identity may do in Consul, and no more.
-const RIGHTS: &str = include_str!("../../autoscaler/nomad/job/consul-policy.hcl");
 const SMALLEST: u32 = 4;
 /// What the next leader may take to write, from the last sign of life of the one before.
 const WITHIN: Duration = Duration::from_secs(15);
@@ -62,7 +61,7 @@ impl Ground {
         let server = runtime.block_on(CloudServer::start(config)).expect("the cloud starts");
         let consul = Consul::start(&ConsulOptions { acl: true, ..ConsulOptions::default() });
         let directory = tempfile::tempdir().expect("a directory");
-        std::fs::write(directory.path().join("token"), consul.new_token(RIGHTS)).expect("a token");
+        std::fs::write(directory.path().join("token"), consul.new_token(CONSUL_RIGHTS)).expect("a token");
         let ground = Self { world, fleet, server, consul, directory, min: SMALLEST };
         ground.write_policy();
         ground

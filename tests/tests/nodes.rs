@@ -8,34 +8,14 @@
 
 use fleet::Timestamp;
 use muster_test_servers::{NomadOptions, wait_for};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::{Duration, Instant};
 use tests::ground::{Daemon, Site};
+use tests::work::service;
 
 /// How many instances the fleet has at first, and how many its policy leaves it.
 const FIRST: u32 = 4;
 const SMALLEST: u32 = 3;
-
-/// A service of as many allocations as there are nodes at first; two fit on a node.
-fn work() -> Value {
-    json!({
-        "ID": "web", "Name": "web", "Type": "service", "Datacenters": ["*"],
-        "Spreads": [{ "Attribute": "${node.unique.id}", "Weight": 100 }],
-        "TaskGroups": [{
-            "Name": "web", "Count": FIRST,
-            "Migrate": {
-                "MaxParallel": 1, "HealthCheck": "task_states",
-                "MinHealthyTime": 1_000_000_000_u64, "HealthyDeadline": 30_000_000_000_u64
-            },
-            "Tasks": [{
-                "Name": "web", "Driver": "raw_exec",
-                "Config": { "command": "/bin/sleep", "args": ["3600"] },
-                "KillTimeout": 1_000_000_000,
-                "Resources": { "CPU": 500, "MemoryMB": 64 }
-            }]
-        }]
-    })
-}
 
 /// When each write of a removal was begun: (operation, the log's time).
 fn writes(daemon: &mut Daemon) -> Vec<(String, Timestamp)> {
@@ -55,7 +35,7 @@ fn writes(daemon: &mut Daemon) -> Vec<(String, Timestamp)> {
 #[test]
 fn nodes_are_emptied_before_they_go_and_what_is_interrupted_is_replaced_at_once_and_once() {
     let mut site = Site::start(FIRST, SMALLEST, NomadOptions::default(), None);
-    site.nomad.register(&work());
+    site.nomad.register(&service("web", FIRST, 500, 0));
     wait_for("the work to run", || (site.places("web").len() == 4).then_some(()));
     let mut daemon = site.daemon("state", &[]);
     a_node_is_drained_before_the_target_is_lowered(&site, &mut daemon);
