@@ -41,7 +41,8 @@ struct Refused {
 }
 
 impl Consul {
-    fn ledger_key(&self, name: &str) -> String {
+    /// The key that a ledger is kept under.
+    pub fn ledger_key(&self, name: &str) -> String {
         format!("{}/ledger/{name}", self.options.prefix.trim_matches('/'))
     }
 

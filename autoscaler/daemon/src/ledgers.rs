@@ -5,7 +5,7 @@ use crate::idle::Busy;
 use crate::leadership::Session;
 use crate::queue::{Envelope, Happened};
 use autoscaler_consul::Consul;
-use autoscaler_engine::{BatchId, Ledger};
+use autoscaler_engine::{BatchId, Ledger, LedgerLeft};
 use autoscaler_leader::{LedgerError, LedgerVersion};
 use fleet::{ApiError, ErrorClass, FleetName};
 use serde::{Deserialize, Serialize};
@@ -70,18 +70,40 @@ impl Ledgers {
         let _ = self.jobs.send(Job { batch, ledgers, busy });
     }
 
-    /// What a leader left of these fleets; `None` where nobody has.
+    /// What a leader left of these fleets, one for each, in order.
     ///
-    /// `Malformed`: what stands there cannot be read, and nothing may be written before an operator has looked.
-    pub(crate) async fn read(&self, fleets: &[FleetName]) -> Result<Vec<Option<Box<Ledger>>>, ApiError> {
+    /// One that is `Malformed` cannot be read: nothing of its fleet may be written before an operator has looked. What
+    /// else fails is no one fleet's, and fails the whole.
+    pub(crate) async fn read(&self, fleets: &[FleetName]) -> Result<Vec<LedgerLeft>, ApiError> {
         let mut found = Vec::with_capacity(fleets.len());
         for fleet in fleets {
-            let read = self.consul.read_ledger(fleet.as_str()).await.map_err(as_api_error)?;
-            let ledger = if read.bytes.is_empty() { None } else { Some(decode(fleet, &read.bytes)?) };
-            self.versions.lock().await.insert(fleet.clone(), read.version);
-            found.push(ledger.map(Box::new));
+            match self.read_one(fleet).await {
+                Err(error) if error.class() != ErrorClass::Malformed => return Err(error),
+                left => found.push(left),
+            }
         }
         Ok(found)
+    }
+
+    async fn read_one(&self, fleet: &FleetName) -> LedgerLeft {
+        let malformed = |why: &str| {
+            let key = self.consul.ledger_key(fleet.as_str());
+            let words = format!(
+                "the ledger of fleet {fleet} (Consul's key {key}) cannot be read ({why}): run the version that wrote it, \
+                 or delete the key once no removal is under way"
+            );
+            ApiError::new(ErrorClass::Malformed, "consul", "read_ledger", None, &words)
+        };
+        let read = match self.consul.read_ledger(fleet.as_str()).await.map_err(as_api_error) {
+            Err(error) if error.class() == ErrorClass::Malformed => {
+                return Err(malformed(&error.to_string()));
+            }
+            read => read?,
+        };
+        let ledger = (!read.bytes.is_empty()).then(|| decode(&read.bytes)).transpose();
+        let ledger = ledger.map_err(|why| malformed(&why))?;
+        self.versions.lock().await.insert(fleet.clone(), read.version);
+        Ok(ledger.map(Box::new))
     }
 }
 
@@ -137,16 +159,10 @@ impl Writer {
     }
 }
 
-fn decode(fleet: &FleetName, bytes: &[u8]) -> Result<Ledger, ApiError> {
-    let malformed = |why: &str| {
-        let words = format!(
-            "the ledger of fleet {fleet} cannot be read ({why}): update this program, or delete the key once no \
-             removal is under way"
-        );
-        ApiError::new(ErrorClass::Malformed, "consul", "read_ledger", None, &words)
-    };
-    let found: Found = serde_json::from_slice(bytes).map_err(|error| malformed(&error.to_string()))?;
-    if found.form == FORM { Ok(found.ledger) } else { Err(malformed(&format!("form {}", found.form))) }
+/// * returns: the ledger, or why it is none.
+fn decode(bytes: &[u8]) -> Result<Ledger, String> {
+    let found: Found = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if found.form == FORM { Ok(found.ledger) } else { Err(format!("form {}", found.form)) }
 }
 
 fn as_api_error(error: LedgerError) -> ApiError {
@@ -198,6 +214,9 @@ impl Halves {
 }
 
 #[cfg(test)]
+mod wire_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -234,11 +253,9 @@ mod tests {
     fn a_ledger_is_read_back_as_it_was_written_and_a_later_form_is_refused() {
         let ledger = Ledger { held: Some("sfr-1".into()), ..Ledger::default() };
         let bytes = serde_json::to_vec(&Written { form: FORM, ledger: &ledger }).expect("it serialises");
-        assert_eq!(decode(&"web".into(), &bytes), Ok(ledger.clone()));
+        assert_eq!(decode(&bytes), Ok(ledger.clone()));
         let later = serde_json::to_vec(&Written { form: FORM + 1, ledger: &ledger }).expect("it serialises");
-        let error = decode(&"web".into(), &later).expect_err("a form that nobody here knows");
-        assert_eq!(error.class(), ErrorClass::Malformed);
-        assert!(error.to_string().contains("fleet web"), "{error}");
-        assert!(decode(&"web".into(), b"{").is_err());
+        assert_eq!(decode(&later), Err("form 2".to_owned()), "a form that nobody here knows");
+        assert!(decode(b"{").is_err());
     }
 }

@@ -87,6 +87,9 @@ pub struct Blocked {
     pub fits: Vec<InstanceId>,
 }
 
+/// What a leader left of one fleet: `None` where nobody has left anything, an error where what stands there cannot be read.
+pub type LedgerLeft = Result<Option<Box<Ledger>>, ApiError>;
+
 /// How a call ended. Must be of the kind that was asked for; [`Answer::NotSent`] fits every write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
@@ -110,8 +113,8 @@ pub enum Answer {
     Prices(Result<Vec<Offering>, ApiError>),
     /// To [`crate::Read::Alarms`]: those that exist, in any order.
     Alarms(Result<Vec<AlarmView>, ApiError>),
-    /// To [`crate::Read::Ledgers`]: one a fleet, in order; `None` where nobody has left one.
-    Ledgers(Result<Vec<Option<Box<Ledger>>>, ApiError>),
+    /// To [`crate::Read::Ledgers`]: one a fleet, in order.
+    Ledgers(Result<Vec<LedgerLeft>, ApiError>),
     /// To [`crate::Write::Modify`].
     Modified(Result<(), ApiError>),
     /// To [`crate::Write::Terminate`].

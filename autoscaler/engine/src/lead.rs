@@ -5,8 +5,10 @@
 //! after that. Nodes of those that the ledger or a notice says go are emptied sooner.
 
 use crate::calls::CallKind;
-use crate::{Effect, Engine, Ledger, NotSent, Now, Read, Record, Withheld};
+use crate::held::Held;
+use crate::{Alarm, Effect, Engine, Ledger, LedgerLeft, NotSent, Now, Read, Record, Withheld};
 use fleet::{ApiError, FleetName, Timestamp};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A ledger that could not be read is asked for again after this long by a leader: nothing is written before.
@@ -129,11 +131,12 @@ impl Engine {
         ledgers.look = false;
     }
 
-    /// What was left, one for each fleet that was asked about.
+    /// What was left, one for each fleet that was asked about. Where one cannot be read, its fleet alone is not written to; it
+    /// is asked for again with each cycle.
     pub(crate) fn ledgers_told(
         &mut self,
         fleets: &[FleetName],
-        answer: Result<Vec<Option<Box<Ledger>>>, ApiError>,
+        answer: Result<Vec<LedgerLeft>, ApiError>,
         at: Timestamp,
         now: Now,
     ) {
@@ -148,7 +151,18 @@ impl Engine {
             }
             return;
         };
-        for (name, ledger) in fleets.iter().zip(ledgers) {
+        let mut unreadable = BTreeSet::new();
+        for (name, left) in fleets.iter().zip(ledgers) {
+            let ledger = match left {
+                Ok(ledger) => ledger,
+                Err(error) => {
+                    let (operation, message) = ("ledgers".to_owned(), error.to_string());
+                    self.raise(Some(name), "ledgers", Alarm::Malformed { operation, message }, now);
+                    unreadable.insert(name);
+                    continue;
+                }
+            };
+            self.clear(Some(name), "malformed", "ledgers", now);
             let Some(held) = self.fleets.get_mut(name) else { continue };
             // One that was read before we led may be older than the last words of the leader.
             let current = leads && held.tenure.since.is_none_or(|since| at >= since);
@@ -169,7 +183,9 @@ impl Engine {
                 self.make_due(name, now);
             }
         }
-        if leads {
+        let unknown =
+            |(name, held): (&FleetName, &Held)| !held.tenure.ledger_known && !unreadable.contains(name);
+        if leads && self.fleets.iter().any(unknown) {
             self.services.ledgers.look = true;
             self.ask_ledgers(now);
         }

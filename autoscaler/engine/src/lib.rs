@@ -51,7 +51,8 @@ pub use config::{Config, Now, Planner};
 pub use effect::{BatchId, CallId, Effect, MetricsRequest, NodeRef, Permit, PrometheusQuery, Read, Write};
 pub use engine::Engine;
 pub use event::{
-    Answer, Blocked, Command, CommandError, Event, NodesSeen, NotSent, Order, Rejection, RolloutOrder,
+    Answer, Blocked, Command, CommandError, Event, LedgerLeft, NodesSeen, NotSent, Order, Rejection,
+    RolloutOrder,
 };
 pub use metrics::{CallCount, EngineMetrics, NoticeCount};
 pub use news::NoticesHeard;

@@ -1,6 +1,6 @@
 //! A process's seat at Consul: the real elector, its calls on their way, and the ledgers that it writes.
 
-use autoscaler_engine::Ledger;
+use autoscaler_engine::{Ledger, LedgerLeft};
 use autoscaler_leader::paper::{Consul, LedgerAnswer};
 use autoscaler_leader::{
     ANSWER_WITHIN, Answer, CallId, Effect, Elector, Event, Failure, Fence, LedgerError, LedgerRequest,
@@ -181,21 +181,18 @@ impl Seat {
         way: Way,
         fleets: &[FleetName],
         now: Timestamp,
-    ) -> Result<Vec<Option<Box<Ledger>>>, ApiError> {
+    ) -> Result<Vec<LedgerLeft>, ApiError> {
         let mut found = Vec::new();
         for fleet in fleets {
-            found.push(self.read_one(consul, way, fleet, now)?);
+            match self.read_one(consul, way, fleet, now) {
+                Err(error) if error.class() != ErrorClass::Malformed => return Err(error),
+                left => found.push(left),
+            }
         }
         Ok(found)
     }
 
-    fn read_one(
-        &mut self,
-        consul: &mut Consul,
-        way: Way,
-        fleet: &FleetName,
-        now: Timestamp,
-    ) -> Result<Option<Box<Ledger>>, ApiError> {
+    fn read_one(&mut self, consul: &mut Consul, way: Way, fleet: &FleetName, now: Timestamp) -> LedgerLeft {
         if way != Way::Open {
             return Err(unanswered("read_ledger"));
         }
@@ -203,9 +200,14 @@ impl Seat {
         let LedgerAnswer::Read(Ok(read)) = consul.ledger(&request, since_epoch(now)) else {
             return Err(unanswered("read_ledger"));
         };
+        let decode = |bytes: &[u8]| postcard::from_bytes(bytes).map(Box::new);
+        let left = (!read.bytes.is_empty()).then(|| decode(&read.bytes)).transpose();
+        let malformed = |error: postcard::Error| {
+            ApiError::new(ErrorClass::Malformed, "consul", "read_ledger", None, &error.to_string())
+        };
+        let ledger = left.map_err(malformed)?;
         self.versions.insert(fleet.clone(), read.version);
-        let decode = |bytes: &[u8]| postcard::from_bytes(bytes).expect("what was written reads back");
-        Ok((!read.bytes.is_empty()).then(|| Box::new(decode(&read.bytes))))
+        Ok(ledger)
     }
 
     /// Writes ledgers as the daemon does: against the version that is known, once more after a conflict.

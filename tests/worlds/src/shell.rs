@@ -59,7 +59,7 @@ pub fn read(world: &mut World, read: Read) -> (Answer, Duration) {
         Read::Prices { types } => (Answer::Prices(world.spot_prices(CALLER, &types)), Duration::ZERO),
         Read::Nodes { .. } => (Answer::Nodes(Ok(NodesSeen::default())), Duration::ZERO),
         Read::Ledgers { fleets } => {
-            (Answer::Ledgers(Ok(fleets.iter().map(|_| None).collect())), Duration::ZERO)
+            (Answer::Ledgers(Ok(fleets.iter().map(|_| Ok(None)).collect())), Duration::ZERO)
         }
         Read::Metrics(MetricsRequest::Cloudwatch { queries, from, to }) => {
             let latency = world.latency(Action::GET_METRIC_DATA);

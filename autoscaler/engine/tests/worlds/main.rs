@@ -8,6 +8,7 @@ mod fallback;
 mod faults;
 mod heeded;
 mod hooks;
+mod ledgers;
 mod metrics;
 mod notices;
 mod operators;

@@ -51,7 +51,7 @@ impl Cluster {
                 let way = process.consul;
                 let seat = process.seat.as_mut();
                 let found = seat.map(|seat| seat.read(&mut self.consul, way, &fleets, now));
-                let none = || Ok(fleets.iter().map(|_| None).collect());
+                let none = || Ok(fleets.iter().map(|_| Ok(None)).collect());
                 let latency = if way == Way::Open { Duration::ZERO } else { ANSWER_WITHIN };
                 (Answer::Ledgers(found.unwrap_or_else(none)), latency)
             }
