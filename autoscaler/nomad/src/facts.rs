@@ -97,7 +97,7 @@ pub struct AllocFact {
     pub work: Work,
     /// Whether its client says that it runs; otherwise it is about to, or nobody knows.
     pub running: bool,
-    /// Whether it has devices (GPUs) reserved.
+    /// Whether it has devices (GPUs) reserved, or nobody knows what its job asks for: then no other node is known to have room.
     pub devices: bool,
     /// Whether its job may run in any node pool; otherwise in that of its node alone.
     pub any_pool: bool,

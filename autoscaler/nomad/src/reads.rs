@@ -5,6 +5,7 @@ use crate::error::NomadError;
 use crate::facts::{self, AllocFact, BlockedFact, GroupCount, NodeFact};
 use crate::wire;
 use fleet::ErrorClass;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -15,15 +16,36 @@ const LIVING: &str = r#"ClientStatus == "pending" or ClientStatus == "running" o
 /// A namespace that nobody has.
 const NOBODYS: &str = "muster-asks-whether-it-may-read-all-namespaces";
 
-/// What does not change: a node until its index moves, a version of a job ever.
+/// What does not change: a node until its index moves, a version of a job for as long as the job is not purged.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     nodes: BTreeMap<String, Arc<wire::Node>>,
-    jobs: BTreeMap<JobVersion, Arc<wire::Job>>,
+    jobs: Carried,
 }
+
+/// Versions of jobs that allocations carry. More than one of a key where a job was purged while some of it lived, and
+/// registered again: its versions begin anew.
+type Carried = BTreeMap<JobVersion, Vec<Version>>;
 
 /// Namespace, id, version.
 type JobVersion = (String, String, u64);
+
+/// One version of one life of a job.
+#[derive(Clone, Debug)]
+struct Version {
+    job: Arc<wire::Job>,
+    /// The index of the newest allocation that was seen to carry it.
+    up_to: u64,
+}
+
+impl Version {
+    /// Whether an allocation of its key carries it for certain: it was created after the job, and not after another one that
+    /// carries it.
+    fn is_carried_by(&self, alloc: &wire::Alloc) -> bool {
+        let life = self.job.create_index..=self.up_to;
+        life.contains(&alloc.create_index) && self.job.group(&alloc.task_group).is_some()
+    }
+}
 
 impl Nomad {
     /// The nodes of the fleet's pool and class, in all states, without what is on them; by id.
@@ -38,7 +60,7 @@ impl Nomad {
     /// The nodes of the fleet's pool and class with all that is on them, by id: enough to say what fits where.
     ///
     /// A read. As [`Nomad::nodes`], one call more, one for each 1,000 allocations, and one for each version of a
-    /// job that was not seen before. The token needs `node:read`, and `read-job` on all namespaces, whichever
+    /// job of which an allocation is new. The token needs `node:read`, and `read-job` on all namespaces, whichever
     /// [`crate::Options::namespaces`] are looked at otherwise: a node is empty when nobody's work is on it.
     /// [`NomadError::NotAllNamespaces`]: it has not.
     pub async fn survey(&self) -> Result<Vec<NodeFact>, NomadError> {
@@ -52,7 +74,7 @@ impl Nomad {
         let jobs = self.jobs_of(&allocs).await?;
         let mut by_node: BTreeMap<&str, Vec<AllocFact>> = BTreeMap::new();
         for alloc in &allocs {
-            let fact = jobs.get(&version(alloc)).and_then(|job| facts::alloc(alloc, job));
+            let fact = facts::alloc(alloc, jobs.get(&*alloc.id).map(|job| &**job));
             by_node.entry(&alloc.node_id).or_default().extend(fact);
         }
         let named = facts::named(by_node.values().flatten());
@@ -148,27 +170,37 @@ impl Nomad {
         }
     }
 
-    /// The versions of jobs that these allocations run: asked for where they were not seen before.
-    async fn jobs_of(
+    /// The jobs that these allocations run, by allocation; none for one that was forgotten since it was listed. Asked for where
+    /// it is not certain which it is.
+    async fn jobs_of<'a>(
         &self,
-        allocs: &[wire::Alloc],
-    ) -> Result<BTreeMap<JobVersion, Arc<wire::Job>>, NomadError> {
-        let mut jobs = BTreeMap::new();
-        for alloc in allocs {
+        allocs: &'a [wire::Alloc],
+    ) -> Result<BTreeMap<&'a str, Arc<wire::Job>>, NomadError> {
+        let known = self.cache().jobs.clone();
+        let (mut carried, mut jobs) = (Carried::new(), BTreeMap::new());
+        // The newest first: its answer holds for those before it.
+        let mut newest_first: Vec<&wire::Alloc> = allocs.iter().collect();
+        newest_first.sort_by_key(|alloc| Reverse(alloc.create_index));
+        for alloc in newest_first {
             let key = version(alloc);
-            if jobs.contains_key(&key) {
-                continue;
-            }
-            let known = self.cache().jobs.get(&key).cloned();
-            let job = match known {
-                Some(job) => Some(job),
-                None => self.job_of(alloc).await?.map(Arc::new),
+            let is_it = |version: &&Version| version.is_carried_by(alloc);
+            let found = |all: &Carried| all.get(&key).and_then(|all| all.iter().find(is_it)).cloned();
+            let version = if let Some(version) = found(&carried) {
+                version
+            } else {
+                let version = match found(&known) {
+                    Some(version) => version,
+                    None => match self.job_of(alloc).await? {
+                        Some(job) => Version { job: Arc::new(job), up_to: alloc.create_index },
+                        None => continue,
+                    },
+                };
+                carried.entry(key).or_default().push(version.clone());
+                version
             };
-            if let Some(job) = job {
-                jobs.insert(key, job);
-            }
+            jobs.insert(&*alloc.id, version.job);
         }
-        self.cache().jobs.clone_from(&jobs);
+        self.cache().jobs = carried;
         Ok(jobs)
     }
 

@@ -128,6 +128,10 @@ pub struct Alloc {
     #[serde(rename = "JobID")]
     pub(crate) job_id: String,
     pub(crate) job_version: Option<u64>,
+    /// `service`, `batch`, …
+    pub(crate) job_type: String,
+    /// When it was made, as a Raft index; later than that of the job that it carries.
+    pub(crate) create_index: u64,
     pub(crate) task_group: String,
     pub(crate) desired_status: String,
     pub(crate) client_status: String,
@@ -172,6 +176,8 @@ pub struct Job {
     pub(crate) kind: String,
     pub(crate) priority: u32,
     pub(crate) version: u64,
+    /// When it was first registered, as a Raft index: after a purge it is another one.
+    pub(crate) create_index: u64,
     pub(crate) stop: bool,
     #[serde(deserialize_with = "nullable")]
     pub(crate) datacenters: Vec<String>,
@@ -180,6 +186,13 @@ pub struct Job {
     pub(crate) constraints: Vec<Constraint>,
     #[serde(deserialize_with = "nullable")]
     pub(crate) task_groups: Vec<TaskGroup>,
+}
+
+impl Job {
+    /// One of its groups.
+    pub(crate) fn group(&self, name: &str) -> Option<&TaskGroup> {
+        self.task_groups.iter().find(|group| group.name == name)
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -2,8 +2,9 @@
 
 use autoscaler_nomad::facts::DrainDeadline;
 use autoscaler_nomad::{Drain, Heard, Nomad, NomadError, Options};
-use fleet::{ApiError, ErrorClass, NodeId, Timestamp};
+use fleet::{ApiError, ErrorClass, NodeId, Timestamp, WorkKind};
 use fleet_clock::{SteppedClock, SystemClock};
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -333,4 +334,73 @@ async fn a_write_is_given_up_before_another_one_can_lead_however_long_a_read_may
     let tried = tokio::time::timeout(PATIENCE, nomad.drain(&NodeId::from("n"), &drain())).await;
     let error = tried.expect("it is given up").expect_err("nothing is said");
     assert_eq!(error.class(), ErrorClass::Unclear);
+}
+
+/// An allocation of the job `shop`, version 0, as a list has it.
+fn listed(id: &str, index: u64, kind: &str, group: &str) -> Value {
+    json!({
+        "ID": id, "NodeID": "n", "Namespace": "default", "JobID": "shop", "JobType": kind, "JobVersion": 0,
+        "TaskGroup": group, "DesiredStatus": "run", "ClientStatus": "running", "CreateIndex": index,
+        "AllocatedResources": { "Shared": { "DiskMB": 20 }, "Tasks": {} }
+    })
+}
+
+/// The same with its job, which was registered at an index.
+fn whole(listed: &Value, index: u64) -> Vec<u8> {
+    let mut alloc = listed.clone();
+    let tasks = json!([{ "Name": "main", "KillTimeout": index * 1_000_000_000 }]);
+    alloc["Job"] = json!({
+        "ID": "shop", "Namespace": "default", "Type": listed["JobType"], "Version": 0, "CreateIndex": index,
+        "Datacenters": ["*"], "TaskGroups": [{ "Name": listed["TaskGroup"], "Tasks": tasks }]
+    });
+    answer(200, "", &alloc.to_string())
+}
+
+#[tokio::test]
+async fn a_job_that_was_purged_and_registered_again_is_another_one_though_its_version_is_the_same() {
+    let all = |allocs: &[&Value]| answer(200, "", &json!(allocs).to_string());
+    let nodes = || answer(200, "", r#"[{"ID":"n","Status":"ready","ModifyIndex":1}]"#);
+    let old = listed("a", 12, "service", "web");
+    let [new, beside, lost] =
+        [listed("b", 30, "batch", "api"), listed("c", 28, "batch", "api"), listed("d", 40, "batch", "api")];
+    let (address, sent) = serve(vec![
+        answer(200, "", "[]"),
+        nodes(),
+        answer(200, "", r#"{"ID":"n","Status":"ready","ModifyIndex":1}"#),
+        all(&[&old]),
+        whole(&old, 10),
+        // It was purged, and registered again with another group of another type, while one of the old still ends.
+        answer(200, "", "[]"),
+        nodes(),
+        all(&[&old, &new, &beside]),
+        whole(&new, 25),
+        // Nothing has changed: nothing is asked for again.
+        answer(200, "", "[]"),
+        nodes(),
+        all(&[&new, &old, &beside]),
+        // One is new, and forgotten before it is asked for.
+        answer(200, "", "[]"),
+        nodes(),
+        all(&[&new, &lost]),
+        answer(404, "", "alloc not found"),
+    ]);
+    let nomad = nomad(&address);
+    let survey = async || {
+        let node = nomad.survey().await.expect("a survey").remove(0);
+        let show = |alloc: &autoscaler_nomad::facts::AllocFact| {
+            let work = &alloc.work;
+            (alloc.id.clone(), work.group.clone(), work.kind, work.grace.as_secs(), alloc.devices)
+        };
+        node.allocs.iter().map(show).collect::<Vec<_>>()
+    };
+    let fact = |id: &str, group: &str, kind, grace| (id.to_owned(), group.to_owned(), kind, grace, false);
+    let web = fact("a", "web", WorkKind::Service, 10);
+    let api = |id| fact(id, "api", WorkKind::Batch, 25);
+    assert_eq!(survey().await, std::slice::from_ref(&web));
+    for look in 1..=2 {
+        assert_eq!(survey().await, [web.clone(), api("b"), api("c")], "{look}");
+    }
+    let unknown = ("d".to_owned(), "api".to_owned(), WorkKind::Batch, 30, true);
+    assert_eq!(survey().await, [api("b"), unknown], "nobody knows its job, and it is there");
+    assert_eq!(sent.try_iter().filter(|asked| asked.starts_with("get /v1/allocation/")).count(), 3);
 }

@@ -12,6 +12,12 @@ use std::time::Duration;
 /// What muster's agent says in a node's metadata: `true` once it has proved the node.
 const READY_META: &str = "muster_ready";
 
+/// What Nomad gives a job that names none.
+const USUAL_PRIORITY: u32 = 50;
+
+/// What a client grants where nobody set its `max_kill_timeout`.
+const GRACE_AT_MOST: Duration = Duration::from_secs(30);
+
 /// The node pool that every node is in, whatever other it is in.
 const ANY_POOL: &str = "all";
 
@@ -54,12 +60,22 @@ pub fn node(node: &wire::Node, mut allocs: Vec<AllocFact>, named: &BTreeSet<Stri
     }
 }
 
-/// An allocation with the version of its job that it runs. `None`: it has ended, or its job has no such group.
-pub fn alloc(alloc: &wire::Alloc, job: &wire::Job) -> Option<AllocFact> {
+/// An allocation with the version of its job that it runs. `None`: it has ended.
+///
+/// Where the job is not known, or has no such group, the allocation is on its node all the same: nobody knows what it asks of
+/// another one, so none is thought to have room for it.
+pub fn alloc(alloc: &wire::Alloc, job: Option<&wire::Job>) -> Option<AllocFact> {
     if matches!(&*alloc.client_status, "complete" | "failed" | "lost") {
         return None;
     }
-    let group = job.task_groups.iter().find(|group| group.name == alloc.task_group)?;
+    let unknown =
+        wire::Job { kind: alloc.job_type.clone(), priority: USUAL_PRIORITY, ..wire::Job::default() };
+    let group = job.and_then(|job| job.group(&alloc.task_group));
+    let known = group.is_some();
+    let job = job.filter(|_| known).unwrap_or(&unknown);
+    let no_group = wire::TaskGroup::default();
+    let grace = group.map_or(GRACE_AT_MOST, grace);
+    let group = group.unwrap_or(&no_group);
     let tasks = || alloc.allocated_resources.tasks.values();
     let total = |part: fn(&wire::AllocatedTask) -> i64| {
         tasks().map(|task| u64::try_from(part(task)).unwrap_or_default()).fold(0, u64::saturating_add)
@@ -84,11 +100,11 @@ pub fn alloc(alloc: &wire::Alloc, job: &wire::Job) -> Option<AllocFact> {
             ports: ports.into_iter().filter(|port| *port > 0).collect(),
             asks: Vec::new(),
             distinct_hosts: false,
-            grace: grace(group),
+            grace,
             stopping: alloc.desired_status != "run",
         },
         running: alloc.client_status == "running",
-        devices: tasks().any(|task| !task.devices.is_empty()),
+        devices: !known || tasks().any(|task| !task.devices.is_empty()),
         any_pool: job.node_pool == ANY_POOL,
         datacenters: job.datacenters.clone(),
         constraints: asked_of(job, group),
@@ -108,7 +124,7 @@ pub fn blocked(
     for evaluation in evaluations.iter().filter(|evaluation| evaluation.status == "blocked") {
         let job = jobs.get(&(evaluation.namespace.clone(), evaluation.job_id.clone()));
         for (name, failed) in &evaluation.failed {
-            let group = job.and_then(|job| job.task_groups.iter().find(|group| group.name == *name));
+            let group = job.and_then(|job| job.group(name));
             let quota = !evaluation.quota_limit_reached.is_empty();
             let helped = failed.nodes_exhausted > 0 && !quota;
             let fact = BlockedFact {

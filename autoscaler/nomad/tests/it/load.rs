@@ -4,7 +4,7 @@ use crate::cluster::{all_running, drain, id, job, of, ours, running, shared, sur
 use crate::planner::lets_go;
 use autoscaler_nomad::Nomad;
 use autoscaler_nomad::facts::DrainDeadline;
-use fleet::{ErrorClass, Resources};
+use fleet::{ErrorClass, Resources, WorkKind};
 use serde_json::json;
 
 /// Scales as soon as no deployment is in the way.
@@ -101,4 +101,27 @@ async fn what_the_planner_finds_room_for_is_what_nomad_places() {
     .await;
     nomad.set_eligible(&victim, true).await.expect("eligible");
     tidy(cluster, &nomad, &["free"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_purged_and_registered_again_with_other_groups_is_seen_as_what_it_is_now() {
+    let cluster = &*shared().await;
+    let nomad = ours(cluster);
+    cluster.register(&job("renamed", "service", 2));
+    surveyed(&nomad, "two of it", |nodes| all_running(nodes, "renamed") == 2).await;
+    cluster.purge("renamed");
+    let mut again = job("renamed", "batch", 2);
+    again["TaskGroups"][0]["Name"] = json!("api");
+    cluster.register(&again);
+    let nodes = surveyed(&nomad, "two of what it is now", |nodes| {
+        let allocs =
+            || nodes.iter().flat_map(|node| &node.allocs).filter(|alloc| alloc.work.job == "renamed");
+        allocs().filter(|alloc| alloc.work.group == "api" && alloc.running).count() == 2
+            && allocs().all(|alloc| alloc.work.group == "api")
+    })
+    .await;
+    for alloc in nodes.iter().flat_map(|node| &node.allocs) {
+        assert_eq!((alloc.work.kind, alloc.devices, alloc.work.grace.as_secs()), (WorkKind::Batch, false, 5));
+    }
+    tidy(cluster, &nomad, &["renamed"]).await;
 }

@@ -98,7 +98,7 @@ fn a_forced_drain_is_due_since_it_began() {
 
 #[test]
 fn an_allocation_is_read_with_its_job() {
-    let fact = facts::alloc(&read(an_alloc()), &read(a_job())).expect("it runs");
+    let fact = facts::alloc(&read(an_alloc()), Some(&read(a_job()))).expect("it runs");
     assert_eq!(fact.work.needs, Resources { cpu_mhz: 600, memory_mib: 320, disk_mib: 300 });
     assert_eq!((fact.work.kind, fact.work.priority), (WorkKind::Service, 70));
     assert_eq!(fact.work.ports, [8080]);
@@ -118,7 +118,7 @@ fn a_job_is_of_one_node_pool_or_of_all() {
     ] {
         let mut job = a_job();
         job["NodePool"] = json!(pool);
-        let fact = facts::alloc(&read(an_alloc()), &read(job.clone())).expect("it runs");
+        let fact = facts::alloc(&read(an_alloc()), Some(&read(job.clone()))).expect("it runs");
         assert_eq!(fact.any_pool, any, "{pool}");
         let evaluations: Vec<wire::Evaluation> = read(json!([
             { "Namespace": "default", "JobID": "shop", "Status": "blocked", "FailedTGAllocs": { "web": {
@@ -130,15 +130,32 @@ fn a_job_is_of_one_node_pool_or_of_all() {
 }
 
 #[test]
+fn an_allocation_whose_job_is_not_known_is_on_its_node_and_fits_on_no_other() {
+    let mut stub = an_alloc();
+    stub["JobType"] = json!("batch");
+    let mut renamed = a_job();
+    renamed["TaskGroups"][0]["Name"] = json!("api");
+    for job in [None, Some(read(renamed))] {
+        let fact = facts::alloc(&read(stub.clone()), job.as_ref()).expect("it runs");
+        assert_eq!(fact.work.needs, Resources { cpu_mhz: 600, memory_mib: 320, disk_mib: 300 });
+        assert_eq!((fact.work.kind, &*fact.work.group), (WorkKind::Batch, "web"));
+        assert_eq!((fact.work.grace, fact.work.stopping), (seconds(30), false));
+        let views = facts::views(&[node("one", vec![fact]), node("two", Vec::new())]);
+        let asks = &views[0].work[0].asks;
+        assert!(asks.iter().any(|ask| views[1].refuses.contains(ask)), "{asks:?}");
+    }
+}
+
+#[test]
 fn ended_allocations_are_no_facts() {
     for status in ["complete", "failed", "lost"] {
         let mut ended = an_alloc();
         ended["ClientStatus"] = json!(status);
-        assert_eq!(facts::alloc(&read(ended), &read(a_job())), None, "{status}");
+        assert_eq!(facts::alloc(&read(ended), Some(&read(a_job()))), None, "{status}");
     }
     let mut unknown = an_alloc();
     unknown["ClientStatus"] = json!("unknown");
-    assert!(facts::alloc(&read(unknown), &read(a_job())).is_some());
+    assert!(facts::alloc(&read(unknown), Some(&read(a_job()))).is_some());
 }
 
 #[test]
@@ -207,7 +224,7 @@ fn what_waits_is_held_by_nodes_of_its_kind_that_are_large_enough() {
 #[test]
 fn facts_survive_a_journal() {
     let mut fact = facts::node(&read(a_node()), vec![alloc("a", 1, 2)], &BTreeSet::new());
-    fact.allocs.extend(facts::alloc(&read(an_alloc()), &read(a_job())));
+    fact.allocs.extend(facts::alloc(&read(an_alloc()), Some(&read(a_job()))));
     let bytes = postcard::to_stdvec(&fact).expect("it is written");
     assert_eq!(postcard::from_bytes::<NodeFact>(&bytes).expect("it is read"), fact);
 }
