@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 pub(crate) struct Session(Arc<Mutex<Option<SessionId>>>);
 
 impl Session {
-    fn set(&self, session: Option<SessionId>) {
+    pub(crate) fn set(&self, session: Option<SessionId>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = session;
     }
     pub(crate) fn get(&self) -> Option<SessionId> {

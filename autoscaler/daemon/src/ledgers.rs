@@ -6,7 +6,7 @@ use crate::leadership::Session;
 use crate::queue::{Envelope, Happened};
 use autoscaler_consul::Consul;
 use autoscaler_engine::{BatchId, Ledger, LedgerLeft};
-use autoscaler_leader::{LedgerError, LedgerVersion};
+use autoscaler_leader::{LedgerError, LedgerVersion, SessionId};
 use fleet::{ApiError, ErrorClass, FleetName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,6 +32,9 @@ struct Found {
 /// A batch on its way to Consul.
 struct Job {
     batch: BatchId,
+    /// The session that led when it was handed in. It is written under this one or not at all: under a later one it would
+    /// overwrite what another leader has left meanwhile.
+    session: Option<SessionId>,
     ledgers: Vec<(FleetName, Box<Ledger>)>,
     busy: Busy,
 }
@@ -67,7 +70,7 @@ impl Ledgers {
     /// Hands a batch's ledgers to the task; the answer comes as [`Happened::LedgersWritten`].
     pub(crate) fn write(&self, batch: BatchId, ledgers: Vec<(FleetName, Box<Ledger>)>, busy: Busy) {
         // The task lives as long as the runtime that calls this.
-        let _ = self.jobs.send(Job { batch, ledgers, busy });
+        let _ = self.jobs.send(Job { batch, session: self.session.get(), ledgers, busy });
     }
 
     /// What a leader left of these fleets, one for each, in order.
@@ -115,24 +118,28 @@ struct Writer {
 
 impl Writer {
     async fn run(self, mut waiting: UnboundedReceiver<Job>, happened: UnboundedSender<Envelope<Happened>>) {
-        while let Some(Job { batch, ledgers, busy }) = waiting.recv().await {
-            let result = self.write_all(&ledgers).await.map_err(|error| error.to_string());
+        while let Some(Job { batch, session, ledgers, busy }) = waiting.recv().await {
+            let result = self.write_all(session.as_ref(), &ledgers).await.map_err(|error| error.to_string());
             let what = Happened::LedgersWritten { batch, result };
             // Without an engine nobody waits for the answer.
             let _ = happened.send(Envelope { what, busy });
         }
     }
 
-    async fn write_all(&self, ledgers: &[(FleetName, Box<Ledger>)]) -> Result<(), LedgerError> {
+    async fn write_all(
+        &self,
+        session: Option<&SessionId>,
+        ledgers: &[(FleetName, Box<Ledger>)],
+    ) -> Result<(), LedgerError> {
         for (fleet, ledger) in ledgers {
             let bytes = serde_json::to_vec(&Written { form: FORM, ledger }).map_err(|error| {
                 ApiError::new(ErrorClass::Malformed, "muster", "write_ledger", None, &error.to_string())
             })?;
-            match self.write_one(fleet, &bytes).await {
-                // Only a leader writes, and we lead: it was a write of ours whose answer was lost.
+            match self.write_one(session, fleet, &bytes).await {
+                // Only a leader writes, and the lock was still this session's: it was a write of ours whose answer was lost.
                 Err(LedgerError::Conflict { .. }) => {
                     self.versions.lock().await.remove(fleet);
-                    self.write_one(fleet, &bytes).await?;
+                    self.write_one(session, fleet, &bytes).await?;
                 }
                 outcome => outcome?,
             }
@@ -140,16 +147,23 @@ impl Writer {
         Ok(())
     }
 
-    async fn write_one(&self, fleet: &FleetName, bytes: &[u8]) -> Result<(), LedgerError> {
-        let Some(session) = self.session.get() else {
-            return Err(LedgerError::Fenced { message: "there is no session".to_owned() });
-        };
+    async fn write_one(
+        &self,
+        session: Option<&SessionId>,
+        fleet: &FleetName,
+        bytes: &[u8],
+    ) -> Result<(), LedgerError> {
+        let fenced = |message: &str| Err(LedgerError::Fenced { message: message.to_owned() });
+        let Some(session) = session else { return fenced("there is no session") };
+        if self.session.get().as_ref() != Some(session) {
+            return fenced("its session has ended");
+        }
         let known = self.versions.lock().await.get(fleet).copied();
         let expected = match known {
             Some(version) => version,
             None => self.consul.read_ledger(fleet.as_str()).await?.version,
         };
-        let written = self.consul.write_ledger(fleet.as_str(), bytes, expected, &session).await;
+        let written = self.consul.write_ledger(fleet.as_str(), bytes, expected, session).await;
         let mut versions = self.versions.lock().await;
         match &written {
             Ok(version) => versions.insert(fleet.clone(), *version),
