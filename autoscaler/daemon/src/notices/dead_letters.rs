@@ -5,7 +5,7 @@ use fleet_notices::Unread;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -101,14 +101,19 @@ impl Kept {
     fn put(&mut self, letters: &[Letter]) -> io::Result<()> {
         let Some(directory) = &self.directory else { return Ok(()) };
         let path = directory.join(FILE);
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
+        let file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(&path)?;
         let mut lines = Vec::new();
+        if !ends_a_line(&file)? {
+            lines.push(b'\n');
+        }
         for letter in letters {
             serde_json::to_writer(&mut lines, letter)?;
             lines.push(b'\n');
         }
-        file.write_all(&lines)?;
-        file.sync_data()?;
+        whole(&file, |mut file| {
+            file.write_all(&lines)?;
+            file.sync_data()
+        })?;
         self.letters += letters.len() as u64;
         self.oldest = self.oldest.or_else(|| letters.first().map(|letter| letter.at));
         if file.metadata()?.len() >= FULL {
@@ -138,6 +143,23 @@ impl Kept {
         }
         Ok(())
     }
+}
+
+/// Whether what is written next begins a line: a process that died within a letter has left no end of one.
+fn ends_a_line(file: &File) -> io::Result<bool> {
+    let Some(last) = file.metadata()?.len().checked_sub(1) else { return Ok(true) };
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, last)?;
+    Ok(byte == *b"\n")
+}
+
+/// Writes at the end of a file, or leaves it as it was: half of a letter would be nobody's.
+fn whole(file: &File, write: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    write(file).inspect_err(|_| {
+        // Where that fails, too, the next letter begins a line of its own all the same.
+        let _ = file.set_len(length);
+    })
 }
 
 #[cfg(test)]
@@ -191,13 +213,30 @@ mod tests {
 
     #[test]
     fn a_line_that_was_cut_does_no_harm() {
-        let directory = tempfile::tempdir().expect("a directory");
-        fs::write(directory.path().join(FILE), "{\"at\":1,\n").expect("a file");
-        let letters = DeadLetters::open(Some(directory.path())).expect("a record");
-        letters.put(&[letter(5, "{}")]).expect("written");
-        assert_eq!(letters.kept().letters, 1);
+        for cut in ["{\"at\":1,\n", "{\"at\":1,"] {
+            let directory = tempfile::tempdir().expect("a directory");
+            fs::write(directory.path().join(FILE), cut).expect("a file");
+            let letters = DeadLetters::open(Some(directory.path())).expect("a record");
+            letters.put(&[letter(5, "{}")]).expect("written");
+            assert_eq!(letters.kept().letters, 1);
+            let again = DeadLetters::open(Some(directory.path())).expect("a record");
+            assert_eq!(again.kept(), letters.kept(), "{cut:?}");
+        }
         let nowhere = DeadLetters::open(None).expect("a record");
         nowhere.put(&[letter(5, "{}")]).expect("nothing to write");
         assert_eq!(nowhere.kept(), LettersKept::default());
+    }
+
+    #[test]
+    fn a_letter_is_written_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file =
+            OpenOptions::new().create(true).append(true).open(directory.path().join(FILE)).expect("a file");
+        let torn =
+            whole(&file, |mut file| file.write_all(b"{\"at\"").and(Err(io::ErrorKind::StorageFull.into())));
+        assert_eq!(torn.map_err(|error| error.kind()), Err(io::ErrorKind::StorageFull));
+        assert_eq!(file.metadata().expect("a file").len(), 0);
+        whole(&file, |mut file| file.write_all(b"{}")).expect("there is room again");
+        assert_eq!(file.metadata().expect("a file").len(), 2);
     }
 }
