@@ -51,7 +51,12 @@ pub(super) fn act(
     }
     ledger::carry_on(draft, ground, herd);
     if !draft.memory.removals.is_empty() || ledger::kept_somebody(draft) {
-        note_held(draft, wish.target != base.total());
+        // Where pools are taken back one instance after the other, somebody is always on the way out.
+        let shifts = wish.target >= base.total()
+            && !ledger::kept_somebody(draft)
+            && ledger::asks_nothing_of_the_target(draft)
+            && fallback::step(draft, ground, herd, base);
+        note_held(draft, !shifts && wish.target != base.total());
         return;
     }
     if wish.target < base.total() {

@@ -21,7 +21,7 @@ pub(super) fn step(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd
     let Some(herd) = herd else { return false };
     let missing = missing_spot(ground, herd);
     let on_demand = match draft.memory.fallback {
-        None => fall_back(draft, base, missing),
+        None => fall_back(draft, base, missing, 0),
         Some(fallback) => try_spot(draft, herd, base, fallback, missing),
     };
     let Some((on_demand, after)) = on_demand.filter(|(part, _)| *part != base.on_demand) else {
@@ -57,14 +57,17 @@ pub(super) fn watch(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Her
 }
 
 /// Spot has not come for too long: so much of it is bought on demand.
-fn fall_back(draft: &Draft<'_>, base: Parts, missing: f64) -> Option<(u32, Option<Fallback>)> {
+///
+/// * `stands`: the units that stand in already.
+fn fall_back(draft: &Draft<'_>, base: Parts, missing: f64, stands: u32) -> Option<(u32, Option<Fallback>)> {
     let rule = &draft.policy.on_demand;
     let since = draft.memory.spot_short_since?;
     if rule.fallback == 0 || draft.now.since(since) < rule.after {
         return None;
     }
-    let units = whole(missing).min(rule.fallback).min(base.spot);
-    (units > 0).then(|| (base.on_demand + units, Some(Fallback { units, since: draft.now, tried: None })))
+    let units = whole(missing).min(rule.fallback.saturating_sub(stands)).min(base.spot);
+    let after = Fallback { units: stands + units, since: draft.now, tried: None };
+    (units > 0).then(|| (base.on_demand + units, Some(after)))
 }
 
 /// After a while spot is asked for again: if it comes, on demand has done; if it does not, on demand is counted again.
@@ -79,6 +82,10 @@ fn try_spot(
     let rule = &draft.policy.on_demand;
     note_cost(draft, herd, fallback);
     let Some(tried) = tried else {
+        // A drought takes more than it had when this began.
+        if let Some(more) = fall_back(draft, base, missing, units) {
+            return Some(more);
+        }
         let back = base.on_demand.saturating_sub(units);
         let tries = Some(Fallback { tried: Some(draft.now), ..fallback });
         return (draft.now.since(since) >= rule.keep).then_some((back, tries));

@@ -324,6 +324,11 @@ pub(super) fn somebody_leaves(draft: &Draft<'_>) -> bool {
     removals.filter(|r| r.step != RemovalStep::Draining).any(|r| !is_taken_by_aws(draft, r))
 }
 
+/// Whether nothing of the target, and no call, waits for a victim: each is out of it already, or AWS's to take.
+pub(super) fn asks_nothing_of_the_target(draft: &Draft<'_>) -> bool {
+    draft.memory.removals.values().all(|r| r.step == RemovalStep::Lowered || is_taken_by_aws(draft, r))
+}
+
 /// Whether fleet and instances were looked at lately enough to terminate upon.
 fn fresh(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>) -> bool {
     let age = draft.age(ground.at).max(draft.age(herd.at));

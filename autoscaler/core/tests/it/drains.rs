@@ -4,12 +4,12 @@ use crate::support::ec2::{Ec2, Fate};
 use crate::support::nodes::{node, service};
 use crate::support::scene::{NOON, POOLS, Scene, seconds};
 use autoscaler_core::{
-    Action, Decision, DrainBy, Hold, Memory, Observed, Phase, Planned, PoolMemory, Remark, RemovalStep,
+    Action, Decision, DrainBy, Hold, Observed, Phase, Planned, PoolMemory, Remark, RemovalStep,
 };
-use fleet::{InstanceId, Market, NoticeKind, UsdPerHour, WorkKind};
+use fleet::{InstanceId, NoticeKind, UsdPerHour, WorkKind};
 use std::collections::BTreeMap;
 
-fn ends_with_exactly(ec2: &Ec2, count: usize, what: &str) {
+pub fn ends_with_exactly(ec2: &Ec2, count: usize, what: &str) {
     assert_eq!(ec2.alive.len(), count, "{what}: target {}, memory {:?}", ec2.target, ec2.scene.memory);
     assert_eq!(ec2.target as usize, count, "{what}");
     assert!(ec2.scene.memory.removals.is_empty(), "{what}: {:?}", ec2.scene.memory);
@@ -126,53 +126,6 @@ fn every_fate_of_every_call_ends_with_one_instance_less_and_nothing_undrained() 
         ends_with_exactly(&ec2, 8, &n.to_string());
         assert_eq!((ec2.launched, ec2.undrained.len()), (9, 0), "{n}");
     }
-}
-
-#[test]
-fn a_ledger_that_is_lost_at_any_moment_leaves_no_node_idle() {
-    for crash in 0..12 {
-        let mut ec2 = Ec2::with_nomad(9, 6, 3);
-        ec2.learning = false;
-        for tick in 0..150 {
-            ec2.ticks(1);
-            if tick == crash {
-                ec2.scene.memory = Memory::default();
-            }
-        }
-        ends_with_exactly(&ec2, 8, &crash.to_string());
-        assert_eq!((ec2.launched, ec2.undrained.len()), (9, 0), "{crash}");
-        assert!(ec2.nodes.seen().iter().all(|node| node.eligible), "{crash}");
-    }
-}
-
-#[test]
-fn an_idle_node_that_nobody_accounts_for_is_reused_where_it_is_wanted() {
-    let mut ec2 = Ec2::with_nomad(8, 6, 3);
-    ec2.learning = false;
-    ec2.ticks(1);
-    let id = ec2.ids()[4].clone();
-    ec2.nodes.cordon(&id);
-    ec2.ticks(5);
-    assert!(!ec2.nodes.of(&id).eligible, "an ineligible node with work on it is somebody's");
-    ec2.nodes.of(&id).work.clear();
-    let planned = ec2.tick(&mut |_| Fate::Works);
-    assert!(planned.report.remarks.iter().any(|r| matches!(r, Remark::Unaccounted { .. })));
-    ec2.ticks(8);
-    assert!(!ec2.nodes.of(&id).eligible, "whoever did it has two minutes to say so");
-    ec2.ticks(8);
-    assert!(ec2.nodes.of(&id).eligible);
-    assert_eq!(ec2.alive.len(), 8);
-}
-
-#[test]
-fn an_idle_node_that_nobody_accounts_for_is_the_first_to_go_where_less_is_enough() {
-    let mut scene = scene(9, 6, 5);
-    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
-    nodes[1].eligible = false;
-    nodes[1].work.clear();
-    let id = nodes[1].instance.clone();
-    scene.memory.unaccounted.insert(id.clone(), NOON - seconds(200));
-    assert_eq!(victims(&scene.plan()), [id.as_str()]);
 }
 
 /// A victim that has been asked to let go, and a moment in which its node shows that it has.
@@ -561,42 +514,6 @@ fn protected_instances_are_not_emptied() {
     }
     let planned = scene.plan();
     assert_eq!(planned.plan.actions, [], "{}", planned.report);
-}
-
-#[test]
-fn on_demand_stands_in_for_spot_that_does_not_come_and_is_given_back() {
-    let mut ec2 = Ec2::of(4, 6);
-    ec2.learning = false;
-    ec2.capacity = false;
-    ec2.scene.policy.on_demand.fallback = 3;
-    let mut shifted = Vec::new();
-    let mut tick = |ec2: &mut Ec2| {
-        let planned = ec2.tick(&mut |_| Fate::Works);
-        if let Decision::Shift { from, to } = planned.report.decision {
-            shifted.push((from, to));
-        }
-        planned
-    };
-    for _ in 0..40 {
-        let _ = tick(&mut ec2);
-    }
-    let fallback = ec2.scene.memory.fallback.expect("stands in");
-    assert_eq!((fallback.units, ec2.on_demand, ec2.target), (3, 3, 8), "within the limit");
-    assert_eq!(ec2.alive.iter().filter(|m| m.pool.market == Market::OnDemand).count(), 3);
-    let planned = tick(&mut ec2);
-    assert!(planned.report.remarks.iter().any(|r| matches!(r, Remark::StandsIn { units: 3, .. })));
-    // After half an hour spot is asked for, in vain: on demand is counted again.
-    for _ in 0..240 {
-        let _ = tick(&mut ec2);
-    }
-    assert_eq!((ec2.on_demand, ec2.terminated.len()), (3, 0), "none was let go before spot was there");
-    ec2.capacity = true;
-    for _ in 0..300 {
-        let _ = tick(&mut ec2);
-    }
-    assert_eq!((ec2.on_demand, ec2.alive.len(), ec2.target), (0, 8, 8), "{:?}", ec2.scene.memory);
-    assert!(ec2.scene.memory.fallback.is_none());
-    assert_eq!(shifted.iter().map(|(from, to)| to > from).collect::<Vec<_>>(), [true, false, true, false]);
 }
 
 #[test]
