@@ -546,6 +546,10 @@ impl State {
         if held.is_some() && self.held.is_some() && *held != self.held {
             return;
         }
+        if self.held.is_none() {
+            // Whether that is the fleet which is held now, a describe has to show.
+            self.held.clone_from(held);
+        }
         self.memory = memory.clone();
         // Scheduled events alone are called off. One that only we have heard of is told again.
         let scheduled = |n: &Notice| n.kind == NoticeKind::ScheduledEvent;

@@ -1,7 +1,7 @@
 //! What people and files say, and clocks: in force at once, for as long as it was said, through a restart.
 
-use autoscaler_core::Hold;
-use autoscaler_engine::{Alarm, CommandError, Event, Order, Outcome, Record};
+use autoscaler_core::{Expected, Hold};
+use autoscaler_engine::{Alarm, Answer, CommandError, Event, Ledger, Order, Outcome, Record};
 use autoscaler_policy::{FleetPolicy, Schedule};
 use fleet::Utilization;
 use fleet_sim::{Demand, FleetSpec};
@@ -153,6 +153,36 @@ fn a_policy_that_points_to_another_fleet_starts_afresh() {
     assert_eq!(harness.status(0).id, Some(other));
     assert_eq!(harness.truth_of(1).target, 6);
     assert!(harness.truth_of(0).target < 6);
+    harness.conclude();
+}
+
+/// A fleet that was made anew is found by the same policy: what the leader before us left tells of the old one.
+#[test]
+fn a_ledger_of_another_fleet_that_is_read_before_any_is_found_is_not_this_ones() {
+    let mut harness = Harness::new(world(vec![growing()]), 1);
+    harness.config.shared_ledger = true;
+    let mut left = Ledger { held: Some("sfr-1".into()), ..Ledger::default() };
+    left.memory.foreign_writes = 1;
+    left.memory.expected =
+        Some(Expected { target: 9, on_demand_target: 0, written: None, shown: true, before: None });
+    let mut told = false;
+    harness.tamper_answer = Some(Box::new(move |answer| match answer {
+        Answer::Ledgers(ledgers) => {
+            *ledgers = Ok(vec![Some(Box::new(left.clone()))]);
+            told = true;
+        }
+        Answer::Fleets(found) if !told => *found = Ok(Vec::new()),
+        _ => {}
+    }));
+    harness.run_until(minutes(5));
+    let records: Vec<Record> = harness.disk.entries().flat_map(|entry| entry.records).collect();
+    let first = |is: fn(&Record) -> bool| records.iter().position(is).expect("there is one");
+    assert!(first(|r| matches!(r, Record::Ledger(_))) < first(|r| matches!(r, Record::Fleet { .. })));
+    let state = harness.disk_state(0);
+    assert_eq!((state.held, state.memory.ceded), (Some(harness.id(0)), false));
+    assert_eq!((state.memory.foreign_writes, state.memory.foreign_write_at), (0, None));
+    harness.run_until(minutes(50));
+    assert!(harness.truth_of(0).target > 8, "{:?}", harness.truth_of(0));
     harness.conclude();
 }
 
