@@ -355,7 +355,7 @@ fn drains(node: &NodeView, deadline: Timestamp, ignore_system_jobs: bool, now: T
 
 /// No new work onto what AWS calls at risk, where the policy says so.
 fn cordon_those_at_risk(draft: &mut Draft<'_>, herd: &Herd<'_>) {
-    if !matches!(draft.policy.interruption.rebalance, Rebalance::Cordon | Rebalance::ByRisk) {
+    if !keeps_work_from_risk(draft) {
         return;
     }
     for instance in at_risk(draft) {
@@ -366,6 +366,15 @@ fn cordon_those_at_risk(draft: &mut Draft<'_>, herd: &Herd<'_>) {
             draft.actions.push(Action::Cordon { instance: instance.clone() });
         }
     }
+}
+
+const fn keeps_work_from_risk(draft: &Draft<'_>) -> bool {
+    matches!(draft.policy.interruption.rebalance, Rebalance::Cordon | Rebalance::ByRisk)
+}
+
+/// Whether an instance is one of those, and its node is ineligible for that.
+pub(super) fn is_kept_from_work(draft: &Draft<'_>, id: &InstanceId) -> bool {
+    keeps_work_from_risk(draft) && at_risk(draft).contains(id)
 }
 
 /// Instances that AWS calls at risk.

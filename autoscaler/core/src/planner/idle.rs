@@ -1,7 +1,7 @@
 //! Nodes that are drained and ineligible with nobody to account for it: capacity that serves nobody.
 
 use super::draft::Draft;
-use super::drain::node_of;
+use super::drain::{self, node_of};
 use super::herd::Herd;
 use crate::{DrainBy, Phase, Remark};
 use fleet::InstanceId;
@@ -33,13 +33,14 @@ pub(super) fn find(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
     draft.memory.unaccounted = found;
 }
 
-/// Whether an instance serves, may be touched, and is in nobody's books.
+/// Whether an instance serves, may be touched, and is in nobody's books. What presses of all that was heard of it has entered it
+/// there before; the rest says nothing of its node.
 fn is_ours(draft: &Draft<'_>, herd: &Herd<'_>, id: &InstanceId) -> bool {
     let memory = &draft.memory;
     let known = memory.removals.contains_key(id)
         || memory.replacements.contains_key(id)
         || memory.restoring.contains_key(id)
-        || draft.seen.notices.iter().any(|notice| notice.instance == *id);
+        || drain::is_kept_from_work(draft, id);
     let serves = herd.get(id).is_some_and(|m| m.phase == Phase::InService && !m.protected);
     serves && !known
 }
