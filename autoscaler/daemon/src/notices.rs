@@ -87,6 +87,9 @@ pub struct QueueCounts {
     pub outstanding: usize,
     /// When the oldest message that was received and is not deleted was sent.
     pub oldest: Option<Timestamp>,
+    /// How long ago a receive last succeeded, with or without a message; from the beginning of reading on. `None` while nobody
+    /// reads.
+    pub silent: Option<Duration>,
 }
 
 impl QueueCounts {

@@ -204,6 +204,11 @@ pub(super) const METRICS: &[Metric] = &[
     Metric { name: "muster_queue_oldest_message_age_seconds", kind: Gauge, labels: &["queue"],
         help: "Age of the oldest message that was received and is not deleted, 0 without one",
         read: |s, emit| queues(s, |queue, counts| emit(&[queue], age(s, counts.oldest))) },
+    Metric { name: "muster_queue_last_receive_age_seconds", kind: Gauge, labels: &["queue"],
+        help: "How long ago receiving last succeeded, with or without a message; no series where nobody reads",
+        read: |s, emit| queues(s, |queue, counts| if let Some(silent) = counts.silent {
+            emit(&[queue], silent.as_secs_f64());
+        }) },
     Metric { name: "muster_queue_received_messages_total", kind: Counter, labels: &["queue"],
         help: "Messages that were received, each time that they were delivered",
         read: |s, emit| queues(s, |queue, counts| emit(&[queue], whole(counts.received))) },
@@ -270,8 +275,18 @@ pub(super) const METRICS: &[Metric] = &[
 
 /// Words that counters begin with, at 0. What else is counted is shown, too.
 const DECISIONS: &[&str] = &["scale_out", "scale_in", "set_right", "trim"];
-const WITHHELD: &[&str] =
-    &["dry_run", "refused", "busy", "backing_off", "budget", "journal_failing", "stopping", "panicked"];
+const WITHHELD: &[&str] = &[
+    "dry_run",
+    "refused",
+    "busy",
+    "backing_off",
+    "budget",
+    "journal_failing",
+    "stopping",
+    "standby",
+    "not_looked",
+    "panicked",
+];
 const INVARIANTS: &[&str] = &["CAP", "DATA", "DRAIN", "OWN", "ONCE", "MODIFY", "SPREAD", "PACE"];
 const REJECTIONS: &[&str] =
     &["version", "too_many", "malformed", "wrong_peer", "unknown_yet", "duplicate", "stopping"];

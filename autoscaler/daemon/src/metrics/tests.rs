@@ -99,6 +99,44 @@ fn a_scrape_shows_what_status_and_engine_say() {
 }
 
 #[test]
+fn what_is_withheld_is_counted_from_0_on_whatever_the_reason() {
+    use Withheld::{
+        BackingOff, Budget, Busy, DryRun, JournalFailing, NotLooked, Panicked, Refused, Standby, Stopping,
+    };
+    let class = ErrorClass::Transient;
+    let refused = Refused { invariants: Vec::new() };
+    let all = [
+        DryRun,
+        refused,
+        Busy,
+        BackingOff { class },
+        Budget,
+        JournalFailing,
+        Stopping,
+        Standby,
+        NotLooked,
+        Panicked,
+    ];
+    let text = Metrics::new().render(status(Vec::new()), EngineMetrics::default());
+    for why in all {
+        has(&text, &format!("muster_engine_withheld_total{{reason=\"{}\"}} 0.0", why.label()));
+        // A reason that is new is missed here: it belongs into the list above, too.
+        match why {
+            DryRun
+            | Refused { .. }
+            | Busy
+            | BackingOff { .. }
+            | Budget
+            | JournalFailing
+            | Stopping
+            | Standby
+            | NotLooked
+            | Panicked => {}
+        }
+    }
+}
+
+#[test]
 fn who_leads_is_shown_and_what_was_heard_is_counted() {
     let trouble = ConsulTrouble {
         operation: "renew".to_owned(),
@@ -145,6 +183,7 @@ fn a_queue_shows_its_counts_and_the_age_of_its_oldest_message() {
         calls: BTreeMap::from([(("receive", "denied"), 3)]),
         depth: Some(Depth { visible: 5, in_flight: 1 }),
         oldest: Some(Timestamp::from_secs(1_799_999_990)),
+        silent: Some(Duration::from_secs(75)),
         ..QueueCounts::default()
     };
     let metrics = Metrics::new();
@@ -158,6 +197,7 @@ fn a_queue_shows_its_counts_and_the_age_of_its_oldest_message() {
     for line in [
         "muster_queue_messages{queue=\"notices\",state=\"waiting\"} 5.0",
         "muster_queue_oldest_message_age_seconds{queue=\"notices\"} 10.0",
+        "muster_queue_last_receive_age_seconds{queue=\"notices\"} 75.0",
         "muster_queue_received_messages_total{queue=\"notices\"} 7.0",
         "muster_queue_dead_letters_total{queue=\"notices\",reason=\"odd\"} 2.0",
         "muster_queue_dead_letters_total{queue=\"notices\",reason=\"unknown\"} 0.0",

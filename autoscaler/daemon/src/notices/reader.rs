@@ -46,6 +46,8 @@ impl QueueWatch {
     pub fn counts(&self) -> QueueCounts {
         let state = self.shared.locked();
         let mut counts = state.counts.clone();
+        let silent = self.shared.clock.monotonic().saturating_sub(state.received);
+        counts.silent = state.is_read.then_some(silent);
         counts.outstanding = state.book.outstanding();
         counts.oldest = state.book.oldest();
         counts
@@ -79,6 +81,9 @@ impl std::fmt::Debug for Shared {
 struct State {
     book: Book,
     counts: QueueCounts,
+    /// When a receive last succeeded, on the monotonic clock; at first, when reading began.
+    received: Duration,
+    is_read: bool,
 }
 
 impl Reader {
@@ -96,13 +101,15 @@ impl Reader {
     ) -> Self {
         let (stopping, stop) = watch::channel(false);
         let book = Book::new(config.outstanding.max(1), config.visibility);
+        let received = clock.monotonic();
+        let state = State { book, counts: QueueCounts::default(), received, is_read: true };
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             queue,
             clock,
             config,
             letters,
-            state: Mutex::new(State { book, counts: QueueCounts::default() }),
+            state: Mutex::new(state),
             acknowledged: Notify::new(),
             plenty: Notify::new(),
         });
@@ -193,6 +200,12 @@ impl Reader {
     }
 }
 
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.shared.locked().is_read = false;
+    }
+}
+
 /// Begins a task, and begins it anew whenever it is lost to a panic, until the stop: a queue that nobody reads any more
 /// would be missed by nobody.
 async fn kept_going<F>(
@@ -247,7 +260,13 @@ impl Shared {
                 self.room().await;
                 let asked = self.clock.monotonic();
                 let received = self.queue.receive(wait, self.config.visibility).await;
-                self.locked().counts.count_call("receive", received.as_ref().err().map(|error| error.class));
+                {
+                    let mut state = self.locked();
+                    state.counts.count_call("receive", received.as_ref().err().map(|error| error.class));
+                    if received.is_ok() {
+                        state.received = self.clock.monotonic();
+                    }
+                }
                 match received {
                     Ok(messages) => {
                         pause = Duration::ZERO;

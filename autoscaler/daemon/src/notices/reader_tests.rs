@@ -350,6 +350,35 @@ async fn failures_are_counted_and_waited_out() {
 }
 
 #[tokio::test]
+async fn how_long_nothing_was_received_shows_where_no_message_tells_its_age() {
+    let mut bench = Bench::new(ReaderConfig { receivers: 1, ..ReaderConfig::default() });
+    let minutes = Duration::from_secs(120);
+    let watch = bench.reader.watch();
+    bench.queue.send(&warning(1));
+    bench.queue.inside().fail_receives = vec![ErrorClass::Denied; 100].into();
+    bench.until("two minutes", |bench| bench.clock.monotonic() >= minutes).await;
+    assert_eq!((watch.counts().oldest, watch.counts().silent), (None, Some(bench.clock.monotonic())));
+
+    bench.queue.inside().fail_receives.clear();
+    bench.until("the message", |_| watch.counts().received == 1).await;
+    assert_eq!(watch.counts().silent, Some(Duration::ZERO));
+    let taken = bench.take();
+    bench.reader.acknowledge(&ids(&taken));
+    let quiet_until = bench.clock.monotonic() + minutes;
+    bench
+        .until("two quiet minutes", |bench| {
+            assert!(
+                watch.counts().silent <= Some(ReaderConfig::default().wait),
+                "an empty answer is one, too"
+            );
+            bench.clock.monotonic() >= quiet_until
+        })
+        .await;
+    bench.reader.stop().await;
+    assert_eq!(watch.counts().silent, None, "nobody reads it any more");
+}
+
+#[tokio::test]
 async fn a_stop_deletes_what_was_acknowledged_and_leaves_the_rest() {
     let mut bench = Bench::new(ReaderConfig { receivers: 1, ..ReaderConfig::default() });
     for number in 0..10 {
