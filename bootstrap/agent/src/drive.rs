@@ -123,6 +123,7 @@ struct UnderWay {
     step: Step,
     work: Work,
     attempt: u32,
+    since: Duration,
     task: AbortHandle,
 }
 
@@ -224,8 +225,12 @@ impl<W: Works> Driver<W> {
     fn ended(&mut self, ended: Result<(Id, Event), JoinError>) {
         let event = match ended {
             Ok((id, event)) => {
-                if let Some(UnderWay { step, work, .. }) = self.under_way.remove(&id) {
+                if let Some(UnderWay { step, work, attempt, since, .. }) = self.under_way.remove(&id) {
                     tracing::debug!(%step, ?work, "work on a step ended");
+                    if matches!(event, Event::Applied { outcome: Ok(_), .. }) {
+                        let seconds = self.clock.monotonic().saturating_sub(since).as_secs_f64();
+                        tracing::info!(%step, attempt, seconds, "a step was done");
+                    }
                 }
                 self.say(&event);
                 self.learn(event)
@@ -396,7 +401,8 @@ impl<W: Works> Driver<W> {
                 }
             }
         });
-        self.under_way.insert(task.id(), UnderWay { step, work, attempt, task });
+        let since = self.clock.monotonic();
+        self.under_way.insert(task.id(), UnderWay { step, work, attempt, since, task });
     }
 
     fn cut_off(&self, step: Step) {

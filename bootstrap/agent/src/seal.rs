@@ -62,6 +62,13 @@ const PLACES: &[Place] = &[
     place("var/log/journal/*", Cure::Remove, "another machine's journal"),
     place("var/log/*.log", Cure::Truncate, "another machine's log"),
     place("var/log/cloud-init*", Cure::Remove, "another machine's log"),
+    // What rsyslog writes, what was rotated, and what the SSM agent and auditd keep.
+    place("var/log/syslog*", Cure::Remove, "another machine's log"),
+    place("var/log/messages*", Cure::Remove, "another machine's log"),
+    place("var/log/*.log.*", Cure::Remove, "another machine's log"),
+    place("var/log/*.gz", Cure::Remove, "another machine's log"),
+    place("var/log/amazon", Cure::Empty, "another machine's log"),
+    place("var/log/audit", Cure::Empty, "another machine's log"),
     // Gone, and not empty: what ends with the machine is noted where there is such a file. Each boot makes it.
     place("var/log/wtmp", Cure::Remove, "who was logged in elsewhere"),
     place("var/log/btmp", Cure::Truncate, "who tried to log in elsewhere"),

@@ -108,7 +108,7 @@ pub fn run(directories: Directories, options: Options) -> Outcome {
         watchman.abort();
         told.abort();
         listening.abort();
-        if revokes(&node) {
+        if revokes(&node).await {
             // Nobody waits for long for an instance that shuts down.
             let _ = tokio::time::timeout(REVOKED_WITHIN, stop_vault(&node)).await;
         }
@@ -163,11 +163,11 @@ async fn first(
 }
 
 /// Whether the end of the agent is the end of Vault's token.
-fn revokes(node: &Node) -> bool {
+async fn revokes(node: &Node) -> bool {
     match node.settings().vault.map(|vault| vault.revoke) {
         None | Some(Revoke::Never) => false,
         Some(Revoke::Stop) => true,
-        Some(Revoke::Shutdown) => service::shuts_down(),
+        Some(Revoke::Shutdown) => service::shuts_down().await,
     }
 }
 

@@ -3,6 +3,7 @@
 use bootstrap_agent::status::Status;
 use bootstrap_core::{Condition, State};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 use systemd::daemon::{
     STATE_EXTEND_TIMEOUT_USEC, STATE_READY, STATE_STATUS, STATE_STOPPING, STATE_WATCHDOG, notify,
@@ -52,9 +53,21 @@ pub fn stopping() {
 /// The file by which the unit says that the instance shuts down, before it stops the agent: root's, in a directory of its own.
 const SHUTDOWN: &str = "/run/muster-host/shutdown";
 
-/// Whether the instance shuts down, as the unit says.
-pub fn shuts_down() -> bool {
-    Path::new(SHUTDOWN).exists()
+/// The longest that systemd is waited for: it has a whole machine to stop.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+
+/// Whether the instance shuts down, as the unit says; or systemd itself, where the unit cannot: `ExecStop=` is run for what has
+/// started, and an agent has once its node is ready.
+pub async fn shuts_down() -> bool {
+    if Path::new(SHUTDOWN).exists() {
+        return true;
+    }
+    let mut asked = tokio::process::Command::new("systemctl");
+    asked.arg("is-system-running").stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    match tokio::time::timeout(ANSWERS_WITHIN, asked.output()).await {
+        Ok(Ok(answer)) => answer.stdout.trim_ascii() == b"stopping",
+        Ok(Err(_)) | Err(_) => false,
+    }
 }
 
 /// One line about all of it.

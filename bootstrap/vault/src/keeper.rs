@@ -335,6 +335,24 @@ impl Keeper {
         (files.map(|file| file.source.of.destination.path.clone()).collect(), revoked.and(removed))
     }
 
+    /// Whether this keeper's token is one that a keeper of these options would go on with: of the same server, had in the same way.
+    pub fn serves(&self, options: &VaultOptions) -> bool {
+        state::whose(&self.options) == state::whose(options)
+    }
+
+    /// Revokes the token and every lease that was had by it, and leaves all files: they are another keeper's by now.
+    pub async fn let_go(mut self) -> Result<(), VaultError> {
+        match self.token.take() {
+            Some(token) => token.revoke(&self.client).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes up what a process before this one has left, to end it; the first step does so by itself.
+    pub async fn take_up(&mut self, now: Now) {
+        self.resume(now, &mut Stepped::default()).await;
+    }
+
     /// Whether there is a token in the end.
     async fn keep_token(&mut self, now: Now, stepped: &mut Stepped) -> bool {
         let due = self.token.as_ref().map(|token| token.next(now.monotonic, self.seed));

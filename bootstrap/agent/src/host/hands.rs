@@ -10,10 +10,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use sha2::{Digest as _, Sha256};
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -286,7 +286,7 @@ fn put(rule: &PackageRule, program: &Path) -> Result<Done, (ErrorClass, String)>
     let owner = Some((Uid::effective(), Gid::effective()));
     let manner = Manner { unfinished: UNFINISHED, mode: Some(PROGRAM_MODE), owner, durable: true };
     let write = || -> io::Result<()> {
-        fs::create_dir_all(directory)?;
+        make(directory)?;
         sweep(directory, UNFINISHED)?;
         whole::write(program, &contents, manner)
     };
@@ -319,6 +319,18 @@ fn of_io(path: &Path, error: &io::Error) -> (ErrorClass, String) {
 /// What a file is called until it is whole: no two of this process run at once.
 const UNFINISHED: &str = ".muster-";
 
+/// Makes a directory, and those that it is in, for everybody to go through: root's own mask would keep a file's owner from it.
+fn make(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    directory.parent().map_or(Ok(()), make)?;
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => fs::set_permissions(directory, Permissions::from_mode(0o755)),
+    }
+}
+
 /// Writes a file whole, with its owner and mode, unless it is so already.
 fn place(rule: &FileRule, contents: &[u8]) -> Result<Done, (ErrorClass, String)> {
     let path = Path::new(&rule.path);
@@ -329,7 +341,7 @@ fn place(rule: &FileRule, contents: &[u8]) -> Result<Done, (ErrorClass, String)>
     }
     let directory = path.parent().unwrap_or(Path::new("/"));
     let write = || -> io::Result<()> {
-        fs::create_dir_all(directory)?;
+        make(directory)?;
         sweep(directory, UNFINISHED)?;
         let owner = Some((owner, group));
         whole::write(

@@ -33,6 +33,8 @@ pub(crate) struct Held {
     /// The `file` of `host` that the token is left in.
     token_by_root: Option<String>,
     keeper: Keeper,
+    /// Those of other settings, until this one has what it needs: their tokens are revoked then.
+    replaced: Vec<Keeper>,
 }
 
 fn inputs(settings: &Settings, vault: &VaultSettings) -> Inputs {
@@ -70,15 +72,24 @@ pub(super) async fn apply(node: &Node) -> Made {
     let mut slot = node.vault.lock().await;
     if slot.as_ref().is_none_or(|held| held.made_of != inputs) {
         let signer = vault.aws.is_some().then(|| signer(node)).transpose()?;
-        let keeper =
-            Keeper::new(options(node, &settings, &vault)?, signer, node.seed()).map_err(Failure::from)?;
+        let options = options(node, &settings, &vault)?;
+        let keeper = Keeper::new(options.clone(), signer, node.seed()).map_err(Failure::from)?;
         let (templates, token_by_root) = (vault.templates.clone(), vault.file.clone());
-        *slot = Some(Held { made_of: inputs, templates, token_by_root, keeper });
+        let mut replaced = Vec::new();
+        if let Some(before) = slot.take() {
+            replaced = before.replaced;
+            // The token of one that serves these, too, is gone on with.
+            replaced.extend(Some(before.keeper).filter(|keeper| !keeper.serves(&options)));
+        }
+        *slot = Some(Held { made_of: inputs, templates, token_by_root, keeper, replaced });
     }
     let Some(held) = slot.as_mut() else { unreachable!("it was made above") };
     match do_what_is_due(node, held).await {
         Some(failure) => Err(failure),
-        None if held.keeper.is_whole(node.clock.monotonic()) => Ok(None),
+        None if held.keeper.is_whole(node.clock.monotonic()) => {
+            let_go(std::mem::take(&mut held.replaced)).await;
+            Ok(None)
+        }
         None => Err(Failure::new(ErrorClass::Transient, "not all of what Vault has is in its place yet")),
     }
 }
@@ -96,10 +107,42 @@ pub(crate) async fn keep(node: &Node) -> Duration {
     held.keeper.next_wake(now).saturating_sub(now).clamp(Duration::from_millis(100), Duration::from_secs(60))
 }
 
+/// Revokes the tokens of settings that are not these any more.
+async fn let_go(replaced: Vec<Keeper>) {
+    for keeper in replaced {
+        match keeper.let_go().await {
+            Ok(()) => tracing::info!("revoked the token of other settings of Vault"),
+            Err(error) => tracing::warn!(%error, "could not revoke the token of other settings of Vault"),
+        }
+    }
+}
+
+/// What a process before this one has left, where this one did not come to take it up; `None`: nothing.
+async fn left(node: &Node) -> Option<Keeper> {
+    let settings = node.settings();
+    let options = options(node, &settings, settings.vault.as_ref()?).ok()?;
+    if !options.state_file.as_ref()?.exists() {
+        return None;
+    }
+    let mut keeper = Keeper::new(options, None, node.seed()).ok()?;
+    keeper.take_up(Now { wall: node.clock.wall(), monotonic: node.clock.monotonic() }).await;
+    Some(keeper)
+}
+
 /// Ends what is held: the token is revoked, and files that are worthless without it are removed.
 pub async fn stop(node: &Node) {
-    let Some(mut held) = node.vault.lock().await.take() else { return };
-    let (files, revoked) = held.keeper.stop().await;
+    let held = node.vault.lock().await.take();
+    let mut keeper = match held {
+        Some(held) => {
+            let_go(held.replaced).await;
+            held.keeper
+        }
+        None => match left(node).await {
+            Some(keeper) => keeper,
+            None => return,
+        },
+    };
+    let (files, revoked) = keeper.stop().await;
     match revoked {
         Ok(()) => tracing::info!("revoked the token of Vault"),
         Err(error) => tracing::warn!(%error, "could not revoke the token of Vault"),

@@ -13,14 +13,16 @@ use bootstrap_core::Failure;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often Nomad and Consul are asked how it is.
+/// How often Nomad is asked how it is, and Consul while the node goes.
 const LOOKS: Duration = Duration::from_secs(10);
+/// How often Consul is while it stays: a connection for each of them is most of what an idle agent computes.
+const SELDOM: Duration = Duration::from_secs(60);
 /// By this the agent knows its own words again.
 const OURS: &str = "muster-bootstrap: ";
 
 /// Sees to it until it is dropped.
 pub(super) async fn keep(node: Arc<Node>) {
-    let mut next_look = Duration::ZERO;
+    let (mut next_look, mut next_read) = (Duration::ZERO, Duration::ZERO);
     // What Consul has, as far as that is known.
     let mut held = None;
     // Until then there is no work that could go elsewhere, and the steps are asking.
@@ -35,7 +37,10 @@ pub(super) async fn keep(node: Arc<Node>) {
         let now = node.clock.monotonic();
         if now >= next_look {
             next_look = now + LOOKS;
-            held = None;
+            if now >= next_read || held == Some(true) || node.is_leaving() {
+                next_read = now + SELDOM;
+                held = None;
+            }
             has_work = ask_nomad(&node).await.unwrap_or(has_work);
         }
         let leaves = node.is_leaving() && !has_work;

@@ -1,11 +1,16 @@
 //! The commands and their exit codes, which scripts go by.
 
 use crate::ground::{Cloud, Node, state_of};
+use bootstrap_agent::host::{Contents, Done, Host as _, HostError, Request, Spool};
 use bootstrap_core::{Condition, State, Step};
+use fleet_clock::SystemClock;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A command's exit code, its data and its talk.
 fn ran(node: &Node, words: &[&str]) -> (Option<i32>, String, String) {
@@ -126,7 +131,7 @@ fn a_status_that_nobody_stands_behind_any_more_is_not_believed() {
     );
     // Who waits from before the next one's start waits for its word.
     let waits = node.command(&["status", "--wait", "--timeout", "60s", "--format", "json"]);
-    let waits = { waits }.stdout(std::process::Stdio::piped()).spawn().expect("it runs");
+    let waits = { waits }.stdout(Stdio::piped()).spawn().expect("it runs");
     node.start();
     let output = waits.wait_with_output().expect("it ends");
     let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -370,4 +375,54 @@ vault {
     let (code, [data, talk]) = run("verify-image");
     assert_eq!((code, data.as_str()), (Some(0), ""), "{talk}");
     assert!(talk.contains("holds nothing that two instances must not share"), "{talk}");
+}
+
+#[test]
+fn root_is_started_once_for_requests_that_follow_each_other_and_goes_by_what_the_files_say_then() {
+    let cloud = Cloud::start();
+    let node = Node::new(&cloud, 0, "");
+    let metadata = cloud.metadata(&node.instance);
+    let allow = |file: &str| {
+        let rule = format!("host {{\n  file \"{file}\" {{\n    path = \"$PLACE/made/{file}\"\n  }}\n}}\n");
+        node.configure(&metadata, &rule);
+    };
+    // A run directory of its own: the node's is served by its own root.
+    let run = node.path().join("asked");
+    let spool = Arc::new(Spool::open(&run.join("host"), Arc::new(SystemClock::new())).expect("a spool"));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let ask = |file: &str| -> Result<Done, HostError> {
+        let request = Request::Place { file: file.to_owned(), contents: Contents("{}".to_owned()) };
+        let asked = async { tokio::time::timeout(Duration::from_secs(30), spool.ask(request)).await };
+        runtime.block_on(asked).expect("root is there")
+    };
+    allow("one");
+    // With the mask of its unit.
+    let mut command = Command::new("/bin/sh");
+    command.env_clear().stderr(Stdio::piped()).args(["-c", "umask 0077; exec \"$@\"", "sh"]);
+    command
+        .args([env!("CARGO_BIN_EXE_muster-bootstrap"), "host", "--user", "root"])
+        .arg("--config")
+        .arg(node.path().join("bootstrap.hcl"));
+    command.arg("--state-directory").arg(node.path().join("state"));
+    command.arg("--run-directory").arg(&run);
+    let root = std::thread::scope(|scope| {
+        let first = scope.spawn(|| ask("one"));
+        // A path unit starts it once there is a request.
+        while fs::read_dir(run.join("host/requests")).expect("listed").count() == 0 {
+            std::thread::yield_now();
+        }
+        let root = command.spawn().expect("it starts");
+        assert_eq!(first.join().expect("it ends"), Ok(Done::Changed));
+        root
+    });
+    allow("two");
+    assert_eq!(ask("two"), Ok(Done::Changed));
+    let refused = ask("one").expect_err("the files allow it no more");
+    assert!(refused.to_string().contains("one"), "{refused}");
+    let ended = root.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.success() && said.contains("answered=3"), "{said}");
+    // A file's owner is to come to it.
+    let mode = fs::metadata(node.path().join("made")).expect("it is there").permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o755);
 }

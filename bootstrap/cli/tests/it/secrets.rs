@@ -1,7 +1,7 @@
 //! Vault, by the role of the instance; Parameter Store; and where secrets must not be.
 
 use crate::awx_server::{Awx, KEY};
-use crate::ground::{Cloud, Node, failure_of};
+use crate::ground::{Cloud, Node, failure_of, state_of};
 use bootstrap_core::{Condition, State, Step};
 use muster_test_servers::{Vault, VaultOptions, wait_for};
 use serde_json::{Value, json};
@@ -30,6 +30,7 @@ pub fn vault(cloud: &Cloud) -> Vault {
         "resolve_aws_unique_ids": false, "token_policies": ["node"], "token_ttl": "60s",
     });
     vault.call("POST", "auth/aws/role/node", &role);
+    vault.call("POST", "auth/aws/role/other", &role);
     vault.call("POST", "sys/mounts/kv", &json!({"type": "kv", "options": {"version": "2"}}));
     let body = json!({"data": {"key": KEY, "token": "planted-token-5b1d"}}).to_string();
     wait_for("KV to be upgraded", || {
@@ -172,6 +173,41 @@ fn the_role_of_the_instance_gets_the_secrets_that_awx_is_asked_with_and_the_end_
     assert!(!vault.knows(&token), "it is revoked");
     assert!(!secrets.path().join("token").exists() && !secrets.path().join("awx-key").exists());
     assert!(secrets.path().join("for-others").exists(), "others may go on with it");
+}
+
+#[test]
+fn no_token_is_left_behind_by_other_settings_or_by_an_agent_that_did_not_come_far() {
+    let (cloud, secrets) = (Cloud::start(), memory());
+    let vault = vault(&cloud);
+    // None lapses by itself.
+    vault.call("POST", "auth/aws/role/node", &json!({"token_ttl": "1h"}));
+    let of = |role: &str| {
+        let role = format!("role = \"{role}\"");
+        configuration(&vault, secrets.path(), "").replace("role = \"node\"", &role)
+    };
+    let mut node = Node::new(&cloud, 0, &of("node"));
+    templates(&node);
+    node.start();
+    node.wait_done();
+    let read = || fs::read_to_string(secrets.path().join("token")).unwrap_or_default();
+    let first = read();
+    assert!(vault.knows(&first));
+    node.configure(&cloud.metadata(&node.instance), &of("other"));
+    node.verify();
+    wait_for("the other role's token", || (!read().is_empty() && read() != first).then_some(()));
+    wait_for("the end of the one before", || (!vault.knows(&first)).then_some(()));
+    let second = read();
+    assert!(vault.knows(&second));
+    // It is started again, and told to end before it knows which instance it is on.
+    node.kill();
+    fs::remove_file(node.path().join("run/identity.json")).expect("it was known");
+    node.configure("http://127.0.0.1:9", &of("other"));
+    node.start();
+    node.wait_until("a metadata service", |status| state_of(status, Step::Identity) != State::Done);
+    assert!(vault.knows(&second));
+    assert_eq!(node.stop(), 0);
+    assert!(!vault.knows(&second), "it is revoked");
+    assert!(!secrets.path().join("token").exists());
 }
 
 #[test]

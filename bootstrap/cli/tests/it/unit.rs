@@ -120,6 +120,12 @@ fn a_machine_boots_with_the_agent_as_a_unit_without_rights_and_boots_again() {
         "{ours:#?}"
     );
     assert!(ours.iter().any(|entry| entry["MUSTER_VERSION"].is_string()), "{ours:#?}");
+    let of_awx: Vec<&&Value> = ours.iter().filter(|entry| entry["MUSTER_STEP"] == "awx").collect();
+    assert_eq!(of_awx.iter().filter(|entry| entry["MESSAGE"] == "a step was done").count(), 1, "{of_awx:#?}");
+
+    // A machine that is given another name is so to the agent, too, which looks for it in the exporter's series.
+    let host = |process: &str| machine.run(&["readlink", &format!("/proc/{process}/ns/uts")]);
+    assert_eq!(host(&agent.to_string()), host("1"));
 
     // Once more: what was done stands, what lived in memory is made again.
     let written = machine.run(&["stat", "--format=%i %y", placed]);
@@ -503,6 +509,19 @@ vault {{
     machine.run(&["systemctl", "restart", UNIT]);
     machine.wait_active();
     assert!(bao.knows(&token), "an agent that is restarted goes on with its token");
+    awx.state().ends_as = "";
+    machine.write("etc/muster/conf.d/90-other.hcl", 0o644, "awx {\n  extra_vars = { team = \"web\" }\n}\n");
+    machine.reboot();
+    assert!(!bao.knows(&token), "revoked");
+
+    // Nor does one live on whose node was never ready, for which systemd runs no ExecStop.
+    let token = machine.wait_until("a token", || {
+        let said = machine.try_run(&["cat", "/run/muster/vault-token"])?;
+        said.status.success().then(|| String::from_utf8_lossy(&said.stdout).trim().to_owned())
+    });
+    machine.wait_until("a second job", || (awx.state().jobs.len() == 2).then_some(()));
+    assert_eq!(machine.property(UNIT, "ActiveState"), "activating");
+    assert!(bao.knows(&token));
     machine.power_off();
     assert!(!bao.knows(&token), "revoked");
 }

@@ -101,7 +101,7 @@ impl Serialize for Plain<'_> {
 }
 
 /// Whose state it is.
-fn whose(options: &VaultOptions) -> String {
+pub(super) fn whose(options: &VaultOptions) -> String {
     let of = format!("{} {:?} {:?}", options.server.address, options.server.namespace, options.method);
     BASE64.encode(ring::digest::digest(&ring::digest::SHA256, of.as_bytes()))
 }

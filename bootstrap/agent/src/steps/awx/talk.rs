@@ -23,7 +23,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 /// How often the job is looked at.
 const LOOKS: Duration = Duration::from_secs(2);
 /// A job whose number is not known is asked for again so often: while it runs, that is "already pending", and changes
-/// nothing. It may be somebody else's.
+/// nothing. It may be somebody else's. And so long is one waited for that AWX does not know any more.
 const NAMELESS_PATIENCE: Duration = Duration::from_secs(300);
 /// The same for one whose end only its playbook tells of: it may have ended before its last task. A playbook that has none
 /// is not to run every few minutes.
@@ -118,6 +118,8 @@ enum Look {
     Runs,
     /// AWX cannot tell just now.
     Unseen(Failure),
+    /// AWX has no such job, or none that the token may see.
+    Unknown(Failure),
 }
 
 /// Why there is no end to report.
@@ -248,6 +250,7 @@ impl<'a> Talk<'a> {
         since: Timestamp,
     ) -> Result<Option<u64>, Stop> {
         let mut known = job;
+        let mut unknown_since = None;
         let mut asked = self.node.clock.monotonic();
         // As long as the attempt lasts: a playbook takes the time that it takes.
         let mut looks = Patience::new(self.node, Step::Awx, LOOKS, Duration::MAX);
@@ -265,6 +268,15 @@ impl<'a> Talk<'a> {
                         Look::Runs => {}
                         Look::Unseen(failure) => {
                             looks.after(failure).await?;
+                            continue;
+                        }
+                        Look::Unknown(failure) => {
+                            let now = self.node.clock.monotonic();
+                            let since = *unknown_since.get_or_insert(now);
+                            if now >= since + NAMELESS_PATIENCE && !self.node.is_going() {
+                                return Err(Stop::Failed { job: known, failure: Box::new(failure) });
+                            }
+                            looks.for_more(&format!("AWX knows no job {job}, which it had begun")).await;
                             continue;
                         }
                     }
@@ -344,6 +356,8 @@ impl<'a> Talk<'a> {
                 let failure = reply.failure("AWX", &format!("show job {job}"));
                 return match reply.status {
                     429 | 500.. => Ok(Look::Unseen(failure)),
+                    // It may have been restored from a backup, or have tidied up.
+                    404 => Ok(Look::Unknown(failure)),
                     _ => Err(failure),
                 };
             }

@@ -526,6 +526,20 @@ async fn a_job_whose_number_cannot_be_found_is_asked_for_again_until_it_is_over(
 }
 
 #[tokio::test]
+async fn a_job_that_awx_knows_no_more_is_given_up_after_a_while_and_another_is_asked_for() {
+    let mut bench = Bench::new(|_| {});
+    bench.awx.state().ends_as = "";
+    bench.start();
+    bench.until("a job", |bench| bench.note().runs.is_some_and(|runs| runs.job == Some(1))).await;
+    // As after AWX was restored from a backup.
+    bench.awx.state().jobs.clear();
+    bench.awx.state().ends_as = "successful";
+    bench.until_done().await;
+    assert_eq!(bench.callbacks(), 2);
+    assert!(bench.clock.monotonic() >= Duration::from_secs(300), "not at once");
+}
+
+#[tokio::test]
 async fn a_playbook_that_never_says_that_it_is_done_is_run_again() {
     let mut bench = Bench::new(|awx| awx.server.token_file = None);
     bench.start();
