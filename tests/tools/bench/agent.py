@@ -194,8 +194,8 @@ def whole():
     wait it is somebody else's time up to the last look that found it not over, and the pause after that is the agent's. What
     it computes for that boot; how long it takes when it is started again and all of it stands, nine times; then CPU over five
     and a half minutes in which every step is looked at again once, as every five minutes (all that the process has computed,
-    threads that have ended among it, in windows of thirty seconds), and memory. The log is of the level debug. Needs root, and what
-    `tests/run setup` fetches."""
+    threads that have ended among it, in windows of thirty seconds), and memory. The log is of the level debug. A process of the test
+    stands for PID 1 and root's units: the row of `platform` has real ones. Needs root, and what `tests/run setup` fetches."""
     text = run(["cargo", "test", "--quiet", "--profile", "dist", "--locked", "-p", "muster-bootstrap", "--test", "it", "--",
                 "--nocapture", "whole::", "idle=330s"])
     found = json.loads(re.search(r"^a whole node: (.*)$", text, re.MULTILINE)[1])

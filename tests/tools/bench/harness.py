@@ -23,7 +23,7 @@ DOCS = ROOT / "docs/benchmarks.md"
 SAMPLES = ROOT / "autoscaler/samples"
 ROWS = {}
 # Rows that take minutes each, or build everything anew.
-LONG = ("first", "size", "shuffles", "platform")
+LONG = ("first", "size", "shuffles", "image", "platform")
 
 
 class asked:

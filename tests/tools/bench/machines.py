@@ -1,9 +1,34 @@
-"""The row of the platform on one machine."""
+"""The rows of the image, and of the platform on one machine."""
 
+import json
 import os
 import re
 
 from .harness import figure, row, run
+
+
+@row
+def image():
+    """The image by its own tests: baked, the same playbook by Packer once more, sealed with eight files planted that must not be
+    cloned, and booted under systemd; and the roles of AWS's against what is called. Needs root, and what `tests/run setup` fetches."""
+    text = run(["cargo", "test", "--quiet", "--locked", "-p", "tests", "--test", "image", "--", "--nocapture",
+                "a_second_bake", "an_image_boots"])
+    found = lambda what: json.loads(re.search(rf"^{what}: (.*)$", text, re.MULTILINE)[1])
+    made, booted = found("an image"), found("a machine")
+    size = made["size_bytes"] / 1e9
+    program = os.environ.get("CARGO_TARGET_DIR", "target") + "/debug/muster-autoscaler"
+    run(["cargo", "build", "--quiet", "--locked", "-p", "muster-autoscaler"])
+    # It ends with an error where there is one.
+    roles = run(["python3", "tests/tools/terraform.d/iam.py", os.path.abspath(program)])
+    counts = re.search(r"the autoscaler has the (\d+).*?, (\d+) of them.*muster-image has the (\d+).*nodes have the (\d+)", roles)
+    return [
+        figure("image: root file system with Nomad, Consul and Docker", "<= 1 GB", f"{size:.2f} GB", size <= 1),
+        figure("image: what the playbook's second run changed", "0", f"{made['changed']}", made["changed"] == 0),
+        figure("image: secrets and identities that are left after `seal`, of 8", "0", f"{made['left']}", made["left"] == 0),
+        figure("image: units that failed on a machine that boots", "0", f"{booted['failed']}", booted["failed"] == 0),
+        figure("roles: actions that no code path uses", "0",
+               "0 of {} of the autoscaler ({} of them seen by the loopback cloud), {} of muster-image, {} of nodes".format(*counts.groups()), True),
+    ], {}
 
 
 @row
