@@ -1,9 +1,53 @@
 //! What a platform that ended has left of itself.
 
+use rustix::process::{getpid, set_child_subreaper};
 use std::fs;
+use tempfile::TempDir;
 
-/// Interfaces, control groups, mounts and machines that are still there; none: nothing.
-pub fn behind(bridge: &str) -> Vec<String> {
+/// Where everything of this process is put that is to be gone at its end.
+pub struct Ground {
+    place: TempDir,
+}
+
+impl Ground {
+    /// From here on: temporary files of this process come into a directory of its own, and a program that has lost who started it
+    /// becomes this process's. Before anything is started.
+    pub fn new() -> Self {
+        let place = tempfile::Builder::new().prefix("muster-platform-").tempdir().expect("a directory");
+        tempfile::env::override_temp_dir(place.path()).expect("nobody has made a temporary file");
+        set_child_subreaper(Some(getpid())).expect("the kernel does");
+        Self { place }
+    }
+
+    /// Everything that is still there; none: nothing.
+    pub fn behind(&self, bridge: &str) -> Vec<String> {
+        // The package that this program had made of the agent is kept to its end, and goes with the directory.
+        let kept = tests::image::package().parent();
+        let files = fs::read_dir(self.place.path()).expect("it is there").flatten().map(|entry| entry.path());
+        let files = files.filter(|path| Some(path.as_path()) != kept);
+        let files = files.map(|path| format!("the files {}", path.display()));
+        [of_machines(bridge), programs(), files.collect()].concat()
+    }
+}
+
+/// What this process, or what it has started, has started and does still run. What has ended and nobody asks about is nothing.
+fn programs() -> Vec<String> {
+    let of_ours = |status: &str| {
+        let of = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        of("PPid:") == Some(&getpid().as_raw_pid().to_string())
+            && of("State:").is_some_and(|state| !state.starts_with('Z'))
+    };
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let running = all
+        .filter(|entry| fs::read_to_string(entry.path().join("status")).is_ok_and(|status| of_ours(&status)));
+    let words = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).unwrap_or_default();
+    running
+        .map(|entry| format!("the program {}", String::from_utf8_lossy(&words(entry)).replace('\0', " ")))
+        .collect()
+}
+
+/// Interfaces, control groups, mounts and machines.
+fn of_machines(bridge: &str) -> Vec<String> {
     let mut left = Vec::new();
     if fs::exists(format!("/sys/class/net/{bridge}")).unwrap_or(true) {
         left.push(format!("the network {bridge}"));

@@ -8,6 +8,7 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfi
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use muster_test_servers::request;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,8 +17,8 @@ use std::time::Duration;
 
 /// The service's name in Consul's DNS.
 const NAME: &str = "web.service.consul.";
-/// The secret that it is given, and tells.
-const SECRET: &str = "first";
+/// The secrets that it is given, one after the other, and tells.
+const SECRETS: [&str; 2] = ["first", "second"];
 /// How many ask at once, at the most.
 const ASKERS: u64 = 24;
 /// How far ahead anybody plans to ask.
@@ -40,6 +41,8 @@ struct Shared {
     known: Mutex<(Option<Duration>, Vec<SocketAddr>)>,
     asked: AtomicU64,
     failed: Mutex<Vec<String>>,
+    /// Which secret each of the service has told last, by its number.
+    told: Mutex<BTreeMap<SocketAddr, usize>>,
     ends: AtomicBool,
 }
 
@@ -63,6 +66,7 @@ impl Load {
             known: Mutex::default(),
             asked: AtomicU64::default(),
             failed: Mutex::default(),
+            told: Mutex::default(),
             ends: AtomicBool::default(),
         });
         *shared.next.lock().expect("whole") = shared.clock.monotonic();
@@ -90,6 +94,12 @@ impl Load {
     pub fn tally(&self) -> Tally {
         let failed = self.shared.failed.lock().expect("whole").clone();
         Tally { asked: self.shared.asked.load(Ordering::Relaxed), failed }
+    }
+
+    /// Whether each of these has told the newest secret.
+    pub fn tell_the_newest(&self, places: &[SocketAddr]) -> bool {
+        let told = self.shared.told.lock().expect("whole");
+        places.iter().all(|place| told.get(place) == Some(&(SECRETS.len() - 1)))
     }
 }
 
@@ -130,7 +140,13 @@ impl Shared {
             None => Some("nobody is healthy".to_owned()),
             Some(place) => match request(*place, "GET", "/cgi-bin/work", &[], "") {
                 // Its version, and the secret that it has of Vault.
-                Ok(answer) if answer.status == 200 && answer.body.trim_end().ends_with(SECRET) => None,
+                Ok(answer) if answer.status == 200 => match answer.body.lines().nth(1).and_then(number) {
+                    Some(secret) => {
+                        self.told.lock().expect("whole").insert(*place, secret);
+                        None
+                    }
+                    None => Some(format!("{place} tells no secret: {answer:?}")),
+                },
                 other => Some(format!("{place}: {other:?}")),
             },
         };
@@ -149,6 +165,11 @@ impl Shared {
         }
         known.1.clone()
     }
+}
+
+/// Which secret that is.
+fn number(word: &str) -> Option<usize> {
+    SECRETS.iter().position(|secret| *secret == word)
 }
 
 /// What Consul's DNS says.

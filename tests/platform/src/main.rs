@@ -55,6 +55,7 @@ struct Args {
 
 fn main() {
     let args = Args::parse();
+    let ground = left::Ground::new();
     let program = beside("muster-autoscaler");
     let root = args.image.unwrap_or_else(|| tests::image::baked().0);
     let timeline = Timeline::begin();
@@ -97,8 +98,8 @@ fn main() {
     };
     // Whatever fails, what was seen until then is told.
     let played = catch_unwind(AssertUnwindSafe(|| platform.play()));
-    drop((platform, bakes));
-    let left = left::behind(BRIDGE);
+    drop((platform, bakes, place));
+    let left = ground.behind(BRIDGE);
     if left.is_empty() {
         timeline.say("everything is taken down, nothing is left behind");
     }

@@ -74,12 +74,7 @@ impl Platform {
         });
         self.is_interrupted(&load);
         self.is_rolled_out(&pipeline, &load);
-        // The new machines are watched for a while. What AWX mends on one of them is load, and would keep a fleet from shrinking.
-        thread::scope(|scope| {
-            let drifts = scope.spawn(|| self.drifts());
-            pipeline.watch(self.leader());
-            joined(drifts);
-        });
+        pipeline.watch(self.leader());
         pipeline.promote(self.leader());
         timeline.say("the image is well, and in stable");
         self.shows();
@@ -176,21 +171,34 @@ impl Platform {
     fn is_rolled_out(&self, pipeline: &Pipeline, load: &Load) {
         let old = self.machines.running();
         let begun = self.timeline.now();
-        pipeline.roll_out(self.leader());
-        self.timeline.say("the image in canary is rolled out");
-        self.wait("every machine to be new", || {
-            let running = self.machines.running();
-            (running.len() >= 2 && old.iter().all(|one| !running.contains(one))).then_some(())
+        let leader = self.leader();
+        thread::scope(|scope| {
+            // It ends when nothing has been left to do for a while.
+            let ordered = scope.spawn(|| pipeline.roll_out(leader));
+            self.timeline.say("the image in canary is rolled out");
+            self.wait("every machine to be new", || {
+                let running = self.machines.running();
+                (running.len() >= 2 && old.iter().all(|one| !running.contains(one))).then_some(())
+            });
+            self.measured("a new image on every machine", begun);
+            self.serves_everywhere();
+            // Nomad itself asks for it again every few minutes; what has been started since has it from the start.
+            self.wait("the service's new secret from all of it", || {
+                let healthy = self.names.healthy();
+                (!healthy.is_empty() && load.tell_the_newest(&healthy)).then_some(())
+            });
+            // What AWX mends on a machine is load, and would keep a fleet from shrinking: it is the last.
+            self.drifts();
+            joined(ordered);
         });
-        self.measured("a new image on every machine", begun);
-        self.serves_everywhere();
         self.tally(load);
     }
 
-    /// Another word in Vault, and each machine has it in its file.
+    /// Other words in Vault: each machine has its own in its file, and what is started of the service has the service's.
     fn secret_is_rotated(&self) {
         self.site.set_secret("node", "word", "second");
-        self.timeline.say("a secret is rotated");
+        self.site.set_secret("default/web/config", "word", "second");
+        self.timeline.say("the secrets of the nodes and of the service are rotated");
         let begun = self.timeline.now();
         for id in self.machines.running() {
             self.wait(&format!("the new secret on {id}"), || {
@@ -247,6 +255,8 @@ impl Platform {
             // The agent has no other source than its instance's metadata service.
             "sum({__name__=~\"muster_notices(_again)?_total\", source=\"agent\"}) > 0",
             "max(max_over_time(muster_fleet_rollout_entered[30m])) >= 2",
+            // First one of two, and that was watched.
+            "max(max_over_time(muster_fleet_rollout_stage{stage=\"watched\"}[30m])) == 1",
             "max(max_over_time(muster_node_drift_mended[30m])) >= 1",
         ] {
             let all = of(query);

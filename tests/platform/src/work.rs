@@ -31,7 +31,8 @@ pub fn policy(cloud: &Cloud) -> String {
     groups = ["web/web"]
   }}
   rollout {{
-    canary       = "0%"
+    canary       = "50%"
+    canary_for   = "15s"
     ready_within = "5m"
   }}
 }}
