@@ -168,7 +168,7 @@ fn a_ledger_of_another_fleet_that_is_read_before_any_is_found_is_not_this_ones()
     let mut told = false;
     harness.tamper_answer = Some(Box::new(move |answer| match answer {
         Answer::Ledgers(ledgers) => {
-            *ledgers = Ok(vec![Some(Box::new(left.clone()))]);
+            *ledgers = Ok(vec![Ok(Some(Box::new(left.clone())))]);
             told = true;
         }
         Answer::Fleets(found) if !told => *found = Ok(Vec::new()),
