@@ -191,7 +191,7 @@ impl<'a> Court<'a> {
 
     /// Units that the target held for replacements, or for victims whose work was leaving, and holds no more.
     fn taken_back(&self) -> f64 {
-        (asked_for(self.before) - asked_for(self.after)).max(0.0) + self.lowered()
+        (asked_for(self.before) - asked_for(self.after)).max(0.0) + self.lowered() + self.useless()
     }
 
     /// Units of victims that were counted while their work was leaving, and are no more. The target still counts
@@ -203,6 +203,23 @@ impl<'a> Court<'a> {
         let all = self.before.removals.iter();
         let lowered = all.filter(|(id, r)| was_counted(r.step) && !is_counted(*id));
         lowered.map(|(_, r)| r.weight.get()).sum()
+    }
+
+    /// Units of those that a roll-out lets go now with nobody in their place: launched since it began, and never ready, they serve
+    /// nobody.
+    fn useless(&self) -> f64 {
+        let Some(rollout) = &self.before.rollout else { return 0.0 };
+        let living = self.living();
+        let waits = |id| self.before.replacements.get(id).is_some_and(|r| r.step == ReplacementStep::Waiting);
+        let goes = self.after.removals.iter().filter(|(id, r)| {
+            let young = living.get(*id).is_some_and(|m| m.launched >= rollout.started);
+            let lowered = r.step == RemovalStep::Lowering && waits(*id);
+            lowered
+                && young
+                && r.cause == DrainCause::Replaced(ReplacementCause::Rollout)
+                && !rollout.ready.contains(*id)
+        });
+        goes.map(|(_, r)| r.weight.get().ceil()).sum()
     }
 
     /// Whether the fleet shows what was before the last write, which has not shown.

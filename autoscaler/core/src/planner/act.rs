@@ -36,10 +36,14 @@ pub(super) fn act(
         (with_them, Wish { target: wish.target.saturating_add(back), ..wish })
     };
     let before = draft.memory.clone();
+    let (mut base, mut wish) = (base, wish);
     if let Some(herd) = herd {
+        wish.target = replace::without_places_of_the_useless(draft, herd, base, wish.target);
         let next = Parts::of(wish.target.max(base.total()), base.on_demand);
         replace::advance(draft, ground, herd, base, next);
         ledger::lower_the_empty(draft, herd, wish.known && wish.target <= base.total());
+        base = replace::let_the_useless_go_first(draft, herd, base, wish.target);
+        wish.target = replace::without_places_of_the_useless(draft, herd, base, wish.target);
     }
     if wish.target > base.total() {
         return buy(draft, ground, wish.target, base, before);

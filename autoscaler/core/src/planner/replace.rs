@@ -2,14 +2,15 @@
 
 use super::draft::Draft;
 use super::fits::Room;
-use super::ground::Ground;
+use super::ground::{Ground, LOOK_BEFORE_WRITE};
 use super::herd::{ByMarket, Herd, LEEWAY, units};
 use super::parts::{self, Parts};
 use super::{ledger, notices, pools, rollout};
+use crate::number::units as whole;
 use crate::{
     DrainCause, FleetBuys, Hold, Member, Removal, RemovalStep, Replacement, ReplacementCause, ReplacementStep,
 };
-use fleet::{InstanceId, NoticeKind, Timestamp};
+use fleet::{InstanceId, Market, NoticeKind, Timestamp};
 use std::time::Duration;
 
 /// How long a modification is given to take effect: EC2's take some 15 s, and the cycle that plans it may come 10 s
@@ -262,6 +263,67 @@ fn raise(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts
     if waiting > 0 {
         draft.hold(Hold::SurgeFull { waiting });
     }
+}
+
+/// Takes those out of the target that have never been of use and in whose place nobody can be asked for, because nothing has room
+/// beside them: they serve nobody, and would hold their places for good. Spot alone, for what is bought again is.
+///
+/// * `wanted`: the units that are wanted; where that is not what there is, more is bought, or whoever is too much goes.
+/// * returns: what is wanted without them, until they have gone.
+pub(super) fn let_the_useless_go_first(
+    draft: &mut Draft<'_>,
+    herd: &Herd<'_>,
+    base: Parts,
+    wanted: u32,
+) -> Parts {
+    // As long as one is asked for, the others wait for their turn.
+    let others_go_first = wanted != base.total() || parts::surge(&draft.memory) != Parts::default();
+    if others_go_first || ledger::somebody_leaves(draft) || draft.age(herd.at) > LOOK_BEFORE_WRITE {
+        return base;
+    }
+    let capacity = draft.policy.capacity;
+    let most = capacity.max.max(capacity.min).saturating_add(capacity.surge);
+    let mut left = base;
+    for (id, replacement) in in_order(draft) {
+        let Replacement { cause, step, since, weight, market, .. } = replacement;
+        let waits = cause == ReplacementCause::Rollout && step == ReplacementStep::Waiting;
+        let useless = herd.get(&id).is_some_and(|m| !rollout::has_been_ready(draft, m));
+        let weight = whole(weight.get());
+        let no_room = base.plus(parts::on_top(&draft.memory)).total().saturating_add(weight) > most;
+        let may = left.total() >= capacity.min.saturating_add(weight);
+        // One that is out of the target is beyond it only where as much lives as the target asks for.
+        let lives = units(herd.alive.iter().copied()).spot + LEEWAY >= base.real().spot;
+        if waits
+            && useless
+            && no_room
+            && may
+            && lives
+            && market == Market::Spot
+            && draft.now > since
+            && herd.at >= since
+        {
+            left.spot = left.spot.saturating_sub(weight);
+            become_removal(draft, &id, RemovalStep::Lowering);
+        }
+    }
+    left
+}
+
+/// What is wanted at most as long as those live that have never been of use and are on their way out: bought again sooner, they
+/// would be counted by the target, and stay.
+pub(super) fn without_places_of_the_useless(
+    draft: &Draft<'_>,
+    herd: &Herd<'_>,
+    base: Parts,
+    wanted: u32,
+) -> u32 {
+    let removals = draft.memory.removals.iter();
+    let rolled_out = removals.filter(|(_, r)| r.cause == DrainCause::Replaced(ReplacementCause::Rollout));
+    let useless =
+        rolled_out.filter(|(id, _)| herd.get(id).is_some_and(|m| !rollout::has_been_ready(draft, m)));
+    let places = useless.map(|(_, r)| whole(r.weight.get())).fold(0, u32::saturating_add);
+    let capacity = draft.policy.capacity;
+    wanted.min(capacity.max.saturating_sub(places).max(capacity.min).max(base.total()))
 }
 
 /// The most that may be asked for: `max`, and what of `surge` replacements explain.

@@ -5,7 +5,8 @@ mod alarms;
 use crate::support::ec2::{Ec2, Fate, runs};
 use crate::support::scene::{Scene, seconds};
 use autoscaler_core::{
-    Action, Asked, Course, Expected, Halt, PoolTrouble, Remark, ReplacementCause, Rollout, Stage, TroubleKind,
+    Action, Asked, Course, Expected, Halt, Phase, PoolTrouble, Remark, ReplacementCause, Rollout, Stage,
+    TroubleKind,
 };
 use fleet::ports::Change;
 use fleet::{Health, InstanceId, LaunchTemplate, NoticeKind};
@@ -455,6 +456,30 @@ fn at_the_upper_bound_it_goes_on_within_the_surge() {
     until(&mut ec2, "at max", &mut works, ended);
     all_of(&ec2, 2, "at max");
     assert_eq!(ec2.highest, 11);
+}
+
+/// Nothing can be asked for beyond `max`, and what is there of the new version serves nobody.
+#[test]
+fn where_nothing_has_room_beside_it_what_was_never_ready_goes_first_and_is_bought_again() {
+    for silent in [false, true] {
+        let mut ec2 = begun();
+        let what = format!("silent: {silent}");
+        (ec2.broken, ec2.learning) = (Some(2), false);
+        until(&mut ec2, &what, &mut works, |ec2| ec2.launches == 2);
+        ec2.scene.policy.capacity.min = 5;
+        (ec2.scene.policy.capacity.max, ec2.scene.policy.capacity.surge) = (13, 0);
+        ec2.scene.policy.rollout.surge = 2;
+        (ec2.demand, ec2.scene.learned) = (10.0, Ec2::of(13, 10).scene.learned);
+        until(&mut ec2, &what, &mut works, |ec2| course(ec2).halted.is_some());
+        assert_eq!((ec2.running(1), ec2.running(2), ec2.target), (10, 3, 13), "{what}");
+        ec2.silent = silent;
+        until(&mut ec2, &what, &mut works, |ec2| {
+            let serves = ec2.alive.iter().filter(|m| m.phase == Phase::InService).count();
+            assert!(serves >= 10, "{what}: {serves} serve");
+            ec2.running(2) == 0 && ec2.serving() == 13
+        });
+        assert_eq!((ec2.alive.len(), ec2.target, ec2.highest), (13, 13, 13), "{what}");
+    }
 }
 
 #[test]
