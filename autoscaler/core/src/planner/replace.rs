@@ -119,7 +119,7 @@ fn learn_what_counts(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>)
     }
     if missing + LEEWAY >= weight {
         draft.memory.counts_marked = Some(false);
-    } else if missing <= LEEWAY {
+    } else if missing + lately_bought(draft, ground, herd) <= LEEWAY {
         draft.memory.counts_marked = Some(true);
         for (id, _) in marked.iter().filter(|(_, r)| r.step == ReplacementStep::BoughtByFleet) {
             set_step(draft, id, ReplacementStep::Waiting);
@@ -135,7 +135,7 @@ fn see_what_counts_after_all(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &H
     if !ground.settled || told {
         return;
     }
-    let mut counted = -uncounted(draft, ground, herd);
+    let mut counted = -uncounted(draft, ground, herd) - lately_bought(draft, ground, herd);
     for (id, replacement) in in_order(draft) {
         let weight = replacement.weight.get();
         let seemed = replacement.step == ReplacementStep::BoughtByFleet && replacement.deadline.is_none();
@@ -145,6 +145,17 @@ fn see_what_counts_after_all(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &H
             set_step(draft, &id, ReplacementStep::Waiting);
         }
     }
+}
+
+/// Units of those that are supposed to be bought by the fleet and were heard of too lately for describes to show it for certain:
+/// one that lags counts them still, and what it counts beyond the rest may be them.
+fn lately_bought(draft: &Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>) -> f64 {
+    let late = |id: &InstanceId, r: &Replacement| {
+        let supposed = r.step == ReplacementStep::BoughtByFleet && herd.get(id).is_some();
+        supposed && !looked_since(draft, ground, herd, r.since + SHOWS_WITHIN)
+    };
+    let replacements = draft.memory.replacements.iter();
+    replacements.filter(|(id, r)| late(id, r)).map(|(_, r)| r.weight.get()).sum()
 }
 
 /// Units that live and that the fleet does not count, less those of which that is known.

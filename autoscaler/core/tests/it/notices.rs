@@ -121,6 +121,27 @@ fn what_the_policy_says_of_the_fleet_is_supposed_of_the_first_and_what_is_seen_g
     assert_eq!((ec2.launched, ec2.highest, ec2.undrained.len()), (9, 9, 0), "asked for, if late");
 }
 
+/// Describes that lag count a young one still, and only that: the older one was bought for long ago.
+#[test]
+fn what_is_counted_of_a_young_interruption_is_not_taken_for_an_older_one_that_runs_still() {
+    for lag in [10, 20, 30] {
+        for ticks_between in 3..=11 {
+            let what = format!("lag {lag}, {ticks_between} ticks between");
+            let mut ec2 = fleet_of_eight(DrainBy::Nomad);
+            (ec2.replaces, ec2.lag, ec2.modifying_for, ec2.learning) = (Replaces::AtMarking, lag, 5, false);
+            ec2.scene.policy.interruption.fleet_buys = FleetBuys::AtMarking;
+            ec2.ticks(5);
+            let victims = [ec2.ids()[2].clone(), ec2.ids()[3].clone()];
+            ec2.interrupt(&victims[0]);
+            ec2.ticks(ticks_between);
+            ec2.interrupt(&victims[1]);
+            ec2.ticks(150);
+            ends_with_exactly(&ec2, 8, &what);
+            assert_eq!((ec2.launched, ec2.highest), (10, 8), "{what}: one for one, and none was asked for");
+        }
+    }
+}
+
 #[test]
 fn a_world_that_changes_is_learned_again() {
     let mut ec2 = fleet_of_eight(DrainBy::Nomad);
