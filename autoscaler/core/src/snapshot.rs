@@ -74,6 +74,10 @@ pub struct GroupCount {
     pub group: String,
     /// Its count.
     pub count: u32,
+    /// How many of it are on nodes, the fleet's and others, and have not been told to end; `None` where that is not known. A process
+    /// of before it was asked has not journaled it.
+    #[serde(default)]
+    pub placed: Option<u32>,
 }
 
 /// Something that a pool did, and that speaks against it for a while.

@@ -271,12 +271,13 @@ async fn count(nomad: &Nomad, groups: &[ScaledGroup]) -> Result<Vec<GroupCount>,
         };
         let wanted = groups.iter().filter(|group| group.namespace == namespace && group.job == job);
         counts.extend(wanted.filter_map(|ScaledGroup { group, .. }| {
-            let count = found.get(group)?.desired;
+            let found = found.get(group)?;
             Some(GroupCount {
                 namespace: namespace.to_owned(),
                 job: job.to_owned(),
                 group: group.clone(),
-                count,
+                count: found.desired,
+                placed: Some(found.placed),
             })
         }));
     }

@@ -38,7 +38,9 @@ pub(super) fn are_settled(draft: &Draft<'_>, herd: &Herd<'_>) -> bool {
             work.namespace == group.namespace && work.job == group.job && work.group == group.group
         });
         let stay = ours.filter(|work| !work.stopping).count();
-        seen.count == count && u32::try_from(stay).is_ok_and(|stay| stay <= count)
+        // What is too much may be on nodes of others alone: Nomad counts all of them, the listing of nodes those of the fleet.
+        let placed = seen.placed.is_none_or(|placed| placed <= count);
+        seen.count == count && placed && u32::try_from(stay).is_ok_and(|stay| stay <= count)
     })
 }
 

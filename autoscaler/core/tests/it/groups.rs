@@ -24,6 +24,7 @@ fn groups_are_scaled_with_what_serves() {
         job: "web".to_owned(),
         group: "front".to_owned(),
         count,
+        placed: None,
     };
     scene.seen.groups = vec![counted(4)];
     let count = |planned: &Planned| {
@@ -66,7 +67,7 @@ fn nobody_is_emptied_while_a_group_that_becomes_smaller_has_not() {
     scene.policy.workload = Workload::Service(vec![group]);
     let counted = |count| {
         let (namespace, job, group) = (of.namespace.clone(), of.job.clone(), of.group.clone());
-        vec![GroupCount { namespace, job, group, count }]
+        vec![GroupCount { namespace, job, group, count, placed: None }]
     };
     scene.seen.groups = counted(18);
     let told = |planned: &Planned| -> Vec<&'static str> {
@@ -99,6 +100,10 @@ fn nobody_is_emptied_while_a_group_that_becomes_smaller_has_not() {
     let mut staying = nodes.iter_mut().filter(|node| node.instance != victim);
     let stops = |node: &mut fleet::NodeView| node.work[0].stopping = true;
     staying.by_ref().take(2).for_each(stops);
+    // Four more run where the fleet has no node: whoever is too much may still be stopped on one that stays.
+    scene.seen.groups[0].placed = Some(18);
+    assert_eq!(told(&scene.plan()), [""; 0], "Nomad has told nobody to end");
+    scene.seen.groups[0].placed = Some(16);
     assert_eq!(told(&scene.plan()), ["drain"]);
 
     // Meanwhile it is no reserve for one that is at risk: nobody serves in that one's place yet.
@@ -136,8 +141,13 @@ fn nine_with_two_each() -> (Scene, Vec<InstanceId>) {
         node.work = vec![of.clone(), of.clone()].into();
     }
     let (namespace, job, group) = (of.namespace.clone(), of.job.clone(), of.group);
-    let counted =
-        GroupCount { namespace: namespace.clone(), job: job.clone(), group: group.clone(), count: 18 };
+    let counted = GroupCount {
+        namespace: namespace.clone(),
+        job: job.clone(),
+        group: group.clone(),
+        count: 18,
+        placed: None,
+    };
     scene.policy.workload = Workload::Service(vec![ScaledGroup { namespace, job, group, per_unit: 2 }]);
     scene.seen.groups = vec![counted];
     let victims = scene.members()[..3].iter().map(|m| m.id.clone()).collect();
