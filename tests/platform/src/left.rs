@@ -13,7 +13,8 @@ impl Ground {
     /// From here on: temporary files of this process come into a directory of its own, and a program that has lost who started it
     /// becomes this process's. Before anything is started.
     pub fn new() -> Self {
-        let place = tempfile::Builder::new().prefix("muster-platform-").tempdir().expect("a directory");
+        // Short, as the paths of sockets are.
+        let place = tempfile::Builder::new().prefix("mp-").tempdir().expect("a directory");
         tempfile::env::override_temp_dir(place.path()).expect("nobody has made a temporary file");
         set_child_subreaper(Some(getpid())).expect("the kernel does");
         Self { place }

@@ -102,8 +102,8 @@ impl Ground {
     /// A new one.
     #[must_use]
     pub fn new() -> Self {
-        let directory =
-            tempfile::Builder::new().prefix("muster-servers-").tempdir().expect("a directory").keep();
+        // Short: the path of a socket, as Nomad has one for each task, has 107 bytes at most.
+        let directory = tempfile::Builder::new().prefix("srv-").tempdir().expect("a directory").keep();
         let directory = directory.canonicalize().expect("it is there");
         let watcher = Command::new("sh")
             .args(["-c", WATCHER, "watcher"])
