@@ -207,6 +207,17 @@ impl Bench {
     pub(crate) async fn seconds(&self, count: u64) {
         self.pass(Duration::from_secs(count)).await;
     }
+
+    /// Lets so many seconds go by at most, until it is so: for what is looked at now and then.
+    async fn within(&self, seconds: u64, what: &str, holds: impl Fn() -> bool) {
+        for _ in 0..seconds {
+            if holds() {
+                return;
+            }
+            self.seconds(1).await;
+        }
+        self.until(what, holds).await;
+    }
 }
 
 /// How a process of the autoscaler behaves.
