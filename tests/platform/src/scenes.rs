@@ -7,6 +7,7 @@ use crate::pipeline::Pipeline;
 use crate::site::Site;
 use crate::timeline::Timeline;
 use crate::work;
+use fleet::InstanceId;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -116,11 +117,19 @@ impl Platform {
         self.cloud.interrupt(&victim);
         self.timeline.say(&format!("{victim} is interrupted: it goes in two minutes"));
         let begun = self.timeline.now();
-        self.wait("another machine", || (self.machines.running().len() > running.len()).then_some(()));
-        self.measured("notice until a replacement is switched on", begun);
-        self.wait("no work on it", || (!self.nodes_of("web").contains(&victim.to_string())).then_some(()));
-        self.measured("notice until the machine is empty (it has 120 s)", begun);
-        self.wait("it to be gone", || self.machines.of(&victim).is_none().then_some(()));
+        thread::scope(|scope| {
+            // While this one's two minutes go by. What AWX mends is load: with one machine more it has nobody bought.
+            let kept = running.last().expect("two run");
+            let drifts = scope.spawn(|| self.drifts(kept));
+            self.wait("another machine", || (self.machines.running().len() > running.len()).then_some(()));
+            self.measured("notice until a replacement is switched on", begun);
+            self.wait("no work on it", || {
+                (!self.nodes_of("web").contains(&victim.to_string())).then_some(())
+            });
+            self.measured("notice until the machine is empty (it has 120 s)", begun);
+            self.wait("it to be gone", || self.machines.of(&victim).is_none().then_some(()));
+            joined(drifts);
+        });
         self.serves_everywhere();
         self.tally(load);
     }
@@ -187,8 +196,6 @@ impl Platform {
                 let healthy = self.names.healthy();
                 (!healthy.is_empty() && load.tell_the_newest(&healthy)).then_some(())
             });
-            // What AWX mends on a machine is load, and would keep a fleet from shrinking: it is the last.
-            self.drifts();
             joined(ordered);
         });
         self.tally(load);
@@ -211,10 +218,8 @@ impl Platform {
     }
 
     /// Somebody changes what the image had; AWX finds it when the node asks again, and puts it back.
-    fn drifts(&self) {
-        // One of the cheaper pools: it is none of those that are given back.
-        let id = self.machines.running().last().cloned().expect("two run");
-        let machine = self.machines.of(&id).expect("it runs");
+    fn drifts(&self, id: &InstanceId) {
+        let machine = self.machines.of(id).expect("it runs");
         let run = |line: &str| machine.run(&["sh", "-c", line]).unwrap_or_else(|error| panic!("{error}"));
         run("echo '# drifted' >>/etc/modprobe.d/muster.conf");
         self.timeline.say(&format!("drift is planted on {id}: modules that may be loaded"));
