@@ -348,6 +348,17 @@ impl Keeper {
         }
     }
 
+    /// Whether this keeper has a token, and the other one the same: it was taken up again.
+    pub fn shares_token(&self, other: &Self) -> bool {
+        let token = |keeper: &Self| keeper.token.as_ref().map(|token| token.secret.clone());
+        token(self).is_some_and(|ours| token(other).is_some_and(|theirs| ours.expose() == theirs.expose()))
+    }
+
+    /// Whether this keeper has a token.
+    pub const fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// Takes up what a process before this one has left, to end it; the first step does so by itself.
     pub async fn take_up(&mut self, now: Now) {
         self.resume(now, &mut Stepped::default()).await;

@@ -333,8 +333,12 @@ pub(super) fn without_places_of_the_useless(
     let useless =
         rolled_out.filter(|(id, _)| herd.get(id).is_some_and(|m| !rollout::has_been_ready(draft, m)));
     let places = useless.map(|(_, r)| whole(r.weight.get())).fold(0, u32::saturating_add);
+    if places == 0 {
+        return wanted;
+    }
     let capacity = draft.policy.capacity;
-    wanted.min(capacity.max.saturating_sub(places).max(capacity.min).max(base.total()))
+    let without = wanted.min(capacity.max).saturating_sub(places);
+    wanted.min(without.max(capacity.min).max(base.total()))
 }
 
 /// The most that may be asked for: `max`, and what of `surge` replacements explain.

@@ -326,8 +326,10 @@ fn make(directory: &Path) -> io::Result<()> {
     }
     directory.parent().map_or(Ok(()), make)?;
     match fs::create_dir(directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => fs::set_permissions(directory, Permissions::from_mode(0o755)),
+        Ok(()) => fs::set_permissions(directory, Permissions::from_mode(0o755)),
+        // Somebody else was first; and what is no directory says so by itself.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

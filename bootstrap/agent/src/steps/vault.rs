@@ -87,7 +87,10 @@ pub(super) async fn apply(node: &Node) -> Made {
     match do_what_is_due(node, held).await {
         Some(failure) => Err(failure),
         None if held.keeper.is_whole(node.clock.monotonic()) => {
-            let_go(std::mem::take(&mut held.replaced)).await;
+            let mut replaced = std::mem::take(&mut held.replaced);
+            // Settings that are back go on with the token that they had.
+            replaced.retain(|keeper| !keeper.shares_token(&held.keeper));
+            let_go(replaced).await;
             Ok(None)
         }
         None => Err(Failure::new(ErrorClass::Transient, "not all of what Vault has is in its place yet")),
@@ -126,19 +129,16 @@ async fn left(node: &Node) -> Option<Keeper> {
     }
     let mut keeper = Keeper::new(options, None, node.seed()).ok()?;
     keeper.take_up(Now { wall: node.clock.wall(), monotonic: node.clock.monotonic() }).await;
-    Some(keeper)
+    keeper.has_token().then_some(keeper)
 }
 
 /// Ends what is held: the token is revoked, and files that are worthless without it are removed.
 pub async fn stop(node: &Node) {
     let held = node.vault.lock().await.take();
-    let mut keeper = match held {
-        Some(held) => {
-            let_go(held.replaced).await;
-            held.keeper
-        }
+    let (mut keeper, replaced) = match held {
+        Some(held) => (held.keeper, held.replaced),
         None => match left(node).await {
-            Some(keeper) => keeper,
+            Some(keeper) => (keeper, Vec::new()),
             None => return,
         },
     };
@@ -150,6 +150,8 @@ pub async fn stop(node: &Node) {
     if let Err(error) = place::remove(files.iter().map(PathBuf::as_path)) {
         tracing::warn!(%error, "could not remove what Vault's secrets were rendered to");
     }
+    // Last: what is in use goes whether or not theirs still answer.
+    let_go(replaced).await;
 }
 
 /// A step of the keeper: its files are placed, the units that use them reloaded. * returns: the first failure.

@@ -51,6 +51,7 @@ pub(super) async fn keep(node: Arc<Node>) {
                     tracing::debug!(%failure, "could not see to the node's maintenance in Consul");
                     // Leaving is urgent; coming back is not.
                     held = (!leaves).then_some(false);
+                    next_read = next_look;
                 }
             }
         }

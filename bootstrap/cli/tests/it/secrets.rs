@@ -198,6 +198,14 @@ fn no_token_is_left_behind_by_other_settings_or_by_an_agent_that_did_not_come_fa
     wait_for("the end of the one before", || (!vault.knows(&first)).then_some(()));
     let second = read();
     assert!(vault.knows(&second));
+    // Settings by which nobody is let in, and those from before them: the token is gone on with.
+    node.configure(&cloud.metadata(&node.instance), &of("nobody"));
+    node.verify();
+    node.wait_until("a refusal", |status| failure_of(status, Step::Vault).contains("nobody"));
+    node.configure(&cloud.metadata(&node.instance), &of("other"));
+    node.verify();
+    node.wait_until("what was before", |status| state_of(status, Step::Vault) == State::Done);
+    assert_eq!((read(), vault.knows(&second)), (second.clone(), true));
     // It is started again, and told to end before it knows which instance it is on.
     node.kill();
     fs::remove_file(node.path().join("run/identity.json")).expect("it was known");

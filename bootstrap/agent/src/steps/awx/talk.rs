@@ -265,7 +265,7 @@ impl<'a> Talk<'a> {
                 if let Some(job) = known {
                     match self.watched(job).await? {
                         Look::Ended(ended) => return ended.map(Some),
-                        Look::Runs => {}
+                        Look::Runs => unknown_since = None,
                         Look::Unseen(failure) => {
                             looks.after(failure).await?;
                             continue;
