@@ -350,8 +350,8 @@ impl Keeper {
 
     /// Whether this keeper has a token, and the other one the same: it was taken up again.
     pub fn shares_token(&self, other: &Self) -> bool {
-        let token = |keeper: &Self| keeper.token.as_ref().map(|token| token.secret.clone());
-        token(self).is_some_and(|ours| token(other).is_some_and(|theirs| ours.expose() == theirs.expose()))
+        let both = self.token.as_ref().zip(other.token.as_ref());
+        both.is_some_and(|(ours, theirs)| ours.secret.expose() == theirs.secret.expose())
     }
 
     /// Whether this keeper has a token.

@@ -118,7 +118,7 @@ impl Platform {
         self.timeline.say(&format!("{victim} is interrupted: it goes in two minutes"));
         let begun = self.timeline.now();
         thread::scope(|scope| {
-            // While this one's two minutes go by. What AWX mends is load: with one machine more it has nobody bought.
+            // While this one's two minutes go by. What AWX mends is load, which may have others bought: they are rolled out, too.
             let kept = running.last().expect("two run");
             let drifts = scope.spawn(|| self.drifts(kept));
             self.wait("another machine", || (self.machines.running().len() > running.len()).then_some(()));

@@ -11,9 +11,9 @@ from .harness import figure, row, run
 def image():
     """The image by its own tests: baked, the same playbook by Packer once more, sealed with eight files planted that must not be
     cloned, and booted under systemd; and the roles of AWS's against what is called. Needs root, and what `tests/run setup` fetches."""
-    text = run(["cargo", "test", "--quiet", "--locked", "-p", "tests", "--test", "image", "--", "--nocapture",
+    text = run(["cargo", "test", "--quiet", "--locked", "--workspace", "--test", "image", "--", "--nocapture",
                 "a_second_bake", "an_image_boots"])
-    found = lambda what: json.loads(re.search(rf"^{what}: (.*)$", text, re.MULTILINE)[1])
+    found = lambda what: json.loads(re.search(rf"{what}: (\{{.*\}})$", text, re.MULTILINE)[1])
     made, booted = found("an image"), found("a machine")
     size = made["size_bytes"] / 1e9
     program = os.environ.get("CARGO_TARGET_DIR", "target") + "/debug/muster-autoscaler"

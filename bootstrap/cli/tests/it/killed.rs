@@ -173,6 +173,14 @@ fn ended(whole: &mut Whole) -> Left {
     wait_for("the node in its pool", || {
         site.nomad_node().filter(|node| node["NodePool"] == "default" && node["Status"] == "ready")
     });
+    // And Consul's of what the node's agent has: what they have not heard of is not critical either.
+    wait_for("Consul's servers to have what its agent has", || {
+        let ids =
+            |services: &Value| services.as_object().map(|all| all.keys().cloned().collect::<BTreeSet<_>>());
+        let own = ids(&site.own_consul("GET", "/v1/agent/services"))?;
+        let path = format!("/v1/catalog/node/{}", site.node.instance);
+        (ids(&site.ask_consul(&path)["Services"])? == own).then_some(())
+    });
     wait_for("Consul to call it good", || {
         let path = format!("/v1/health/node/{}", site.node.instance);
         let checks = site.ask_consul(&path);

@@ -33,7 +33,7 @@ impl Site {
         })
     }
     /// Asks the node's own Consul agent.
-    fn own_consul(&self, method: &str, path: &str) -> Value {
+    pub fn own_consul(&self, method: &str, path: &str) -> Value {
         let token = self.consul.token().expect("a token").to_owned();
         let answer = request(self.consul_http, method, path, &[("X-Consul-Token", &token)], "");
         let answer = answer.expect("it answers");
