@@ -15,6 +15,7 @@ pub use autoscaler::{Autoscaler, Told};
 use crate::drive::Command;
 use crate::node::{Consequence, Node};
 use crate::steps::has_served;
+use bootstrap_core::Failure;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -24,6 +25,27 @@ use tokio::task::{Id, JoinSet};
 
 /// How often something that cannot be yet is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// When it is time again for what is done so often: at whole multiples of that, so that parts that look equally often wake at once,
+/// which costs little more than one of them.
+fn beat(now: Duration, every: Duration) -> Duration {
+    let every = every.as_nanos().max(1);
+    let next = (now.as_nanos() / every + 1) * every;
+    Duration::from_nanos(u64::try_from(next).unwrap_or(u64::MAX))
+}
+
+/// A client, kept while its settings are the same: its connection with it, which is most of what asking costs.
+struct Kept<S, C>(Option<(S, C)>);
+
+impl<S: Clone + PartialEq, C: Clone> Kept<S, C> {
+    /// The client of these settings: the one of before, or another.
+    fn of(&mut self, settings: &S, make: impl FnOnce(&S) -> Result<C, Failure>) -> Result<C, Failure> {
+        let before = self.0.as_ref().filter(|(of, _)| of == settings);
+        let client = before.map_or_else(|| make(settings), |(_, client)| Ok(client.clone()))?;
+        self.0 = Some((settings.clone(), client.clone()));
+        Ok(client)
+    }
+}
 
 /// A part of the watchman has ended, which none of them ever should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

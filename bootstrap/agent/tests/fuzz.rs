@@ -6,7 +6,7 @@ use bootstrap_agent::readers;
 use bootstrap_agent::status::Status;
 use bootstrap_config::{File, Layer, begin, load, tag_layer};
 use bootstrap_core::awx::{Answer, Callback, Job};
-use bootstrap_core::{Entry, Reading};
+use bootstrap_core::{Entry, Reading, runnable};
 use fleet::Timestamp;
 use fleet::wire::{Identified, NoticesAccepted};
 use fleet_identity::Trust;
@@ -191,5 +191,6 @@ fn any_text_is_the_kernels_counters_or_none() {
         let text = String::from_utf8_lossy(body);
         let _ = Reading::parse(&text, Some(&text));
         let _ = Reading::parse(stat, Some(&text));
+        let _ = runnable(&text);
     });
 }

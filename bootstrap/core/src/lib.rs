@@ -35,7 +35,7 @@ pub use breaker::{Breaker, Verdict};
 pub use failure::{Failure, OnFailure};
 pub use graph::Step;
 pub use lifetime::{Lifetime, Renewal};
-pub use load::{Outbox, Reading, Sampler};
+pub use load::{Outbox, Reading, Sampler, runnable};
 pub use progress::{Entry, Inputs, Phase, Progress};
 pub use report::{Condition, Report, State, StepReport};
 pub use retry::{Pace, Retry, spread};

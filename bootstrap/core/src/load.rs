@@ -18,8 +18,6 @@ pub struct Reading {
     total: u64,
     /// Cores.
     cores: u32,
-    /// Tasks that run or could, the one that reads not counted.
-    runnable: u32,
     /// Microseconds in which some task waited for a core.
     waited: Option<u64>,
 }
@@ -38,16 +36,21 @@ impl Reading {
             line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
         };
         let cores = u32::try_from(stat.lines().filter(numbered).count()).ok().filter(|cores| *cores > 0)?;
-        let running = stat.lines().find_map(|line| line.strip_prefix("procs_running "));
-        let running: u32 = running.and_then(|count| count.trim().parse().ok()).unwrap_or(1);
         Some(Self {
             busy: total.saturating_sub(idle).saturating_sub(waiting),
             total,
             cores,
-            runnable: running.saturating_sub(1),
             waited: pressure.and_then(waited),
         })
     }
+}
+
+/// Tasks that run or could, the one that reads not counted: by `/proc/loadavg`, which costs the kernel next to nothing.
+///
+/// * returns: `None` where that is not what it has been since Linux 2.4.
+pub fn runnable(loadavg: &str) -> Option<u32> {
+    let (running, _) = loadavg.split_whitespace().nth(3)?.split_once('/')?;
+    running.parse().ok().map(|running: u32| running.saturating_sub(1))
 }
 
 /// `total` of the line `some`.
@@ -56,12 +59,12 @@ fn waited(pressure: &str) -> Option<u64> {
     some.split_whitespace().find_map(|word| word.strip_prefix("total="))?.parse().ok()
 }
 
-/// Makes a sample of the readings of each period.
+/// Makes a sample of the readings at both ends of each period, and of what could run meanwhile.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     period: Duration,
     begun: Option<(Duration, Reading)>,
-    /// Sum and number of what could run at each reading since then.
+    /// Sum and number of what could run at each look since then.
     runnable: (u64, u32),
 }
 
@@ -71,30 +74,26 @@ impl Sampler {
         Self { period, begun: None, runnable: (0, 0) }
     }
 
-    /// Takes a reading in. * returns: a sample, where it ends a period.
+    /// Takes in how many tasks could run. * `now`: monotonic. * returns: whether a reading is due.
+    pub fn look(&mut self, runnable: u32, now: Duration) -> bool {
+        self.runnable.0 += u64::from(runnable);
+        self.runnable.1 += 1;
+        self.begun.is_none_or(|(begun, _)| now.saturating_sub(begun) >= self.period)
+    }
+
+    /// Takes a reading in, once it is due. * returns: a sample of the period that it ends, if it ends one.
     ///
     /// * `now`: monotonic. `wall`: for the sample's end.
     ///
     /// Counters that go back (a container that moved), cores that come or go, and a host that slept begin anew.
     pub fn take(&mut self, reading: Reading, now: Duration, wall: Timestamp) -> Option<AgentSample> {
-        let Some((begun, first)) = self.begun else {
-            self.begin(reading, now);
-            return None;
-        };
-        self.runnable.0 += u64::from(reading.runnable);
-        self.runnable.1 += 1;
-        let passed = now.saturating_sub(begun);
-        if passed < self.period {
-            return None;
-        }
-        let sample = (passed <= LONGEST).then(|| self.sample(&first, &reading, passed, wall)).flatten();
-        self.begin(reading, now);
-        sample
-    }
-
-    fn begin(&mut self, reading: Reading, now: Duration) {
+        let sample = self.begun.and_then(|(begun, first)| {
+            let passed = now.saturating_sub(begun);
+            if passed <= LONGEST { self.sample(&first, &reading, passed, wall) } else { None }
+        });
         self.begun = Some((now, reading));
         self.runnable = (0, 0);
+        sample
     }
 
     fn sample(
@@ -199,13 +198,13 @@ mod tests {
     const PRESSURE: &str = "some avg10=1.00 avg60=0.50 avg300=0.10 total=2500000\nfull avg10=0 total=0\n";
 
     /// As the kernel writes it, with these counts in its first line.
-    fn stat(ticks: &str, running: u32) -> String {
+    fn stat(ticks: &str) -> String {
         format!(
-            "cpu  {ticks}\ncpu0 1 0 0 1\ncpu1 1 0 0 1\nintr 7 1\nctxt 9\nprocs_running {running}\nprocs_blocked 0\n"
+            "cpu  {ticks}\ncpu0 1 0 0 1\ncpu1 1 0 0 1\nintr 7 1\nctxt 9\nprocs_running 3\nprocs_blocked 0\n"
         )
     }
-    fn reading(ticks: &str, running: u32) -> Reading {
-        Reading::parse(&stat(ticks, running), Some(PRESSURE)).expect("it is one")
+    fn reading(ticks: &str) -> Reading {
+        Reading::parse(&stat(ticks), Some(PRESSURE)).expect("it is one")
     }
     const fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -215,36 +214,40 @@ mod tests {
     fn steal_is_load_and_waiting_for_a_disk_is_not() {
         // 2 cores, 10 s: 2000 ticks, of which 500 user, 100 steal, 400 waiting for a disk, 1000 idle; guests are in user.
         let mut sampler = Sampler::new(secs(10));
-        assert_eq!(
-            sampler.take(reading("1000 0 0 5000 100 0 0 0 0 0", 1), secs(0), Timestamp::from_secs(0)),
-            None
-        );
-        let later = Reading { waited: Some(3_500_000), ..reading("1500 0 0 6000 500 0 0 100 200 0", 5) };
+        let first = reading("1000 0 0 5000 100 0 0 0 0 0");
+        assert_eq!(sampler.take(first, secs(0), Timestamp::from_secs(0)), None);
+        let later = Reading { waited: Some(3_500_000), ..reading("1500 0 0 6000 500 0 0 100 200 0") };
+        assert!(sampler.look(4, secs(10)));
         let sample = sampler.take(later, secs(10), Timestamp::from_secs(10)).expect("a period has passed");
         assert_eq!(sample.utilization, 0.3);
-        assert_eq!(sample.load_per_core, Some(2.0), "four tasks beside the one that reads, on two cores");
+        assert_eq!(sample.load_per_core, Some(2.0), "four tasks on two cores");
         assert_eq!(sample.psi, Some(0.1));
         assert_eq!((sample.period_ms, sample.end_ms), (10_000, Timestamp::from_secs(10)));
     }
 
     #[test]
-    fn what_can_run_is_the_mean_of_all_readings() {
+    fn what_can_run_is_the_mean_of_all_looks_and_one_who_looks_is_not_counted() {
         let mut sampler = Sampler::new(secs(3));
         for (second, running) in [(0, 99), (1, 1), (2, 3), (3, 5)] {
-            let ticks = format!("{} 0 0 1000 0 0 0 0", 1000 + second * 200);
-            let sample = sampler.take(reading(&ticks, running), secs(second), Timestamp::from_secs(9));
-            assert_eq!(sample.is_some(), second == 3);
-            if let Some(sample) = sample {
-                assert_eq!(sample.load_per_core, Some(1.0));
-                assert_eq!(sample.utilization, 1.0);
+            let runnable = runnable(&format!("0.16 0.56 0.82 {running}/92 8758\n")).expect("a count");
+            let is_due = sampler.look(runnable, secs(second));
+            assert_eq!(is_due, second % 3 == 0, "at first, and after each period");
+            if is_due {
+                let ticks = format!("{} 0 0 1000 0 0 0 0", 1000 + second * 200);
+                let sample = sampler.take(reading(&ticks), secs(second), Timestamp::from_secs(9));
+                assert_eq!(sample.as_ref().map(|sample| sample.utilization), (second == 3).then_some(1.0));
+                assert_eq!(sample.and_then(|sample| sample.load_per_core), (second == 3).then_some(1.0));
             }
+        }
+        for text in ["", "0.16 0.56 0.82", "0.16 0.56 0.82 2 8758", "0.16 0.56 0.82 x/92 8758"] {
+            assert_eq!(super::runnable(text), None, "{text:?}");
         }
     }
 
     #[test]
     fn counters_that_go_back_cores_that_come_and_a_host_that_slept_make_no_sample() {
-        let first = reading("1000 0 0 1000 0 0 0 0", 1);
-        let later = reading("2000 0 0 2000 0 0 0 0", 1);
+        let first = reading("1000 0 0 1000 0 0 0 0");
+        let later = reading("2000 0 0 2000 0 0 0 0");
         let odd = [Reading { total: 1, ..later }, Reading { cores: 4, ..later }];
         for second in odd.into_iter().chain([later]) {
             let mut sampler = Sampler::new(secs(10));
@@ -259,12 +262,12 @@ mod tests {
 
     #[test]
     fn a_kernel_without_pressure_and_texts_that_are_none() {
-        assert_eq!(Reading::parse(&stat("1 2 3 4 5 6 7 8", 1), None).expect("a reading").waited, None);
+        assert_eq!(Reading::parse(&stat("1 2 3 4 5 6 7 8"), None).expect("a reading").waited, None);
         for text in ["", "cpu\n", "cpu  1 2\ncpu0 1 2\n", "cpu  1 2 x 4\ncpu0 1\n", "cpu  1 2 3 4\n"] {
             assert_eq!(Reading::parse(text, Some(PRESSURE)), None, "{text:?}");
         }
         for pressure in ["", "some\n", "some total=x", "full total=3"] {
-            assert_eq!(Reading::parse(&stat("1 2 3 4", 1), Some(pressure)).expect("a reading").waited, None);
+            assert_eq!(Reading::parse(&stat("1 2 3 4"), Some(pressure)).expect("a reading").waited, None);
         }
     }
 

@@ -25,7 +25,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(90);
 const LOOKS: Duration = Duration::from_millis(250);
 
-/// The agent of this node.
+/// The agent of this node. Clones share its connection.
+#[derive(Clone)]
 pub struct Consul {
     http: Http,
     settings: ConsulSettings,

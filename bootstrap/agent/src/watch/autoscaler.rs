@@ -3,6 +3,7 @@
 //! Both are done before there is anything to tell, and again and again: when a notice comes, Consul may be the one that is
 //! down, and two minutes are short.
 
+use super::beat;
 use crate::http::{BEARER, Reply, client, secret_of, send};
 use crate::node::Node;
 use crate::steps::Consul;
@@ -94,7 +95,7 @@ pub(super) async fn keep_known(node: Arc<Node>, told: Arc<Told>) {
                 tracing::debug!(%failure, "could not make ready to tell the autoscaler");
             }
         }
-        node.clock.sleep_until(node.clock.monotonic() + THINKS).await;
+        node.clock.sleep_until(beat(node.clock.monotonic(), THINKS)).await;
     }
 }
 

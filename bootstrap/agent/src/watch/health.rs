@@ -1,9 +1,10 @@
 //! What Consul is told of this node, again and again: a check that nobody feeds is one of a node that is gone.
 
-use super::AGAIN;
+use super::{AGAIN, Kept, beat};
 use crate::drive::Command;
 use crate::node::Node;
 use crate::steps::{Consul, Health, register_again};
+use bootstrap_config::ConsulSettings;
 use bootstrap_core::{Condition, Failure};
 use fleet::ErrorClass;
 use std::sync::Arc;
@@ -11,17 +12,18 @@ use tokio::sync::mpsc;
 
 /// Feeds until it is dropped.
 pub(super) async fn feed(node: Arc<Node>, commands: mpsc::Sender<Command>) {
+    let mut kept = Kept(None);
     loop {
         let settings = node.settings();
         let pause = settings.consul.as_ref().map_or(AGAIN, |consul| consul.ttl / 3);
-        node.clock.sleep_until(node.clock.monotonic() + pause).await;
+        node.clock.sleep_until(beat(node.clock.monotonic(), pause)).await;
         // An agent that is started again says nothing of a node that works before it has looked; of one that it finds failed it does.
         let condition = node.status().map(|status| status.report.condition);
         let is_known = node.is_ready() || (node.has_served() && condition == Some(Condition::Failed));
         if !is_known {
             continue;
         }
-        match say(&node).await {
+        match say_by(&node, &mut kept).await {
             Ok(true) => {}
             Ok(false) => match again(&node).await {
                 Ok(()) => {}
@@ -48,10 +50,14 @@ async fn again(node: &Node) -> Result<(), Failure> {
 
 /// * returns: whether Consul knows the check.
 pub(crate) async fn say(node: &Node) -> Result<bool, Failure> {
+    say_by(node, &mut Kept(None)).await
+}
+
+async fn say_by(node: &Node, kept: &mut Kept<ConsulSettings, Consul>) -> Result<bool, Failure> {
     let settings = node.settings();
     let (Some(consul), Some(proved)) = (settings.consul, node.proved()) else { return Ok(true) };
     let (health, words) = health(node);
-    Consul::new(&consul)?.feed(&proved, health, &words).await
+    kept.of(&consul, Consul::new)?.feed(&proved, health, &words).await
 }
 
 fn health(node: &Node) -> (Health, String) {

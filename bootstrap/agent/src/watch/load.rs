@@ -1,16 +1,16 @@
 //! How busy the node is, told in batches.
 
 use super::notices::whole;
-use super::{Autoscaler, Told};
+use super::{Autoscaler, Told, beat};
 use crate::node::Node;
-use bootstrap_core::{Outbox, Reading, Sampler};
+use bootstrap_core::{Outbox, Reading, Sampler, runnable};
 use fleet::wire::SampleBatch;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How often the kernel's counters are read: what could run is a mean over these.
+/// How often it is looked what could run, which is told as a mean.
 const LOOKS: Duration = Duration::from_secs(1);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 
@@ -42,7 +42,7 @@ pub(super) async fn sample(node: Arc<Node>, told: Arc<Told>) {
                 again.or_else(|| outbox.to_send())
             }
             () = node.clock.sleep_until(next_look) => {
-                next_look = node.clock.monotonic() + LOOKS;
+                next_look = beat(node.clock.monotonic(), LOOKS);
                 let settings = node.settings().watch;
                 // Work may be here from before the agent was started again.
                 let is_in_service = node.has_served();
@@ -53,7 +53,11 @@ pub(super) async fn sample(node: Arc<Node>, told: Arc<Told>) {
                 if settings.autoscaler.is_none() || !is_in_service {
                     continue;
                 }
-                let Some(reading) = read() else { continue };
+                let Some(runnable) = read("loadavg").as_deref().and_then(runnable) else { continue };
+                if !sampler.look(runnable, node.clock.monotonic()) {
+                    continue;
+                }
+                let Some(reading) = counters() else { continue };
                 if let Some(sample) = sampler.take(reading, node.clock.monotonic(), node.clock.wall()) {
                     outbox.push(sample);
                 }
@@ -118,8 +122,11 @@ async fn settles(node: &Node, autoscaler: &Autoscaler, address: &str, batch: &Sa
 }
 
 /// The kernel's counters.
-fn read() -> Option<Reading> {
-    let stat = std::fs::read_to_string("/proc/stat").ok()?;
-    let pressure = std::fs::read_to_string("/proc/pressure/cpu").ok();
-    Reading::parse(&stat, pressure.as_deref())
+fn counters() -> Option<Reading> {
+    Reading::parse(&read("stat")?, read("pressure/cpu").as_deref())
+}
+
+/// A file of `/proc`.
+fn read(name: &str) -> Option<String> {
+    std::fs::read_to_string(format!("/proc/{name}")).ok()
 }

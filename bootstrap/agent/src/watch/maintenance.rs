@@ -6,9 +6,10 @@
 //! Whoever drains it: an interruption, the autoscaler, an operator. What Consul has survives the agent, a reboot and a
 //! stop: so it is read, not remembered. What somebody else has said is theirs to take back.
 
-use super::AGAIN;
+use super::{AGAIN, Kept, beat};
 use crate::node::Node;
 use crate::steps::{Consul, NomadClient};
+use bootstrap_config::NomadSettings;
 use bootstrap_core::Failure;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ const OURS: &str = "muster-bootstrap: ";
 
 /// Sees to it until it is dropped.
 pub(super) async fn keep(node: Arc<Node>) {
+    let mut kept = Kept(None);
     let (mut next_look, mut next_read) = (Duration::ZERO, Duration::ZERO);
     // What Consul has, as far as that is known.
     let mut held = None;
@@ -31,17 +33,17 @@ pub(super) async fn keep(node: Arc<Node>) {
     loop {
         was_ready |= node.has_served();
         if !was_ready {
-            node.clock.sleep_until(node.clock.monotonic() + AGAIN).await;
+            node.clock.sleep_until(beat(node.clock.monotonic(), AGAIN)).await;
             continue;
         }
         let now = node.clock.monotonic();
         if now >= next_look {
-            next_look = now + LOOKS;
+            next_look = beat(now, LOOKS);
             if now >= next_read || held == Some(true) || node.is_leaving() {
                 next_read = now + SELDOM;
                 held = None;
             }
-            has_work = ask_nomad(&node).await.unwrap_or(has_work);
+            has_work = ask_nomad(&node, &mut kept).await.unwrap_or(has_work);
         }
         let leaves = node.is_leaving() && !has_work;
         if held != Some(leaves) {
@@ -55,21 +57,21 @@ pub(super) async fn keep(node: Arc<Node>) {
                 }
             }
         }
-        node.clock.sleep_until(node.clock.monotonic() + AGAIN).await;
+        node.clock.sleep_until(beat(node.clock.monotonic(), AGAIN)).await;
     }
 }
 
 /// Asks what work may land here, and whether it is drained. While nobody answers, what was said last holds.
 ///
 /// * returns: whether there may be work here that Nomad sees to; `None`: nobody can say.
-async fn ask_nomad(node: &Node) -> Option<bool> {
+async fn ask_nomad(node: &Node, kept: &mut Kept<NomadSettings, NomadClient>) -> Option<bool> {
     let Some(nomad) = node.settings().nomad else {
         // A client that the configuration does not have any more is nobody's to speak of.
         node.forget_work();
         return Some(false);
     };
     let asked = async {
-        let client = NomadClient::new(&nomad)?;
+        let client = kept.of(&nomad, NomadClient::new)?;
         match client.work().await {
             Ok(work) => {
                 node.set_work(work);

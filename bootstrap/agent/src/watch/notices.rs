@@ -1,6 +1,6 @@
 //! Notices: read every second, told at once, and acted upon by the node itself when nobody hears.
 
-use super::{AGAIN, Autoscaler, Told};
+use super::{AGAIN, Autoscaler, Told, beat};
 use crate::host::{Request, Verb};
 use crate::imds::paths;
 use crate::node::Node;
@@ -45,7 +45,7 @@ pub(super) async fn watch(node: Arc<Node>, told: Arc<Told>) {
         watchman.node.looked();
         let now = watchman.node.clock.monotonic();
         if now >= next_look {
-            next_look = now + watchman.pause();
+            next_look = watchman.next_look(now);
             watchman.read(Document::Interruption);
         }
         // Whoever asks whether this loop goes on hears so every second.
@@ -107,9 +107,11 @@ struct Watchman {
 }
 
 impl Watchman {
-    fn pause(&self) -> Duration {
-        let pause = self.node.settings().watch.notices;
-        pause.saturating_mul(1 << self.silences.min(8)).min(LONGEST_PAUSE.max(pause))
+    /// When the documents are looked at again, if they are now: the later, the longer nobody has answered.
+    fn next_look(&self, now: Duration) -> Duration {
+        let every = self.node.settings().watch.notices;
+        let pause = every.saturating_mul(1 << self.silences.min(8)).min(LONGEST_PAUSE.max(every));
+        beat(now + (pause - every), every)
     }
 
     /// Begins to read a document, unless that is under way.

@@ -312,3 +312,26 @@ fn of(processes: &[&Process]) -> AutoscalerSettings {
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+#[test]
+fn who_looks_equally_often_wakes_at_once_and_a_client_is_kept_while_its_settings_are_the_same() {
+    let millis = Duration::from_millis;
+    for (now, every, next) in
+        [(0, 1000, 1000), (1, 1000, 1000), (999, 1000, 1000), (1000, 1000, 2000), (29_001, 10_000, 30_000)]
+    {
+        assert_eq!(beat(millis(now), millis(every)), millis(next), "{now} {every}");
+    }
+    assert!(beat(millis(5), Duration::ZERO) > millis(5), "time goes on");
+
+    let made = AtomicUsize::new(0);
+    let mut kept = Kept(None);
+    let mut of = |settings: &str| {
+        let client = kept.of(&settings.to_owned(), |settings| match settings.as_str() {
+            "bad" => Err(Failure::new(ErrorClass::Denied, "x")),
+            _ => Ok(made.fetch_add(1, Ordering::Relaxed)),
+        });
+        client.ok()
+    };
+    let clients = ["a", "a", "b", "bad", "b", "a"].map(|settings| of(settings));
+    assert_eq!(clients, [Some(0), Some(0), Some(1), None, Some(1), Some(2)]);
+}

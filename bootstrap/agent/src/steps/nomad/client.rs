@@ -13,7 +13,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// The attribute by which Nomad's own look at the metadata service names the instance.
 const INSTANCE: &str = "unique.platform.aws.instance-id";
 
-/// The client of this node.
+/// The client of this node. Clones share its connection.
+#[derive(Clone)]
 pub struct NomadClient {
     http: Http,
 }
