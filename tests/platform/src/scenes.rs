@@ -60,8 +60,8 @@ impl Platform {
         self.wait("the service on two machines", || (self.names.healthy().len() == 2).then_some(()));
         let load = Load::start(&self.names, QUIET, timeline);
         self.grows(&load);
-        // Machines are given back late: meanwhile the service is updated, the pipeline makes the next image, and the nodes
-        // get another secret.
+        // Machines are given back late: meanwhile the service is updated, the pipeline makes the next image, the nodes get
+        // another secret, and one of them is mended by AWX, which is load that two alone would have others bought for.
         load.set(QUIET);
         let pipeline = thread::scope(|scope| {
             let pipeline = scope.spawn(|| {
@@ -69,7 +69,9 @@ impl Platform {
                 self.image_is_made()
             });
             let rotated = scope.spawn(|| self.secret_is_rotated());
+            let drifted = scope.spawn(|| self.drifts(self.machines.running().first().expect("four run")));
             self.shrinks(&load);
+            joined(drifted);
             joined(rotated);
             joined(pipeline)
         });
@@ -117,19 +119,11 @@ impl Platform {
         self.cloud.interrupt(&victim);
         self.timeline.say(&format!("{victim} is interrupted: it goes in two minutes"));
         let begun = self.timeline.now();
-        thread::scope(|scope| {
-            // While this one's two minutes go by. What AWX mends is load, which may have others bought: they are rolled out, too.
-            let kept = running.last().expect("two run");
-            let drifts = scope.spawn(|| self.drifts(kept));
-            self.wait("another machine", || (self.machines.running().len() > running.len()).then_some(()));
-            self.measured("notice until a replacement is switched on", begun);
-            self.wait("no work on it", || {
-                (!self.nodes_of("web").contains(&victim.to_string())).then_some(())
-            });
-            self.measured("notice until the machine is empty (it has 120 s)", begun);
-            self.wait("it to be gone", || self.machines.of(&victim).is_none().then_some(()));
-            joined(drifts);
-        });
+        self.wait("another machine", || (self.machines.running().len() > running.len()).then_some(()));
+        self.measured("notice until a replacement is switched on", begun);
+        self.wait("no work on it", || (!self.nodes_of("web").contains(&victim.to_string())).then_some(()));
+        self.measured("notice until the machine is empty (it has 120 s)", begun);
+        self.wait("it to be gone", || self.machines.of(&victim).is_none().then_some(()));
         self.serves_everywhere();
         self.tally(load);
     }

@@ -75,7 +75,7 @@ pub fn web(image: &str) -> Value {
         "TaskGroups": [{
             "Name": "web", "Count": 2,
             "Networks": [{ "Mode": "host", "DynamicPorts": [{ "Label": "http" }] }],
-            "ShutdownDelay": 10 * second,
+            "ShutdownDelay": 6 * second,
             "Migrate": {
                 "MaxParallel": 1, "HealthCheck": "checks", "MinHealthyTime": second, "HealthyDeadline": 60 * second
             },
