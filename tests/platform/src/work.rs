@@ -32,7 +32,7 @@ pub fn policy(cloud: &Cloud) -> String {
   }}
   rollout {{
     canary       = "50%"
-    canary_for   = "15s"
+    canary_for   = "10s"
     ready_within = "5m"
   }}
 }}

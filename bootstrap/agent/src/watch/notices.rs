@@ -111,7 +111,7 @@ impl Watchman {
     fn next_look(&self, now: Duration) -> Duration {
         let every = self.node.settings().watch.notices;
         let pause = every.saturating_mul(1 << self.silences.min(8)).min(LONGEST_PAUSE.max(every));
-        beat(now + (pause - every), every)
+        beat(now + pause.saturating_sub(every), every)
     }
 
     /// Begins to read a document, unless that is under way.
