@@ -240,7 +240,7 @@ mod tests {
             }
         }
         for text in ["", "0.16 0.56 0.82", "0.16 0.56 0.82 2 8758", "0.16 0.56 0.82 x/92 8758"] {
-            assert_eq!(super::runnable(text), None, "{text:?}");
+            assert_eq!(runnable(text), None, "{text:?}");
         }
     }
 
