@@ -325,13 +325,13 @@ fn who_looks_equally_often_wakes_at_once_and_a_client_is_kept_while_its_settings
 
     let made = AtomicUsize::new(0);
     let mut kept = Kept(None);
-    let mut of = |settings: &str| {
+    let of = |settings: &str| {
         let client = kept.of(&settings.to_owned(), |settings| match settings.as_str() {
             "bad" => Err(Failure::new(ErrorClass::Denied, "x")),
             _ => Ok(made.fetch_add(1, Ordering::Relaxed)),
         });
         client.ok()
     };
-    let clients = ["a", "a", "b", "bad", "b", "a"].map(|settings| of(settings));
+    let clients = ["a", "a", "b", "bad", "b", "a"].map(of);
     assert_eq!(clients, [Some(0), Some(0), Some(1), None, Some(1), Some(2)]);
 }
