@@ -41,7 +41,7 @@ variable "instance_profile" {
 
 variable "ssh_interface" {
   type        = string
-  description = "How the machine is reached: session_manager (no inbound rule, an instance profile, and Amazon's agent in the base), private_ip or public_ip."
+  description = "How the machine is reached: session_manager (no inbound rule; an instance profile, Amazon's agent in what is started from, and session-manager-plugin where Packer runs), private_ip or public_ip."
   default     = "private_ip"
   validation {
     condition     = contains(["session_manager", "private_ip", "public_ip"], var.ssh_interface)
@@ -168,7 +168,7 @@ variable "rootfs_arguments" {
 # For rehearsals against a cloud that runs no machines.
 variable "endpoint" {
   type        = string
-  description = "Where EC2 is. Empty: where AWS has it."
+  description = "Where EC2 is; AWS_ENDPOINT_URL_EC2 of Packer's environment has to say the same. Empty: where AWS has it."
   default     = ""
 }
 

@@ -192,6 +192,10 @@ pub async fn bake(
         command.arg("-var").arg(format!("noted={}", noted.display()));
     }
     command.arg(&options.templates);
+    if let Some(endpoint) = &options.endpoint {
+        // What its plugin does to an image that is made, it asks of the address in its environment, and not of its template's.
+        command.env("AWS_ENDPOINT_URL_EC2", endpoint);
+    }
     drive(command, options, clock, tell).await?;
     collect(options, &written, commit, playbook, package_sha256)
 }

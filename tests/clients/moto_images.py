@@ -2,8 +2,9 @@
 
 moto_images.py PORT RECORD: each request of EC2's is a line of JSON in RECORD.
 
-moto refuses tags of snapshots in CreateImage, which Packer's plugin always sends, knows neither the attribute `imdsSupport`
-of images nor their deprecation, and does not tell an instance's spot request, so that nobody can name it. These are taken as read here: the record says whether they were asked for.
+moto refuses tags of snapshots in CreateImage, which Packer's plugin always sends, and knows neither the attribute `imdsSupport`
+of images nor their deprecation. These are taken as read here: the record says whether they were asked for. Nor does it tell an
+instance's spot request, which the plugin names, and which has an id here that moto itself is not asked about.
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 
 from moto.core.responses import BaseResponse
 from moto.ec2.models.amis import AmiBackend
+from moto.ec2.models.instances import Instance
 from moto.server import main
 
 port, record = sys.argv[1:]
@@ -28,12 +30,13 @@ def recorded(self):
     with open(record, "a", encoding="utf-8") as file:
         file.write(json.dumps(asked) + "\n")
     action = asked.get("Action")
-    of_no_request = action == "CreateTags" and "ResourceId.1" not in asked
-    if of_no_request or action == "EnableImageDeprecation" or (action == "ModifyImageAttribute" and "ImdsSupport.Value" in asked):
+    of_a_request = action == "CreateTags" and asked["ResourceId.1"].startswith("sir-")
+    if of_a_request or action == "EnableImageDeprecation" or (action == "ModifyImageAttribute" and "ImdsSupport.Value" in asked):
         return 200, {}, f"<{action}Response><return>true</return></{action}Response>"
     return call_action(self)
 
 
 AmiBackend.create_image = without_snapshots
+Instance.spot_instance_request_id = property(lambda self: "sir-" + self.id[-8:])
 BaseResponse.call_action = recorded
 main(["-H", "127.0.0.1", "-p", port])

@@ -47,6 +47,8 @@ fn a_bake_makes_an_image_on_the_loopback_cloud_that_says_what_it_is_and_leaves_n
         &account.server.endpoint(),
     ]);
     bake.arg("--packer").arg(&packer.program).arg("--manifest").arg(&manifest).current_dir(TREE);
+    // The option alone says where EC2 is; AWS's own is not to be reached by whoever does not hear it.
+    bake.env_remove("AWS_ENDPOINT_URL").env("HTTPS_PROXY", "http://127.0.0.1:1");
     let (code, out, said) = ended(bake.envs(packer.environment()));
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("Launching a spot AWS instance"), "Packer's lines are passed on: {said}");
@@ -335,6 +337,39 @@ fn a_bake_that_is_interrupted_has_packer_remove_what_it_had_made() {
     }
 }
 
+/// Writes a program of the shell.
+fn script(path: &Path, text: &str) {
+    fs::write(path, format!("#!/bin/sh\n{text}\n")).expect("written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it may be run");
+}
+
+/// What Packer is started with: its words and the address of EC2 in its environment.
+#[test]
+fn packer_is_told_the_region_of_awss_configuration_and_where_ec2_is() {
+    let place = tempfile::tempdir().expect("a directory");
+    let packer = place.path().join("packer");
+    script(&packer, "echo \"at $AWS_ENDPOINT_URL_EC2:\" \"$@\"\nexit 1");
+    let bake = |words: &[&str]| {
+        let mut bake = image();
+        bake.args(["bake", "--commit", "0123abc", "--build"]).args(words).arg("--packer").arg(&packer);
+        bake.env("AWS_REGION", "us-east-2").env("AWS_EC2_METADATA_DISABLED", "true").current_dir(TREE);
+        let (code, _, said) = ended(&mut bake);
+        assert_eq!(code, 65, "{said}");
+        said
+    };
+    let said = bake(&["node", "--endpoint", "http://127.0.0.1:4566"]);
+    assert!(
+        said.contains("at http://127.0.0.1:4566: build") && said.contains(" region=us-east-2 "),
+        "{said}"
+    );
+    let said = bake(&["base", "--region", "eu-central-1"]);
+    assert!(said.contains("at : build") && said.contains(" region=eu-central-1 "), "{said}");
+    // Whoever says it to Packer itself knows why; a directory is in no region.
+    let said = bake(&["base", "--var", "region=eu-north-1"]);
+    assert!(said.contains(" region=eu-north-1 ") && !said.contains("us-east-2"), "{said}");
+    assert!(!bake(&["rootfs", "--rootfs", "/nowhere"]).contains("region="));
+}
+
 #[test]
 fn a_bake_that_takes_too_long_is_ended_as_by_ctrl_c_unless_it_was_through() {
     const MADE: &str =
@@ -342,10 +377,6 @@ fn a_bake_that_takes_too_long_is_ended_as_by_ctrl_c_unless_it_was_through() {
     let account = Account::new();
     let place = tempfile::tempdir().expect("a directory");
     let (packer, manifest) = (place.path().join("packer"), place.path().join("image.json"));
-    let script = |path: &Path, text: &str| {
-        fs::write(path, format!("#!/bin/sh\n{text}\n")).expect("written");
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it may be run");
-    };
     // As with Packer, who is started does nothing itself, and passes nothing on to who does it.
     script(&packer, "trap : INT\n\"$0.child\" \"$@\"\nexit $?");
     let bake = |at_the_end: &str, patience: &str| {

@@ -70,7 +70,7 @@ fn variable(text: &str) -> Result<(String, String), String> {
 impl Args {
     /// Bakes.
     pub fn run(self) -> Outcome {
-        let options = Options {
+        let mut options = Options {
             build: self.build,
             templates: self.templates,
             packer: self.packer,
@@ -85,6 +85,10 @@ impl Args {
             patience: self.timeout,
         };
         block_on(|clock| async move {
+            let told = options.region.is_some() || options.variables.iter().any(|(name, _)| name == "region");
+            if !told && options.build != Build::Rootfs {
+                options.region = fleet_aws::default_region().await.map(|region| region.to_string());
+            }
             let made = bake::bake(&options, clock.as_ref(), &|line| out::say(line)).await.map_err(failure)?;
             let told = format!("write the manifest {}", self.manifest.display());
             let text = serde_json::to_string_pretty(&made).or_exit(Exit::Bug, &told)?;

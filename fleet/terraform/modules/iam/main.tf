@@ -11,7 +11,7 @@
  * * A node tags itself alone (`ready_tag`), by the instance that its credentials are of. Why so: docs/decisions/0065.
  * * Who may be the autoscaler: Nomad's workload identity of the job, where Nomad's issuer is an OpenID Connect provider
  *   of the account (`nomad_oidc`), or roles of yours (`autoscaler_trusted_role_arns`).
- * * Who bakes images (`image_builder`) has what Packer's Amazon plugin 1.2.9 calls with the templates of image/packer, and what
+ * * Who bakes images (`image_builder`) has what Packer's Amazon plugin 1.8.2 calls with the templates of image/packer, and what
  *   muster-image calls for channels and the janitor; it ends, opens and removes what these templates have tagged
  *   (in China and GovCloud, where Packer tags nothing as it makes it, any key pair, launch template and security group of
  *   the region). With `session_manager` it may forward a port of a machine that is baked, and open no shell.
