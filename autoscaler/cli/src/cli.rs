@@ -85,3 +85,6 @@ impl Cli {
         }
     }
 }
+
+#[cfg(test)]
+mod documented;

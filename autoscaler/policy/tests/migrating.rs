@@ -6,9 +6,9 @@ use std::path::Path;
 
 /// What a name of the tables' second and third columns may be besides: commands, and other scalers' words for what they do.
 const COMMANDS: &[&str] = &[
-    "muster-autoscaler pause FLEET",
-    "muster-autoscaler override FLEET --max N --for 6h",
-    "muster-autoscaler override FLEET --min N --max N --for 1h",
+    "muster-autoscaler pause FLEET --for 6h --reason TEXT",
+    "muster-autoscaler override FLEET --max N --for 6h --reason TEXT",
+    "muster-autoscaler override FLEET --min N --max N --for 1h --reason TEXT",
     "GET /metrics",
     "fleet \"NAME\"",
     "hold",
