@@ -6,6 +6,7 @@ use crate::{
     RETRY_AFTER, Request, Role, SessionId, Status, Term, Trouble, WATCH_WAIT,
 };
 use fleet::{ApiError, ErrorClass};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How much longer than the shell the elector waits for an answer.
@@ -99,7 +100,7 @@ pub struct Elector {
     calls: u64,
     said: Option<Role>,
     woken_at: Option<Duration>,
-    out: Vec<Effect>,
+    out: VecDeque<Effect>,
 }
 
 impl Elector {
@@ -134,7 +135,7 @@ impl Elector {
             calls: 0,
             said: None,
             woken_at: None,
-            out: Vec::new(),
+            out: VecDeque::new(),
         }
     }
 
@@ -144,6 +145,12 @@ impl Elector {
     /// A call counts as begun at the `now` that handed it out, whenever it is really sent: that can make a lease
     /// shorter, never longer.
     pub fn handle(&mut self, event: Event, now: Duration) -> Vec<Effect> {
+        self.take_in(event, now);
+        self.out.drain(..).collect()
+    }
+
+    /// The same for who asks for what is to be done one by one ([`Elector::next_effect`]).
+    pub fn take_in(&mut self, event: Event, now: Duration) {
         match event {
             Event::Timer => {}
             Event::Answered { call, answer } => self.answered(call, answer, now),
@@ -155,7 +162,11 @@ impl Elector {
         }
         self.say_role(now);
         self.wake(now);
-        std::mem::take(&mut self.out)
+    }
+
+    /// What is to be done next.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        self.out.pop_front()
     }
 
     /// Whether a write may be begun now: a proof of leadership was begun less than [`LEASE`] ago.
@@ -214,7 +225,7 @@ impl Elector {
         self.fence.set(None);
         if self.way == Way::Alone && !self.resigned {
             self.resigned = true;
-            self.out.push(Effect::Resigned);
+            self.out.push_back(Effect::Resigned);
         }
     }
 
@@ -332,7 +343,7 @@ impl Elector {
     fn withdrawn(&mut self) {
         self.session = None;
         self.resigned = true;
-        self.out.push(Effect::Resigned);
+        self.out.push_back(Effect::Resigned);
     }
 
     fn failed(&mut self, pending: Pending, failure: Failure, now: Duration) {
@@ -388,7 +399,9 @@ impl Elector {
     }
 
     fn go_on(&mut self, now: Duration) {
-        if let Some(request) = self.next_step().filter(|_| self.steps.is_due(now)) {
+        if self.steps.is_due(now)
+            && let Some(request) = self.next_step()
+        {
             let within = ANSWER_WITHIN + GRACE;
             let call = self.call(request.clone());
             self.steps.open(call, &request, now, within);
@@ -430,7 +443,7 @@ impl Elector {
     fn call(&mut self, request: Request) -> CallId {
         self.calls += 1;
         let call = CallId(self.calls);
-        self.out.push(Effect::Call { call, request });
+        self.out.push_back(Effect::Call { call, request });
         call
     }
 
@@ -438,7 +451,7 @@ impl Elector {
         let role = self.role(now);
         if self.said.as_ref() != Some(&role) {
             self.said = Some(role.clone());
-            self.out.push(Effect::Became(role));
+            self.out.push_back(Effect::Became(role));
         }
     }
 
@@ -465,7 +478,7 @@ impl Elector {
         let at = at.max(now);
         if self.woken_at != Some(at) || at <= now {
             self.woken_at = Some(at);
-            self.out.push(Effect::WakeAt { at });
+            self.out.push_back(Effect::WakeAt { at });
         }
     }
 }

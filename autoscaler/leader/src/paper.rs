@@ -37,6 +37,8 @@ pub struct Consul {
     /// When each caller's check goes critical in the catalogue.
     checks: BTreeMap<Caller, Duration>,
     sessions: BTreeMap<SessionId, Caller>,
+    /// No session ends before this: asked all the time, so that the next end is looked for only then.
+    quiet_until: Duration,
     made: u64,
     ledgers: BTreeMap<String, LedgerRead>,
 }
@@ -50,7 +52,7 @@ impl Consul {
         self.advance(now);
         match request {
             Request::Register => {
-                self.checks.insert(caller, now + CHECK_TTL + self.lag);
+                self.set_check(caller, now);
                 Answer::Registered(Ok(()))
             }
             Request::CreateSession { instead_of } => {
@@ -60,7 +62,7 @@ impl Consul {
                 Answer::SessionCreated(self.create_session(caller, now))
             }
             Request::Renew => {
-                let lock = self.lock(now);
+                let lock = self.lock.clone();
                 Answer::Renewed(self.feed(caller, now).map(|()| lock))
             }
             Request::Acquire { session } => Answer::Acquired(self.acquire(session, holder, now)),
@@ -104,12 +106,26 @@ impl Consul {
         self.lock.clone()
     }
 
+    /// Whose the lock is.
+    pub fn holder(&mut self, now: Duration) -> Option<&SessionId> {
+        self.advance(now);
+        self.lock.session.as_ref()
+    }
+
     /// Feeds a caller's check: the second half of [`Request::Renew`].
     pub fn feed(&mut self, caller: Caller, now: Duration) -> Result<(), Failure> {
         self.advance(now);
-        let check = self.checks.get_mut(&caller).ok_or(Failure::CheckGone)?;
-        *check = now + CHECK_TTL + self.lag;
+        if !self.checks.contains_key(&caller) {
+            return Err(Failure::CheckGone);
+        }
+        self.set_check(caller, now);
         Ok(())
+    }
+
+    fn set_check(&mut self, caller: Caller, now: Duration) {
+        let critical = now + CHECK_TTL + self.lag;
+        self.checks.insert(caller, critical);
+        self.quiet_until = self.quiet_until.min(critical);
     }
 
     /// Whether a watch from `after` has something to tell.
@@ -124,6 +140,9 @@ impl Consul {
 
     /// Ends what has run out by `now`.
     pub fn advance(&mut self, now: Duration) {
+        if now < self.quiet_until {
+            return;
+        }
         while let Some(at) = self.next().filter(|at| *at <= now) {
             let ended = |caller: &Caller| self.checks.get(caller).is_some_and(|check| *check <= at);
             let ids: Vec<SessionId> =
@@ -132,6 +151,8 @@ impl Consul {
                 self.end_session(&id, at);
             }
         }
+        // Whatever is fed later ends later, and what begins to count sooner says so.
+        self.quiet_until = self.next().unwrap_or(Duration::MAX);
     }
 
     /// An agent restarts without its data, or an operator deregisters the service: the check is gone, and with it
@@ -169,9 +190,11 @@ impl Consul {
     }
 
     fn create_session(&mut self, caller: Caller, now: Duration) -> Result<SessionId, Failure> {
-        if self.checks.get(&caller).is_none_or(|critical| *critical <= now) {
+        let check = self.checks.get(&caller).filter(|critical| **critical > now);
+        let Some(critical) = check else {
             return Err(failed("create_session", "the check is in critical state").into());
-        }
+        };
+        self.quiet_until = self.quiet_until.min(*critical);
         self.made += 1;
         let id = SessionId(format!("session-{}", self.made).into());
         self.sessions.insert(id.clone(), caller);

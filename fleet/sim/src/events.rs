@@ -232,10 +232,12 @@ impl EventLog {
     }
     pub(crate) fn since(&self, place: u64) -> impl Iterator<Item = &WorldEvent> {
         // A reader that has read all asks most often.
-        let all_read = self.events.back().is_none_or(|newest| newest.sequence < place);
         let unread = || self.events.partition_point(|event| event.sequence < place);
-        let first = if all_read { self.events.len() } else { unread() };
+        let first = if self.has_since(place) { unread() } else { self.events.len() };
         self.events.range(first..)
+    }
+    pub(crate) fn has_since(&self, place: u64) -> bool {
+        self.events.back().is_some_and(|newest| newest.sequence >= place)
     }
 }
 

@@ -31,6 +31,10 @@ impl World {
     pub fn events_since(&self, place: u64) -> impl Iterator<Item = &WorldEvent> {
         self.events.since(place)
     }
+    /// Whether there are any.
+    pub fn has_events_since(&self, place: u64) -> bool {
+        self.events.has_since(place)
+    }
     /// The samples that agents can have sent by now and that end after `after`: fleet by fleet, in each by their
     /// ends, then in the order of the instances' requests. Appends to `out`.
     ///

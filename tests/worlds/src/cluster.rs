@@ -7,6 +7,7 @@ mod telling;
 use crate::chance::Chance;
 use crate::disk::Disk;
 use crate::harness::{secs, start};
+use crate::later::Later;
 use crate::nomad::Nomad;
 use crate::seat::{Seat, Way};
 use crate::truth::Truth;
@@ -44,10 +45,10 @@ pub struct Process {
     wake: Option<Timestamp>,
     restart_at: Option<Timestamp>,
     /// What is on its way back, with the time of the question.
-    answers: BTreeMap<(Timestamp, u64), (CallId, Answer, Timestamp)>,
+    answers: Later<(CallId, Answer, Timestamp)>,
     ledgers: BTreeMap<BatchId, Vec<(FleetName, Box<Ledger>)>>,
     /// Batches that are on disk and in Consul, or are not, and when that is known.
-    recorded: BTreeMap<(Timestamp, u64), (BatchId, Result<(), String>)>,
+    recorded: Later<(BatchId, Result<(), String>)>,
     frozen: bool,
     /// When it goes on, where that is fate's.
     pub thaws_at: Option<Timestamp>,
@@ -160,9 +161,9 @@ impl Cluster {
             booted: start(),
             wake: None,
             restart_at: Some(start() + Duration::from_millis(index * 700)),
-            answers: BTreeMap::new(),
+            answers: Later::default(),
             ledgers: BTreeMap::new(),
-            recorded: BTreeMap::new(),
+            recorded: Later::default(),
             frozen: false,
             thaws_at: None,
             kept: Vec::new(),
@@ -246,10 +247,9 @@ impl Cluster {
         if !self.config.lease_needed {
             return Some(0);
         }
-        let (now, consul) = (self.world.now(), &mut self.consul);
-        self.processes
-            .iter()
-            .position(|process| process.seat.as_ref().is_some_and(|seat| seat.holds(consul, now)))
+        let holder = self.consul.holder(self.world.now().since(Timestamp::EPOCH))?;
+        let holds = |seat: &Seat| seat.session() == Some(holder);
+        self.processes.iter().position(|process| process.seat.as_ref().is_some_and(holds))
     }
 
     pub fn now(&self, who: usize) -> Now {
@@ -283,8 +283,8 @@ impl Cluster {
                 at_most(process.thaws_at);
                 continue;
             }
-            at_most(process.answers.first_key_value().map(|((at, _), _)| *at));
-            at_most(process.recorded.first_key_value().map(|((at, _), _)| *at));
+            at_most(process.answers.next());
+            at_most(process.recorded.next());
             at_most(process.engine.as_ref().and(process.wake));
             at_most(process.disk.next());
             at_most(process.restart_at);
@@ -301,9 +301,11 @@ impl Cluster {
             let fleets: Vec<FleetId> = self.world.targets().map(|(id, _)| id.clone()).collect();
             self.nomad.follow(&self.world, &fleets);
         }
-        self.judge_lost(next);
-        self.consul.advance(next.since(Timestamp::EPOCH));
-        self.note_leader(next);
+        let leader = self.leader();
+        self.judge_lost(leader.is_some(), next);
+        if let Some(leader) = leader {
+            self.processes[leader].led = Some(next);
+        }
         for who in 0..self.processes.len() {
             self.go_on(who, next);
         }
@@ -319,8 +321,8 @@ impl Cluster {
     }
 
     /// LOST: work goes with no instance whose end was told in time, unless nobody could have told its node.
-    fn judge_lost(&mut self, now: Timestamp) {
-        if self.leader().is_some() {
+    fn judge_lost(&mut self, leads: bool, now: Timestamp) {
+        if leads {
             self.led = now;
         }
         // By a wrong clock nobody knows how much time is left.
@@ -369,10 +371,8 @@ impl Cluster {
         self.record(who, now);
         // A process that freezes in the middle of it finds the rest when it wakes.
         while !self.processes[who].frozen
-            && let Some(entry) =
-                self.processes[who].answers.first_entry().filter(|entry| entry.key().0 <= now)
+            && let Some((call, answer, asked)) = self.processes[who].answers.take(now)
         {
-            let (call, answer, asked) = entry.remove();
             self.truth.observer = who;
             self.truth.answered(&answer, asked);
             self.happen(who, Event::Answered { call, answer });
@@ -390,14 +390,11 @@ impl Cluster {
                 at = now + if process.consul == Way::Open { LEDGER } else { ANSWER_WITHIN };
                 result = result.and(written);
             }
-            self.number += 1;
-            process.recorded.insert((at, self.number), (batch, result));
+            process.recorded.put(at, (batch, result));
         }
         while !self.processes[who].frozen
-            && let Some(entry) =
-                self.processes[who].recorded.first_entry().filter(|entry| entry.key().0 <= now)
+            && let Some((batch, result)) = self.processes[who].recorded.take(now)
         {
-            let (batch, result) = entry.remove();
             self.happen(who, Event::Recorded { batch, result });
         }
     }
@@ -491,16 +488,10 @@ impl Cluster {
         }
     }
 
-    fn note_leader(&mut self, now: Timestamp) {
-        if let Some(leader) = self.leader() {
-            self.processes[leader].led = Some(now);
-        }
-    }
-
     /// Whether the lock is anybody's, a process's that has died included.
     fn is_led(&mut self) -> bool {
         let now = self.world.now().since(Timestamp::EPOCH);
-        !self.config.lease_needed || self.consul.lock(now).session.is_some()
+        !self.config.lease_needed || self.consul.holder(now).is_some()
     }
 
     fn complain(&mut self, what: &str) {

@@ -20,6 +20,7 @@ pub mod disk;
 pub mod fate;
 
 pub mod harness;
+pub mod later;
 pub mod nomad;
 pub mod rolling;
 pub mod seat;

@@ -1,10 +1,11 @@
 //! A process's seat at Consul: the real elector, its calls on their way, and the ledgers that it writes.
 
+use crate::later::Later;
 use autoscaler_engine::{Ledger, LedgerLeft};
 use autoscaler_leader::paper::{Consul, LedgerAnswer};
 use autoscaler_leader::{
     ANSWER_WITHIN, Answer, CallId, Effect, Elector, Event, Failure, Fence, LedgerError, LedgerRequest,
-    LedgerVersion, Request,
+    LedgerVersion, Request, SessionId,
 };
 use fleet::{ApiError, ErrorClass, FleetName, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -35,10 +36,9 @@ pub struct Seat {
     name: String,
     booted: Timestamp,
     wake: Option<Timestamp>,
-    answers: BTreeMap<(Timestamp, u64), (CallId, Answer)>,
+    answers: Later<(CallId, Answer)>,
     /// Watches: call, the index to be passed, and when it ends anyway.
     watches: Vec<(CallId, u64, Timestamp)>,
-    number: u64,
     /// The lease that the engine was told.
     told: Option<Duration>,
     versions: BTreeMap<FleetName, LedgerVersion>,
@@ -73,9 +73,8 @@ impl Seat {
             name: format!("process {caller}"),
             booted,
             wake: Some(booted),
-            answers: BTreeMap::new(),
+            answers: Later::default(),
             watches: Vec::new(),
-            number: 0,
             told: None,
             versions: BTreeMap::new(),
         }
@@ -90,15 +89,14 @@ impl Seat {
         self.caller
     }
 
-    /// Whether the lock is this process's, by Consul's own word.
-    pub fn holds(&self, consul: &mut Consul, now: Timestamp) -> bool {
-        let lock = consul.lock(since_epoch(now));
-        lock.session.is_some() && lock.session.as_ref() == self.elector.session()
+    /// Its session, where it has one.
+    pub const fn session(&self) -> Option<&SessionId> {
+        self.elector.session()
     }
 
     /// When something happens next.
     pub fn next(&self) -> Option<Timestamp> {
-        let answer = self.answers.first_key_value().map(|((at, _), _)| *at);
+        let answer = self.answers.next();
         self.wake.map_or(answer, |wake| Some(answer.map_or(wake, |answer| answer.min(wake))))
     }
 
@@ -108,7 +106,8 @@ impl Seat {
         let mut leases = Vec::new();
         while let Some(event) = self.due(now) {
             let monotonic = now.since(self.booted);
-            for effect in self.elector.handle(event, monotonic) {
+            self.elector.take_in(event, monotonic);
+            while let Some(effect) = self.elector.next_effect() {
                 match effect {
                     Effect::Call { call, request } => self.call(consul, way, call, &request, now),
                     Effect::WakeAt { at } => self.wake = Some(self.booted + at),
@@ -128,8 +127,7 @@ impl Seat {
         if self.next().is_none_or(|next| next > now) {
             return None;
         }
-        if let Some(entry) = self.answers.first_entry().filter(|entry| entry.key().0 <= now) {
-            let (call, answer) = entry.remove();
+        if let Some((call, answer)) = self.answers.take(now) {
             return Some(Event::Answered { call, answer });
         }
         self.wake.take_if(|at| *at <= now).map(|_| Event::Timer)
@@ -143,14 +141,9 @@ impl Seat {
         let answer =
             (way != Way::Closed).then(|| consul.answer(self.caller, &self.name, request, since_epoch(now)));
         match answer.filter(|_| way == Way::Open) {
-            Some(answer) => self.answer(now + LATENCY, call, answer),
-            None => self.answer(now + ANSWER_WITHIN, call, failed(request)),
+            Some(answer) => self.answers.put(now + LATENCY, (call, answer)),
+            None => self.answers.put(now + ANSWER_WITHIN, (call, failed(request))),
         }
-    }
-
-    fn answer(&mut self, at: Timestamp, call: CallId, answer: Answer) {
-        self.number += 1;
-        self.answers.insert((at, self.number), (call, answer));
     }
 
     fn watch_on(&mut self, consul: &mut Consul, way: Way, now: Timestamp) {
@@ -165,9 +158,9 @@ impl Seat {
             let watch = Request::Watch { after, wait: Duration::ZERO };
             if way == Way::Open && (consul.is_newer(after) || until <= now) {
                 let answer = consul.answer(self.caller, "", &watch, since_epoch(now));
-                self.answer(now + LATENCY, call, answer);
+                self.answers.put(now + LATENCY, (call, answer));
             } else if until + ANSWER_WITHIN <= now {
-                self.answer(now, call, failed(&watch));
+                self.answers.put(now, (call, failed(&watch)));
             } else {
                 self.watches.push((call, after, until));
             }

@@ -18,9 +18,8 @@ const UNANSWERED: Duration = Duration::from_secs(10);
 
 impl Cluster {
     pub(super) fn answer_later(&mut self, who: usize, call: CallId, answer: Answer, latency: Duration) {
-        self.number += 1;
         let now = self.world.now();
-        self.processes[who].answers.insert((now + LATENCY + latency, self.number), (call, answer, now));
+        self.processes[who].answers.put(now + LATENCY + latency, (call, answer, now));
     }
 
     pub(super) fn read(&mut self, who: usize, read: Read) -> (Answer, Duration) {

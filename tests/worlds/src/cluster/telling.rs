@@ -15,7 +15,7 @@ const VISIBILITY: Duration = Duration::from_secs(30);
 impl Cluster {
     /// What EventBridge carries.
     pub(super) fn fill_queue(&mut self) {
-        if self.world.events_since(self.place).next().is_none() {
+        if !self.world.has_events_since(self.place) {
             return;
         }
         let events: Vec<WorldEvent> = self.world.events_since(self.place).cloned().collect();
