@@ -322,13 +322,14 @@ impl Held {
         let asked = self.state.memory.rollout.as_ref().and_then(|rollout| rollout.asked);
         let untold = asked.is_some_and(|asked| !asked.shown);
         let unsettled = unshown || untold || view.state == FleetState::Modifying;
+        let phases = self.state.phases(now);
         let moves = unsettled
             || view.fulfilled.get() < f64::from(view.target)
-            || self.counts_unseen()
             || !self.state.memory.removals.is_empty()
+            || self.counts_unseen()
             || self.state.instances.values().any(|known| {
                 known.missing_since.is_some()
-                    || match self.state.phase(known, now) {
+                    || match phases.of(known) {
                         (Phase::InService, _) => false,
                         (Phase::Leaving, since) => now.since(since) < LEAVES_FOR,
                         _ => true,

@@ -81,6 +81,10 @@ impl Engine {
 
     /// Hands out the records of all fleets that have any to be written, as one batch.
     pub(crate) fn hand_out_records(&mut self, now: Now) {
+        // Most often there is nothing.
+        if self.to_record.is_empty() && self.hearsay.settled.is_empty() {
+            return;
+        }
         let fleets = std::mem::take(&mut self.to_record);
         let mut batch = Batch::new(now);
         let (mut entries, mut durable) = (Vec::new(), false);

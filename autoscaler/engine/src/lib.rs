@@ -30,6 +30,7 @@ mod nodes;
 mod observe;
 mod operate;
 mod peers;
+mod phases;
 mod policies;
 mod push;
 mod record;
@@ -56,6 +57,7 @@ pub use event::{
 };
 pub use metrics::{CallCount, EngineMetrics, NoticeCount};
 pub use news::NoticesHeard;
+pub use phases::Phases;
 pub use record::{
     Cause, Checkpoint, Cycle, Entry, FleetDelta, InstanceSeen, Ledger, Operation, Outcome, Override, Record,
     Withheld,

@@ -100,11 +100,9 @@ impl Engine {
 
     /// Looks where one that could wait has waited for long enough.
     pub(crate) fn look_where_due(&mut self, now: Now) {
-        let due = |region: &&Region| {
-            let at = self.regions.get(*region).and_then(RegionState::looks_at);
-            at.is_some_and(|at| at <= now.monotonic)
-        };
-        for region in self.regions.keys().filter(due).cloned().collect::<Vec<_>>() {
+        let due = |state: &RegionState| state.looks_at().is_some_and(|at| at <= now.monotonic);
+        let regions = self.regions.iter().filter(|(_, state)| due(state));
+        for region in regions.map(|(region, _)| region.clone()).collect::<Vec<_>>() {
             self.ask_fleets(&region, now);
         }
     }

@@ -57,7 +57,7 @@ impl State {
     /// The roll-out that is under way, or the last one, and how far it is.
     pub(crate) fn show_rollout(&self, now: Timestamp) -> Option<RolloutStatus> {
         let rollout = self.memory.rollout.clone()?;
-        let members = self.instances.values().map(|known| self.member(known, now));
+        let members = self.members(now);
         let alive: Vec<Member> = members.filter(|member| member.phase != Phase::Leaving).collect();
         let goal = rollout.goal();
         let runs = |m: &&Member| m.launch.as_ref().is_some_and(|launch| launch.is(&rollout.template, goal));

@@ -9,8 +9,8 @@ use crate::{
     Record, Withheld,
 };
 use autoscaler_core::{
-    DrainBy, FailingRead, GroupCount, Learned, Member, Memory, Observed, Pause, Phase, Policy, PoolTrouble,
-    Removal, RemovalStep, Snapshot, WatchedAlarm,
+    FailingRead, GroupCount, Learned, Member, Memory, Observed, Pause, Phase, Policy, PoolTrouble, Removal,
+    RemovalStep, Snapshot, WatchedAlarm,
 };
 use fleet::{
     ErrorClass, FleetId, FleetView, InstanceId, InstanceState, NodeId, NodeView, Notice, NoticeKind, Pool,
@@ -21,9 +21,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// How old the newest pushed sample may be for the fleet to count as one whose agents speak: then a new instance
-/// serves when its own agent is first heard, not when its boot time has passed.
-const AGENTS_SPEAK: Duration = Duration::from_secs(120);
 /// How many boot times a silent instance among speaking ones is waited for: its agent alone may be broken.
 const SILENT_BOOTS: u32 = 3;
 /// ... and at least so long: a young fleet's boot time is a guess.
@@ -191,11 +188,12 @@ impl State {
             self.seed_timeline(now);
         }
         self.timeline.push(served);
+        let phases = self.phases(now);
         let serving: Vec<(InstanceId, Timestamp)> = self
             .instances
             .iter()
             .filter(|(_, known)| known.serves_since.is_none())
-            .filter_map(|(id, known)| match self.phase(known, now) {
+            .filter_map(|(id, known)| match phases.of(known) {
                 (Phase::InService, since) => Some((id.clone(), since)),
                 _ => None,
             })
@@ -219,10 +217,7 @@ impl State {
 
     /// What a plan at this moment is made from.
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
-        let members = self.instances_at.map(|at| Observed {
-            at,
-            what: self.instances.values().map(|known| self.member(known, now)).collect(),
-        });
+        let members = self.instances_at.map(|at| Observed { at, what: self.members(now).collect() });
         Snapshot {
             fleet: self.fleet.clone(),
             members,
@@ -247,8 +242,17 @@ impl State {
 
     /// One instance as a plan sees it.
     pub fn member(&self, known: &Known, now: Timestamp) -> Member {
+        self.member_in(known, self.phase(known, now))
+    }
+
+    /// All instances as a plan sees them, by id.
+    pub fn members(&self, now: Timestamp) -> impl Iterator<Item = Member> {
+        let phases = self.phases(now);
+        self.instances.values().map(move |known| self.member_in(known, phases.of(known)))
+    }
+
+    fn member_in(&self, known: &Known, (phase, since): (Phase, Timestamp)) -> Member {
         let InstanceSeen { id, pool, health, launched, protected, launch, .. } = &known.seen;
-        let (phase, since) = self.phase(known, now);
         Member {
             id: id.clone(),
             pool: pool.clone(),
@@ -263,20 +267,6 @@ impl State {
         }
     }
 
-    /// Since when an instance is being emptied: its node drains, or the operator's hook is at it.
-    fn emptying_since(&self, id: &InstanceId) -> Option<Timestamp> {
-        // Asked of every instance, several times a cycle, and hardly any node drains: that is looked at first.
-        let by_node = self.nodes.values().find_map(|known| {
-            let since = known.drains_since?;
-            (known.seen.instance == *id).then_some(since)
-        });
-        let by_hook = || {
-            let removals = (self.policy.drain.by == DrainBy::Hook).then_some(&self.memory.removals)?;
-            removals.get(id).map(|removal| removal.since)
-        };
-        by_node.or_else(by_hook)
-    }
-
     /// Nomad's node on an instance: the one that is ready, where it has left several.
     pub fn node_of(&self, id: &InstanceId) -> Option<&NodeView> {
         let of_it = self.nodes.values().map(|known| &known.seen).filter(|seen| seen.instance == *id);
@@ -288,38 +278,6 @@ impl State {
         !self.memory.removals.is_empty()
             || !self.memory.replacements.is_empty()
             || self.nodes.values().any(|known| known.seen.draining || !known.seen.eligible)
-    }
-
-    /// Where an instance stands by all evidence, and since when.
-    ///
-    /// EC2's `running` says nothing about serving. Where agents speak, an instance serves when its own was first
-    /// heard; where none does, when the policy's boot time has passed.
-    pub fn phase(&self, known: &Known, now: Timestamp) -> (Phase, Timestamp) {
-        let launched = known.seen.launched;
-        match known.seen.state {
-            InstanceState::Pending => (Phase::Requested, launched),
-            InstanceState::Running => {
-                if let Some(since) = self.emptying_since(&known.seen.id) {
-                    return (Phase::Draining, since);
-                }
-                if let Some(since) = known.serves_since {
-                    return (Phase::InService, since);
-                }
-                let boot = self.policy.boot;
-                let wait = if self.agents_speak(now) { silent_for(boot) } else { boot };
-                let serves = launched + wait;
-                if serves <= now { (Phase::InService, serves) } else { (Phase::Booting, known.state_since) }
-            }
-            InstanceState::ShuttingDown
-            | InstanceState::Terminated
-            | InstanceState::Stopping
-            | InstanceState::Stopped => (Phase::Leaving, known.state_since),
-        }
-    }
-
-    /// Whether agents push, so that silence means something.
-    fn agents_speak(&self, now: Timestamp) -> bool {
-        self.pushed.is_some_and(|pushed| now.since(pushed) <= AGENTS_SPEAK)
     }
 
     /// What an instance counts for in the target.
@@ -342,7 +300,8 @@ impl State {
         &self,
         now: Timestamp,
     ) -> impl DoubleEndedIterator<Item = (&InstanceId, Power, Timestamp)> {
-        self.instances.iter().filter_map(move |(id, known)| match self.phase(known, now) {
+        let phases = self.phases(now);
+        self.instances.iter().filter_map(move |(id, known)| match phases.of(known) {
             (Phase::InService, since) => Some((id, self.power(known), since)),
             _ => None,
         })
@@ -356,8 +315,9 @@ impl State {
         end: Timestamp,
         now: Timestamp,
     ) -> impl Iterator<Item = (&InstanceId, Power)> {
+        let phases = self.phases(now);
         self.instances.iter().filter_map(move |(id, known)| {
-            let served = match self.phase(known, now) {
+            let served = match phases.of(known) {
                 (Phase::InService, since) => since <= begin,
                 (Phase::Draining | Phase::Leaving, left) => {
                     left >= end && known.serves_since.is_some_and(|since| since <= begin)
@@ -370,15 +330,17 @@ impl State {
 
     /// Whether an instance runs that has not been heard of: it may speak for the first time at any moment.
     pub fn boots(&self, now: Timestamp) -> bool {
-        self.instances.values().any(|known| self.phase(known, now).0 == Phase::Booting)
+        let phases = self.phases(now);
+        self.instances.values().any(|known| phases.of(known).0 == Phase::Booting)
     }
 
     /// What serves and runs now.
     fn served(&self, now: Timestamp) -> Served {
         let mut served = Served { from: now, serving: Power::ZERO, running: Power::ZERO, instances: 0 };
+        let phases = self.phases(now);
         for known in self.instances.values() {
             let power = self.power(known);
-            match self.phase(known, now).0 {
+            match phases.of(known).0 {
                 Phase::InService => {
                     served.serving = served.serving + power;
                     served.running = served.running + power;
@@ -400,10 +362,11 @@ impl State {
         starts.sort_unstable();
         starts.dedup();
         for start in starts {
+            let phases = self.phases(now);
             let mut served = Served { from: start, ..Served::default() };
             for known in self.instances.values() {
                 let power = self.power(known);
-                match self.phase(known, now) {
+                match phases.of(known) {
                     (Phase::InService, since) if since <= start => {
                         served.serving = served.serving + power;
                         served.running = served.running + power;

@@ -106,16 +106,19 @@ impl Windows {
     pub fn close_complete(&mut self, now: Timestamp, state: &State) -> Vec<Closed> {
         let mut closed = Vec::new();
         while let Some((end, told)) = self.open.first_key_value() {
+            if *end > now {
+                break;
+            }
             let begin = *end - WINDOW;
+            let phases = state.phases(now);
             // Asked with every batch of every agent: whether one has spoken is known sooner than whether it serves.
             let serves = |known: &Known| {
-                let (phase, since) = state.phase(known, now);
+                let (phase, since) = phases.of(known);
                 phase == Phase::InService && since <= begin
             };
             // Whoever tells all of a fleet tells it by id: the last one is the one that is missing.
             let mut all = state.instances.iter().rev();
-            let mut complete = || all.all(|(id, known)| told.contains_key(id) || !serves(known));
-            if *end > now || !complete() || state.boots(now) {
+            if !all.all(|(id, known)| told.contains_key(id) || !serves(known)) || state.boots(now) {
                 break;
             }
             closed.extend(self.close_first(now, state));
