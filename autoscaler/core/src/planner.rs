@@ -55,7 +55,7 @@ pub fn plan(policy: &Policy, seen: &Snapshot, memory: &Memory, learned: &Learned
     note_bounds(&mut draft, ground.view, herd.as_ref(), base.total());
     if ground.ours {
         ledger::strike_off(&mut draft, herd.as_ref());
-        let before_acting = draft.memory.clone();
+        let before_acting = as_it_was(&draft);
         pools::remember(&mut draft);
         notices::heed(&mut draft, herd.as_ref(), Some(ground.view));
         idle::find(&mut draft, herd.as_ref());
@@ -84,17 +84,22 @@ fn empty_unseen(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
     if !ground::was_ours(draft) {
         return notices::leave_unheeded(draft, herd);
     }
-    let before_acting = draft.memory.clone();
+    let before_acting = as_it_was(draft);
     notices::heed(draft, herd, None);
     drain::begin(draft, herd, u32::MAX);
     drain::tell_nodes(draft, herd);
     undo_if_dry(draft, before_acting);
 }
 
+/// What is remembered before anything is done, where nothing will be.
+fn as_it_was(draft: &Draft<'_>) -> Option<Memory> {
+    draft.policy.dry_run.then(|| draft.memory.clone())
+}
+
 /// What is not done is not remembered as done.
-fn undo_if_dry(draft: &mut Draft<'_>, before_acting: Memory) {
-    if draft.policy.dry_run {
-        draft.memory = before_acting;
+fn undo_if_dry(draft: &mut Draft<'_>, before_acting: Option<Memory>) {
+    if let Some(before) = before_acting {
+        draft.memory = before;
         draft.remark(Remark::DryRun);
     }
 }

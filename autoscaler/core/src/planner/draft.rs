@@ -3,13 +3,15 @@
 use super::rollout;
 use crate::{Action, Hold, Memory, Policy, Remark, Report, Snapshot};
 use fleet::ports::Change;
-use fleet::{FleetView, Timestamp};
+use fleet::{FleetView, InstanceId, NodeView, Timestamp};
 use std::time::Duration;
 
 /// Everything that the steps of planning share: what they read, and what they fill in.
 pub(super) struct Draft<'a> {
     pub policy: &'a Policy,
     pub seen: &'a Snapshot,
+    /// Nomad's nodes by their instances, of several of one the one that is meant last.
+    nodes: Vec<(&'a InstanceId, &'a NodeView)>,
     pub now: Timestamp,
     /// For the next cycle.
     pub memory: Memory,
@@ -25,9 +27,13 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub fn new(policy: &'a Policy, seen: &'a Snapshot, memory: &Memory, now: Timestamp) -> Self {
+        let nodes = seen.nodes.iter().flat_map(|nodes| &nodes.what);
+        let mut nodes: Vec<_> = nodes.map(|node| (&node.instance, node)).collect();
+        nodes.sort_by_key(|(instance, node)| (*instance, node.ready, &node.id));
         Self {
             policy,
             seen,
+            nodes,
             now,
             memory: memory.clone(),
             report: Report::default(),
@@ -35,6 +41,13 @@ impl<'a> Draft<'a> {
             due: None,
             look: false,
         }
+    }
+
+    /// Nomad's node on an instance: the one that is ready, where it has left several.
+    pub fn node_of(&self, id: &InstanceId) -> Option<&'a NodeView> {
+        let after = self.nodes.partition_point(|(instance, _)| *instance <= id);
+        let (instance, node) = self.nodes.get(after.checked_sub(1)?)?;
+        (*instance == id).then_some(*node)
     }
 
     /// Brings times that lie ahead back to now: after a clock has jumped back, waiting for them would take as

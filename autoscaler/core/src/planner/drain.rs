@@ -33,8 +33,7 @@ const INTERRUPTED_AFTER: Duration = Duration::from_secs(120);
 
 /// The node of an instance, as last seen: the one that is ready, where it has left several.
 pub(super) fn node_of<'a>(draft: &Draft<'a>, id: &InstanceId) -> Option<&'a NodeView> {
-    let nodes = draft.seen.nodes.iter().flat_map(|nodes| &nodes.what);
-    nodes.filter(|node| node.instance == *id).max_by_key(|node| (node.ready, &node.id))
+    draft.node_of(id)
 }
 
 /// Whether an instance serves and no node of it is shown: there are several, of which none can be told to be it, or it

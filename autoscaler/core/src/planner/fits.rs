@@ -14,7 +14,6 @@ pub(super) struct Room<'a> {
     all: BTreeMap<&'a InstanceId, &'a NodeView>,
 }
 
-#[derive(Clone)]
 struct Free<'a> {
     resources: Resources,
     ports: BTreeSet<u16>,
@@ -51,7 +50,9 @@ impl<'a> Room<'a> {
         let mut room = Self { nodes, all };
         let going = draft.memory.removals.keys().chain(draft.memory.replacements.keys());
         for node in going.filter_map(|id| room.all.get(id).copied()).collect::<Vec<_>>() {
-            room.make_place(node.movable(true).collect());
+            for work in in_order(node.movable(true).collect()) {
+                room.place(work);
+            }
         }
         Some(room)
     }
@@ -62,32 +63,54 @@ impl<'a> Room<'a> {
     /// First the largest piece, each where it leaves least: O(work x nodes).
     pub fn let_go(&mut self, id: &InstanceId) -> bool {
         let Some(node) = self.all.get(id).copied() else { return true };
-        let before = self.nodes.clone();
-        let moved = self.nodes.remove(id).map_or_else(Vec::new, |free| free.moved);
+        let own = self.nodes.remove(id);
+        let moved = own.iter().flat_map(|free| &free.moved).copied();
         // System jobs run everywhere already: they do not move.
-        if self.make_place(node.movable(true).chain(moved).collect()) {
-            return true;
+        let work = in_order(node.movable(true).chain(moved).collect());
+        let mut places = Vec::with_capacity(work.len());
+        for work in work {
+            let Some(place) = self.place(work) else {
+                places.into_iter().rev().for_each(|place| self.give_up(place));
+                self.nodes.extend(own.map(|free| (&node.instance, free)));
+                return false;
+            };
+            places.push(place);
         }
-        self.nodes = before;
-        false
-    }
-
-    /// Takes places for what finds one. * returns: whether all of it does.
-    fn make_place(&mut self, mut work: Vec<&'a Work>) -> bool {
-        work.sort_by_key(|work| (Reverse(work.needs), *work));
-        work.into_iter().filter(|work| !self.place(work)).count() == 0
-    }
-
-    fn place(&mut self, work: &'a Work) -> bool {
-        let best = self.nodes.values_mut().filter(|free| free.holds(work)).min_by_key(|free| {
-            let Resources { cpu_mhz, memory_mib, disk_mib } = free.resources;
-            (memory_mib, cpu_mhz, disk_mib)
-        });
-        let Some(free) = best else { return false };
-        free.take(work);
-        free.moved.push(work);
         true
     }
+
+    fn place(&mut self, work: &'a Work) -> Option<Place<'a>> {
+        let fitting = self.nodes.iter_mut().filter(|(_, free)| free.holds(work));
+        let (instance, free) = fitting.min_by_key(|(_, free)| {
+            let Resources { cpu_mhz, memory_mib, disk_mib } = free.resources;
+            (memory_mib, cpu_mhz, disk_mib)
+        })?;
+        let first_of_job = free.take(work);
+        free.moved.push(work);
+        Some(Place { instance, work, first_of_job })
+    }
+
+    /// Gives up the place that was taken last.
+    fn give_up(&mut self, Place { instance, work, first_of_job }: Place<'a>) {
+        if let Some(free) = self.nodes.get_mut(instance) {
+            free.moved.pop();
+            free.give_back(work, first_of_job);
+        }
+    }
+}
+
+/// Work that has taken a place.
+struct Place<'a> {
+    instance: &'a InstanceId,
+    work: &'a Work,
+    /// Whether nothing of its job was there before.
+    first_of_job: bool,
+}
+
+/// First the largest piece.
+fn in_order(mut work: Vec<&Work>) -> Vec<&Work> {
+    work.sort_by_key(|work| (Reverse(work.needs), *work));
+    work
 }
 
 impl<'a> Free<'a> {
@@ -99,7 +122,9 @@ impl<'a> Free<'a> {
             jobs: BTreeSet::new(),
             moved: Vec::new(),
         };
-        node.work.iter().for_each(|work| free.take(work));
+        for work in node.work.iter() {
+            free.take(work);
+        }
         free
     }
 
@@ -110,9 +135,80 @@ impl<'a> Free<'a> {
             && !(work.distinct_hosts && self.jobs.contains(&(&*work.namespace, &*work.job)))
     }
 
-    fn take(&mut self, work: &'a Work) {
+    /// * returns: whether it is the first of its job here.
+    fn take(&mut self, work: &'a Work) -> bool {
         self.resources = self.resources.less(work.needs);
         self.ports.extend(&work.ports);
-        self.jobs.insert((&work.namespace, &work.job));
+        self.jobs.insert((&work.namespace, &work.job))
+    }
+
+    /// Undoes [`Free::take`] of what it holds: what that needs was there, and its ports were free.
+    fn give_back(&mut self, work: &'a Work, first_of_job: bool) {
+        self.resources = self.resources.plus(work.needs);
+        for port in &work.ports {
+            self.ports.remove(port);
+        }
+        if first_of_job {
+            self.jobs.remove(&(&*work.namespace, &*work.job));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fleet::WorkKind;
+    use std::time::Duration;
+
+    fn work(job: &str, cpu_mhz: u64) -> Work {
+        Work {
+            namespace: "default".to_owned(),
+            job: job.to_owned(),
+            group: "front".to_owned(),
+            kind: WorkKind::Service,
+            priority: 50,
+            needs: Resources { cpu_mhz, ..Resources::default() },
+            ports: Vec::new(),
+            asks: Vec::new(),
+            distinct_hosts: false,
+            grace: Duration::ZERO,
+            stopping: false,
+        }
+    }
+
+    fn node(instance: &str, work: Vec<Work>) -> NodeView {
+        NodeView {
+            id: format!("n-{instance}").into(),
+            instance: instance.into(),
+            ready: true,
+            eligible: true,
+            unproved: false,
+            draining: false,
+            drain_until: None,
+            capacity: Resources { cpu_mhz: 1000, ..Resources::default() },
+            reserved_ports: Vec::new(),
+            refuses: Vec::new(),
+            work: work.into(),
+        }
+    }
+
+    #[test]
+    fn who_finds_no_place_leaves_every_place_as_it_was() {
+        let web = || Work { ports: vec![80], distinct_hosts: true, ..work("web", 600) };
+        let nodes = [
+            node("stays", vec![work("db", 400)]),
+            // The first of these would fit onto the one that stays, the second nowhere.
+            node("two", vec![web(), work("batch", 300)]),
+            node("full", vec![work("batch", 1000)]),
+            node("one", vec![web()]),
+        ];
+        let all = || nodes.iter().map(|node| (&node.instance, node)).collect();
+        let staying = nodes.iter().filter(|node| node.instance.as_str() != "one");
+        let mut room =
+            Room { nodes: staying.map(|node| (&node.instance, Free::on(node))).collect(), all: all() };
+        assert!(!room.let_go(&"two".into()));
+        assert!(room.nodes.contains_key(&InstanceId::from("two")), "it takes work as before");
+        assert!(room.let_go(&"one".into()), "room, port and job are free again");
+        assert!(!room.let_go(&"one".into()), "and now they are not");
     }
 }

@@ -7,7 +7,7 @@ use super::herd::{ByMarket, Herd, LEEWAY};
 use super::{drain, fallback, idle, pools, rollout};
 use crate::number::millionths;
 use crate::{Candidate, Choice, Diversification, DrainBy, Hold, Member, Phase};
-use fleet::{Health, InstanceId, NoticeKind, Override, Pool, UsdPerHour, WorkKind, Zone};
+use fleet::{Health, InstanceId, NoticeKind, Override, Pool, UsdPerHour, Weight, WorkKind, Zone};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,11 +72,12 @@ fn best(
 ) -> Option<usize> {
     let rule = &draft.policy.diversification;
     let fits = |m: &Member| m.weight.get() <= spare.of(m.pool.market) + LEEWAY;
+    let mut withouts = Withouts::of(pools, rule);
     candidates
         .iter()
         .enumerate()
         .filter(|(_, m)| fits(m))
-        .map(|(index, m)| (index, pools.without(m, ranks.counts(m), rule), *m))
+        .map(|(index, m)| (index, withouts.get(m, ranks.counts(m)), *m))
         .min_by(|(_, lack_a, a), (_, lack_b, b)| {
             lack_a.lack.cmp(&lack_b.lack).then_with(|| ranks.compare(a, lack_a.largest, b, lack_b.largest))
         })
@@ -114,11 +115,12 @@ fn report(
     }
     let rule = &draft.policy.diversification;
     let mut runners_up = Vec::new();
+    let mut withouts = Withouts::of(pools, rule);
     while runners_up.len() < RUNNERS_UP
         && let Some(index) = candidates
             .iter()
             .enumerate()
-            .map(|(index, m)| (index, pools.without(m, ranks.counts(m), rule), *m))
+            .map(|(index, m)| (index, withouts.get(m, ranks.counts(m)), *m))
             .min_by(|(_, a, m), (_, b, n)| {
                 a.lack.cmp(&b.lack).then_with(|| ranks.compare(m, a.largest, n, b.largest))
             })
@@ -162,9 +164,10 @@ pub(super) fn out_of_spread<'a>(draft: &mut Draft<'_>, herd: &Herd<'a>) -> Optio
     });
     let mut candidates: Vec<&Member> = candidates.collect();
     leave_batch_work(draft, &mut candidates);
+    let mut withouts = Withouts::of(&pools, rule);
     candidates
         .into_iter()
-        .map(|m| (pools.without(m, ranks.counts(m), rule).lack, pools.units(&m.pool), m))
+        .map(|m| (withouts.get(m, ranks.counts(m)).lack, pools.units(&m.pool), m))
         .filter(|(lack, ..)| lack.families <= now.families)
         .min_by(|(lack_a, units_a, a), (lack_b, units_b, b)| {
             let spread = lack_a.cmp(lack_b).then_with(|| units_b.total_cmp(units_a));
@@ -310,13 +313,14 @@ impl<'a> Ranks<'a> {
     }
 
     fn compare(&self, a: &Member, largest_a: f64, b: &Member, largest_b: f64) -> Ordering {
-        let class = |m: &Member| {
+        let (x, y) = (self.facts(a), self.facts(b));
+        let class = |m: &Member, facts: Facts| {
             (
-                !self.facts(m).idle,
+                !facts.idle,
                 m.health == Health::Healthy,
                 !self.doomed.contains(&m.id),
                 !self.at_risk.contains(&m.id),
-                !self.facts(m).outdated,
+                !facts.outdated,
             )
         };
         let readiness = |m: &Member| match m.phase {
@@ -324,9 +328,8 @@ impl<'a> Ranks<'a> {
             Phase::Booting => 1,
             Phase::InService | Phase::Draining => 2,
         };
-        let (x, y) = (self.facts(a), self.facts(b));
-        class(a)
-            .cmp(&class(b))
+        class(a, x)
+            .cmp(&class(b, y))
             .then_with(|| y.held.total_cmp(&x.held))
             .then_with(|| largest_a.total_cmp(&largest_b))
             .then_with(|| y.price.cmp(&x.price))
@@ -360,10 +363,41 @@ struct Lack {
 }
 
 /// A spread with one instance less.
+#[derive(Clone, Copy)]
 struct Without {
     lack: Lack,
     /// The share of the largest pool, 0..=1.
     largest: f64,
+}
+
+/// What a spread comes to with one instance less: the same for all instances of a pool that weigh the same.
+struct Withouts<'a> {
+    spread: &'a Spread<'a>,
+    rule: &'a Diversification,
+    /// Of those who count; ...
+    known: Vec<(&'a Pool, Weight, Without)>,
+    /// ... and of those who do not.
+    all: Option<Without>,
+}
+
+impl<'a> Withouts<'a> {
+    fn of(spread: &'a Spread<'a>, rule: &'a Diversification) -> Self {
+        Self { spread, rule, known: Vec::new(), all: None }
+    }
+
+    fn get(&mut self, member: &'a Member, counts: bool) -> Without {
+        if !counts {
+            return *self.all.get_or_insert_with(|| self.spread.measure(None, self.rule));
+        }
+        let like =
+            |(pool, weight, _): &&(&Pool, Weight, Without)| **pool == member.pool && *weight == member.weight;
+        if let Some((.., without)) = self.known.iter().find(like) {
+            return *without;
+        }
+        let without = self.spread.measure(Some(member), self.rule);
+        self.known.push((&member.pool, member.weight, without));
+        without
+    }
 }
 
 /// How instances are spread over pools and families.
