@@ -79,7 +79,7 @@ fn translate(instance: &types::Instance, tag: &str) -> Option<Instance> {
         launched: words::time(instance.launch_time()),
         vcpus: instance.cpu_options().and_then(vcpus),
         private_ip: instance.private_ip_address().and_then(|address| address.parse().ok()),
-        tags,
+        tags: tags.into(),
     })
 }
 

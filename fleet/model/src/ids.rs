@@ -22,11 +22,18 @@ impl Text {
         beginning.iter_mut().zip(whole.bytes()).for_each(|(place, byte)| *place = byte);
         Self { beginning: u64::from_be_bytes(beginning), whole }
     }
+
+    /// Whether its beginning is all of it.
+    fn is_all(&self) -> bool {
+        self.whole.len() <= size_of::<u64>()
+    }
 }
 
 impl PartialEq for Text {
     fn eq(&self, other: &Self) -> bool {
-        self.beginning == other.beginning && self.whole == other.whole
+        self.beginning == other.beginning
+            && self.whole.len() == other.whole.len()
+            && (self.is_all() || Arc::ptr_eq(&self.whole, &other.whole) || self.whole == other.whole)
     }
 }
 
@@ -41,7 +48,10 @@ impl PartialOrd for Text {
 impl Ord for Text {
     fn cmp(&self, other: &Self) -> Ordering {
         self.beginning.cmp(&other.beginning).then_with(|| {
-            if Arc::ptr_eq(&self.whole, &other.whole) {
+            if self.is_all() && other.is_all() {
+                // Zeros apart.
+                self.whole.len().cmp(&other.whole.len())
+            } else if Arc::ptr_eq(&self.whole, &other.whole) {
                 Ordering::Equal
             } else {
                 self.whole.cmp(&other.whole)

@@ -1,6 +1,6 @@
 //! An instance as the cloud describes it.
 
-use crate::{FleetId, InstanceId, Pool, Timestamp};
+use crate::{FleetId, InstanceId, Pool, Shared, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -66,5 +66,5 @@ pub struct Instance {
     /// Its private address: what its agent's calls must come from.
     pub private_ip: Option<IpAddr>,
     /// Its tags.
-    pub tags: BTreeMap<String, String>,
+    pub tags: Shared<BTreeMap<String, String>>,
 }

@@ -470,7 +470,7 @@ impl World {
 
     fn tags_of(&mut self, resource: &str) -> Option<&mut BTreeMap<String, String>> {
         if let Some(serial) = self.serials.get(resource) {
-            return self.instances.get_mut(serial).map(|instance| &mut instance.tags);
+            return self.instances.get_mut(serial).map(|instance| &mut *instance.tags);
         }
         self.fleets.iter_mut().find(|data| data.id.as_str() == resource).map(|data| &mut data.tags)
     }

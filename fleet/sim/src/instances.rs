@@ -4,7 +4,7 @@
 use crate::marks::SpotStatus;
 use crate::pools::PoolState;
 use crate::rng::Rng;
-use fleet::{EndedBy, FleetId, Health, Instance, InstanceId, InstanceState, Pool, Timestamp, Weight};
+use fleet::{EndedBy, FleetId, Health, Instance, InstanceId, InstanceState, Pool, Shared, Timestamp, Weight};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -140,7 +140,7 @@ pub(crate) struct InstanceData {
     pub(crate) address: Ipv4Addr,
     pub(crate) chance: Rng,
     pub(crate) health: Health,
-    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) tags: Shared<BTreeMap<String, String>>,
     /// How long the request takes to become an instance, and the instance to serve.
     pub(crate) fulfilment: Duration,
     pub(crate) boot: Duration,

@@ -147,7 +147,7 @@ impl World {
             address: address(self.spec.first_address, serial),
             chance,
             health: Health::Healthy,
-            tags: data.instance_tags(),
+            tags: data.instance_tags().into(),
             fulfilment,
             boot,
             seniority: Duration::ZERO,

@@ -162,7 +162,7 @@ impl Machine {
             launched: self.launched,
             vcpus: fleet::vcpus_by_size(&self.pool.instance_type),
             private_ip: Some(IpAddr::V4(self.address)),
-            tags: self.tags.clone(),
+            tags: self.tags.clone().into(),
         };
         let asked = FleetRequest { image: self.image.clone(), ..FleetRequest::default() };
         let disk = map([

@@ -78,7 +78,12 @@ fn describe_tags(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
             resources
                 .extend(world.shown_fleets(backend).into_iter().map(|f| (f.id.to_string(), kind, f.tags)));
         }
-        resources.extend(world.shown_instances().into_iter().map(|i| (i.id.to_string(), "instance", i.tags)));
+        resources.extend(
+            world
+                .shown_instances()
+                .into_iter()
+                .map(|i| (i.id.to_string(), "instance", BTreeMap::clone(&i.tags))),
+        );
     }
     let mut found = Vec::new();
     for (id, kind, tags) in &resources {
