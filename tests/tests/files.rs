@@ -1,5 +1,6 @@
 //! Files that have to agree with each other, of the image and of the agent, read as files: nothing is run.
 
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -85,6 +86,36 @@ fn every_role_describes_its_variables_and_has_defaults_handlers_and_a_proof() {
 }
 
 /// A handler that nobody notifies does nothing, and a name that no handler listens to is an error only where it is notified.
+/// The type that the roles' descriptions give a variable.
+fn described(variable: &str) -> Option<String> {
+    listed(&format!("{IMAGE}/ansible/roles")).into_iter().find_map(|role| {
+        let spec = read(&role.join("meta/argument_specs.yml"));
+        let of = spec.split_once(&format!("\n      {variable}:\n"))?.1;
+        Some(of.lines().find_map(|line| line.strip_prefix("        type: "))?.to_owned())
+    })
+}
+
+/// Ansible makes a text of whatever stands in a text's place, and nobody is told.
+#[test]
+fn what_the_guide_says_of_a_site_is_as_the_roles_take_it() {
+    let guide = read(&Path::new(IMAGE).join("../docs/getting-started.md"));
+    let site =
+        guide.split_once("cat >site.json <<'EOF'\n").and_then(|(_, after)| after.split_once("\nEOF\n"));
+    let site: serde_json::Map<String, Value> =
+        serde_json::from_str(site.expect("the guide writes it").0).expect("JSON");
+    assert!(!site.is_empty());
+    for (name, value) in site {
+        let is = match value {
+            Value::String(_) => "str",
+            Value::Bool(_) => "bool",
+            Value::Array(_) => "list",
+            Value::Object(_) => "dict",
+            Value::Number(_) | Value::Null => "int",
+        };
+        assert_eq!(described(&name).as_deref(), Some(is), "{name}");
+    }
+}
+
 #[test]
 fn every_handler_is_notified_and_every_notice_heard() {
     let (mut notified, mut heard) = (BTreeSet::new(), BTreeSet::new());
