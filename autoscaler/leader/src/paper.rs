@@ -244,3 +244,32 @@ impl Consul {
 fn failed(operation: &str, message: &str) -> ApiError {
     ApiError::new(ErrorClass::Transient, "consul", operation, Some("500"), message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_ends_with_its_check_however_much_later_others_end() {
+        let at = Duration::from_millis;
+        let mut consul = Consul::default();
+        let session = |consul: &mut Consul, caller, now| {
+            let asked = Request::CreateSession { instead_of: None };
+            let Answer::SessionCreated(Ok(session)) = consul.answer(caller, "", &asked, now) else {
+                panic!("it has a check");
+            };
+            session
+        };
+        consul.answer(1, "", &Request::Register, at(0));
+        session(&mut consul, 1, at(0));
+        consul.answer(2, "", &Request::Register, at(1000));
+        consul.feed(1, at(4000)).expect("it is known");
+        // Here the first one's session is the only one, and ends after nine seconds.
+        consul.advance(at(5500));
+        let second = session(&mut consul, 2, at(5500));
+        let acquire = Request::Acquire { session: second.clone() };
+        assert_eq!(consul.answer(2, "second", &acquire, at(5500)), Answer::Acquired(Ok(true)));
+        assert_eq!(consul.holder(at(5999)), Some(&second));
+        assert_eq!(consul.holder(at(6000)), None, "nobody fed its check for five seconds");
+    }
+}
