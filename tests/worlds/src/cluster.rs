@@ -575,11 +575,24 @@ impl Cluster {
 
     /// Whether somebody says that the work on a victim would have no place elsewhere.
     pub fn lacks_room(&self) -> bool {
-        let no_room = |hold: &Hold| matches!(hold, Hold::NoRoom { .. });
+        self.is_held(|hold| matches!(hold, Hold::NoRoom { .. }))
+    }
+
+    /// Whether somebody says that one that is to be replaced has no place under `max` and `surge` beside what is wanted.
+    pub fn lacks_surge(&self) -> bool {
+        self.is_held(|hold| matches!(hold, Hold::SurgeFull { .. }))
+    }
+
+    /// Whether somebody sees more than is asked for, which is given back before long.
+    pub fn holds_excess(&self) -> bool {
+        self.is_held(|hold| matches!(hold, Hold::ExcessHeld { .. }))
+    }
+
+    fn is_held(&self, by: impl Fn(&Hold) -> bool) -> bool {
         self.processes.iter().enumerate().any(|(who, process)| {
             let fleets = process.engine.as_ref().map(|engine| engine.status(self.now(who)).fleets);
             let mut reports = fleets.into_iter().flatten().filter_map(|fleet| fleet.decided);
-            reports.any(|decided| decided.report.holds.iter().any(no_room))
+            reports.any(|decided| decided.report.holds.iter().any(&by))
         })
     }
 

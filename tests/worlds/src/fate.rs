@@ -304,14 +304,15 @@ pub fn live(fate: &Fate, cluster: &mut Cluster) -> Outcome {
     if cluster.all_complaints().is_empty() {
         let mut until = fate.trouble + fate.peace;
         cluster.run_until(until);
-        // What has just begun may end, before it is judged.
-        while cluster.leaving() > 0 && until < fate.trouble + fate.peace + GRACE {
-            until += secs(10);
-            cluster.run_until(until);
-        }
         let patience = until + rolling::PATIENCE;
         while rolling::goes_on(cluster) && until < patience {
             until += secs(60);
+            cluster.run_until(until);
+        }
+        // What has just begun may end, before it is judged.
+        let patience = until + GRACE;
+        while (cluster.leaving() > 0 || cluster.holds_excess()) && until < patience {
+            until += secs(10);
             cluster.run_until(until);
         }
         came_right(&fate.setting.habits, cluster, &mut outcome.complaints);

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// How long a roll-out may take beyond the peace of its world.
 pub const PATIENCE: Duration = Duration::from_secs(3 * 3600);
+/// When it halts, what was asked for in place of those that stay is beyond the target, and given back: within so long.
+const TAKEN_BACK_WITHIN: Duration = Duration::from_secs(600);
 /// What the world's fleets launch when it begins, and what is rolled out.
 const TEMPLATE: &str = "lt-0123456789abcdef0";
 const OLD: u64 = 1;
@@ -50,11 +52,25 @@ fn known(cluster: &mut Cluster, index: usize) -> Option<Rollout> {
     Some(engine.fleet_status(&name, now)?.rollout?.rollout)
 }
 
-/// Whether any goes on.
+/// Whether any goes on, or has halted lately, or has not got rid yet of what it was halted for: it may halt at any time, long after peace
+/// began, if it had to wait till then.
 pub fn goes_on(cluster: &mut Cluster) -> bool {
-    (0..cluster.policies.len())
-        .filter_map(|index| known(cluster, index))
-        .any(|rollout| !rollout.is_over() && rollout.halted.is_none())
+    let Some(now) = cluster.leader().map(|leader| cluster.now(leader).wall) else { return false };
+    (0..cluster.policies.len()).any(|index| {
+        let Some(rollout) = known(cluster, index) else { return false };
+        let lately = rollout.halted.as_ref().is_none_or(|halted| now.since(halted.at) < TAKEN_BACK_WITHIN);
+        (!rollout.is_over() && lately) || failed(cluster, index, &rollout) > 0
+    })
+}
+
+/// How many there are still of what a roll-out was halted for.
+fn failed(cluster: &mut Cluster, index: usize, rollout: &Rollout) -> usize {
+    let halted = rollout.halted.as_ref().is_some_and(|halted| halted.why.is_failure());
+    if !halted || rollout.course != Course::Forward {
+        return 0;
+    }
+    let alive = alive(cluster, index);
+    alive.iter().filter(|i| is_of(i, NEW) && !rollout.ready.contains(&i.id)).count()
 }
 
 /// After some peace: whoever has ended has one version, and whoever was halted for the new one's sake has none of it that
@@ -63,7 +79,7 @@ pub fn came_right(cluster: &mut Cluster, complaints: &mut Vec<String>) {
     for index in 0..cluster.policies.len() {
         let Some(rollout) = known(cluster, index) else { continue };
         let halted = rollout.halted.as_ref().map(|halted| halted.why.label());
-        if !rollout.is_over() && halted.is_none() {
+        if !rollout.is_over() && halted.is_none() && !cannot_end(cluster, index) {
             complaints.push(format!("ROLLOUT: it does not end: {rollout:?}"));
         }
         let (of, old, new) = running(cluster, index);
@@ -74,13 +90,19 @@ pub fn came_right(cluster: &mut Cluster, complaints: &mut Vec<String>) {
         if rollout.is_over() && wrong > 0 {
             complaints.push(format!("ROLLOUT: {wrong} of {of} are of another version: {rollout:?}"));
         }
-        let failed = rollout.halted.as_ref().is_some_and(|halted| halted.why.is_failure());
-        let unready =
-            alive(cluster, index).iter().filter(|i| is_of(i, NEW) && !rollout.ready.contains(&i.id)).count();
-        if failed && rollout.course == Course::Forward && unready > 0 {
+        let unready = failed(cluster, index, &rollout);
+        if unready > 0 {
             complaints.push(format!("ROLLOUT: {unready} of what has failed are still there: {rollout:?}"));
         }
     }
+}
+
+/// Whether nobody could end it: at `max` one is replaced that weighs more than `surge`. With another beside it the fleet would ask for
+/// more than it may, and without it less than is wanted would serve, of which `unavailable` allows none. So it waits for load to
+/// fall, and says so.
+fn cannot_end(cluster: &Cluster, index: usize) -> bool {
+    let surge = f64::from(cluster.policies[index].base.capacity.surge);
+    cluster.lacks_surge() && cluster.members(index).iter().any(|member| member.weight.get() > surge)
 }
 
 /// How many live, and how many of them are of the old and of the new version.

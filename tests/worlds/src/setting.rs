@@ -86,7 +86,8 @@ impl Habits {
             if happens { u32::try_from(drawn).expect("small") } else { 0 }
         };
         let (fallback, repairs, on_demand) = (small(0.6, 1, 7), small(0.5, 1, 13), small(0.3, 1, 4));
-        let (surge, rolls) = (small(0.85, 1, 6), 1 + small(0.85, 1, 4));
+        // No policy can say that nothing may be above its bounds: at `max` nobody could be replaced then.
+        let (surge, rolls) = (small(0.85, 1, 6).max(1), 1 + small(0.85, 1, 4));
         let droughts = (0..chance.between(0, 3)).map(|_| {
             let from = secs(chance.between(0, within.as_secs()));
             (from, (from + secs(chance.between(300, 2400))).min(within))

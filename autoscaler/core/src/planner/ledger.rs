@@ -65,6 +65,9 @@ pub(super) fn start_over(draft: &mut Draft<'_>) {
 }
 
 /// What the target holds of what is wanted, without what the ledger has on top.
+///
+/// As long as a write of ours has not shown, that is the target which was written: the ledger has taken its steps with it. What is
+/// shown until then is without what was just asked for, and less would seem to be wanted.
 pub(super) fn base(draft: &mut Draft<'_>, ground: Ground<'_>) -> Parts {
     if ground.settled {
         drop_what_never_began(draft);
@@ -73,7 +76,12 @@ pub(super) fn base(draft: &mut Draft<'_>, ground: Ground<'_>) -> Parts {
             start_over(draft);
         }
     }
-    Parts::shown(ground.view).less(parts::on_top(&draft.memory))
+    let written = draft.memory.expected.filter(|expected| ground.ours && !expected.shown);
+    let target = written.map_or_else(
+        || Parts::shown(ground.view),
+        |expected| Parts::of(expected.target, expected.on_demand_target),
+    );
+    target.less(parts::on_top(&draft.memory))
 }
 
 /// Without drains, removals whose lowering never happened have changed nothing yet: whether they are still wanted is

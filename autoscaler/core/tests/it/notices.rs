@@ -197,6 +197,29 @@ fn one_at_risk_that_waits_for_its_turn_keeps_its_work_until_the_one_before_has_g
     assert_eq!(ec2.launched, 10);
 }
 
+/// The second is heard of when more was asked for in place of the first and no describe shows it yet: all eight are wanted, and it
+/// lets go in nobody's place. Else the first would wait for it, and it for the first.
+#[test]
+fn one_at_risk_does_not_let_go_for_what_was_asked_for_and_is_not_shown_yet() {
+    let mut ec2 = fleet_of_eight(DrainBy::Nomad);
+    ec2.learning = false;
+    ec2.scene.policy.interruption.rebalance = Rebalance::Replace;
+    ec2.ticks(5);
+    ec2.lag = 30;
+    let (first, second) = (ec2.ids()[5].clone(), ec2.ids()[2].clone());
+    ec2.hear(&first, NoticeKind::RebalanceRecommendation, None);
+    ec2.ticks(1);
+    let step = |ec2: &Ec2, id: &InstanceId| ec2.scene.memory.replacements.get(id).map(|r| r.step);
+    assert_eq!(step(&ec2, &first), Some(ReplacementStep::Raising));
+    ec2.hear(&second, NoticeKind::RebalanceRecommendation, None);
+    ec2.ticks(1);
+    assert_eq!(step(&ec2, &first), Some(ReplacementStep::Raising), "it does not show yet");
+    assert_eq!(ec2.scene.memory.replacements[&second].drain_until, None);
+    ec2.ticks(200);
+    assert!(!ec2.ids().contains(&first) && !ec2.ids().contains(&second), "{:?}", ec2.scene.memory);
+    ends_with_exactly(&ec2, 8, "one after the other");
+}
+
 #[test]
 fn a_fleet_that_buys_by_itself_is_left_to_it_though_the_market_has_nothing() {
     let mut ec2 = fleet_of_eight(DrainBy::Nomad);
