@@ -206,7 +206,7 @@ impl Walk {
     /// has its consequence: it keeps nobody from being looked at. Nor does one that is only done once more: AWX's job may
     /// take an hour, in which a client of Nomad may die.
     fn is_settled(&self) -> bool {
-        self.stands && !self.due && (self.again || !matches!(self.stage, Stage::Works(_)))
+        self.stands && (self.again || !(self.due || matches!(self.stage, Stage::Works(_))))
     }
     /// It is not wanted any more: whatever was begun of it, or had failed, is nobody's business.
     fn give_up(&mut self) {
@@ -350,8 +350,9 @@ impl Boot {
     }
 
     fn verify(&mut self) {
-        // One that is left out, too: those behind it wait for those before it, which may say something new.
-        for walk in self.walks.values_mut().filter(|walk| walk.stage == Stage::Rests) {
+        // One that is left out, too: those behind it wait for those before it, which may say something new. And one that is
+        // being looked at or applied: that may go by what was before. Who pauses looks soon.
+        for walk in self.walks.values_mut().filter(|walk| !matches!(walk.stage, Stage::Pauses { .. })) {
             walk.due = true;
         }
     }

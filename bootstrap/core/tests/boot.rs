@@ -247,6 +247,35 @@ fn what_has_decayed_is_mended_and_those_after_it_are_looked_at() {
 }
 
 #[test]
+fn a_look_that_is_asked_for_in_the_middle_of_another_one_is_had_after_it() {
+    let (mut boot, mut node) = (Boot::new(&plans(&[]), 1), Node::default());
+    walk(&mut boot, &mut node, 1000, ALWAYS);
+    let (mut looks, mut vault, mut asked) = (BTreeMap::<Step, u32>::new(), None, false);
+    let mut queue: VecDeque<Effect> = boot.handle(Event::Verify, at(300)).into();
+    loop {
+        let Some(effect) = queue.pop_front() else {
+            // Nothing goes on but the look at Vault. Settings change now, and that is said.
+            let Some(attempt) = vault.take() else { break };
+            if !std::mem::replace(&mut asked, true) {
+                queue.extend(boot.handle(Event::Verify, at(300)));
+            }
+            queue.extend(boot.handle(node.work(Step::Vault, Work::Check, attempt), at(300)));
+            continue;
+        };
+        let Effect::Start { step, work: Work::Check, attempt, .. } = effect else { continue };
+        *looks.entry(step).or_default() += 1;
+        if step == Step::Vault {
+            vault = Some(attempt);
+        } else {
+            queue.extend(boot.handle(node.work(step, Work::Check, attempt), at(300)));
+        }
+    }
+    assert_eq!(looks[&Step::Configuration], 2);
+    assert_eq!(looks[&Step::Vault], 2, "the first one may have been by the settings of before");
+    assert_eq!(boot.report(at(300)).condition, Condition::Done);
+}
+
+#[test]
 fn what_is_mended_late_has_those_after_it_looked_at_once_more() {
     let (mut boot, mut node) = (Boot::new(&plans(&[]), 1), Node::default());
     walk(&mut boot, &mut node, 1000, ALWAYS);

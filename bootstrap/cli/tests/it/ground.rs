@@ -476,8 +476,7 @@ impl Node {
         let _ = Command::new("kill").args(["-HUP", &self.pid().to_string()]).status();
     }
 
-    /// Has everything looked at until something is so. A look that is asked for in the middle of another one is not had: it is
-    /// asked for again.
+    /// Has everything looked at, again and again, until something is so: for what others have to hear of first.
     pub fn verify_until<T>(&self, what: &str, mut is: impl FnMut() -> Option<T>) -> T {
         let (clock, mut asked) = (SystemClock::new(), None::<Duration>);
         wait_for(what, || {
