@@ -5,6 +5,7 @@ use fleet::ports::Change;
 use fleet::{InstanceId, Market, NoticeKind, Pool, Timestamp, Weight};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A fleet's memory. A plain value: the same memory, snapshot and policy give the same plan.
 ///
@@ -154,6 +155,30 @@ impl Memory {
         if let Some(rollout) = rollout {
             rollout.visit_times(&mut past);
         }
+    }
+
+    /// Takes over what another leader wrote, by a clock that may have been wrong by an hour: when a drain ends by that clock says
+    /// nothing, how long it was given does. It is given as much again, for how much of it was over when this was written is not known
+    /// either: never more than the policy gives, and never less than is left of what Nomad was told. When an instance goes is
+    /// AWS's word, by AWS's clock, and stays.
+    ///
+    /// * `longest`: what the policy gives a drain.
+    pub fn take_over(&mut self, longest: Duration, now: Timestamp) {
+        let removals = self.removals.values_mut().map(|r| (r.since, &mut r.drain_until));
+        let replacements = self.replacements.values_mut().map(|r| (r.since, &mut r.drain_until));
+        for (since, until) in removals.chain(replacements) {
+            if let Some(until) = until {
+                // One that was over before the step was begun stays so.
+                *until = now + until.since(since).min(longest) - since.since(*until);
+            }
+        }
+        self.forget_the_future(now);
+    }
+
+    /// Brings times that lie ahead back to now: by a clock that was set back, or by another's, waiting for them would take as long as
+    /// the two are apart. A deadline that lies ahead is where it belongs.
+    pub fn forget_the_future(&mut self, now: Timestamp) {
+        self.visit_times(|at| *at = (*at).min(now), |_| {});
     }
 
     /// An operator's `resume`: the fleet is taken over again as it is found.
@@ -306,4 +331,40 @@ pub enum RemovalStep {
     Lowered,
     /// It is being terminated.
     Terminating,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is left of a drain when it is taken over ten hours in, of one whose step was begun `since` and that was to end at
+    /// `until`, both in minutes by the clock of whoever wrote it.
+    fn left(since: u64, until: u64) -> i64 {
+        let minute = |at: u64| Timestamp::from_millis(0) + Duration::from_secs(at * 60);
+        let removal = Removal {
+            step: RemovalStep::Draining,
+            since: minute(since),
+            weight: Weight::new(1.0),
+            market: Market::Spot,
+            cause: DrainCause::ScaleIn,
+            drain_until: Some(minute(until)),
+            deadline: Some(minute(630)),
+        };
+        let mut memory = Memory { removals: [("i-1".into(), removal)].into(), ..Memory::default() };
+        memory.take_over(Duration::from_secs(300), minute(600));
+        let removal = &memory.removals[&InstanceId::from("i-1")];
+        assert_eq!(removal.deadline, Some(minute(630)), "that is AWS's");
+        assert!(removal.since <= minute(600));
+        let until = removal.drain_until.expect("it drains");
+        (until.millis() - minute(600).millis()) / 60_000
+    }
+
+    #[test]
+    fn a_drain_that_is_taken_over_has_as_long_as_it_was_given_whatever_clock_wrote_that_down() {
+        for since in [599, 565, 635] {
+            assert_eq!(left(since, since + 4), 4, "begun at {since}");
+        }
+        assert_eq!(left(500, 604), 5, "it waited for long before it was begun");
+        assert_eq!(left(590, 587), -3, "its time was over when its step was begun");
+    }
 }

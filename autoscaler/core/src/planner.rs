@@ -40,7 +40,7 @@ pub use wish::{TargetStep, Way, step_target};
 /// Pure and total: the same arguments give the same plan, odd input becomes a [`crate::Hold`]. Never panics.
 pub fn plan(policy: &Policy, seen: &Snapshot, memory: &Memory, learned: &Learned, now: Timestamp) -> Planned {
     let mut draft = Draft::new(policy, seen, memory, now);
-    draft.forget_the_future();
+    draft.memory.forget_the_future(now);
     note_failing(&mut draft);
     let herd = Herd::of(&draft);
     herd::describe(&mut draft, herd.as_ref());

@@ -169,10 +169,13 @@ impl Engine {
             if leads && (!current || held.tenure.ledger_known) {
                 continue;
             }
-            if let Some(ledger) = &ledger
-                && !held.state.is_told_by(ledger)
-            {
-                held.record(Record::Ledger(ledger.clone()));
+            let mut known = ledger.clone();
+            if let Some(ledger) = known.as_mut().filter(|_| current) {
+                // Whoever stands by keeps it as it is. Whoever leads acts upon it, by a clock of its own.
+                ledger.memory.take_over(held.state.policy.drain.deadline, now.wall);
+            }
+            if let Some(ledger) = known.filter(|ledger| !held.state.is_told_by(ledger)) {
+                held.record(Record::Ledger(ledger));
                 held.in_force = None;
                 self.write_soon(name, false);
             }

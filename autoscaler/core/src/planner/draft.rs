@@ -50,14 +50,6 @@ impl<'a> Draft<'a> {
         (*instance == id).then_some(*node)
     }
 
-    /// Brings times that lie ahead back to now: after a clock has jumped back, waiting for them would take as
-    /// long as the jump was wide.
-    pub fn forget_the_future(&mut self) {
-        let now = self.now;
-        // A deadline that lies ahead is where it belongs.
-        self.memory.visit_times(|at| *at = (*at).min(now), |_| {});
-    }
-
     /// Notes a reason not to act; the same kind is noted once.
     pub fn hold(&mut self, hold: Hold) {
         if !self.report.holds.contains(&hold) {
