@@ -35,13 +35,17 @@ fn beat(now: Duration, every: Duration) -> Duration {
 }
 
 /// A client, kept while its settings are the same: its connection with it, which is most of what asking costs.
-struct Kept<S, C>(Option<(S, C)>);
+struct ClientOf<S, C>(Option<(S, C)>);
 
-impl<S: Clone + PartialEq, C: Clone> Kept<S, C> {
+impl<S: Clone + PartialEq, C: Clone> ClientOf<S, C> {
     /// The client of these settings: the one of before, or another.
     fn of(&mut self, settings: &S, make: impl FnOnce(&S) -> Result<C, Failure>) -> Result<C, Failure> {
-        let before = self.0.as_ref().filter(|(of, _)| of == settings);
-        let client = before.map_or_else(|| make(settings), |(_, client)| Ok(client.clone()))?;
+        if let Some((of, client)) = &self.0
+            && of == settings
+        {
+            return Ok(client.clone());
+        }
+        let client = make(settings)?;
         self.0 = Some((settings.clone(), client.clone()));
         Ok(client)
     }

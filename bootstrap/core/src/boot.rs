@@ -4,7 +4,7 @@ use crate::{
     Condition, Entry, Failure, Inputs, OnFailure, Phase, Progress, Report, Retry, State, Step, StepReport,
 };
 use fleet::{ErrorClass, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The time, in both kinds: what is waited for is monotonic, what people read is wall time.
@@ -156,6 +156,9 @@ struct Walk {
     stage: Stage,
     /// It is to be looked at.
     due: bool,
+    /// It is to be looked at once more: that was asked for in the middle of something, which may go by what was before. Those
+    /// behind it do not wait for that: looks that are asked for faster than they end would keep them waiting for good.
+    due_again: bool,
     /// Those that need it may go on.
     stands: bool,
     attempt: u32,
@@ -180,6 +183,7 @@ impl Walk {
             plan,
             stage: Stage::Rests,
             due: true,
+            due_again: false,
             stands: false,
             attempt: 0,
             failures: 0,
@@ -191,6 +195,14 @@ impl Walk {
             applied: None,
             again: false,
             inputs: Inputs::none(),
+        }
+    }
+    /// It is to be looked at by what is so from now on.
+    const fn ask(&mut self) {
+        match self.stage {
+            Stage::Rests => self.due = true,
+            // One that pauses has a look before long, unless its deadline comes first.
+            Stage::Works(_) | Stage::Pauses { .. } => self.due_again = true,
         }
     }
     /// Leaves it as it is, until everything is looked at again.
@@ -211,6 +223,7 @@ impl Walk {
     /// It is not wanted any more: whatever was begun of it, or had failed, is nobody's business.
     fn give_up(&mut self) {
         self.leave();
+        self.due_again = false;
         self.attempt += 1;
         self.failures = 0;
         (self.failure, self.applied, self.again) = (None, None, false);
@@ -309,19 +322,16 @@ impl Boot {
     /// A step does not stand after all: those that have just begun upon it have not. Nothing goes on upon what a power cut
     /// would take back.
     fn take_back(&mut self, step: Step) {
-        let mut fallen = vec![step];
-        for later in Step::ALL {
+        if let Some(walk) = self.walks.get_mut(&step) {
+            walk.stands = false;
+        }
+        for later in step.behind() {
             let Some(walk) = self.walks.get_mut(&later) else { continue };
-            if later == step {
-                walk.stands = false;
-            } else if later.after().iter().any(|needed| fallen.contains(needed)) {
-                fallen.push(later);
-                if !walk.is_wanted() {
-                    // One that is left out stands when those before it do.
-                    (walk.stands, walk.due) = (false, true);
-                } else if walk.stage == Stage::Works(Work::Check) {
-                    (walk.stage, walk.due, walk.since, walk.began) = (Stage::Rests, true, None, None);
-                }
+            if !walk.is_wanted() {
+                // One that is left out stands when those before it do.
+                (walk.stands, walk.due) = (false, true);
+            } else if walk.stage == Stage::Works(Work::Check) {
+                (walk.stage, walk.due, walk.since, walk.began) = (Stage::Rests, true, None, None);
             }
         }
     }
@@ -350,10 +360,15 @@ impl Boot {
     }
 
     fn verify(&mut self) {
-        // One that is left out, too: those behind it wait for those before it, which may say something new. And one that is
-        // being looked at or applied: that may go by what was before. Who pauses looks soon.
-        for walk in self.walks.values_mut().filter(|walk| !matches!(walk.stage, Stage::Pauses { .. })) {
-            walk.due = true;
+        // One that is left out, too: those behind it wait for those before it, which may say something new. One that was just
+        // looked at has its turn again after those that have waited for that.
+        let expected = self.expected();
+        for (step, walk) in &mut self.walks {
+            if walk.stage == Stage::Rests && step.behind().iter().any(|later| expected.contains(later)) {
+                walk.due_again |= !walk.due;
+            } else {
+                walk.ask();
+            }
         }
     }
 
@@ -464,6 +479,7 @@ impl Boot {
         walk.again = false;
         let pause = plan.retry.pause_after(&failure, walk.failures, seed);
         walk.stage = Stage::Pauses { until: now.monotonic + pause };
+        walk.due_again |= std::mem::take(&mut walk.due);
         let lasting = failure.lasting;
         walk.failure = Some(failure);
         if walk.acted == Some(OnFailure::Ignore) {
@@ -493,6 +509,14 @@ impl Boot {
 
     /// Begins what can begin, wakes what has paused for long enough, and sees to the deadlines.
     fn advance(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.begin_due(now, effects);
+        if self.ripen() {
+            self.begin_due(now, effects);
+        }
+        self.booted |= self.stands(Step::Ready);
+    }
+
+    fn begin_due(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for step in Step::ALL {
             let walk = &self.walks[&step];
             let Some(plan) = walk.plan else { continue };
@@ -503,6 +527,7 @@ impl Boot {
             let walk = &self.walks[&step];
             match walk.stage {
                 Stage::Pauses { until } if until <= now.monotonic => {
+                    self.looks_from_now(step);
                     self.start(step, Work::Check, effects);
                 }
                 Stage::Rests if walk.due && self.may_begin(step) => {
@@ -515,7 +540,44 @@ impl Boot {
                 Stage::Rests | Stage::Works(_) | Stage::Pauses { .. } => {}
             }
         }
-        self.booted |= self.stands(Step::Ready);
+    }
+
+    /// Makes due what was asked for in the middle of something, and all behind it, once these have had the looks that they
+    /// were waiting for.
+    ///
+    /// * returns: whether anything is due by that.
+    fn ripen(&mut self) -> bool {
+        let expected = self.expected();
+        let is_ripe = |step: &Step| {
+            let walk = &self.walks[step];
+            let waits = step.behind().iter().any(|later| expected.contains(later));
+            walk.due_again && walk.stage == Stage::Rests && !waits
+        };
+        let ripe: Vec<Step> = Step::ALL.into_iter().filter(is_ripe).collect();
+        for step in &ripe {
+            for later in step.behind() {
+                if let Some(walk) = self.walks.get_mut(&later) {
+                    walk.ask();
+                }
+            }
+            if let Some(walk) = self.walks.get_mut(step) {
+                (walk.due, walk.due_again) = (true, false);
+            }
+        }
+        !ripe.is_empty()
+    }
+
+    /// Those that are being looked at, or will be as soon as looks that are under way have found that all is well.
+    fn expected(&self) -> BTreeSet<Step> {
+        let mut expected = BTreeSet::new();
+        for (step, walk) in &self.walks {
+            let comes = |needed: &Step| expected.contains(needed) || self.walks[needed].is_settled();
+            let is_due = walk.stage == Stage::Rests && walk.due && walk.plan.is_some();
+            if walk.stage == Stage::Works(Work::Check) || (is_due && step.after().iter().all(comes)) {
+                expected.insert(*step);
+            }
+        }
+        expected
     }
 
     /// Those that it needs stand, and nobody is at them: what they find may be what this one needs.
@@ -524,13 +586,19 @@ impl Boot {
     }
 
     fn begin(&mut self, step: Step, now: Now, effects: &mut Vec<Effect>) {
+        self.looks_from_now(step);
         if let Some(walk) = self.walks.get_mut(&step) {
-            // Whatever makes it due from now on is news that this look need not see.
-            walk.due = false;
             walk.since = Some(now);
             walk.began.get_or_insert(now.wall);
         }
         self.start(step, Work::Check, effects);
+    }
+
+    /// Whatever makes it due after this is news that the look which begins need not see.
+    fn looks_from_now(&mut self, step: Step) {
+        if let Some(walk) = self.walks.get_mut(&step) {
+            (walk.due, walk.due_again) = (false, false);
+        }
     }
 
     fn start(&mut self, step: Step, work: Work, effects: &mut Vec<Effect>) {

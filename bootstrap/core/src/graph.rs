@@ -58,6 +58,18 @@ impl Step {
         }
     }
 
+    /// Those that need it, or one that does; in their order.
+    pub fn behind(self) -> Vec<Self> {
+        let mut behind = vec![self];
+        for later in Self::ALL {
+            if later.after().iter().any(|needed| behind.contains(needed)) {
+                behind.push(later);
+            }
+        }
+        behind.remove(0);
+        behind
+    }
+
     /// Its name in configuration, in files and in metrics.
     pub const fn name(self) -> &'static str {
         match self {
@@ -98,5 +110,12 @@ mod tests {
             assert_eq!(Step::named(step.name()), Some(step));
         }
         assert_eq!(Step::named("identitie"), None);
+    }
+
+    #[test]
+    fn behind_a_step_stand_those_that_need_it_however_far() {
+        assert_eq!(Step::Awx.behind(), [Step::Monitoring, Step::Nomad, Step::Ready]);
+        assert_eq!(Step::Identity.behind(), Step::ALL[2..]);
+        assert!(Step::Ready.behind().is_empty());
     }
 }

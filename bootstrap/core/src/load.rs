@@ -59,11 +59,21 @@ fn waited(pressure: &str) -> Option<u64> {
     some.split_whitespace().find_map(|word| word.strip_prefix("total="))?.parse().ok()
 }
 
+/// The beginning of a period.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    /// When it was to be: who wakes a little late does so by another little each time, and periods are whole ones by this alone.
+    planned: Duration,
+    /// When it was.
+    at: Duration,
+    reading: Reading,
+}
+
 /// Makes a sample of the readings at both ends of each period, and of what could run meanwhile.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     period: Duration,
-    begun: Option<(Duration, Reading)>,
+    begun: Option<Begun>,
     /// Sum and number of what could run at each look since then.
     runnable: (u64, u32),
 }
@@ -74,24 +84,30 @@ impl Sampler {
         Self { period, begun: None, runnable: (0, 0) }
     }
 
-    /// Takes in how many tasks could run. * `now`: monotonic. * returns: whether a reading is due.
-    pub fn look(&mut self, runnable: u32, now: Duration) -> bool {
+    /// Takes in how many tasks could run. * `planned`: when this look was to be, monotonic. * returns: whether a reading is due.
+    pub fn look(&mut self, runnable: u32, planned: Duration) -> bool {
         self.runnable.0 += u64::from(runnable);
         self.runnable.1 += 1;
-        self.begun.is_none_or(|(begun, _)| now.saturating_sub(begun) >= self.period)
+        self.begun.is_none_or(|begun| planned.saturating_sub(begun.planned) >= self.period)
     }
 
     /// Takes a reading in, once it is due. * returns: a sample of the period that it ends, if it ends one.
     ///
-    /// * `now`: monotonic. `wall`: for the sample's end.
+    /// * `planned`: as [`Self::look`] was told. `now`: when it was read, monotonic too. `wall`: for the sample's end.
     ///
     /// Counters that go back (a container that moved), cores that come or go, and a host that slept begin anew.
-    pub fn take(&mut self, reading: Reading, now: Duration, wall: Timestamp) -> Option<AgentSample> {
-        let sample = self.begun.and_then(|(begun, first)| {
-            let passed = now.saturating_sub(begun);
-            if passed <= LONGEST { self.sample(&first, &reading, passed, wall) } else { None }
+    pub fn take(
+        &mut self,
+        reading: Reading,
+        planned: Duration,
+        now: Duration,
+        wall: Timestamp,
+    ) -> Option<AgentSample> {
+        let sample = self.begun.and_then(|begun| {
+            let passed = now.saturating_sub(begun.at);
+            if passed <= LONGEST { self.sample(&begun.reading, &reading, passed, wall) } else { None }
         });
-        self.begun = Some((now, reading));
+        self.begun = Some(Begun { planned, at: now, reading });
         self.runnable = (0, 0);
         sample
     }
@@ -215,10 +231,11 @@ mod tests {
         // 2 cores, 10 s: 2000 ticks, of which 500 user, 100 steal, 400 waiting for a disk, 1000 idle; guests are in user.
         let mut sampler = Sampler::new(secs(10));
         let first = reading("1000 0 0 5000 100 0 0 0 0 0");
-        assert_eq!(sampler.take(first, secs(0), Timestamp::from_secs(0)), None);
+        assert_eq!(sampler.take(first, secs(0), secs(0), Timestamp::from_secs(0)), None);
         let later = Reading { waited: Some(3_500_000), ..reading("1500 0 0 6000 500 0 0 100 200 0") };
         assert!(sampler.look(4, secs(10)));
-        let sample = sampler.take(later, secs(10), Timestamp::from_secs(10)).expect("a period has passed");
+        let sample =
+            sampler.take(later, secs(10), secs(10), Timestamp::from_secs(10)).expect("a period has passed");
         assert_eq!(sample.utilization, 0.3);
         assert_eq!(sample.load_per_core, Some(2.0), "four tasks on two cores");
         assert_eq!(sample.psi, Some(0.1));
@@ -234,7 +251,8 @@ mod tests {
             assert_eq!(is_due, second % 3 == 0, "at first, and after each period");
             if is_due {
                 let ticks = format!("{} 0 0 1000 0 0 0 0", 1000 + second * 200);
-                let sample = sampler.take(reading(&ticks), secs(second), Timestamp::from_secs(9));
+                let sample =
+                    sampler.take(reading(&ticks), secs(second), secs(second), Timestamp::from_secs(9));
                 assert_eq!(sample.as_ref().map(|sample| sample.utilization), (second == 3).then_some(1.0));
                 assert_eq!(sample.and_then(|sample| sample.load_per_core), (second == 3).then_some(1.0));
             }
@@ -245,19 +263,36 @@ mod tests {
     }
 
     #[test]
+    fn who_wakes_late_by_another_little_each_time_makes_samples_of_whole_periods() {
+        let mut sampler = Sampler::new(secs(10));
+        let mut periods = Vec::new();
+        for second in 0..=100 {
+            // A timer is never early, and mostly later by some milliseconds than the last or the next.
+            let now = secs(second) + Duration::from_millis(9 - second % 7);
+            if sampler.look(0, secs(second)) {
+                let ticks = format!("{} 0 0 1000 0 0 0 0", 1000 + second * 200);
+                let sample = sampler.take(reading(&ticks), secs(second), now, Timestamp::EPOCH);
+                periods.extend(sample.map(|sample| sample.period_ms));
+            }
+        }
+        assert_eq!(periods.len(), 10, "{periods:?}");
+        assert!(periods.iter().all(|period| (9_990..=10_010).contains(period)), "{periods:?}");
+    }
+
+    #[test]
     fn counters_that_go_back_cores_that_come_and_a_host_that_slept_make_no_sample() {
         let first = reading("1000 0 0 1000 0 0 0 0");
         let later = reading("2000 0 0 2000 0 0 0 0");
         let odd = [Reading { total: 1, ..later }, Reading { cores: 4, ..later }];
         for second in odd.into_iter().chain([later]) {
             let mut sampler = Sampler::new(secs(10));
-            sampler.take(first, secs(0), Timestamp::EPOCH);
-            let sample = sampler.take(second, secs(10), Timestamp::EPOCH);
+            sampler.take(first, secs(0), secs(0), Timestamp::EPOCH);
+            let sample = sampler.take(second, secs(10), secs(10), Timestamp::EPOCH);
             assert_eq!(sample.is_some(), second == later, "{second:?}");
         }
         let mut sampler = Sampler::new(secs(10));
-        sampler.take(first, secs(0), Timestamp::EPOCH);
-        assert_eq!(sampler.take(later, secs(3600), Timestamp::EPOCH), None, "it slept");
+        sampler.take(first, secs(0), secs(0), Timestamp::EPOCH);
+        assert_eq!(sampler.take(later, secs(3600), secs(3600), Timestamp::EPOCH), None, "it slept");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What Consul is told of this node, again and again: a check that nobody feeds is one of a node that is gone.
 
-use super::{AGAIN, Kept, beat};
+use super::{AGAIN, ClientOf, beat};
 use crate::drive::Command;
 use crate::node::Node;
 use crate::steps::{Consul, Health, register_again};
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 /// Feeds until it is dropped.
 pub(super) async fn feed(node: Arc<Node>, commands: mpsc::Sender<Command>) {
-    let mut kept = Kept(None);
+    let mut kept = ClientOf(None);
     loop {
         let settings = node.settings();
         let pause = settings.consul.as_ref().map_or(AGAIN, |consul| consul.ttl / 3);
@@ -50,10 +50,10 @@ async fn again(node: &Node) -> Result<(), Failure> {
 
 /// * returns: whether Consul knows the check.
 pub(crate) async fn say(node: &Node) -> Result<bool, Failure> {
-    say_by(node, &mut Kept(None)).await
+    say_by(node, &mut ClientOf(None)).await
 }
 
-async fn say_by(node: &Node, kept: &mut Kept<ConsulSettings, Consul>) -> Result<bool, Failure> {
+async fn say_by(node: &Node, kept: &mut ClientOf<ConsulSettings, Consul>) -> Result<bool, Failure> {
     let settings = node.settings();
     let (Some(consul), Some(proved)) = (settings.consul, node.proved()) else { return Ok(true) };
     let (health, words) = health(node);

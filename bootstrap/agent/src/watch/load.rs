@@ -42,7 +42,7 @@ pub(super) async fn sample(node: Arc<Node>, told: Arc<Told>) {
                 again.or_else(|| outbox.to_send())
             }
             () = node.clock.sleep_until(next_look) => {
-                next_look = beat(node.clock.monotonic(), LOOKS);
+                let planned = std::mem::replace(&mut next_look, beat(node.clock.monotonic(), LOOKS));
                 let settings = node.settings().watch;
                 // Work may be here from before the agent was started again.
                 let is_in_service = node.has_served();
@@ -54,11 +54,12 @@ pub(super) async fn sample(node: Arc<Node>, told: Arc<Told>) {
                     continue;
                 }
                 let Some(runnable) = read("loadavg").as_deref().and_then(runnable) else { continue };
-                if !sampler.look(runnable, node.clock.monotonic()) {
+                if !sampler.look(runnable, planned) {
                     continue;
                 }
                 let Some(reading) = counters() else { continue };
-                if let Some(sample) = sampler.take(reading, node.clock.monotonic(), node.clock.wall()) {
+                let (now, wall) = (node.clock.monotonic(), node.clock.wall());
+                if let Some(sample) = sampler.take(reading, planned, now, wall) {
                     outbox.push(sample);
                 }
                 outbox.to_send()

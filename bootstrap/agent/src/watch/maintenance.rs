@@ -6,10 +6,10 @@
 //! Whoever drains it: an interruption, the autoscaler, an operator. What Consul has survives the agent, a reboot and a
 //! stop: so it is read, not remembered. What somebody else has said is theirs to take back.
 
-use super::{AGAIN, Kept, beat};
+use super::{AGAIN, ClientOf, beat};
 use crate::node::Node;
 use crate::steps::{Consul, NomadClient};
-use bootstrap_config::NomadSettings;
+use bootstrap_config::{ConsulSettings, NomadSettings};
 use bootstrap_core::Failure;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const OURS: &str = "muster-bootstrap: ";
 
 /// Sees to it until it is dropped.
 pub(super) async fn keep(node: Arc<Node>) {
-    let mut kept = Kept(None);
+    let (mut nomad, mut consul) = (ClientOf(None), ClientOf(None));
     let (mut next_look, mut next_read) = (Duration::ZERO, Duration::ZERO);
     // What Consul has, as far as that is known.
     let mut held = None;
@@ -43,11 +43,11 @@ pub(super) async fn keep(node: Arc<Node>) {
                 next_read = now + SELDOM;
                 held = None;
             }
-            has_work = ask_nomad(&node, &mut kept).await.unwrap_or(has_work);
+            has_work = ask_nomad(&node, &mut nomad).await.unwrap_or(has_work);
         }
         let leaves = node.is_leaving() && !has_work;
         if held != Some(leaves) {
-            match set(&node, leaves).await {
+            match set(&node, &mut consul, leaves).await {
                 Ok(()) => held = Some(leaves),
                 Err(failure) => {
                     tracing::debug!(%failure, "could not see to the node's maintenance in Consul");
@@ -64,7 +64,7 @@ pub(super) async fn keep(node: Arc<Node>) {
 /// Asks what work may land here, and whether it is drained. While nobody answers, what was said last holds.
 ///
 /// * returns: whether there may be work here that Nomad sees to; `None`: nobody can say.
-async fn ask_nomad(node: &Node, kept: &mut Kept<NomadSettings, NomadClient>) -> Option<bool> {
+async fn ask_nomad(node: &Node, kept: &mut ClientOf<NomadSettings, NomadClient>) -> Option<bool> {
     let Some(nomad) = node.settings().nomad else {
         // A client that the configuration does not have any more is nobody's to speak of.
         node.forget_work();
@@ -90,9 +90,9 @@ async fn ask_nomad(node: &Node, kept: &mut Kept<NomadSettings, NomadClient>) -> 
     })
 }
 
-async fn set(node: &Node, leaves: bool) -> Result<(), Failure> {
-    let Some(consul) = node.settings().consul else { return Ok(()) };
-    let consul = Consul::new(&consul)?;
+async fn set(node: &Node, kept: &mut ClientOf<ConsulSettings, Consul>, leaves: bool) -> Result<(), Failure> {
+    let Some(settings) = node.settings().consul else { return Ok(()) };
+    let consul = kept.of(&settings, Consul::new)?;
     match consul.maintenance_reason().await? {
         None if leaves => {
             consul.maintenance(true, &format!("{OURS}the work of this node goes elsewhere")).await

@@ -324,7 +324,7 @@ fn who_looks_equally_often_wakes_at_once_and_a_client_is_kept_while_its_settings
     assert!(beat(millis(5), Duration::ZERO) > millis(5), "time goes on");
 
     let made = AtomicUsize::new(0);
-    let mut kept = Kept(None);
+    let mut kept = ClientOf(None);
     let of = |settings: &str| {
         let client = kept.of(&settings.to_owned(), |settings| match settings.as_str() {
             "bad" => Err(Failure::new(ErrorClass::Denied, "x")),

@@ -207,9 +207,18 @@ async fn load_reaches_the_leader_though_a_standby_has_it_and_is_counted_while_so
     standby.turns(Manner::StandsBy);
     bench.settle().await;
     assert_eq!(leader.samples().last(), Some(&5));
-    let last =
-        leader.server.asked().last().map(|asked| asked.json()["samples"].as_array().map_or(0, Vec::len));
-    assert_eq!(last, Some(3), "what was taken meanwhile");
+    let last = leader.server.asked().last().expect("it was told").json();
+    let samples = last["samples"].as_array().expect("samples");
+    assert_eq!(samples.len(), 3, "what was taken meanwhile");
+    for sample in samples {
+        assert_eq!(sample["period_ms"], 1000, "{sample}");
+        for of_the_kernel in ["utilization", "load_per_core", "psi"] {
+            assert!(
+                sample[of_the_kernel].as_f64().is_some_and(|value| value >= 0.0),
+                "{of_the_kernel}: {sample}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

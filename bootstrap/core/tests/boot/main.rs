@@ -1,139 +1,17 @@
 //! The boot, walked by hand and by chance.
 
+mod looks;
+mod node;
+
 use bootstrap_core::{
     Boot, Checked, Condition, Effect, Entry, Event, Failure, Inputs, Now, OnFailure, Phase, Plan, Progress,
-    Retry, State, Step, Work, blame, critical_chain,
+    State, Step, Work, blame, critical_chain,
 };
 use fleet::{ErrorClass, Timestamp};
+use node::{ALWAYS, Node, at, plans, tell, walk};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
-
-const RETRY: Retry = Retry {
-    attempt: Duration::from_secs(10),
-    first: Duration::from_secs(1),
-    most: Duration::from_secs(60),
-    deadline: Duration::from_secs(120),
-};
-
-fn plans(but: &[(Step, OnFailure)]) -> BTreeMap<Step, Plan> {
-    let policy =
-        |step| but.iter().find(|(of, _)| *of == step).map_or(OnFailure::Retry, |(_, policy)| *policy);
-    Step::ALL
-        .into_iter()
-        .map(|step| (step, Plan { wanted: true, retry: RETRY, on_failure: policy(step) }))
-        .collect()
-}
-
-fn at(seconds: u64) -> Now {
-    Now {
-        wall: Timestamp::from_secs(1000 + i64::try_from(seconds).expect("small")),
-        monotonic: Duration::from_secs(seconds),
-    }
-}
-
-/// A node: what is so on it, what is on its disk, and what was done to it.
-#[derive(Clone, Default)]
-struct Node {
-    so: BTreeSet<Step>,
-    disk: BTreeMap<Step, Entry>,
-    applied: Vec<Step>,
-    /// Says that it was applied, and it is not.
-    lies: BTreeSet<Step>,
-    /// Fails so many times.
-    fails: BTreeMap<Step, u32>,
-    lasting: BTreeSet<Step>,
-    acts: Vec<(Step, OnFailure)>,
-    recovered: Vec<Step>,
-}
-
-impl Node {
-    fn fails(&mut self, step: Step) -> Option<Failure> {
-        if self.lasting.contains(&step) {
-            return Some(Failure::lasting(ErrorClass::Malformed, "wrong"));
-        }
-        let left = self.fails.get_mut(&step).filter(|left| **left > 0)?;
-        *left -= 1;
-        Some(Failure::new(ErrorClass::Transient, "refused"))
-    }
-
-    fn work(&mut self, step: Step, work: Work, attempt: u32) -> Event {
-        if let Some(failure) = self.fails(step) {
-            return match work {
-                Work::Check => Event::Checked { step, attempt, found: Err(failure) },
-                Work::Apply => Event::Applied { step, attempt, outcome: Err(failure) },
-            };
-        }
-        match work {
-            Work::Check => {
-                let found = if self.so.contains(&step) { Checked::Already } else { Checked::Needed };
-                Event::Checked { step, attempt, found: Ok((found, Inputs::new("1"))) }
-            }
-            Work::Apply => {
-                assert_eq!(
-                    self.disk.get(&step).map(|entry| entry.phase),
-                    Some(Phase::Intent),
-                    "{step} was not announced"
-                );
-                self.applied.push(step);
-                if !self.lies.contains(&step) {
-                    self.so.insert(step);
-                }
-                Event::Applied { step, attempt, outcome: Ok(None) }
-            }
-        }
-    }
-}
-
-/// Tells a boot of an event and does what it answers, until nothing is left to do or `effects` of them were done.
-///
-/// * returns: what was begun; `None`: the process died.
-fn play(
-    boot: &mut Boot,
-    node: &mut Node,
-    event: Event,
-    now: Now,
-    effects: &mut usize,
-) -> Option<Vec<(Step, Work)>> {
-    let mut begun = Vec::new();
-    let mut queue: VecDeque<Effect> = boot.handle(event, now).into();
-    while let Some(effect) = queue.pop_front() {
-        *effects = effects.checked_sub(1)?;
-        match effect {
-            Effect::Record(entry) => {
-                node.disk.insert(entry.step, entry);
-            }
-            Effect::Start { step, work, attempt, last, .. } => {
-                assert!(step.after().iter().all(|needed| boot.stands(*needed)), "{step} is early");
-                assert_eq!(last.as_ref(), node.disk.get(&step), "what is known of {step}");
-                begun.push((step, work));
-                queue.extend(boot.handle(node.work(step, work, attempt), now));
-            }
-            Effect::Stop { .. } => {}
-            Effect::Act { step, policy, .. } => node.acts.push((step, policy)),
-            Effect::Recovered { step } => node.recovered.push(step),
-        }
-    }
-    Some(begun)
-}
-
-/// Walks a boot until nothing happens any more before a time, or it crashed.
-fn walk(boot: &mut Boot, node: &mut Node, until: u64, mut effects: usize) -> Option<Now> {
-    let mut now = at(0);
-    play(boot, node, Event::Tick, now, &mut effects)?;
-    while let Some(wake) = boot.next_wake().filter(|wake| wake.as_secs() < until) {
-        now = at(wake.as_millis().div_ceil(1000).try_into().expect("small"));
-        play(boot, node, Event::Tick, now, &mut effects)?;
-    }
-    Some(now)
-}
-
-/// The same, of one event and without a crash.
-fn tell(boot: &mut Boot, node: &mut Node, event: Event, now: Now) -> Vec<(Step, Work)> {
-    play(boot, node, event, now, &mut ALWAYS.clone()).expect("no crash")
-}
-
-const ALWAYS: usize = usize::MAX;
 
 #[test]
 fn everything_is_done_once_and_in_order() {
@@ -178,6 +56,18 @@ fn steps_wait_for_the_configuration() {
     assert!(!boot.stands(Step::Awx), "that it was left out does not make it so");
     tell(&mut boot, &mut node, Event::Tick, at(40));
     assert!(boot.stands(Step::Awx) && node.applied.contains(&Step::Awx));
+}
+
+#[test]
+fn nothing_is_configured_signed_or_asked_for_before_the_clock_is_right() {
+    let mut node = Node { fails: BTreeMap::from([(Step::Time, u32::MAX)]), ..Node::default() };
+    let mut boot = Boot::new(&plans(&[]), 1);
+    walk(&mut boot, &mut node, 1000, ALWAYS);
+    assert_eq!(node.applied, [Step::Identity], "it is proved by what the instance says of itself");
+    assert!(Step::ALL[2..].iter().all(|step| !node.disk.contains_key(step)), "{:?}", node.disk);
+    node.fails.clear();
+    walk(&mut boot, &mut node, 10_000, ALWAYS);
+    assert!(boot.stands(Step::Ready));
 }
 
 #[test]
@@ -229,79 +119,6 @@ fn what_was_applied_and_is_not_so_is_a_failure() {
     let report = boot.report(now);
     let failure = report.steps[5].failure.clone().expect("it failed");
     assert_eq!(failure.what, "it was applied, and is not so");
-}
-
-#[test]
-fn what_has_decayed_is_mended_and_those_after_it_are_looked_at() {
-    let (mut boot, mut node) = (Boot::new(&plans(&[]), 1), Node::default());
-    walk(&mut boot, &mut node, 1000, ALWAYS);
-    node.applied.clear();
-    node.so.remove(&Step::Vault);
-    let begun = tell(&mut boot, &mut node, Event::Verify, at(300));
-    let checks: Vec<Step> =
-        begun.iter().filter(|(_, work)| *work == Work::Check).map(|(step, _)| *step).collect();
-    assert_eq!(node.applied, [Step::Vault]);
-    assert_eq!(checks.iter().filter(|step| **step == Step::Vault).count(), 2);
-    assert_eq!(checks.iter().collect::<BTreeSet<_>>().len(), Step::ALL.len(), "all were looked at");
-    assert_eq!(boot.report(at(300)).condition, Condition::Done);
-}
-
-#[test]
-fn a_look_that_is_asked_for_in_the_middle_of_another_one_is_had_after_it() {
-    let (mut boot, mut node) = (Boot::new(&plans(&[]), 1), Node::default());
-    walk(&mut boot, &mut node, 1000, ALWAYS);
-    let (mut looks, mut vault, mut asked) = (BTreeMap::<Step, u32>::new(), None, false);
-    let mut queue: VecDeque<Effect> = boot.handle(Event::Verify, at(300)).into();
-    loop {
-        let Some(effect) = queue.pop_front() else {
-            // Nothing goes on but the look at Vault. Settings change now, and that is said.
-            let Some(attempt) = vault.take() else { break };
-            if !std::mem::replace(&mut asked, true) {
-                queue.extend(boot.handle(Event::Verify, at(300)));
-            }
-            queue.extend(boot.handle(node.work(Step::Vault, Work::Check, attempt), at(300)));
-            continue;
-        };
-        let Effect::Start { step, work: Work::Check, attempt, .. } = effect else { continue };
-        *looks.entry(step).or_default() += 1;
-        if step == Step::Vault {
-            vault = Some(attempt);
-        } else {
-            queue.extend(boot.handle(node.work(step, Work::Check, attempt), at(300)));
-        }
-    }
-    assert_eq!(looks[&Step::Configuration], 2);
-    assert_eq!(looks[&Step::Vault], 2, "the first one may have been by the settings of before");
-    assert_eq!(boot.report(at(300)).condition, Condition::Done);
-}
-
-#[test]
-fn what_is_mended_late_has_those_after_it_looked_at_once_more() {
-    let (mut boot, mut node) = (Boot::new(&plans(&[]), 1), Node::default());
-    walk(&mut boot, &mut node, 1000, ALWAYS);
-    node.so.remove(&Step::Vault);
-    node.fails = BTreeMap::from([(Step::Vault, 1)]);
-    tell(&mut boot, &mut node, Event::Verify, at(300));
-    assert!(boot.stands(Step::Ready), "the others were looked at, and hold");
-    let begun = tell(&mut boot, &mut node, Event::Tick, at(302));
-    let looked: BTreeSet<Step> = begun.iter().map(|(step, _)| *step).collect();
-    assert_eq!(looked, BTreeSet::from([Step::Vault, Step::Awx, Step::Consul]));
-    assert_eq!(boot.report(at(302)).steps[3].failures, 0, "it came off");
-}
-
-#[test]
-fn what_the_node_goes_on_without_is_tried_again_with_the_next_look_and_keeps_nobody_waiting() {
-    let mut node = Node { fails: BTreeMap::from([(Step::Vault, u32::MAX)]), ..Node::default() };
-    let mut boot = Boot::new(&plans(&[(Step::Vault, OnFailure::Ignore)]), 1);
-    walk(&mut boot, &mut node, 1000, ALWAYS);
-    let begun = tell(&mut boot, &mut node, Event::Verify, at(2000));
-    assert!(begun.contains(&(Step::Vault, Work::Check)) && begun.contains(&(Step::Ready, Work::Check)));
-    assert_eq!(boot.next_wake(), None, "nobody is waited for");
-    assert_eq!(boot.report(at(2000)).condition, Condition::Degraded);
-    node.fails.clear();
-    tell(&mut boot, &mut node, Event::Verify, at(3000));
-    assert_eq!(node.recovered, [Step::Vault]);
-    assert_eq!(boot.report(at(3000)).condition, Condition::Done);
 }
 
 #[test]
@@ -597,39 +414,4 @@ fn what_fails_once_more_is_tried_again_with_longer_and_longer_pauses() {
         }));
     }
     assert!(pauses.windows(2).all(|pair| pair[0] < pair[1]), "{pauses:?}");
-}
-
-#[test]
-fn what_is_left_out_hides_nothing_that_is_read_anew_from_those_behind_it() {
-    let mut plans = plans(&[]);
-    for step in [Step::Vault, Step::Awx] {
-        plans.get_mut(&step).expect("a plan").wanted = false;
-    }
-    let (mut boot, mut node) = (Boot::new(&plans, 1), Node::default());
-    walk(&mut boot, &mut node, 100, ALWAYS);
-    assert!(boot.stands(Step::Ready));
-    let begun = |effects: &[Effect]| {
-        let steps = effects.iter().filter_map(|effect| match effect {
-            Effect::Start { step, .. } => Some(*step),
-            _ => None,
-        });
-        steps.collect::<Vec<_>>()
-    };
-    // Before the configuration was read, nobody is looked at by what it said last time.
-    let effects = boot.handle(Event::Verify, at(300));
-    assert_eq!(begun(&effects), [Step::Identity, Step::Time]);
-    assert!(
-        [Step::Vault, Step::Awx, Step::Monitoring].iter().all(|step| boot.stands(*step)),
-        "it all stands meanwhile"
-    );
-    let mut order = Vec::new();
-    let mut queue: VecDeque<Effect> = effects.into();
-    while let Some(effect) = queue.pop_front() {
-        if let Effect::Start { step, work, attempt, .. } = effect {
-            order.push(step);
-            queue.extend(boot.handle(node.work(step, work, attempt), at(301)));
-        }
-    }
-    let wanted: Vec<Step> = Step::ALL.into_iter().filter(|step| plans[step].wanted).collect();
-    assert_eq!(order, wanted);
 }
