@@ -20,6 +20,16 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How much of this host a machine may take: four of them on two processors.
 const CPUS: f64 = 0.4;
 
+/// What one that is not ready in time is asked: who failed, and what was complained of.
+const LATE: [&str; 3] = [
+    "sh",
+    "-c",
+    "ls -l --time-style=full-iso /run/nologin; systemctl --no-pager --failed; systemctl --no-pager list-jobs; \
+     systemctl --no-pager status systemd-user-sessions systemd-tmpfiles-setup; muster-bootstrap status; \
+     journalctl --no-pager --boot --priority=warning --lines=60; \
+     journalctl --no-pager --boot --grep='ordering cycle|dependency failed'; true",
+];
+
 /// What is put into a machine before it boots, beside its image: absolute path, mode, text.
 pub type Files = Vec<(String, u32, String)>;
 
@@ -84,6 +94,13 @@ impl Machines {
     /// The machine of an instance, while it runs.
     pub fn of(&self, instance: &InstanceId) -> Option<Arc<Machine>> {
         self.shared.running().get(instance).map(|one| Arc::clone(&one.machine))
+    }
+    /// Of each machine that is not ready: its instance, and what it says of itself.
+    pub fn late(&self) -> Vec<(InstanceId, String)> {
+        let running = self.shared.running();
+        let late = running.iter().filter(|(_, one)| !one.ready);
+        late.map(|(id, one)| (id.clone(), one.machine.run(&LATE).unwrap_or_else(|error| error.to_string())))
+            .collect()
     }
     /// The instances whose machines run.
     pub fn running(&self) -> Vec<InstanceId> {

@@ -264,7 +264,8 @@ impl Platform {
         }
     }
 
-    /// Waits until there is something, and notes when; what takes long has the autoscaler say what it is at.
+    /// Waits until there is something, and notes when; what takes long has the autoscaler say what it is at, and machines
+    /// that are not ready why.
     fn wait<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         let begun = self.timeline.now();
         let mut asks = begun + LONG;
@@ -276,6 +277,9 @@ impl Platform {
             }
             if self.timeline.now() > asks {
                 self.timeline.say(&format!("still waiting for {what}: {}", self.explained()));
+                for (id, said) in self.machines.late() {
+                    self.timeline.say(&format!("{id} is not ready: {said}"));
+                }
                 asks += LONG;
             }
             assert!(!self.timeline.ends(), "told to end");
