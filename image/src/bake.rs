@@ -185,14 +185,15 @@ pub async fn bake(
 
     let mut command = Command::new(&options.packer);
     command.arg("build").arg("-color=false").arg(format!("-only={}.*", options.build.name()));
-    for (name, value) in variables(options, &commit, &playbook, package_sha256.as_deref(), &written) {
+    let told = variables(options, &commit, &playbook, package_sha256.as_deref(), &written);
+    for (name, value) in &told {
         command.arg("-var").arg(format!("{name}={value}"));
     }
     if options.build == Build::Node {
         command.arg("-var").arg(format!("noted={}", noted.display()));
     }
     command.arg(&options.templates);
-    if let Some(endpoint) = &options.endpoint {
+    if let Some(endpoint) = endpoint(&told) {
         // What its plugin does to an image that is made, it asks of the address in its environment, and not of its template's.
         command.env("AWS_ENDPOINT_URL_EC2", endpoint);
     }
@@ -243,6 +244,12 @@ fn variables(
     }
     told.extend(options.variables.iter().cloned());
     told
+}
+
+/// Where EC2 is, by what the templates are told last; `None`: where AWS has it.
+fn endpoint(told: &[(String, String)]) -> Option<&str> {
+    let (_, endpoint) = told.iter().rfind(|(name, _)| name == "endpoint")?;
+    Some(endpoint.as_str()).filter(|endpoint| !endpoint.is_empty())
 }
 
 /// Runs Packer to its end, or ends it.
@@ -448,6 +455,22 @@ mod tests {
             "ssh_interface=session_manager",
         ];
         assert_eq!(told(Build::Rootfs), [&common[..], &rootfs].concat());
+    }
+
+    #[test]
+    fn the_endpoint_is_the_one_that_the_templates_are_told_last() {
+        let endpoint_of = |options: &Options| {
+            let told = variables(options, "c0ffee1", "p", None, Path::new("/m.json"));
+            endpoint(&told).map(str::to_owned)
+        };
+        let mut options = options(Build::Node);
+        assert_eq!(endpoint_of(&options), None);
+        options.endpoint = Some("https://ec2.example.com".into());
+        assert_eq!(endpoint_of(&options).as_deref(), Some("https://ec2.example.com"));
+        options.variables.push(("endpoint".into(), "https://other.example.com".into()));
+        assert_eq!(endpoint_of(&options).as_deref(), Some("https://other.example.com"));
+        options.variables.push(("endpoint".into(), String::new()));
+        assert_eq!(endpoint_of(&options), None);
     }
 
     #[test]
