@@ -5,6 +5,8 @@ use crate::cluster::Cluster;
 use autoscaler_core::{Course, Rollout};
 use autoscaler_engine::{Command, Event, Order, RolloutOrder};
 use fleet::{FleetId, Instance, InstanceState};
+use fleet_sim::InstanceTruth;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long a roll-out may take beyond the peace of its world.
@@ -79,7 +81,7 @@ pub fn came_right(cluster: &mut Cluster, complaints: &mut Vec<String>) {
     for index in 0..cluster.policies.len() {
         let Some(rollout) = known(cluster, index) else { continue };
         let halted = rollout.halted.as_ref().map(|halted| halted.why.label());
-        if !rollout.is_over() && halted.is_none() && !cannot_end(cluster, index) {
+        if !rollout.is_over() && halted.is_none() && !cannot_end(cluster, index, rollout.course) {
             complaints.push(format!("ROLLOUT: it does not end: {rollout:?}"));
         }
         let (of, old, new) = running(cluster, index);
@@ -97,12 +99,19 @@ pub fn came_right(cluster: &mut Cluster, complaints: &mut Vec<String>) {
     }
 }
 
-/// Whether nobody could end it: at `max` one is replaced that weighs more than `surge`. With another beside it the fleet would ask for
+/// Whether nobody could end it: at `max` those are left that weigh more than `surge`. With another beside it the fleet would ask for
 /// more than it may, and without it less than is wanted would serve, of which `unavailable` allows none. So it waits for load to
 /// fall, and says so.
-fn cannot_end(cluster: &Cluster, index: usize) -> bool {
+fn cannot_end(cluster: &mut Cluster, index: usize, course: Course) -> bool {
     let surge = f64::from(cluster.policies[index].base.capacity.surge);
-    cluster.lacks_surge() && cluster.members(index).iter().any(|member| member.weight.get() > surge)
+    let kept = match course {
+        Course::Forward => NEW,
+        Course::Back => OLD,
+    };
+    let alive = alive(cluster, index);
+    let left: BTreeSet<_> = alive.iter().filter(|i| !is_of(i, kept)).map(|i| &i.id).collect();
+    let is_heavy = |member: &InstanceTruth| !left.contains(&member.id) || member.weight.get() > surge;
+    cluster.lacks_surge() && cluster.members(index).iter().all(is_heavy)
 }
 
 /// How many live, and how many of them are of the old and of the new version.

@@ -1,7 +1,6 @@
 //! Work that Nomad could not place for want of room counts as demand.
 
 use super::draft::Draft;
-use super::drain::node_of;
 use super::herd::Herd;
 use crate::Remark;
 use crate::number::{amount, units};
@@ -19,7 +18,7 @@ pub(super) fn needs(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) -> u32 {
     let mut taking = 0.0;
     let mut holds = (0.0, 0.0, 0.0);
     for member in &herd.alive {
-        let takes = node_of(draft, &member.id).filter(|node| node.ready && node.eligible && !node.unproved);
+        let takes = draft.node_of(&member.id).filter(|node| node.ready && node.eligible && !node.unproved);
         // Nomad places what is blocked a moment after it has made a node eligible: a look in between shows both.
         let Some(node) = takes.filter(|_| !draft.memory.restoring.contains_key(&member.id)) else { continue };
         taking += member.weight.get();

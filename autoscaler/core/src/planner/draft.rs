@@ -4,6 +4,7 @@ use super::rollout;
 use crate::{Action, Hold, Memory, Policy, Remark, Report, Snapshot};
 use fleet::ports::Change;
 use fleet::{FleetView, InstanceId, NodeView, Timestamp};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Everything that the steps of planning share: what they read, and what they fill in.
@@ -41,6 +42,12 @@ impl<'a> Draft<'a> {
             due: None,
             look: false,
         }
+    }
+
+    /// Nomad's nodes, each as [`Self::node_of`] has it.
+    pub fn nodes(&self) -> BTreeMap<&'a InstanceId, &'a NodeView> {
+        // Of several of one the last stays, as they are sorted.
+        self.nodes.iter().copied().collect()
     }
 
     /// Nomad's node on an instance: the one that is ready, where it has left several.

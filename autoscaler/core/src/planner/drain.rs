@@ -31,18 +31,13 @@ const SETTLES: Duration = Duration::from_secs(60);
 /// What an interruption leaves work to end in, the margin aside.
 const INTERRUPTED_AFTER: Duration = Duration::from_secs(120);
 
-/// The node of an instance, as last seen: the one that is ready, where it has left several.
-pub(super) fn node_of<'a>(draft: &Draft<'a>, id: &InstanceId) -> Option<&'a NodeView> {
-    draft.node_of(id)
-}
-
 /// Whether an instance serves and no node of it is shown: there are several, of which none can be told to be it, or it
 /// is of a pool that is not asked for. Nobody can empty it, so it goes when its drain's deadline has passed.
 pub(super) fn is_hidden(draft: &Draft<'_>, member: &Member) -> bool {
     draft.policy.drain.by == DrainBy::Nomad
         && draft.seen.nodes.is_some()
         && member.phase == Phase::InService
-        && node_of(draft, &member.id).is_none()
+        && draft.node_of(&member.id).is_none()
 }
 
 /// Names those whose node is hidden.
@@ -57,7 +52,7 @@ fn note_hidden(draft: &mut Draft<'_>, herd: &Herd<'_>) {
 /// The latest safe moment to tell the work of an instance to stop that goes at `deadline`.
 pub(super) fn latest(draft: &Draft<'_>, id: &InstanceId, deadline: Timestamp) -> Timestamp {
     let drain = draft.policy.drain;
-    let grace = node_of(draft, id).map_or(Duration::ZERO, |node| node.grace(drain.ignore_system_jobs));
+    let grace = draft.node_of(id).map_or(Duration::ZERO, |node| node.grace(drain.ignore_system_jobs));
     deadline - drain.margin - grace
 }
 
@@ -97,7 +92,7 @@ pub(super) fn has_left(draft: &Draft<'_>, id: &InstanceId, removal: &Removal, ph
                 return false;
             }
             let ignore = draft.policy.drain.ignore_system_jobs;
-            match node_of(draft, id) {
+            match draft.node_of(id) {
                 Some(node) => is_empty(node, ignore) || (was_asked(node, ignore) && over(node.grace(ignore))),
                 // It serves, on a node that is not shown: of two, or of a pool that we do not ask for.
                 None if phase == Some(Phase::InService) => over(Duration::ZERO),
@@ -134,7 +129,7 @@ pub(super) fn is_yet_to_let_go(draft: &Draft<'_>, id: &InstanceId) -> bool {
     let until = removal.map_or_else(replaced, |r| r.drain_until);
     let ignore = draft.policy.drain.ignore_system_jobs;
     draft.policy.drain.by == DrainBy::Nomad
-        && node_of(draft, id).is_some_and(|node| {
+        && draft.node_of(id).is_some_and(|node| {
             let over = until.is_some_and(|until| until + node.grace(ignore) < draft.now);
             let has_let_go = is_empty(node, ignore) || (over && was_asked(node, ignore));
             !has_let_go
@@ -194,7 +189,7 @@ fn ask_again(draft: &mut Draft<'_>) {
     let ids = removals.map(|(id, _)| id).chain(replacements.map(|(id, _)| id));
     let ignore = draft.policy.drain.ignore_system_jobs;
     let unasked = |id: &&InstanceId| {
-        node_of(draft, id).is_some_and(|node| !is_empty(node, ignore) && !was_asked(node, ignore))
+        draft.node_of(id).is_some_and(|node| !is_empty(node, ignore) && !was_asked(node, ignore))
     };
     for id in ids.filter(unasked).cloned().collect::<Vec<_>>() {
         if let Some(removal) = draft.memory.removals.get_mut(&id) {
@@ -329,7 +324,7 @@ fn end_hooks(draft: &mut Draft<'_>, herd: &Herd<'_>) {
 fn empty_nodes(draft: &mut Draft<'_>, herd: &Herd<'_>) {
     let ignore = draft.policy.drain.ignore_system_jobs;
     for (instance, until, cause) in ledger(draft) {
-        let Some(node) = node_of(draft, &instance).filter(|_| herd.may_be_emptied(&instance)) else {
+        let Some(node) = draft.node_of(&instance).filter(|_| herd.may_be_emptied(&instance)) else {
             continue;
         };
         match until {
@@ -360,7 +355,7 @@ fn cordon_those_at_risk(draft: &mut Draft<'_>, herd: &Herd<'_>) {
     for instance in at_risk(draft) {
         let known =
             draft.memory.removals.contains_key(instance) || draft.memory.replacements.contains_key(instance);
-        let eligible = node_of(draft, instance).is_some_and(|node| node.eligible);
+        let eligible = draft.node_of(instance).is_some_and(|node| node.eligible);
         if !known && eligible && herd.may_be_emptied(instance) {
             draft.actions.push(Action::Cordon { instance: instance.clone() });
         }
@@ -389,11 +384,11 @@ fn restore_nodes(draft: &mut Draft<'_>, herd: &Herd<'_>) {
     let mut restoring = std::mem::take(&mut draft.memory.restoring);
     restoring.retain(|id, since| {
         let goes = draft.memory.removals.contains_key(id) || draft.memory.replacements.contains_key(id);
-        let shows = at > *since && node_of(draft, id).is_none_or(|node| node.eligible && !node.draining);
+        let shows = at > *since && draft.node_of(id).is_none_or(|node| node.eligible && !node.draining);
         herd.get(id).is_some() && !goes && !shows
     });
     for instance in restoring.keys() {
-        if node_of(draft, instance).is_some_and(|node| !node.eligible || node.draining) {
+        if draft.node_of(instance).is_some_and(|node| !node.eligible || node.draining) {
             draft.actions.push(Action::Restore { instance: instance.clone() });
         }
     }
@@ -404,7 +399,7 @@ fn restore_nodes(draft: &mut Draft<'_>, herd: &Herd<'_>) {
 fn note_endless(draft: &mut Draft<'_>) {
     let ignore = draft.policy.drain.ignore_system_jobs;
     let over = |(id, removal): (&InstanceId, &Removal)| {
-        let node = node_of(draft, id)?;
+        let node = draft.node_of(id)?;
         let until = removal.drain_until? + node.grace(ignore);
         let work = node.movable(ignore).count();
         (work > 0 && until < draft.now && was_asked(node, ignore)).then(|| (id.clone(), work))

@@ -33,13 +33,7 @@ impl<'a> Room<'a> {
         if draft.policy.drain.by != DrainBy::Nomad {
             return None;
         }
-        let all: BTreeMap<&InstanceId, &NodeView> = draft
-            .seen
-            .nodes
-            .iter()
-            .flat_map(|nodes| &nodes.what)
-            .map(|node| (&node.instance, node))
-            .collect();
+        let all = draft.nodes();
         let stays = |node: &&NodeView| {
             let id = &node.instance;
             let goes = draft.memory.removals.contains_key(id) || draft.memory.replacements.contains_key(id);

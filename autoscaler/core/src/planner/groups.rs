@@ -1,7 +1,7 @@
 //! Service groups that grow and shrink with their fleet.
 
 use super::draft::Draft;
-use super::drain::{self, node_of};
+use super::drain;
 use super::herd::Herd;
 use crate::number::full_units;
 use crate::{Action, DrainBy, GroupCount, Member, Phase, ScaledGroup, Workload};
@@ -55,7 +55,7 @@ fn wanted<'a>(draft: &Draft<'a>, herd: &Herd<'_>) -> Vec<(&'a ScaledGroup, &'a G
     let takes = |m: &Member| {
         let known = policy.drain.by == DrainBy::Nomad && draft.seen.nodes.is_some();
         // One that somebody has closed keeps what runs there.
-        !known || node_of(draft, &m.id).is_some_and(|node| node.ready && !node.unproved)
+        !known || draft.node_of(&m.id).is_some_and(|node| node.ready && !node.unproved)
     };
     let serves = || herd.alive.iter().filter(|m| m.phase == Phase::InService && takes(m));
     let units = |weight: f64| full_units(weight).max(policy.capacity.min);

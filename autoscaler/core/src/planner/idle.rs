@@ -1,7 +1,7 @@
 //! Nodes that are drained and ineligible with nobody to account for it: capacity that serves nobody.
 
 use super::draft::Draft;
-use super::drain::{self, node_of};
+use super::drain;
 use super::herd::Herd;
 use crate::{DrainBy, Phase, Remark};
 use fleet::InstanceId;
@@ -56,7 +56,7 @@ pub(super) fn reuse(draft: &mut Draft<'_>) {
         draft.memory.unaccounted.keys().filter(|id| is_idle(draft, id)).cloned().collect();
     for id in idle {
         draft.memory.unaccounted.remove(&id);
-        if !draft.memory.removals.contains_key(&id) && node_of(draft, &id).is_some() {
+        if !draft.memory.removals.contains_key(&id) && draft.node_of(&id).is_some() {
             draft.memory.restoring.insert(id, draft.now);
         }
     }

@@ -173,7 +173,7 @@ pub(super) fn keep_draining(
         .iter()
         .filter(draining)
         .filter(|(id, r)| may(r) && herd.get(id).is_some())
-        .map(|(id, _)| (drain::node_of(draft, id).map_or(0, |node| node.movable(true).count()), id.clone()))
+        .map(|(id, _)| (draft.node_of(id).map_or(0, |node| node.movable(true).count()), id.clone()))
         .collect();
     order.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     for (_, id) in order {

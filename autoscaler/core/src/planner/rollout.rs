@@ -2,7 +2,6 @@
 
 use super::act::looked_lately;
 use super::draft::Draft;
-use super::drain::node_of;
 use super::ground::{Ground, LAG};
 use super::herd::{Herd, clear_sight};
 use super::parts::Parts;
@@ -21,7 +20,7 @@ const fn is_ours(cause: ReplacementCause) -> bool {
 
 /// Whether work can be placed on an instance: it serves, and Nomad shows its node ready for it.
 fn is_ready(draft: &Draft<'_>, member: &Member) -> bool {
-    let node = || node_of(draft, &member.id).is_some_and(NodeView::takes_work);
+    let node = || draft.node_of(&member.id).is_some_and(NodeView::takes_work);
     member.phase == Phase::InService && (draft.policy.drain.by != DrainBy::Nomad || node())
 }
 

@@ -1,7 +1,6 @@
 //! Whom to let go.
 
 use super::draft::Draft;
-use super::drain::node_of;
 use super::fits::Room;
 use super::herd::{ByMarket, Herd, LEEWAY};
 use super::{drain, fallback, idle, pools, rollout};
@@ -90,7 +89,7 @@ pub(super) fn leave_batch_work(draft: &mut Draft<'_>, candidates: &mut Vec<&Memb
         return;
     }
     let batch = |m: &&Member| {
-        node_of(draft, &m.id).is_some_and(|node| node.work.iter().any(|work| work.kind == WorkKind::Batch))
+        draft.node_of(&m.id).is_some_and(|node| node.work.iter().any(|work| work.kind == WorkKind::Batch))
     };
     let before = candidates.len();
     candidates.retain(|m| !batch(m));
@@ -342,7 +341,7 @@ impl<'a> Ranks<'a> {
 
 impl Facts {
     fn of(draft: &Draft<'_>, member: &Member) -> Self {
-        let work = || node_of(draft, &member.id).into_iter().flat_map(|node| node.movable(true));
+        let work = || draft.node_of(&member.id).into_iter().flat_map(|node| node.movable(true));
         Self {
             idle: idle::is_idle(draft, &member.id),
             held: pools::held_against(draft, &member.pool),

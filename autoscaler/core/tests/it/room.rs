@@ -130,6 +130,28 @@ fn whose_node_is_hidden_is_told_and_goes_last() {
 }
 
 #[test]
+fn of_several_nodes_of_an_instance_the_one_that_is_ready_has_the_work_that_must_move() {
+    let mut scene = scene(9, 6, 9);
+    assert!(scene.plan().report.holds.contains(&Hold::NoRoom { instances: 9 }));
+    // What a client that was set up anew leaves behind, of each of them and later in the list: nothing runs there.
+    let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
+    let left: Vec<_> = nodes
+        .iter()
+        .map(|node| {
+            let mut left = node.clone();
+            left.id = format!("left-{}", node.id).into();
+            left.ready = false;
+            left.work = Vec::new().into();
+            left
+        })
+        .collect();
+    nodes.extend(left);
+    let planned = scene.plan();
+    assert!(planned.report.holds.contains(&Hold::NoRoom { instances: 9 }), "{}", planned.report);
+    assert!(planned.memory.removals.is_empty(), "{:?}", planned.memory.removals);
+}
+
+#[test]
 fn of_many_only_so_many_go_as_their_work_has_room_for() {
     // 12 nodes, 7 of 10 places taken on each: 84 pieces need 9 nodes, though load needs only 8.
     let planned = scene(12, 6, 7).plan();
