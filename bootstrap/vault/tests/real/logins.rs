@@ -1,12 +1,8 @@
 //! Logins, and the life of a token.
 
 use crate::site::{BAO, ROLE, Site, VAULT, text, well};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bootstrap_vault::{Happened, Keeper, Method, SecretId, Server, VaultError};
-use muster_test_servers::VaultKind;
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use muster_test_servers::{VaultKind, jwt};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -102,17 +98,6 @@ async fn a_secret_id_that_is_spent_is_told_apart_from_one_that_was_stolen() {
     fs::write(site.path("wrapped"), site.vault.wrapped("POST", &format!("{ROLE}/secret-id")))
         .expect("a file");
     well(&mut again, site.now()).await;
-}
-
-/// A JWT by a key of its own, and the key's public half.
-fn jwt(claims: &Value) -> (String, String) {
-    let key = rcgen::KeyPair::generate().expect("a key");
-    let random = SystemRandom::new();
-    let signer = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.serialized_der(), &random);
-    let part = |value: &Value| BASE64.encode(value.to_string());
-    let signed = format!("{}.{}", part(&json!({ "alg": "ES256", "typ": "JWT" })), part(claims));
-    let signature = signer.expect("a P-256 key").sign(&random, signed.as_bytes()).expect("a signature");
-    (format!("{signed}.{}", BASE64.encode(signature)), key.public_key_pem())
 }
 
 async fn a_jwt_from_a_file_logs_in(kind: VaultKind) {
