@@ -17,6 +17,7 @@ mod ground;
 mod joined;
 mod killed;
 mod leaving;
+mod logins;
 mod machine;
 mod marks;
 mod matrix;
