@@ -25,6 +25,7 @@ mod metadata;
 mod nodes;
 mod notices;
 mod own;
+mod refused;
 mod rights;
 mod secrets;
 mod services;
