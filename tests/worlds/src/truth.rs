@@ -75,6 +75,8 @@ const LOOK: Duration = Duration::from_secs(35);
 const AT_REST: Duration = Duration::from_secs(120);
 /// From so many instances up the spread is watched.
 const SPREAD_FROM: usize = 4;
+/// Weights are decimal fractions: what sums of them come to is compared with this much leeway.
+const LEEWAY: f64 = 1e-9;
 
 fn policy_of<'a>(policies: &'a [FleetPolicy], fleet: &FleetRef) -> Option<&'a FleetPolicy> {
     policies.iter().find(|policy| policy.selector == FleetSelector::Id(fleet.id.clone()))
@@ -291,8 +293,8 @@ impl Truth {
         }
     }
 
-    /// SPREAD: no family is given up where another instance could have gone, and no pool or zone comes to hold much
-    /// more than it may.
+    /// SPREAD: where another instance could have gone, no family is given up, and no pool or zone comes to hold much more
+    /// than it may.
     fn judge_spread(
         &mut self,
         world: &World,
@@ -356,27 +358,39 @@ impl Truth {
         }
         let (before, after) = (Spread::of(were), Spread::of(&are));
         let wanted = usize::try_from(rule.families).unwrap_or(usize::MAX).min(before.families);
-        // Another one in a victim's place, no heavier, would have saved the family.
-        let saves = |victim: &InstanceTruth, other: &InstanceTruth| {
-            let fits = other.weight <= victim.weight && other.pool.market == victim.pool.market;
-            let remains = |member: &&&InstanceTruth| member.id != other.id;
-            let instead: Vec<&InstanceTruth> = are.iter().filter(remains).copied().chain([victim]).collect();
-            fits && !no_choice.contains(&other.id) && Spread::of(&instead).families > after.families
+        // What it would be with another one in a victim's place, no heavier.
+        let choices = || {
+            let victims = were.iter().filter(|member| instances.contains(&member.id));
+            victims.flat_map(|victim| {
+                let like = |other: &InstanceTruth| {
+                    other.weight <= victim.weight && other.pool.market == victim.pool.market
+                };
+                let others = are.iter().filter(move |other| like(other) && !no_choice.contains(&other.id));
+                others.map(|other| {
+                    let remain = are.iter().filter(|member| member.id != other.id).copied();
+                    Spread::of(&remain.chain([*victim]).collect::<Vec<_>>())
+                })
+            })
         };
-        let victims = were.iter().filter(|member| instances.contains(&member.id));
-        let avoidable = || victims.clone().any(|victim| are.iter().any(|other| saves(victim, other)));
-        if after.families < wanted && avoidable() {
+        if after.families < wanted && choices().any(|other| other.families > after.families) {
             let (had, has) = (before.families, after.families);
             self.complain(world, &format!("SPREAD: {} had {had} families and has {has}", fleet.id));
         }
-        // Whole instances only: one more than its share.
-        let shares = [
-            ("pool", rule.max_pool_share, before.largest, after.largest),
-            ("zone", rule.max_zone_share, before.largest_zone, after.largest_zone),
+        // Whole instances only: one more than its share. Where nobody could have gone who leaves less of the one and no more of the
+        // other, nobody else was to be chosen: the last one of its market may have to go whatever that does to the rest.
+        let no_worse = |other: &Spread| {
+            other.families >= after.families
+                && other.largest <= after.largest + LEEWAY
+                && other.largest_zone <= after.largest_zone + LEEWAY
+        };
+        let shares: [(&str, f64, Share); 2] = [
+            ("pool", rule.max_pool_share, |spread| spread.largest),
+            ("zone", rule.max_zone_share, |spread| spread.largest_zone),
         ];
-        for (what, most, before, largest) in shares {
-            let (allowed, id) = (most.max(before) + after.one, &fleet.id);
-            if largest > allowed {
+        for (what, most, share) in shares {
+            let (largest, allowed, id) = (share(&after), most.max(share(&before)) + after.one, &fleet.id);
+            let avoidable = || choices().any(|other| no_worse(&other) && share(&other) < largest - LEEWAY);
+            if largest > allowed && avoidable() {
                 self.complain(
                     world,
                     &format!("SPREAD: a {what} of {id} holds {largest} of it, of at most {allowed}"),
@@ -426,6 +440,9 @@ fn follows_the_dead(world: &World, fleet: &FleetRef, units: u32) -> bool {
     let died = members.iter().filter(|member| member.ended.is_some_and(lately));
     died.map(|member| member.weight.get()).sum::<f64>() >= f64::from(units)
 }
+
+/// One of the shares that a spread is judged by.
+type Share = fn(&Spread) -> f64;
 
 /// How instances are spread.
 struct Spread {
