@@ -2,9 +2,10 @@
 
 use super::draft::Draft;
 use super::herd::{Herd, sample_stale_after};
+use super::rollout;
 use crate::number::units;
 use crate::sizing::Sizing;
-use crate::{Bound, Hold, Phase, Policy};
+use crate::{Bound, Hold, Member, Phase, Policy};
 use fleet::{CapacityUnits, Source};
 
 /// Where the target should go.
@@ -197,7 +198,9 @@ pub(super) fn load_is_known(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) -> b
         draft.hold(Hold::SamplesStale { age });
         return false;
     }
-    let serving = herd.map_or(0, |h| h.alive.iter().filter(|m| m.phase == Phase::InService).count());
+    // What was launched in a roll-out and has never been of use has no load to tell of: a version that fails would keep itself alive.
+    let serves = |m: &&&Member| m.phase == Phase::InService && rollout::has_been_ready(draft, m);
+    let serving = herd.map_or(0, |h| h.alive.iter().filter(serves).count());
     let serving = u32::try_from(serving).unwrap_or(u32::MAX);
     // Agents report one by one: when most are silent, the few that speak do not speak for the fleet.
     if latest.source == Source::Push && latest.instances.saturating_mul(2) < serving {

@@ -5,8 +5,8 @@ mod alarms;
 use crate::support::ec2::{Ec2, Fate, runs};
 use crate::support::scene::{Scene, seconds};
 use autoscaler_core::{
-    Action, Asked, Course, Expected, Halt, Phase, PoolTrouble, Remark, ReplacementCause, Rollout, Stage,
-    TroubleKind,
+    Action, Asked, Course, Expected, Halt, Hold, Phase, PoolTrouble, Remark, ReplacementCause, Rollout,
+    Stage, TroubleKind,
 };
 use fleet::ports::Change;
 use fleet::{Health, InstanceId, LaunchTemplate, NoticeKind};
@@ -480,6 +480,29 @@ fn where_nothing_has_room_beside_it_what_was_never_ready_goes_first_and_is_bough
         });
         assert_eq!((ec2.alive.len(), ec2.target, ec2.highest), (13, 13, 13), "{what}");
     }
+}
+
+/// A version that fails, and few of the other one left, which serve all load: nobody of the failed one tells of any.
+#[test]
+fn who_was_never_ready_is_not_missed_among_those_that_tell_of_load() {
+    let mut scene = Scene::of(12, 3);
+    let few = Hold::FewReport { reporting: 4, serving: 12 };
+    if let Some(latest) = &mut scene.seen.latest {
+        latest.instances = 4;
+    }
+    let mut ordered = rollout(&scene);
+    (ordered.started, ordered.since) = (scene.now - seconds(5000), scene.now - seconds(5000));
+    let started = ordered.started;
+    for member in scene.members().iter_mut().skip(4) {
+        member.launched = started + seconds(60);
+    }
+    ordered.ready = scene.members().iter().map(|m| m.id.clone()).collect();
+    scene.memory.rollout = Some(ordered.clone());
+    assert!(scene.plan().report.holds.contains(&few), "they serve, and may be busy");
+    ordered.ready.clear();
+    scene.memory.rollout = Some(ordered);
+    let holds = scene.plan().report.holds;
+    assert!(!holds.iter().any(|hold| matches!(hold, Hold::FewReport { .. })), "{holds:?}");
 }
 
 #[test]
