@@ -377,21 +377,23 @@ pub(super) fn at_risk<'a>(draft: &Draft<'a>) -> BTreeSet<&'a InstanceId> {
     notices.filter(|n| n.kind == NoticeKind::RebalanceRecommendation).map(|n| &n.instance).collect()
 }
 
-/// What stays after all takes work again; it is forgotten when its node shows that.
+/// What stays after all takes work again, or none but what it has, where that is kept from it; it is forgotten when its node shows
+/// that.
 fn restore_nodes(draft: &mut Draft<'_>, herd: &Herd<'_>) {
     let Some(nodes) = &draft.seen.nodes else { return };
     let at = nodes.at;
     let mut restoring = std::mem::take(&mut draft.memory.restoring);
+    // Made eligible, it would be made ineligible again.
+    let kept = |id: &InstanceId| herd.may_be_emptied(id) && is_kept_from_work(draft, id);
+    let is_right = |id: &InstanceId, node: &NodeView| !node.draining && (node.eligible || kept(id));
     restoring.retain(|id, since| {
         let goes = draft.memory.removals.contains_key(id) || draft.memory.replacements.contains_key(id);
-        let shows = at > *since && draft.node_of(id).is_none_or(|node| node.eligible && !node.draining);
+        let shows = at > *since && draft.node_of(id).is_none_or(|node| is_right(id, node));
         herd.get(id).is_some() && !goes && !shows
     });
-    for instance in restoring.keys() {
-        if draft.node_of(instance).is_some_and(|node| !node.eligible || node.draining) {
-            draft.actions.push(Action::Restore { instance: instance.clone() });
-        }
-    }
+    let wrong = |id: &&InstanceId| draft.node_of(id).is_some_and(|node| !is_right(id, node));
+    let told: Vec<InstanceId> = restoring.keys().filter(wrong).cloned().collect();
+    draft.actions.extend(told.into_iter().map(|instance| Action::Restore { instance }));
     draft.memory.restoring = restoring;
 }
 

@@ -102,6 +102,37 @@ fn a_drain_that_is_taken_back_is_taken_back_until_nomad_shows_it() {
     assert!(lost == 0 && ec2.nodes.of(&victim).eligible);
 }
 
+/// Whom AWS calls at risk gets no new work: to give it back and to take it again would go on for as long as nothing is remembered.
+#[test]
+fn one_that_stays_and_is_at_risk_is_not_drained_any_more_and_takes_no_work() {
+    let mut scene = scene(8, 6, 2);
+    let id = scene.members()[3].id.clone();
+    let notice = fleet::Notice {
+        instance: id.clone(),
+        kind: NoticeKind::RebalanceRecommendation,
+        source: fleet::NoticeSource::Agent,
+        at: NOON,
+        deadline: None,
+    };
+    scene.seen.notices.push(notice);
+    scene.policy.interruption.rebalance = autoscaler_core::Rebalance::Cordon;
+    scene.memory.restoring.insert(id.clone(), NOON - seconds(60));
+    let told = |scene: &mut Scene, eligible: bool, draining: bool| {
+        let nodes = &mut scene.seen.nodes.as_mut().expect("nodes").what;
+        let node = nodes.iter_mut().find(|node| node.instance == id).expect("its node");
+        (node.eligible, node.draining) = (eligible, draining);
+        let planned = scene.plan();
+        (planned.plan.actions, planned.memory.restoring.is_empty())
+    };
+    let (cordon, restore) =
+        (Action::Cordon { instance: id.clone() }, Action::Restore { instance: id.clone() });
+    assert_eq!(told(&mut scene, false, false), (vec![], true), "it is as it should be");
+    assert_eq!(told(&mut scene, false, true), (vec![restore.clone()], false));
+    assert_eq!(told(&mut scene, true, false), (vec![cordon], true));
+    scene.members()[3].protected = true;
+    assert_eq!(told(&mut scene, false, false), (vec![restore], false), "nobody keeps work from it");
+}
+
 #[test]
 fn work_that_does_not_leave_is_waited_for_until_deadline_and_grace() {
     let mut ec2 = Ec2::with_nomad(9, 6, 5);
