@@ -363,8 +363,10 @@ impl Boot {
         // One that is left out, too: those behind it wait for those before it, which may say something new. One that was just
         // looked at has its turn again after those that have waited for that.
         let expected = self.expected();
-        for (step, walk) in &mut self.walks {
-            if walk.stage == Stage::Rests && step.behind().iter().any(|later| expected.contains(later)) {
+        for step in Step::ALL {
+            let is_held = self.is_held(step, &expected);
+            let Some(walk) = self.walks.get_mut(&step) else { continue };
+            if walk.stage == Stage::Rests && is_held {
                 walk.due_again |= !walk.due;
             } else {
                 walk.ask();
@@ -502,6 +504,10 @@ impl Boot {
         walk.acted = Some(plan.on_failure);
         walk.stands = plan.on_failure == OnFailure::Ignore;
         if walk.stands {
+            // Its next look may come at once, and is not to begin beside it.
+            if matches!(walk.stage, Stage::Works(_)) {
+                effects.push(Effect::Stop { step });
+            }
             walk.leave();
         }
         effects.push(Effect::Act { step, policy: plan.on_failure, failure });
@@ -550,8 +556,7 @@ impl Boot {
         let expected = self.expected();
         let is_ripe = |step: &Step| {
             let walk = &self.walks[step];
-            let waits = step.behind().iter().any(|later| expected.contains(later));
-            walk.due_again && walk.stage == Stage::Rests && !waits
+            walk.due_again && walk.stage == Stage::Rests && !self.is_held(*step, &expected)
         };
         let ripe: Vec<Step> = Step::ALL.into_iter().filter(is_ripe).collect();
         for step in &ripe {
@@ -565,6 +570,15 @@ impl Boot {
             }
         }
         !ripe.is_empty()
+    }
+
+    /// Whether another look at a step waits: for those behind it that are expected, or for its turn after one before it that waits.
+    fn is_held(&self, step: Step, expected: &BTreeSet<Step>) -> bool {
+        let waits = |first: &Step| {
+            let walk = &self.walks[first];
+            walk.stage == Stage::Rests && walk.due_again && first.behind().contains(&step)
+        };
+        step.behind().iter().any(|later| expected.contains(later)) || Step::ALL.iter().any(waits)
     }
 
     /// Those that are being looked at, or will be as soon as looks that are under way have found that all is well.

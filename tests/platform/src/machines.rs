@@ -21,7 +21,9 @@ const LOOK: Duration = Duration::from_millis(100);
 const CPUS: f64 = 0.4;
 
 /// What one that is not ready in time is asked: who failed, and what was complained of.
-const LATE: [&str; 3] = [
+const LATE: [&str; 5] = [
+    "timeout",
+    "30",
     "sh",
     "-c",
     "ls -l --time-style=full-iso /run/nologin; systemctl --no-pager --failed; systemctl --no-pager list-jobs; \
@@ -97,10 +99,14 @@ impl Machines {
     }
     /// Of each machine that is not ready: its instance, and what it says of itself.
     pub fn late(&self) -> Vec<(InstanceId, String)> {
-        let running = self.shared.running();
-        let late = running.iter().filter(|(_, one)| !one.ready);
-        late.map(|(id, one)| (id.clone(), one.machine.run(&LATE).unwrap_or_else(|error| error.to_string())))
-            .collect()
+        // Nobody else waits for what they say.
+        let late: Vec<_> = {
+            let running = self.shared.running();
+            let late = running.iter().filter(|(_, one)| !one.ready);
+            late.map(|(id, one)| (id.clone(), Arc::clone(&one.machine))).collect()
+        };
+        let said = |machine: Arc<Machine>| machine.run(&LATE).unwrap_or_else(|error| error.to_string());
+        late.into_iter().map(|(id, machine)| (id, said(machine))).collect()
     }
     /// The instances whose machines run.
     pub fn running(&self) -> Vec<InstanceId> {

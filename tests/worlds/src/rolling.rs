@@ -111,7 +111,7 @@ fn cannot_end(cluster: &mut Cluster, index: usize, course: Course) -> bool {
     let alive = alive(cluster, index);
     let left: BTreeSet<_> = alive.iter().filter(|i| !is_of(i, kept)).map(|i| &i.id).collect();
     let is_heavy = |member: &InstanceTruth| !left.contains(&member.id) || member.weight.get() > surge;
-    cluster.lacks_surge() && cluster.members(index).iter().all(is_heavy)
+    !left.is_empty() && cluster.lacks_surge() && cluster.members(index).iter().all(is_heavy)
 }
 
 /// How many live, and how many of them are of the old and of the new version.

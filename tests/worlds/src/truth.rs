@@ -376,12 +376,12 @@ impl Truth {
             let (had, has) = (before.families, after.families);
             self.complain(world, &format!("SPREAD: {} had {had} families and has {has}", fleet.id));
         }
-        // Whole instances only: one more than its share. Where nobody could have gone who leaves less of the one and no more of the
-        // other, nobody else was to be chosen: the last one of its market may have to go whatever that does to the rest.
+        // Whole instances only: one more than its share. Where nobody could have gone who leaves less of the one and breaks no more of
+        // the rest, nobody else was to be chosen: the last one of its market may have to go whatever that does.
         let no_worse = |other: &Spread| {
-            other.families >= after.families
-                && other.largest <= after.largest + LEEWAY
-                && other.largest_zone <= after.largest_zone + LEEWAY
+            other.families >= after.families.min(wanted)
+                && other.largest <= after.largest.max(rule.max_pool_share) + LEEWAY
+                && other.largest_zone <= after.largest_zone.max(rule.max_zone_share) + LEEWAY
         };
         let shares: [(&str, f64, Share); 2] = [
             ("pool", rule.max_pool_share, |spread| spread.largest),

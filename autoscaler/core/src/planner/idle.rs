@@ -13,12 +13,13 @@ const ACCOUNTED_WITHIN: Duration = Duration::from_secs(120);
 
 /// Finds them. They are the first to go when less is enough; see [`reuse`] for the others.
 pub(super) fn find(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
-    let (Some(herd), Some(nodes)) = (herd, &draft.seen.nodes) else { return };
+    let Some(herd) = herd.filter(|_| draft.seen.nodes.is_some()) else { return };
     let (now, before) = (draft.now, std::mem::take(&mut draft.memory.unaccounted));
     if draft.policy.drain.by != DrainBy::Nomad {
         return;
     }
-    let idle = nodes.what.iter().filter(|node| {
+    let nodes = draft.nodes();
+    let idle = nodes.into_values().filter(|node| {
         !node.eligible
             && !node.draining
             && node.movable(true).next().is_none()

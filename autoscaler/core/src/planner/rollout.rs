@@ -24,9 +24,11 @@ fn is_ready(draft: &Draft<'_>, member: &Member) -> bool {
     member.phase == Phase::InService && (draft.policy.drain.by != DrainBy::Nomad || node())
 }
 
-/// Whether an instance has been ready once: those that were there before the roll-out count as such.
+/// Whether an instance has been ready once: those that were there before the roll-out count as such, and all once it is over.
 pub(super) fn has_been_ready(draft: &Draft<'_>, member: &Member) -> bool {
-    let young = |rollout: &Rollout| member.launched >= rollout.started && !rollout.ready.contains(&member.id);
+    let young = |rollout: &Rollout| {
+        !rollout.is_over() && member.launched >= rollout.started && !rollout.ready.contains(&member.id)
+    };
     !draft.memory.rollout.as_ref().is_some_and(young)
 }
 
@@ -37,10 +39,13 @@ pub(super) fn watch(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Her
     if rollout.is_over() && herd.is_some_and(|herd| has_strays(&rollout, ground, herd)) {
         (rollout.stage, rollout.clean_since) = (Stage::Rest, None);
     }
+    // Of one that is over, too: it may go on for an instance that comes late.
+    if let Some(herd) = herd {
+        note_ready(draft, &mut rollout, herd);
+    }
     if !rollout.is_over() {
         check_launch(&mut rollout, ground, draft.now);
         if let Some(herd) = herd {
-            note_ready(draft, &mut rollout, herd);
             if rollout.halted.is_none() && rollout.course == Course::Forward {
                 let why = trouble(draft, &rollout, herd);
                 rollout.halted = why.map(|why| Halted { at: draft.now, why });

@@ -500,9 +500,13 @@ fn who_was_never_ready_is_not_missed_among_those_that_tell_of_load() {
     scene.memory.rollout = Some(ordered.clone());
     assert!(scene.plan().report.holds.contains(&few), "they serve, and may be busy");
     ordered.ready.clear();
-    scene.memory.rollout = Some(ordered);
+    scene.memory.rollout = Some(ordered.clone());
     let holds = scene.plan().report.holds;
     assert!(!holds.iter().any(|hold| matches!(hold, Hold::FewReport { .. })), "{holds:?}");
+    // Once it is over, those that were launched since are the fleet.
+    ordered.stage = Stage::Ended { at: scene.now };
+    scene.memory.rollout = Some(ordered);
+    assert!(scene.plan().report.holds.contains(&few), "whoever is silent may be busy");
 }
 
 #[test]

@@ -81,6 +81,60 @@ fn but_vault(
 }
 
 #[test]
+fn looks_at_two_branches_of_which_neither_comes_to_an_end_keep_those_before_them_not_waiting() {
+    let (mut boot, mut node) = (Boot::new(&plans(&[]), 1), Node::default());
+    walk(&mut boot, &mut node, 1000, ALWAYS);
+    // Nothing joins them any more.
+    node.lasting.insert(Step::Nomad);
+    tell(&mut boot, &mut node, Event::Verify, at(300));
+    let mut looks = BTreeMap::<Step, u32>::new();
+    let mut under_way: VecDeque<(Step, u32)> = VecDeque::new();
+    for turn in 0..400 {
+        let mut effects = boot.handle(Event::Verify, at(301));
+        // Those of Consul and of monitoring take their time, out of step.
+        let ends = under_way.iter().position(|(step, _)| match step {
+            Step::Consul => turn % 6 == 0,
+            Step::Monitoring => turn % 6 == 3,
+            _ => true,
+        });
+        if let Some((step, attempt)) = ends.and_then(|place| under_way.remove(place)) {
+            *looks.entry(step).or_default() += 1;
+            effects.extend(boot.handle(node.work(step, Work::Check, attempt), at(301)));
+        }
+        under_way.extend(effects.into_iter().filter_map(|effect| match effect {
+            Effect::Start { step, work: Work::Check, attempt, .. } => Some((step, attempt)),
+            _ => None,
+        }));
+    }
+    for step in [Step::Identity, Step::Vault, Step::Awx, Step::Consul, Step::Monitoring] {
+        assert!(looks.get(&step).is_some_and(|looks| *looks >= 10), "{step}: {looks:?}");
+    }
+}
+
+#[test]
+fn one_that_is_given_up_in_the_middle_of_its_work_is_cut_off_before_it_is_looked_at_again() {
+    let (mut boot, mut node) = (Boot::new(&plans(&[(Step::Vault, OnFailure::Ignore)]), 1), Node::default());
+    node.fails = BTreeMap::from([(Step::Vault, u32::MAX)]);
+    walk(&mut boot, &mut node, 1, ALWAYS);
+    // Another attempt hangs, another look is asked for, and its deadline comes.
+    boot.handle(Event::Tick, at(20));
+    boot.handle(Event::Verify, at(21));
+    let effects = boot.handle(Event::Tick, at(121));
+    let of_vault: Vec<&Effect> = effects
+        .iter()
+        .filter(|effect| {
+            matches!(
+                effect,
+                Effect::Stop { step: Step::Vault }
+                    | Effect::Act { step: Step::Vault, .. }
+                    | Effect::Start { step: Step::Vault, .. }
+            )
+        })
+        .collect();
+    assert!(matches!(of_vault[..], [Effect::Stop { .. }, Effect::Act { .. }, ..]), "{of_vault:?}");
+}
+
+#[test]
 fn who_fails_while_another_look_is_asked_for_keeps_nobody_waiting_and_has_that_look() {
     for policy in [OnFailure::Ignore, OnFailure::Quarantine, OnFailure::Retry] {
         let (mut boot, mut node) = (Boot::new(&plans(&[(Step::Vault, policy)]), 1), Node::default());

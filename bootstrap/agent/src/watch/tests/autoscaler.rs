@@ -212,9 +212,11 @@ async fn load_reaches_the_leader_though_a_standby_has_it_and_is_counted_while_so
     assert_eq!(samples.len(), 3, "what was taken meanwhile");
     for sample in samples {
         assert_eq!(sample["period_ms"], 1000, "{sample}");
-        for of_the_kernel in ["utilization", "load_per_core", "psi"] {
+        let has_pressure = std::path::Path::new("/proc/pressure/cpu").exists();
+        let of_the_kernel = ["utilization", "load_per_core", "psi"];
+        for of_the_kernel in &of_the_kernel[..if has_pressure { 3 } else { 2 }] {
             assert!(
-                sample[of_the_kernel].as_f64().is_some_and(|value| value >= 0.0),
+                sample[*of_the_kernel].as_f64().is_some_and(|value| value >= 0.0),
                 "{of_the_kernel}: {sample}"
             );
         }
