@@ -4,18 +4,23 @@ use crate::exit::{Exit, Failure, OrExit};
 use autoscaler::http::api::ErrorBody;
 use clap::Args;
 use reqwest::{Certificate, Client, RequestBuilder, StatusCode, Url, redirect};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 
 /// The daemon is on this host or near it, and answers from memory.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// For who it is among several: one that has gone keeps nobody waiting for the others.
+const LEADS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Where the daemon is.
 #[derive(Clone, Debug, Args)]
 pub struct Address {
-    /// Address of the running daemon.
+    /// Address of the running daemon. Where the name stands for several, as Consul's does, the one that leads is asked.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7575", env = "MUSTER_ADDRESS")]
     pub address: Url,
     /// Certificates to trust in PEM, for a daemon that is served over TLS; without them those that this host trusts.
@@ -37,11 +42,19 @@ pub struct Operator {
     pub token_file: Option<PathBuf>,
 }
 
-/// A daemon that answers.
+/// A daemon that answers: of several that its address's name stands for, the one that leads, which alone takes orders.
 pub struct Daemon {
-    client: Client,
     address: Url,
     token: Option<String>,
+    certificates: Option<Vec<Certificate>>,
+    /// Made when something is first asked.
+    client: OnceCell<Client>,
+}
+
+/// What says who leads.
+#[derive(Deserialize)]
+struct Leads {
+    leads: bool,
 }
 
 impl Daemon {
@@ -57,23 +70,75 @@ impl Daemon {
             }
             None => None,
         };
-        let mut builder = autoscaler::tls::client(address.address.scheme() == "https");
-        if let Some(path) = &address.ca_file {
-            let certificates = std::fs::read(path)
-                .or_exit(Exit::Configuration, format_args!("read the certificates {}", path.display()))?;
-            let certificates = Certificate::from_pem_bundle(&certificates)
-                .or_exit(Exit::Configuration, format_args!("read the certificates {}", path.display()))?;
-            builder = builder.tls_certs_only(certificates);
+        let certificates = match &address.ca_file {
+            Some(path) => {
+                let certificates = std::fs::read(path)
+                    .or_exit(Exit::Configuration, format_args!("read the certificates {}", path.display()))?;
+                let certificates = Certificate::from_pem_bundle(&certificates)
+                    .or_exit(Exit::Configuration, format_args!("read the certificates {}", path.display()))?;
+                Some(certificates)
+            }
+            None => None,
+        };
+        Ok(Self { address: address.address.clone(), token, certificates, client: OnceCell::new() })
+    }
+
+    /// A client of the daemon; of the one at `at`, where its name stands for several.
+    fn build(&self, at: Option<SocketAddr>) -> Result<Client, Failure> {
+        let mut builder = autoscaler::tls::client(self.address.scheme() == "https");
+        if let Some(certificates) = &self.certificates {
+            builder = builder.tls_certs_only(certificates.clone());
         }
-        let client = builder
+        if let Some((name, at)) = self.address.domain().zip(at) {
+            builder = builder.resolve(name, at);
+        }
+        builder
             .timeout(TIMEOUT)
             // A token is for the host that it was meant for.
             .redirect(redirect::Policy::none())
             .no_proxy()
             .user_agent(concat!("muster-autoscaler/", env!("CARGO_PKG_VERSION")))
             .build()
-            .or_exit(Exit::Bug, "prepare the HTTP client")?;
-        Ok(Self { client, address: address.address.clone(), token })
+            .or_exit(Exit::Bug, "prepare the HTTP client")
+    }
+
+    async fn client(&self) -> Result<&Client, Failure> {
+        self.client.get_or_try_init(|| self.connect()).await
+    }
+
+    async fn connect(&self) -> Result<Client, Failure> {
+        let port = self.address.port_or_known_default().unwrap_or_default();
+        let found: BTreeSet<SocketAddr> = match self.address.domain() {
+            // What is wrong with a name is said when it is asked for.
+            Some(name) => {
+                tokio::net::lookup_host((name, port)).await.map(Iterator::collect).unwrap_or_default()
+            }
+            None => BTreeSet::new(),
+        };
+        if found.len() < 2 { self.build(None) } else { self.leader_of(found).await }
+    }
+
+    /// The one that leads; where nobody does, the first that answers.
+    async fn leader_of(&self, found: BTreeSet<SocketAddr>) -> Result<Client, Failure> {
+        let mut answering = None;
+        for at in found {
+            let client = self.build(Some(at))?;
+            match self.leads(&client).await {
+                Some(true) => return Ok(client),
+                Some(false) => {
+                    answering.get_or_insert(client);
+                }
+                None => {}
+            }
+        }
+        answering.map_or_else(|| self.build(None), Ok)
+    }
+
+    /// Whether a daemon leads; `None` where it does not answer.
+    async fn leads(&self, client: &Client) -> Option<bool> {
+        let request = client.get(self.url(&["v1", "fleets"]).ok()?).timeout(LEADS_TIMEOUT);
+        let body = self.authorized(request).send().await.ok()?.bytes().await.ok()?;
+        serde_json::from_slice(&body).ok().map(|Leads { leads }| leads)
     }
 
     /// Reads something.
@@ -84,7 +149,7 @@ impl Daemon {
         path: &[&str],
         query: &impl Serialize,
     ) -> Result<T, Failure> {
-        self.send(self.client.get(self.url(path)?).query(query)).await
+        self.send(self.client().await?.get(self.url(path)?).query(query)).await
     }
 
     /// Gives an order.
@@ -93,7 +158,7 @@ impl Daemon {
         path: &[&str],
         body: &impl Serialize,
     ) -> Result<T, Failure> {
-        self.send(self.client.post(self.url(path)?).json(body)).await
+        self.send(self.client().await?.post(self.url(path)?).json(body)).await
     }
 
     fn url(&self, path: &[&str]) -> Result<Url, Failure> {
@@ -110,11 +175,15 @@ impl Daemon {
         Ok(url)
     }
 
-    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
-        let request = match &self.token {
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
-        };
+        }
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+        let request = self.authorized(request);
         let asked = format!("ask the daemon at {} (is `muster-autoscaler run` running there?)", self.address);
         let response =
             request.send().await.map_err(reqwest::Error::without_url).or_exit(Exit::Unavailable, &asked)?;
@@ -155,6 +224,48 @@ pub fn wait<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// Answers each connection with this, at an address of this host; nothing: it closes them.
+    async fn answering(at: SocketAddr, said: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind(at).await.expect("it is free");
+        let at = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut asked = [0; 4096];
+                let _ = stream.read(&mut asked).await;
+                if !said.is_empty() {
+                    let head = format!(
+                        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{said}",
+                        said.len()
+                    );
+                    let _ = stream.write_all(head.as_bytes()).await;
+                }
+            }
+        });
+        at
+    }
+
+    #[tokio::test]
+    async fn of_several_that_a_name_stands_for_the_one_that_leads_is_asked() {
+        let (away, stands_by, leads) = ("", r#"{"leads": false}"#, r#"{"leads": true}"#);
+        for (said, chosen) in
+            [([stands_by, leads], 1), ([leads, stands_by], 0), ([away, leads], 1), ([away, stands_by], 1)]
+        {
+            let first = answering("127.0.0.1:0".parse().expect("an address"), said[0]).await;
+            let second = answering(SocketAddr::new([127, 0, 0, 2].into(), first.port()), said[1]).await;
+            let address = Address {
+                address: format!("http://muster.test:{}", first.port()).parse().expect("an address"),
+                ca_file: None,
+            };
+            let daemon = Daemon::new(&address, None).expect("it is one");
+            let client = daemon.leader_of([first, second].into()).await.expect("a client");
+            let answer =
+                client.get(daemon.url(&["v1", "fleets"]).expect("a path")).send().await.expect("it answers");
+            assert_eq!(answer.text().await.expect("a text"), said[chosen]);
+        }
+    }
 
     #[test]
     fn a_refusal_ends_with_what_whoever_asked_can_do_about_it() {

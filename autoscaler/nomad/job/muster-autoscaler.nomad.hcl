@@ -84,6 +84,12 @@ variable "queue_url" {
   default     = ""
 }
 
+variable "port" {
+  description = "Where each allocation listens on its node. 0: at a port that Nomad chooses, which Consul knows."
+  type        = number
+  default     = 0
+}
+
 variable "tls_role" {
   description = "Vault's PKI role, as MOUNT/issue/ROLE, for the certificate that nodes are met with. Empty: plain HTTP, for labs."
   type        = string
@@ -190,7 +196,9 @@ job "muster-autoscaler" {
 
     network {
       mode = "host"
-      port "http" {}
+      port "http" {
+        static = var.port
+      }
     }
 
     service {
@@ -204,7 +212,7 @@ job "muster-autoscaler" {
         type     = "http"
         path     = "/v1/health"
         protocol = var.tls_role == "" ? "http" : "https"
-        # The certificate is for the service's name; the check asks by address.
+        # The agent of the node need not know who has signed it.
         tls_skip_verify = true
         interval        = "5s"
         timeout         = "2s"
@@ -313,7 +321,8 @@ job "muster-autoscaler" {
       dynamic "template" {
         for_each = var.tls_role == "" ? [] : [var.tls_role]
         content {
-          data        = "{{ with pkiCert \"${template.value}\" \"common_name=muster-autoscaler.service.consul\" \"ttl=72h\" }}{{ .Key }}\n{{ .Cert }}\n{{ .CA }}{{ end }}"
+          # For its address, too: agents are told that by Consul, and go there.
+          data        = "{{ with pkiCert \"${template.value}\" \"common_name=muster-autoscaler.service.consul\" (printf \"ip_sans=%s\" (env \"NOMAD_IP_http\")) \"ttl=72h\" }}{{ .Key }}\n{{ .Cert }}\n{{ .CA }}{{ end }}"
           destination = "secrets/tls/bundle.pem"
           perms       = "0400"
           uid         = var.driver == "exec" ? 65534 : null
