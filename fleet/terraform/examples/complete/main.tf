@@ -8,6 +8,29 @@
 locals {
   fleets   = { web = "spot_fleet", batch = "ec2_fleet" }
   jwks_url = "${var.nomad_address}/.well-known/jwks.json"
+
+  # What the agents of each fleet are told, beside what their image knows: Nomad's servers are found through Consul. Where these
+  # ask for tokens, a `vault` block has the nodes fetch theirs.
+  fragments = {
+    for name in keys(local.fleets) : name => {
+      "15-consul" = <<-HCL
+        consul {
+          join = ${jsonencode(var.consul_join)}
+        }
+      HCL
+      "20-nomad"  = <<-HCL
+        nomad {
+          node_pool  = "${name}"
+          node_class = "spot"
+        }
+      HCL
+      "30-ready"  = <<-HCL
+        ready {
+          tag = "muster:state"
+        }
+      HCL
+    }
+  }
 }
 
 # Nodes answer each other and their neighbours in the VPC; narrow it to where AWX, Prometheus and the servers are.
@@ -67,8 +90,10 @@ module "iam" {
   parameter_paths = [for name in keys(local.fleets) : "/muster/${name}"]
   queue_arns      = [module.notices.queue_arn]
   ready_tag       = "muster:state"
-  nomad_oidc      = { issuer = var.nomad_oidc_issuer }
-  image_builder   = length(var.pipeline_role_arns) == 0 ? null : { trusted_role_arns = var.pipeline_role_arns }
+  # Only where EC2 is asked who they are.
+  consul_auto_join = anytrue([for at in var.consul_join : startswith(at, "provider=aws ")])
+  nomad_oidc       = { issuer = var.nomad_oidc_issuer }
+  image_builder    = length(var.pipeline_role_arns) == 0 ? null : { trusted_role_arns = var.pipeline_role_arns }
 }
 
 module "fleet" {
@@ -104,19 +129,7 @@ module "parameters" {
   awx_key         = var.awx_key
   awx_key_version = var.awx_key_version
 
-  fragments = {
-    "20-nomad" = <<-HCL
-      nomad {
-        node_pool  = "${each.key}"
-        node_class = "spot"
-      }
-    HCL
-    "30-ready" = <<-HCL
-      ready {
-        tag = "muster:state"
-      }
-    HCL
-  }
+  fragments = local.fragments[each.key]
 }
 
 module "nomad" {

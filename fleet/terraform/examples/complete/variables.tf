@@ -54,6 +54,17 @@ variable "image_id" {
   }
 }
 
+variable "consul_join" {
+  description = "Whom the nodes' Consul agents join, as `retry_join` takes them: addresses, or such as `provider=aws tag_key=consul tag_value=server`."
+  type        = list(string)
+  nullable    = false
+
+  validation {
+    condition     = length(var.consul_join) > 0 && alltrue([for at in var.consul_join : at != "" && at == trimspace(at)])
+    error_message = "Name one server at least: its address, or how the cloud is asked for it."
+  }
+}
+
 variable "nomad_address" {
   description = "Nomad's servers, as Consul and Vault reach them: https://nomad.example.com:4646."
   type        = string

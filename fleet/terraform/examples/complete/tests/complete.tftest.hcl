@@ -11,6 +11,7 @@ variables {
   vpc_id            = "vpc-0a"
   vpc_cidr          = "10.0.0.0/16"
   image_id          = "ami-0123456789abcdef0"
+  consul_join       = ["consul.example.com"]
   nomad_address     = "https://nomad.example.com:4646"
   nomad_oidc_issuer = "https://nomad.example.com"
   vault_server_id   = "vault.example.com"
@@ -34,6 +35,7 @@ run "what_is_nobodys_address_is_refused" {
   command = plan
 
   variables {
+    consul_join        = []
     nomad_address      = "https://nomad.example.com:4646/"
     nomad_oidc_issuer  = "http://nomad.example.com"
     vault_server_id    = "https://vault.example.com"
@@ -42,5 +44,5 @@ run "what_is_nobodys_address_is_refused" {
     alarm_actions      = ["pager"]
   }
 
-  expect_failures = [var.nomad_address, var.nomad_oidc_issuer, var.vault_server_id, var.awx_key_version, var.pipeline_role_arns, var.alarm_actions]
+  expect_failures = [var.consul_join, var.nomad_address, var.nomad_oidc_issuer, var.vault_server_id, var.awx_key_version, var.pipeline_role_arns, var.alarm_actions]
 }
