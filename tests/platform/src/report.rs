@@ -87,3 +87,40 @@ fn seconds(value: Option<Duration>) -> String {
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_tell_what_happened_the_figures_and_each_boot_by_step() {
+        let timeline = Timeline::begin();
+        timeline.say("i-1 boots <ami-1> & more");
+        timeline.measured("from nothing to nothing", "600 s".to_owned());
+        let step = |name: &str, tenths: u64| (name.to_owned(), Duration::from_millis(100 * tenths));
+        for (instance, steps) in
+            [("i-1", vec![step("identity", 1), step("nomad", 23)]), ("i-2", vec![step("identity", 2)])]
+        {
+            let (ready, agent) = (Duration::from_millis(4200), Duration::from_millis(900));
+            timeline.booted(Boot { instance: instance.to_owned(), ready, steps, agent });
+        }
+        let text = text(&timeline);
+        for of_it in
+            ["i-1 boots <ami-1> & more", "from nothing to nothing", "identity", "nomad", "2.3", "4.2"]
+        {
+            assert!(text.contains(of_it), "{of_it}: {text}");
+        }
+        let page = page(&timeline);
+        for of_it in [
+            "<td>i-1 boots &lt;ami-1&gt; &amp; more</td>",
+            "<td>from nothing to nothing</td><td class=\"n\">600 s</td>",
+            "<th>identity</th><th>nomad</th>",
+            "<tr><td>i-2</td><td class=\"n\">4.2</td>",
+            "<td class=\"n\">2.3</td>",
+        ] {
+            assert!(page.contains(of_it), "{of_it}: {page}");
+        }
+        assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+        assert_eq!(page.matches("<table>").count(), page.matches("</table>").count());
+    }
+}
