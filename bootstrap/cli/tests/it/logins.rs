@@ -26,7 +26,7 @@ fn server(kind: VaultKind) -> Vault {
 }
 
 /// The same with AppRole: the role `node`, and `other` with the same rights.
-fn server_with_approle(kind: VaultKind) -> Vault {
+pub(crate) fn server_with_approle(kind: VaultKind) -> Vault {
     let vault = server(kind);
     vault.call("POST", "sys/auth/approle", &json!({"type": "approle"}));
     for role in ["node", "other"] {

@@ -3,9 +3,10 @@
 use super::said;
 use crate::awx_server::{Awx, KEY, TOKEN};
 use crate::ground::{Cloud, Node, state_of};
+use crate::logins::server_with_approle;
 use bootstrap_core::{State, Step};
-use muster_test_servers::{port, wait_for};
-use serde_json::Value;
+use muster_test_servers::{VaultKind, port, wait_for};
+use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -240,6 +241,68 @@ fn a_disk_that_root_can_write_nothing_to_is_told_of_the_step_that_needs_it() {
         let left = fs::read_dir(&disk.at).expect("it is there").flatten();
         let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
         assert_eq!(left, ["node_exporter.env"], "and nothing half written");
+        node.kill();
+    }
+}
+
+#[test]
+fn secrets_that_find_no_place_are_told_leave_what_was_there_and_come_when_they_do() {
+    let cloud = Cloud::start();
+    let vault = server_with_approle(VaultKind::OpenBao);
+    for (number, wrong) in Wrong::ALL.into_iter().enumerate() {
+        vault.call("POST", "kv/web", &json!({"password": "first"}));
+        let text = format!(
+            "vault {{\n  address = \"{}\"\n  token_file = \"$PLACE/small/token\"\n  refresh = \"5s\"\n  approle {{\n    \
+             role_id_file = \"$PLACE/role_id\"\n    secret_id_file = \"$PLACE/run/secret_id\"\n  }}\n  template \"web\" {{\n    \
+             source = \"$PLACE/web.tmpl\"\n    path = \"$PLACE/small/web\"\n  }}\n}}\nstep \"vault\" {{\n  attempt = \"10s\"\n  \
+             pause = \"1s\"\n  most_pause = \"1s\"\n  deadline = \"30m\"\n}}\n",
+            vault.address()
+        );
+        let mut node = Node::new(&cloud, number, &text);
+        let of_role = |method: &str, path: &str, field: &str| {
+            let answer = vault.call(method, &format!("auth/approle/role/node/{path}"), &json!({}));
+            answer["data"][field].as_str().expect("a text").to_owned()
+        };
+        fs::write(node.path().join("role_id"), of_role("GET", "role-id", "role_id")).expect("written");
+        fs::write(node.path().join("run/secret_id"), of_role("POST", "secret-id", "secret_id"))
+            .expect("written");
+        fs::write(node.path().join("web.tmpl"), "{{ secret('kv/web').password }}\n").expect("written");
+        let small = Small::mount(node.path().join("small"));
+        let (token, web) = (small.at.join("token"), small.at.join("web"));
+
+        small.turn(wrong);
+        node.start();
+        let status =
+            node.wait_until("what is wrong", |status| said(status, Step::Vault).contains(wrong.words()));
+        assert!(said(&status, Step::Vault).contains(&small.at.display().to_string()), "{status:?}");
+        assert_eq!(state_of(&status, Step::Ready), State::Waiting, "{wrong:?}");
+        small.mend(wrong);
+        node.wait_done();
+        assert_eq!(fs::read_to_string(&web).expect("a secret"), "first\n");
+        assert!(vault.knows(fs::read_to_string(&token).expect("a token").trim()));
+
+        // One that works goes on with what it has.
+        small.turn(wrong);
+        vault.call("POST", "kv/web", &json!({"password": "second"}));
+        wait_for("what is wrong in the log", || {
+            let log = node.log();
+            let told = |line: &str| line.contains("small/web") && line.contains(wrong.words());
+            log.lines().any(told).then_some(())
+        });
+        assert_eq!(fs::read_to_string(&web).expect("a secret"), "first\n", "{wrong:?}: it is whole");
+        assert!(vault.knows(fs::read_to_string(&token).expect("a token").trim()));
+        small.mend(wrong);
+        node.verify_until("the new secret", || {
+            fs::read_to_string(&web).is_ok_and(|text| text == "second\n").then_some(())
+        });
+        node.wait_done();
+        let mut left: Vec<_> = fs::read_dir(&small.at)
+            .expect("it is there")
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["token", "web"], "and nothing half written");
         node.kill();
     }
 }

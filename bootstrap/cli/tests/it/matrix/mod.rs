@@ -276,6 +276,11 @@ fn whatever_goes_wrong_with_vault_is_told_waited_for_and_made_up_for() {
 }
 
 #[test]
+fn whatever_goes_wrong_with_a_vault_that_knows_nodes_by_aws_is_told_waited_for_and_made_up_for() {
+    every_fault_of(&sites::Secrets::by_aws());
+}
+
+#[test]
 fn whatever_goes_wrong_with_consul_is_told_waited_for_and_made_up_for() {
     every_fault_of(&sites::Catalogue::start());
 }

@@ -1,8 +1,9 @@
-//! A real Vault: OpenBao.
+//! OpenBao by AppRole, and Vault by AWS.
 
 use super::{INSTANCES, all, configure, soon};
 use crate::ground::{Cloud, Node};
 use crate::matrix::{Fault, Look, Proxy, Service, Site};
+use crate::secrets::{SERVER_ID, vault};
 use bootstrap_core::Step;
 use muster_test_servers::{Vault, VaultKind, VaultOptions};
 use serde_json::{Value, json};
@@ -10,15 +11,38 @@ use std::fs;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-/// OpenBao, by AppRole.
+/// How a node logs in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Login {
+    AppRole,
+    Aws,
+}
+
+impl Login {
+    const fn mount(self) -> &'static str {
+        match self {
+            Self::AppRole => "approle",
+            Self::Aws => "aws",
+        }
+    }
+}
+
+/// OpenBao by AppRole, or Vault by AWS.
 pub struct Secrets {
     cloud: Cloud,
-    bao: Arc<Mutex<Vault>>,
+    server: Arc<Mutex<Vault>>,
+    login: Login,
 }
 
 impl Secrets {
     pub fn start() -> Self {
-        Self { cloud: Cloud::of(INSTANCES), bao: Arc::new(Mutex::new(bao(false))) }
+        let cloud = Cloud::of(INSTANCES);
+        Self { cloud, server: Arc::new(Mutex::new(bao(false))), login: Login::AppRole }
+    }
+    pub fn by_aws() -> Self {
+        let cloud = Cloud::of(INSTANCES);
+        let server = Arc::new(Mutex::new(vault(&cloud)));
+        Self { cloud, server, login: Login::Aws }
     }
 }
 
@@ -38,7 +62,11 @@ impl Service for Secrets {
         Step::Vault
     }
     fn faults(&self) -> Vec<Fault> {
-        all(&[Fault::Sealed, Fault::Leaderless])
+        match self.login {
+            Login::AppRole => all(&[Fault::Sealed, Fault::Leaderless]),
+            // These are the server's own, whoever logs in.
+            Login::Aws => all(&[]),
+        }
     }
     fn words(&self, fault: Fault) -> Vec<String> {
         let what = match fault {
@@ -56,13 +84,13 @@ impl Service for Secrets {
             Fault::Sealed => "Vault is sealed",
             Fault::Leaderless => "POST auth/approle/login: this server is a standby and knows no active one",
         };
-        vec![what.to_owned()]
+        vec![what.replace("approle", self.login.mount())]
     }
     fn site(&self, number: usize, fault: Option<Fault>) -> Site {
         let sealed = fault == Some(Fault::Sealed);
         let leaderless = fault == Some(Fault::Leaderless);
         let itself = sealed || leaderless;
-        let bao = if itself { Arc::new(Mutex::new(bao(leaderless))) } else { Arc::clone(&self.bao) };
+        let bao = if itself { Arc::new(Mutex::new(bao(leaderless))) } else { Arc::clone(&self.server) };
         let node = Node::new(&self.cloud, number, "");
         let mut server = bao.lock().expect("whole");
         let at: SocketAddr = server.address().replace("http://", "").parse().expect("an address");
@@ -71,16 +99,31 @@ impl Service for Secrets {
             let answer = server.call(method, path, &json!({}));
             answer["data"][field].as_str().expect("a text").to_owned()
         };
-        let role_id = text("auth/approle/role/node/role-id", "role_id", "GET");
-        let secret_id = text("auth/approle/role/node/secret-id", "secret_id", "POST");
-        fs::write(node.path().join("role_id"), role_id).expect("written");
-        // Where it would be read from memory.
-        fs::write(node.path().join("run/secret_id"), &secret_id).expect("written");
-        fs::write(node.path().join("web.tmpl"), "{{ secret('kv/web').password }}\n").expect("written");
+        let (login, template, secrets) = match self.login {
+            Login::AppRole => {
+                let role_id = text("auth/approle/role/node/role-id", "role_id", "GET");
+                let secret_id = text("auth/approle/role/node/secret-id", "secret_id", "POST");
+                fs::write(node.path().join("role_id"), role_id).expect("written");
+                // Where it would be read from memory.
+                fs::write(node.path().join("run/secret_id"), &secret_id).expect("written");
+                let login = "approle {\n    role_id_file = \"$PLACE/role_id\"\n    \
+                             secret_id_file = \"$PLACE/run/secret_id\"\n  }";
+                let secrets = vec![secret_id, "planted-kv".to_owned()];
+                (login.to_owned(), "{{ secret('kv/web').password }}\n", secrets)
+            }
+            Login::Aws => {
+                let sts = self.cloud.server.endpoint();
+                let login = format!(
+                    "aws {{\n    role = \"node\"\n    server_id = \"{SERVER_ID}\"\n    region = \"us-east-1\"\n    \
+                     sts_endpoint = \"{sts}\"\n  }}"
+                );
+                (login, "{{ secret('kv/data/awx').token }}\n", vec!["planted-token".to_owned()])
+            }
+        };
+        fs::write(node.path().join("web.tmpl"), template).expect("written");
         let text = format!(
             "vault {{\n  address = \"PROXY\"\n  ca_file = \"$PLACE/ca.pem\"\n  token_file = \"$PLACE/run/token\"\n  \
-             revoke = \"never\"\n  approle {{\n    role_id_file = \"$PLACE/role_id\"\n    \
-             secret_id_file = \"$PLACE/run/secret_id\"\n  }}\n  template \"web\" {{\n    source = \"$PLACE/web.tmpl\"\n    \
+             revoke = \"never\"\n  {login}\n  template \"web\" {{\n    source = \"$PLACE/web.tmpl\"\n    \
              path = \"$PLACE/secret\"\n    on_disk = true\n  }}\n}}\n{}",
             soon("vault", "60s")
         );
@@ -110,7 +153,6 @@ impl Service for Secrets {
             let there = ["run/token", "secret"].into_iter().find(|name| node.path().join(name).exists());
             there.map_or(Value::Null, |name| json!(name))
         });
-        let secrets = vec![secret_id, "planted-kv".to_owned()];
         Site { secrets, outside, beyond, mend: Box::new(mend), ..Site::new(node, proxy) }
     }
 }
