@@ -136,8 +136,9 @@ impl Daemon {
 
     /// Whether a daemon leads; `None` where it does not answer.
     async fn leads(&self, client: &Client) -> Option<bool> {
+        // Anybody may ask that: the operator's token goes to the one that is given the order, and to no other.
         let request = client.get(self.url(&["v1", "fleets"]).ok()?).timeout(LEADS_TIMEOUT);
-        let body = self.authorized(request).send().await.ok()?.bytes().await.ok()?;
+        let body = request.send().await.ok()?.bytes().await.ok()?;
         serde_json::from_slice(&body).ok().map(|Leads { leads }| leads)
     }
 
@@ -175,15 +176,11 @@ impl Daemon {
         Ok(url)
     }
 
-    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
-        match &self.token {
+    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+        let request = match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
-        }
-    }
-
-    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
-        let request = self.authorized(request);
+        };
         let asked = format!("ask the daemon at {} (is `muster-autoscaler run` running there?)", self.address);
         let response =
             request.send().await.map_err(reqwest::Error::without_url).or_exit(Exit::Unavailable, &asked)?;

@@ -34,25 +34,60 @@ fn a_look_that_is_asked_for_in_the_middle_of_another_one_is_had_after_it() {
     assert_eq!(boot.report(at(300)).condition, Condition::Done);
 }
 
+/// The looks that are begun, each with its attempt.
+fn begun(effects: Vec<Effect>) -> impl Iterator<Item = (Step, u32)> {
+    effects.into_iter().filter_map(|effect| match effect {
+        Effect::Start { step, work: Work::Check, attempt, .. } => Some((step, attempt)),
+        _ => None,
+    })
+}
+
+/// Asks for a look again and again, and has at most one end each time: of those that may, the one that was begun first.
+///
+/// * returns: how often each step was looked at.
+fn asked_without_end(
+    boot: &mut Boot,
+    node: &mut Node,
+    turns: u32,
+    may_end: impl Fn(u32, Step) -> bool,
+) -> BTreeMap<Step, u32> {
+    let (mut looks, mut under_way) = (BTreeMap::new(), VecDeque::new());
+    for turn in 0..turns {
+        let mut effects = boot.handle(Event::Verify, at(301));
+        let ends = under_way.iter().position(|(step, _)| may_end(turn, *step));
+        if let Some((step, attempt)) = ends.and_then(|place| under_way.remove(place)) {
+            *looks.entry(step).or_default() += 1;
+            effects.extend(boot.handle(node.work(step, Work::Check, attempt), at(301)));
+        }
+        under_way.extend(begun(effects));
+    }
+    looks
+}
+
 #[test]
 fn looks_that_are_asked_for_faster_than_they_end_keep_nobody_from_being_looked_at() {
     let (mut boot, mut node) = (Boot::new(&plans(&[]), 1), Node::default());
     walk(&mut boot, &mut node, 1000, ALWAYS);
-    let mut looks = BTreeMap::<Step, u32>::new();
-    let mut under_way: VecDeque<(Step, u32)> = VecDeque::new();
-    for _ in 0..300 {
-        let mut effects = boot.handle(Event::Verify, at(300));
-        // One look ends for each that is asked for: the one that was begun first.
-        if let Some((step, attempt)) = under_way.pop_front() {
-            *looks.entry(step).or_default() += 1;
-            effects.extend(boot.handle(node.work(step, Work::Check, attempt), at(300)));
-        }
-        under_way.extend(effects.into_iter().filter_map(|effect| match effect {
-            Effect::Start { step, work: Work::Check, attempt, .. } => Some((step, attempt)),
-            _ => None,
-        }));
-    }
+    let looks = asked_without_end(&mut boot, &mut node, 300, |_, _| true);
     for step in Step::ALL {
+        assert!(looks.get(&step).is_some_and(|looks| *looks >= 10), "{step}: {looks:?}");
+    }
+}
+
+#[test]
+fn looks_at_two_branches_of_which_neither_comes_to_an_end_keep_those_before_them_not_waiting() {
+    let (mut boot, mut node) = (Boot::new(&plans(&[]), 1), Node::default());
+    walk(&mut boot, &mut node, 1000, ALWAYS);
+    // Nothing joins them any more.
+    node.lasting.insert(Step::Nomad);
+    tell(&mut boot, &mut node, Event::Verify, at(300));
+    // Those of Consul and of monitoring take their time, out of step.
+    let looks = asked_without_end(&mut boot, &mut node, 400, |turn, step| match step {
+        Step::Consul => turn % 6 == 0,
+        Step::Monitoring => turn % 6 == 3,
+        _ => true,
+    });
+    for step in [Step::Identity, Step::Vault, Step::Awx, Step::Consul, Step::Monitoring] {
         assert!(looks.get(&step).is_some_and(|looks| *looks >= 10), "{step}: {looks:?}");
     }
 }
@@ -67,48 +102,16 @@ fn but_vault(
     now: Now,
 ) -> (BTreeSet<Step>, Option<u32>) {
     let (mut looked, mut vault) = (BTreeSet::new(), None);
-    let mut queue: VecDeque<Effect> = effects.into();
-    while let Some(effect) = queue.pop_front() {
-        let Effect::Start { step, work: Work::Check, attempt, .. } = effect else { continue };
+    let mut queue: VecDeque<(Step, u32)> = begun(effects).collect();
+    while let Some((step, attempt)) = queue.pop_front() {
         looked.insert(step);
         if step == Step::Vault {
             vault = Some(attempt);
         } else {
-            queue.extend(boot.handle(node.work(step, Work::Check, attempt), now));
+            queue.extend(begun(boot.handle(node.work(step, Work::Check, attempt), now)));
         }
     }
     (looked, vault)
-}
-
-#[test]
-fn looks_at_two_branches_of_which_neither_comes_to_an_end_keep_those_before_them_not_waiting() {
-    let (mut boot, mut node) = (Boot::new(&plans(&[]), 1), Node::default());
-    walk(&mut boot, &mut node, 1000, ALWAYS);
-    // Nothing joins them any more.
-    node.lasting.insert(Step::Nomad);
-    tell(&mut boot, &mut node, Event::Verify, at(300));
-    let mut looks = BTreeMap::<Step, u32>::new();
-    let mut under_way: VecDeque<(Step, u32)> = VecDeque::new();
-    for turn in 0..400 {
-        let mut effects = boot.handle(Event::Verify, at(301));
-        // Those of Consul and of monitoring take their time, out of step.
-        let ends = under_way.iter().position(|(step, _)| match step {
-            Step::Consul => turn % 6 == 0,
-            Step::Monitoring => turn % 6 == 3,
-            _ => true,
-        });
-        if let Some((step, attempt)) = ends.and_then(|place| under_way.remove(place)) {
-            *looks.entry(step).or_default() += 1;
-            effects.extend(boot.handle(node.work(step, Work::Check, attempt), at(301)));
-        }
-        under_way.extend(effects.into_iter().filter_map(|effect| match effect {
-            Effect::Start { step, work: Work::Check, attempt, .. } => Some((step, attempt)),
-            _ => None,
-        }));
-    }
-    for step in [Step::Identity, Step::Vault, Step::Awx, Step::Consul, Step::Monitoring] {
-        assert!(looks.get(&step).is_some_and(|looks| *looks >= 10), "{step}: {looks:?}");
-    }
 }
 
 #[test]
@@ -223,7 +226,7 @@ fn what_is_left_out_hides_nothing_that_is_read_anew_from_those_behind_it() {
     let (mut boot, mut node) = (Boot::new(&plans, 1), Node::default());
     walk(&mut boot, &mut node, 100, ALWAYS);
     assert!(boot.stands(Step::Ready));
-    let begun = |effects: &[Effect]| {
+    let steps_of = |effects: &[Effect]| {
         let steps = effects.iter().filter_map(|effect| match effect {
             Effect::Start { step, .. } => Some(*step),
             _ => None,
@@ -232,7 +235,7 @@ fn what_is_left_out_hides_nothing_that_is_read_anew_from_those_behind_it() {
     };
     // Before the configuration was read, nobody is looked at by what it said last time.
     let effects = boot.handle(Event::Verify, at(300));
-    assert_eq!(begun(&effects), [Step::Identity, Step::Time]);
+    assert_eq!(steps_of(&effects), [Step::Identity, Step::Time]);
     assert!(
         [Step::Vault, Step::Awx, Step::Monitoring].iter().all(|step| boot.stands(*step)),
         "it all stands meanwhile"
