@@ -9,7 +9,9 @@
  * * Its token may read what its templates name (`secrets`), have certificates of `pki_roles`, and tokens of Consul and Nomad
  *   of the roles here: leases of the node's own token, which end with it. It may not look at `sys/`.
  * * Jobs log in with their identities. Each may read `kv/data/NAMESPACE/JOB/*` (`workload_mount`); the autoscaler only has
- *   the certificate that nodes meet it with.
+ *   the certificate that nodes meet it with. `nomad setup vault` makes the same, but has jobs of one name be one entity,
+ *   whatever their namespaces ([nomad#23510](https://github.com/hashicorp/nomad/issues/23510)): what its policy lets one of them
+ *   read is what the last that logged in may.
  * * The engines themselves (kv, pki, consul, nomad) are yours: they hold keys that are in no plan.
  */
 
@@ -118,8 +120,9 @@ locals {
   jwt_role = {
     role_type       = "jwt"
     bound_audiences = ["vault.io"]
-    # The entity of Vault is the job, whatever its allocations.
-    user_claim = "/nomad_job_id"
+    # The entity of Vault is the task, whatever its allocations. By the job's name alone jobs of two namespaces would be one entity,
+    # whose metadata are those of who logged in last: each would read the other's secrets.
+    user_claim = "sub"
     claim_mappings = {
       nomad_namespace = "nomad_namespace"
       nomad_job_id    = "nomad_job_id"
@@ -141,15 +144,14 @@ resource "vault_policy" "workloads" {
 resource "vault_jwt_auth_backend_role" "workloads" {
   count = length(vault_jwt_auth_backend.nomad)
 
-  backend                 = vault_jwt_auth_backend.nomad[0].path
-  role_name               = "nomad-workloads"
-  role_type               = local.jwt_role.role_type
-  bound_audiences         = local.jwt_role.bound_audiences
-  user_claim              = local.jwt_role.user_claim
-  user_claim_json_pointer = true
-  claim_mappings          = local.jwt_role.claim_mappings
-  token_type              = "service"
-  token_policies          = [vault_policy.workloads[0].name]
+  backend         = vault_jwt_auth_backend.nomad[0].path
+  role_name       = "nomad-workloads"
+  role_type       = local.jwt_role.role_type
+  bound_audiences = local.jwt_role.bound_audiences
+  user_claim      = local.jwt_role.user_claim
+  claim_mappings  = local.jwt_role.claim_mappings
+  token_type      = "service"
+  token_policies  = [vault_policy.workloads[0].name]
   # Nomad renews it for as long as the allocation lives.
   token_period           = 1800
   token_explicit_max_ttl = 0
@@ -170,16 +172,15 @@ resource "vault_policy" "autoscaler" {
 resource "vault_jwt_auth_backend_role" "autoscaler" {
   count = length(vault_policy.autoscaler)
 
-  backend                 = vault_jwt_auth_backend.nomad[0].path
-  role_name               = var.job.name
-  role_type               = local.jwt_role.role_type
-  bound_audiences         = local.jwt_role.bound_audiences
-  bound_claims            = { nomad_namespace = var.job.namespace, nomad_job_id = var.job.name }
-  user_claim              = local.jwt_role.user_claim
-  user_claim_json_pointer = true
-  claim_mappings          = local.jwt_role.claim_mappings
-  token_type              = "service"
-  token_policies          = [vault_policy.autoscaler[0].name]
-  token_period            = 1800
-  token_explicit_max_ttl  = 0
+  backend                = vault_jwt_auth_backend.nomad[0].path
+  role_name              = var.job.name
+  role_type              = local.jwt_role.role_type
+  bound_audiences        = local.jwt_role.bound_audiences
+  bound_claims           = { nomad_namespace = var.job.namespace, nomad_job_id = var.job.name }
+  user_claim             = local.jwt_role.user_claim
+  claim_mappings         = local.jwt_role.claim_mappings
+  token_type             = "service"
+  token_policies         = [vault_policy.autoscaler[0].name]
+  token_period           = 1800
+  token_explicit_max_ttl = 0
 }

@@ -103,7 +103,7 @@ variable "nomad_secrets" {
 }
 
 variable "nomad_login" {
-  description = "The login of Nomad's jobs: where it is mounted, Nomad's keys as Vault reaches them (`https://nomad.example.com:4646/.well-known/jwks.json`), who signed that server's certificate (PEM), and the kv engine (version 2) whose secrets jobs have. It is what `nomad setup vault` makes. Null: it is not made here."
+  description = "The login of Nomad's jobs: where it is mounted, Nomad's keys as Vault reaches them (`https://nomad.example.com:4646/.well-known/jwks.json`), who signed that server's certificate (PEM), and the kv engine (version 2) whose secrets jobs have. Null: it is not made here."
   type = object({
     mount          = optional(string, "jwt-nomad")
     jwks_url       = string

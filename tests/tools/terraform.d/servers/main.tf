@@ -1,7 +1,8 @@
-# What served.py plans: the modules for Nomad, Consul and Vault, as examples/complete has them.
+# What served.py has made: the modules for Nomad, Consul and Vault, as examples/complete has them; and whom AWS trusts.
 
 terraform {
   required_providers {
+    aws    = { source = "hashicorp/aws" }
     consul = { source = "hashicorp/consul" }
     nomad  = { source = "hashicorp/nomad" }
     vault  = { source = "hashicorp/vault" }
@@ -39,4 +40,12 @@ module "vault" {
   consul_secrets      = { policy = "muster-node" }
   nomad_secrets       = { policy = "muster-node" }
   autoscaler_pki_role = "pki/issue/muster"
+}
+
+module "iam" {
+  source = "../../../../fleet/terraform/modules/iam"
+
+  fleets          = ["web"]
+  parameter_paths = ["/muster/web"]
+  nomad_oidc      = { issuer = "https://nomad.example.com" }
 }

@@ -45,8 +45,8 @@ run "a_node_logs_in_by_its_role" {
 
 run "jobs_log_in_by_what_nomad_signs" {
   assert {
-    condition     = vault_jwt_auth_backend.nomad[0].jwks_url == "https://nomad.example.com:4646/.well-known/jwks.json" && vault_jwt_auth_backend_role.workloads[0].bound_audiences == toset(["vault.io"]) && vault_jwt_auth_backend_role.workloads[0].user_claim == "/nomad_job_id"
-    error_message = "Its keys, this audience, by job."
+    condition     = vault_jwt_auth_backend.nomad[0].jwks_url == "https://nomad.example.com:4646/.well-known/jwks.json" && vault_jwt_auth_backend_role.workloads[0].bound_audiences == toset(["vault.io"]) && vault_jwt_auth_backend_role.workloads[0].user_claim == "sub"
+    error_message = "Its keys, this audience, by task."
   }
 
   assert {
