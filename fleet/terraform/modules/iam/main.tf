@@ -2,8 +2,10 @@
  * # iam
  *
  * The roles of a fleet, each with what it needs and no more: the nodes' (an instance profile), the one that a Spot Fleet
- * launches with, and muster-autoscaler's. Every action is in `actions.json` with its scope and its reason; a test holds
- * that list against the calls that the programs make.
+ * launches with, and muster-autoscaler's. Every action is in `actions.json` with its scope and its reason. Tests hold that list
+ * against calls: of the programs, of Packer, and of Consul (`node_join`). What only AWS can be seen to call (`fleet`, `image_keys`,
+ * `image_session`) is held against AWS's documentation, and what EC2 asks for on others' behalf (`iam:PassRole`, `ec2:RunInstances`,
+ * `ec2:CreateTags` and KMS in the other groups) is argued for by its reason alone.
  *
  * * The autoscaler ends instances of the named fleets alone: those that carry `muster:fleet`, which modules/fleet gives
  *   them. It cannot give that tag to what is there already: it tags only what is being launched. EC2 knows no resources for
