@@ -217,6 +217,63 @@ run "what_the_autoscaler_owns_of_an_ec2_fleet_is_left_alone" {
   }
 }
 
+run "a_spot_fleet_was_rolled_out_and_sized" {
+  state_key = "rolled_out_spot_fleet"
+
+  module {
+    source = "./tests/rolled-out"
+  }
+
+  variables {
+    backend = "spot_fleet"
+  }
+}
+
+run "a_roll_out_of_a_spot_fleet_is_not_taken_back" {
+  state_key = "rolled_out_spot_fleet"
+
+  assert {
+    condition     = one(aws_spot_fleet_request.this[0].launch_template_config).launch_template_specification[0].version == "8" && length(one(aws_spot_fleet_request.this[0].launch_template_config).overrides) == 1
+    error_message = "The version that the autoscaler has rolled out stays, whatever the newest is."
+  }
+
+  assert {
+    condition     = aws_spot_fleet_request.this[0].target_capacity == 11 && aws_spot_fleet_request.this[0].on_demand_target_capacity == 2
+    error_message = "And its size."
+  }
+}
+
+run "an_ec2_fleet_was_rolled_out_and_sized" {
+  state_key = "rolled_out_ec2_fleet"
+
+  module {
+    source = "./tests/rolled-out"
+  }
+
+  variables {
+    backend = "ec2_fleet"
+  }
+}
+
+run "a_roll_out_of_an_ec2_fleet_is_not_taken_back" {
+  state_key = "rolled_out_ec2_fleet"
+
+  variables {
+    backend        = "ec2_fleet"
+    fleet_role_arn = null
+  }
+
+  assert {
+    condition     = aws_ec2_fleet.this[0].launch_template_config[0].launch_template_specification[0].version == "8" && length(aws_ec2_fleet.this[0].launch_template_config[0].override) == 1
+    error_message = "The version that the autoscaler has rolled out stays, whatever the newest is."
+  }
+
+  assert {
+    condition     = aws_ec2_fleet.this[0].target_capacity_specification[0].total_target_capacity == 11 && aws_ec2_fleet.this[0].target_capacity_specification[0].on_demand_target_capacity == 2
+    error_message = "And its size."
+  }
+}
+
 run "a_high_target_moves_the_objective" {
   command   = apply
   state_key = "objective"
