@@ -9,13 +9,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
-const TEMPLATE: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../image/ansible/roles/docker/templates/docker-credential-muster.j2"
-);
+/// Where the image's role has the helper, and what Docker's clients are told of it.
+const TEMPLATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../image/ansible/roles/docker/templates");
 /// `node:s:ecret`: a secret may have a colon.
 const PAIR: &str = "bm9kZTpzOmVjcmV0";
 const SECRET: &str = "s:ecret";
+
+/// A template of the role, with these variables and no other.
+fn rendered(template: &str, known: &[(&str, &str)]) -> String {
+    let text = fs::read_to_string(format!("{TEMPLATES}/{template}")).expect("a template");
+    let fill = |text: String, (name, value): &(&str, &str)| text.replace(&format!("{{{{ {name} }}}}"), value);
+    let text = known.iter().fold(text, fill);
+    assert!(!text.contains("{{"), "{text}");
+    text
+}
 
 /// The helper, where it is found by its name, with a file of credentials of its own.
 struct Helper {
@@ -26,11 +33,9 @@ impl Helper {
     fn new() -> Self {
         let place = tempfile::tempdir().expect("a directory");
         let helper = Self { place };
-        let script = fs::read_to_string(TEMPLATE).expect("a template");
         let file = helper.credentials().display().to_string();
-        let script = script.replace("{{ ansible_managed }}", "a test");
-        let script = script.replace("{{ image_registry_credentials }}", &file);
-        assert!(script.contains(&file) && !script.contains("{{"), "{script}");
+        let known = [("ansible_managed", "a test"), ("image_registry_credentials", &file)];
+        let script = rendered("docker-credential-muster.j2", &known);
         let program = helper.place.path().join("docker-credential-muster");
         fs::write(&program, script).expect("written");
         fs::set_permissions(program, fs::Permissions::from_mode(0o755)).expect("it may be run");
@@ -128,7 +133,7 @@ fn docker_pulls_from_a_registry_with_access_control_by_the_helper() {
     let helper = Helper::new();
     let config = tempfile::tempdir().expect("a directory");
     let at = registry.at().to_string();
-    let helped = json!({"credHelpers": {(&at): "muster"}}).to_string();
+    let helped = rendered("client.json.j2", &[("image_registry", &at)]);
     fs::write(config.path().join("config.json"), helped).expect("written");
     let name = format!("{at}/team/file:1");
     let root = tempfile::tempdir().expect("a directory");
