@@ -45,11 +45,16 @@ pub fn baked() -> (PathBuf, Value) {
     (root, serde_json::from_str(&manifest).expect("JSON"))
 }
 
-/// Where the image's variables are, as `tests/tools/image` made them, as Ansible takes them.
+/// The file of the variables that an image was made with, as `tests/tools/image` left it.
 ///
 /// * `root`: the image.
+pub fn site(root: &Path) -> PathBuf {
+    root.with_extension("variables.json")
+}
+
+/// The same file, as Ansible takes it.
 pub fn variables(root: &Path) -> String {
-    format!("@{}", root.parent().expect("it is in a directory").join("variables.json").display())
+    format!("@{}", site(root).display())
 }
 
 /// A program with Ansible's on its PATH, in the directory of the playbooks.

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tests::awx;
-use tests::image::{Packer, TREE, baked, package, programs, variables, with_ansible};
+use tests::image::{Packer, TREE, baked, package, programs, site, variables, with_ansible};
 use tests::machine::{Machine, Overlay, succeed};
 use tests::mirror::Mirror;
 use tests::tools;
@@ -237,9 +237,37 @@ fn an_image_boots_without_a_failed_unit_and_its_drift_is_found_and_mended() {
     machine.run(&["systemd-tmpfiles", "--create", "--boot", "--prefix=/run/nologin"]);
     machine.run(&["test", "!", "-e", "/run/nologin"]);
 
+    has_what_the_site_says(&machine, &root);
     names_are_answered(&machine);
     mended(&machine, &root, &key);
     fetched(&machine, &root, &key);
+}
+
+/// What a site may add to its image: templates that the agent renders, where to, and the registry that Docker has a helper for.
+fn has_what_the_site_says(machine: &Machine, root: &Path) {
+    const READ_AS_AGENT: [&str; 6] = ["runuser", "--user", "muster", "--", "base64", "--wrap=0"];
+    let said = fs::read_to_string(site(root)).expect("the image's variables");
+    let said: Value = serde_json::from_str(&said).expect("JSON");
+    let templates = said["muster_templates"].as_object().expect("templates");
+    assert!(!templates.is_empty(), "{said}");
+    for (name, text) in templates {
+        let path = format!("/etc/muster/templates/{name}");
+        assert_eq!(machine.run(&["stat", "--format", "%U:%G %a", &path]), "root:root 644", "{path}");
+        // As the site wrote it: what is in braces is Vault's to say.
+        assert_eq!(machine.run(&[&READ_AS_AGENT[..], &[&path]].concat()), text.as_str().expect("text"));
+        let renders = format!(
+            "vault {{\n  address = \"https://vault.test\"\n  jwt {{\n    role = \"node\"\n    file = \"/run/jwt\"\n  }}\n  \
+             template \"{name}\" {{\n    source = \"{path}\"\n    file = \"site\"\n    on_disk = true\n  }}\n}}\n"
+        );
+        machine.run(&["sh", "-c", "printf %s \"$0\" >/run/renders.hcl", &renders]);
+        let check =
+            "muster-bootstrap check /etc/muster/bootstrap.hcl /etc/muster/conf.d/*.hcl /run/renders.hcl";
+        assert_eq!(machine.run(&["sh", "-c", check]), "nothing is wrong");
+    }
+    let helped: Value =
+        serde_json::from_str(&machine.run(&["cat", "/etc/docker/client/config.json"])).expect("JSON");
+    let registry = said["image_registry"].as_str().expect("text");
+    assert_eq!(helped, json!({"credHelpers": {registry: "muster"}}));
 }
 
 /// Consul's names, on the machine and in a container of it.

@@ -154,7 +154,7 @@ impl Platform {
 
     /// The root file system is proved, Packer makes an AMI, and that is in canary.
     fn image_is_made(&self) -> Pipeline {
-        let site = self.root.with_file_name("variables.json");
+        let site = tests::image::site(&self.root);
         let pipeline = Pipeline::new(&self.cloud, self.imager.clone(), &site, &self.operators);
         let begun = self.timeline.now();
         pipeline.verify(&self.root);

@@ -290,7 +290,7 @@ fn ready(account: &Account, packer: &Packer, root: &Path, overlay: &Overlay) -> 
     workspace.set("MUSTER_IMAGE_PROGRAMS", programs());
     let deb = workspace.place.path().join("muster-bootstrap.deb");
     workspace.set("PACKAGE", deb);
-    workspace.set("SITE", root.parent().expect("a directory").join("variables.json"));
+    workspace.set("SITE", tests::image::site(root));
     workspace.set("ROOTFS", overlay.root());
     for (name, value) in [
         ("BUILD", "rehearsal"),
