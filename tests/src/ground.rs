@@ -5,6 +5,7 @@
     reason = "whatever goes wrong in here fails the test that asked, in words"
 )]
 
+use crate::job;
 use crate::programs::{Running, autoscaler};
 use fleet::ports::Clock;
 use fleet::{FleetId, InstanceId, Timestamp};
@@ -317,6 +318,15 @@ impl Site {
             tasks.map(|(_, task)| task["FinishedAt"].as_str().and_then(|at| Timestamp::parse(at).ok()))
         });
         ends.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+}
+
+impl Drop for Site {
+    #[expect(clippy::print_stderr, reason = "a failed test shows what the job said: with Nomad it is gone")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", job::said(&self.nomad));
+        }
     }
 }
 

@@ -16,6 +16,8 @@ pub const JOB: &str = include_str!("../../autoscaler/nomad/job/muster-autoscaler
 pub const CONSUL_RIGHTS: &str = include_str!("../../autoscaler/nomad/job/consul-policy.hcl");
 /// Its name.
 pub const NAME: &str = "muster-autoscaler";
+/// How much of what a task said is shown, in bytes.
+const MOST_SAID: usize = 60_000;
 
 /// Registers the job with these variables.
 pub fn register(nomad: &Nomad, values: &Value) {
@@ -103,4 +105,27 @@ pub fn leader(consul: &Consul) -> Option<SocketAddr> {
     let leading: Vec<_> = if said.len() < 2 { said } else { said.into_iter().filter(leads).collect() };
     assert!(leading.len() < 2, "two lead: {leading:?}");
     leading.first().copied()
+}
+
+/// What the job's tasks have said so far, as Nomad keeps it: the end of it, of each allocation. Panics about nothing, as it is for a
+/// test that fails already.
+pub fn said(nomad: &Nomad) -> String {
+    let asked = |path: &str| nomad.try_call("GET", path, "").ok().filter(|answer| answer.status == 200);
+    let allocations: Option<Vec<Value>> = asked(&format!("/v1/job/{NAME}/allocations"))
+        .and_then(|answer| serde_json::from_str(&answer.body).ok());
+    let mut said = String::new();
+    for allocation in allocations.unwrap_or_default() {
+        let id = allocation["ID"].as_str().unwrap_or_default();
+        let mut log = |task: &str, stream: &str| {
+            let path = format!(
+                "/v1/client/fs/logs/{id}?task={task}&type={stream}&plain=true&origin=end&offset={MOST_SAID}"
+            );
+            let text = asked(&path).map_or_else(|| "cannot be had".to_owned(), |answer| answer.body);
+            said.push_str(&format!("{stream} of {task} in {id}:\n{text}\n"));
+        };
+        for task in allocation["TaskStates"].as_object().into_iter().flat_map(|tasks| tasks.keys()) {
+            ["stdout", "stderr"].into_iter().for_each(|stream| log(task, stream));
+        }
+    }
+    said
 }

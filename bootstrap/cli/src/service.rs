@@ -10,7 +10,8 @@ use systemd::daemon::{
     watchdog_enabled,
 };
 
-/// How long a boot may be silent before systemd gives it up; said again and again while a step is rightly long.
+/// How long a boot may be silent before systemd gives it up; said again with each beat until the node is ready: how long a step
+/// may be is its own limit, not the unit's.
 const EXTENSION: Duration = Duration::from_secs(120);
 
 /// Whether systemd wants to hear that the loop is alive, and how often; half of that is often enough.

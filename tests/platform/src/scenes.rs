@@ -59,23 +59,23 @@ impl Platform {
         site.nomad.register(&work::web(&self.image));
         self.wait("the service on two machines", || (self.names.healthy().len() == 2).then_some(()));
         let load = Load::start(&self.names, QUIET, timeline);
-        self.grows(&load);
-        // Machines are given back late: meanwhile the service is updated, the pipeline makes the next image, the nodes get
-        // another secret, and one of them is mended by AWX, which is load that two alone would have others bought for.
-        load.set(QUIET);
+        // Nothing waits for anything that it does not need: machines are given back late, and what else happens to the fleet happens
+        // meanwhile. What AWX mends is load that a fleet of two would buy for, so that is first.
         let pipeline = thread::scope(|scope| {
-            let pipeline = scope.spawn(|| {
-                self.is_updated(&load);
-                self.image_is_made()
-            });
+            let drifted = scope.spawn(|| self.drifts(self.machines.running().first().expect("two run")));
+            self.grows(&load);
+            load.set(QUIET);
+            self.timeline.say("one request a second");
+            let less = self.timeline.now();
             let rotated = scope.spawn(|| self.secret_is_rotated());
-            let drifted = scope.spawn(|| self.drifts(self.machines.running().first().expect("four run")));
-            self.shrinks(&load);
+            self.is_updated(&load);
             joined(drifted);
             joined(rotated);
+            let pipeline = scope.spawn(|| self.image_is_made());
+            self.is_interrupted(&load);
+            self.shrinks(&load, less);
             joined(pipeline)
         });
-        self.is_interrupted(&load);
         self.is_rolled_out(&pipeline, &load);
         pipeline.watch(self.leader());
         pipeline.promote(self.leader());
@@ -105,9 +105,7 @@ impl Platform {
         self.tally(load);
     }
 
-    fn shrinks(&self, load: &Load) {
-        self.timeline.say("one request a second");
-        let begun = self.timeline.now();
+    fn shrinks(&self, load: &Load, begun: Duration) {
         self.wait("two machines again", || (self.machines.running().len() == 2).then_some(()));
         self.measured("less load until two machines are left", begun);
         self.tally(load);

@@ -4,6 +4,7 @@ use super::said;
 use crate::awx_server::{Awx, KEY, TOKEN};
 use crate::ground::{Cloud, Node, state_of};
 use crate::logins::server_with_approle;
+use crate::services::Site;
 use bootstrap_core::{State, Step};
 use muster_test_servers::{VaultKind, port, wait_for};
 use serde_json::{Value, json};
@@ -305,6 +306,45 @@ fn secrets_that_find_no_place_are_told_leave_what_was_there_and_come_when_they_d
         left.sort();
         assert_eq!(left, ["token", "web"], "and nothing half written");
         node.kill();
+    }
+}
+
+#[test]
+fn files_of_consul_and_nomad_that_find_no_place_are_told_of_their_step_and_nobody_starts_without_them() {
+    const QUICK: &str = "  attempt = \"10s\"\n  pause = \"1s\"\n  most_pause = \"1s\"\n  deadline = \"30m\"\n";
+    let patient = ["consul", "nomad"].map(|step| format!("step \"{step}\" {{\n{QUICK}}}\n")).concat();
+    for wrong in Wrong::ALL {
+        let mut site = Site::new("\"raw_exec\"", &patient);
+        let place = site.node.path().to_owned();
+        let configuration = place.join("bootstrap.hcl");
+        let mut text = fs::read_to_string(&configuration).expect("it is there");
+        let disks = ["consul", "nomad"].map(|name| {
+            text = text.replace(&format!("/{name}.json\""), &format!("/{name}.d/{name}.json\""));
+            let disk = Small::mount(place.join(format!("{name}.d")));
+            // Its unit reads what stands there.
+            let file = place.join(format!("{name}.json"));
+            std::os::unix::fs::symlink(disk.at.join(format!("{name}.json")), file).expect("made");
+            disk.turn(wrong);
+            disk
+        });
+        fs::write(configuration, text).expect("written");
+        site.node.start();
+        for ((disk, step), name) in disks.iter().zip([Step::Consul, Step::Nomad]).zip(["consul", "nomad"]) {
+            let status =
+                site.node.wait_until("what is wrong", |status| said(status, step).contains(wrong.words()));
+            assert!(said(&status, step).contains(&format!("{name}.json")), "{status:?}");
+            assert_eq!(state_of(&status, Step::Ready), State::Waiting, "{wrong:?}");
+            assert_eq!(site.did(&format!("restart {name}.service")), 0, "{wrong:?}: not without its file");
+            disk.mend(wrong);
+            site.node.wait_state(step, State::Done);
+            assert!(site.did(&format!("restart {name}.service")) > 0);
+        }
+        site.node.wait_done();
+        for (disk, name) in disks.iter().zip(["consul.json", "nomad.json"]) {
+            let left = fs::read_dir(&disk.at).expect("it is there").flatten();
+            let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+            assert_eq!(left, [name], "and nothing half written");
+        }
     }
 }
 
