@@ -4,7 +4,7 @@ use crate::agents::on_path;
 use crate::awx_server::{Awx, KEY, TOKEN};
 use crate::ground::{Cloud, failure_of, state_of};
 use crate::machine::{Machine, UNIT, package};
-use bootstrap_core::{State, Step};
+use bootstrap_core::{Reading, State, Step, runnable};
 use muster_test_servers::{Vault, VaultKind, VaultOptions, wait_for};
 use serde_json::{Value, json};
 use std::fs;
@@ -73,6 +73,14 @@ fn a_machine_boots_with_the_agent_as_a_unit_without_rights_and_boots_again() {
         assert_eq!(line(set), "0000000000000000", "{set}");
     }
     assert_eq!((line("NoNewPrivs:"), line("Seccomp:")), ("1".to_owned(), "2".to_owned()));
+
+    // Closed in as it is, it sees the load of the machine: all that the samples for the autoscaler are made of.
+    let seen = |path: &str| machine.run(&["nsenter", &format!("--target={agent}"), "--all", "cat", path]);
+    let load = [seen("/proc/stat"), seen("/proc/loadavg")];
+    let pressure = Path::new("/proc/pressure/cpu").exists().then(|| seen("/proc/pressure/cpu"));
+    assert!(pressure.as_ref().is_none_or(|text| text.starts_with("some avg10=")), "{pressure:?}");
+    assert!(Reading::parse(&load[0], pressure.as_deref()).is_some(), "{load:?}");
+    assert!(runnable(&load[1]).is_some(), "{load:?}");
 
     // What root did for it, and what others read of it.
     let stat = |path: &str| machine.run(&["stat", "--format=%U:%G %a", path]);

@@ -311,7 +311,8 @@ fn secrets_that_find_no_place_are_told_leave_what_was_there_and_come_when_they_d
 
 #[test]
 fn files_of_consul_and_nomad_that_find_no_place_are_told_of_their_step_and_nobody_starts_without_them() {
-    const QUICK: &str = "  attempt = \"10s\"\n  pause = \"1s\"\n  most_pause = \"1s\"\n  deadline = \"30m\"\n";
+    const QUICK: &str =
+        "  attempt = \"10s\"\n  pause = \"1s\"\n  most_pause = \"1s\"\n  deadline = \"30m\"\n";
     let patient = ["consul", "nomad"].map(|step| format!("step \"{step}\" {{\n{QUICK}}}\n")).concat();
     for wrong in Wrong::ALL {
         let mut site = Site::new("\"raw_exec\"", &patient);
