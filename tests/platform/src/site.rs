@@ -178,8 +178,8 @@ impl Site {
         });
         vault.call("POST", "auth/nomad/config", &config);
         let role = json!({
-            "role_type": "jwt", "bound_audiences": ["vault.io"], "user_claim": "/nomad_job_id",
-            "user_claim_json_pointer": true, "token_type": "service", "token_policies": ["workloads"], "token_period": "30m",
+            "role_type": "jwt", "bound_audiences": ["vault.io"], "user_claim": "sub",
+            "token_type": "service", "token_policies": ["workloads"], "token_period": "30m",
             "claim_mappings": { "nomad_namespace": "nomad_namespace", "nomad_job_id": "nomad_job_id", "nomad_task": "nomad_task" },
         });
         vault.call("POST", "auth/nomad/role/nomad-workloads", &role);
