@@ -53,9 +53,9 @@ source "amazon-ebs" "machine" {
 
   deprecate_at = timeadd(timestamp(), var.deprecate_after)
   # Its launch template, by which the role may remove it, and the request.
-  spot_tags       = { Name = "muster-bake" }
-  run_tags        = merge(local.provenance, { Name = "muster-bake" })
-  run_volume_tags = merge(local.provenance, { Name = "muster-bake" })
+  spot_tags       = local.bake
+  run_tags        = merge(local.provenance, local.bake)
+  run_volume_tags = merge(local.provenance, local.bake)
   snapshot_tags   = local.provenance
   aws_polling {
     delay_seconds = 5

@@ -107,6 +107,16 @@ variable "playbook" {
   }
 }
 
+variable "bake" {
+  type        = string
+  description = "Which bake this is, as muster-image bake draws it: the tag muster:bake of all that is made to bake with, and not of the image. Empty: no tag."
+  default     = ""
+  validation {
+    condition     = can(regex("^[0-9A-Za-z._-]{0,64}$", var.bake))
+    error_message = "A bake is called by letters and digits."
+  }
+}
+
 variable "package" {
   type        = string
   description = "The Debian package of the agent, for the architecture; of the node's image alone."
@@ -189,6 +199,8 @@ locals {
     "muster:commit"       = var.commit
     "muster:playbook"     = var.playbook
   }
+  # What is made to bake with is known by this: by its name to the role of who bakes, and to muster-image by the bake.
+  bake = merge({ Name = "muster-bake" }, var.bake == "" ? {} : { "muster:bake" = var.bake })
 }
 
 locals {

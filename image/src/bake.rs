@@ -1,13 +1,15 @@
 //! Baking: Packer is driven, and what it made is written down with what it was made of.
 
+use crate::leftovers::{self, Workshop};
 use crate::verify::{Manifest as OfRootfs, Program};
 use clap::ValueEnum;
-use fleet::DurationText;
 use fleet::ports::Clock;
+use fleet::{DurationText, Region};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -16,6 +18,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Where the templates bake, unless they are told.
+const REGION: &str = "eu-west-1";
 /// How long Packer may clean up after it was told to end.
 const CLEANING: Duration = Duration::from_secs(300);
 /// The longest line of Packer's that is told whole.
@@ -49,6 +53,8 @@ impl Build {
 /// How it is baked.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// A text that no other bake has: what Packer makes to bake with carries it as a tag.
+    pub id: String,
     /// What.
     pub build: Build,
     /// The directory of Packer's templates; `bake-rootfs` and `playbook-version` are beside it.
@@ -164,9 +170,13 @@ struct PackerBuild {
 /// Bakes, telling each of Packer's lines. * returns: what was made.
 ///
 /// Where it is interrupted (SIGINT, SIGTERM) or takes too long, Packer is told to end, which removes what it has made in AWS, and
-/// gets five minutes for that. Where it was through by then, what it made stands.
-pub async fn bake(
+/// gets five minutes for that. Where it was through by then, what it made stands. What Packer leaves behind in AWS when it does not end
+/// well is removed then, as [`leftovers::sweep`] does, unless there is another interrupt.
+///
+/// * `connect`: makes the way to a region of AWS; EC2 has the second's address, where there is one.
+pub async fn bake<W: Workshop, E: Display>(
     options: &Options,
+    connect: impl AsyncFnOnce(Region, Option<String>) -> Result<W, E>,
     clock: &dyn Clock,
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<Manifest, BakeError> {
@@ -197,7 +207,17 @@ pub async fn bake(
         // What its plugin does to an image that is made, it asks of the address in its environment, and not of its template's.
         command.env("AWS_ENDPOINT_URL_EC2", endpoint);
     }
-    drive(command, options, clock, tell).await?;
+    let driven = drive(command, options, clock, tell).await;
+    // A Packer that was never started has made nothing.
+    let begun = !matches!(driven, Ok(()) | Err(BakeError::Program { .. }));
+    if begun && options.build != Build::Rootfs {
+        let region = Region::new(last(&told, "region").unwrap_or(REGION));
+        match connect(region, endpoint(&told).map(str::to_owned)).await {
+            Ok(workshop) => tidy(&workshop, &options.id, clock, tell).await,
+            Err(error) => tell(&format!("cannot look for what Packer has left behind: {error}")),
+        }
+    }
+    driven?;
     collect(options, &written, commit, playbook, package_sha256)
 }
 
@@ -243,13 +263,42 @@ fn variables(
         tell("communicator", Some("none".to_owned()));
     }
     told.extend(options.variables.iter().cloned());
+    if options.build != Build::Rootfs {
+        told.push(("bake".to_owned(), options.id.clone()));
+    }
     told
 }
 
-/// Where EC2 is, by what the templates are told last; `None`: where AWS has it.
+/// What the templates are told last of a variable.
+fn last<'a>(told: &'a [(String, String)], variable: &str) -> Option<&'a str> {
+    told.iter().rfind(|(name, _)| name == variable).map(|(_, value)| value.as_str())
+}
+
+/// Where EC2 is, by what the templates are told; `None`: where AWS has it.
 fn endpoint(told: &[(String, String)]) -> Option<&str> {
-    let (_, endpoint) = told.iter().rfind(|(name, _)| name == "endpoint")?;
-    Some(endpoint.as_str()).filter(|endpoint| !endpoint.is_empty())
+    last(told, "endpoint").filter(|endpoint| !endpoint.is_empty())
+}
+
+/// Removes what Packer has left behind, unless it is interrupted.
+async fn tidy(workshop: &dyn Workshop, bake: &str, clock: &dyn Clock, tell: &(dyn Fn(&str) + Sync)) {
+    // From now on: a signal that came twice, as some send it, ended the bake, and is not to end this.
+    let streams = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let interrupted = async {
+        match streams {
+            (Ok(mut interrupt), Ok(mut terminate)) => {
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            }
+            // Whom nobody can interrupt ends by itself.
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = leftovers::sweep(workshop, bake, clock, tell) => {}
+        () = interrupted => {
+            let how = leftovers::by_hand(bake, workshop.region());
+            tell(&format!("interrupted: what Packer has left behind and is not told of here stays; {how}"));
+        }
+    }
 }
 
 /// Runs Packer to its end, or ends it.
@@ -420,6 +469,7 @@ mod tests {
 
     fn options(build: Build) -> Options {
         Options {
+            id: "b1".into(),
             build,
             templates: "image/packer".into(),
             packer: "packer".into(),
@@ -447,6 +497,7 @@ mod tests {
             "package_sha256=5a",
             "extra_vars_file=/site.json",
             "ssh_interface=session_manager",
+            "bake=b1",
         ];
         assert_eq!(told(Build::Node), [&common[..], &node].concat());
         let rootfs = [
@@ -455,6 +506,14 @@ mod tests {
             "ssh_interface=session_manager",
         ];
         assert_eq!(told(Build::Rootfs), [&common[..], &rootfs].concat());
+    }
+
+    #[test]
+    fn who_is_not_told_a_region_takes_the_templates_own() {
+        let variables = include_str!("../packer/variables.pkr.hcl");
+        let region = variables.split("variable \"region\"").nth(1).and_then(|rest| rest.split('}').next());
+        let region = region.expect("the variable");
+        assert!(region.contains(&format!("default     = \"{REGION}\"")), "{region}");
     }
 
     #[test]

@@ -5,5 +5,6 @@ pub mod account;
 pub mod bake;
 pub mod channel;
 pub mod janitor;
+pub mod leftovers;
 pub mod publish;
 pub mod verify;

@@ -38,6 +38,10 @@ impl Where {
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
     }
+    /// A region, and an address where AWS's own is not meant.
+    pub const fn at(region: Region, endpoint: Option<String>) -> Self {
+        Self { region: Some(region), endpoint }
+    }
     /// The account, over the AWS SDK. Nothing is asked of it yet.
     pub async fn connect(&self, clock: Arc<dyn Clock>) -> Result<Aws, Failure> {
         let region = match &self.region {

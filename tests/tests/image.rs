@@ -563,10 +563,11 @@ fn what_is_removed_by_its_tag_is_made_with_it(cloud: &Cloud) {
 
 /// Terraform's role for who bakes images has what Packer called, and nothing more but what only other bakes need.
 fn packers_role_has_what_packer_called(cloud: &Cloud) {
-    const OF_OTHER_BAKES: [(&str, &str); 6] = [
+    const OF_OTHER_BAKES: [(&str, &str); 7] = [
         ("ec2:DeleteSnapshot", "one that failed after its image was made"),
         ("ec2:DeregisterImage", "one that failed after its image was made"),
         ("ec2:DescribeSubnets", "where a filter says in which subnets"),
+        ("ec2:DescribeTags", "muster-image asks for it, after one that did not end well"),
         ("ec2:RunInstances", "EC2 asks for it where a fleet launches"),
         ("iam:GetInstanceProfile", "of a machine with an instance profile"),
         ("iam:PassRole", "of a machine with an instance profile"),

@@ -1,7 +1,7 @@
 //! `muster-image` as a process: a bake by a real Packer on the loopback cloud, the proof of a real root file system, channels and
 //! the janitor with their exit codes.
 
-use fleet_cloud::CloudConfig;
+use fleet_cloud::{CloudConfig, FaultKind, HttpFault};
 use fleet_sim::{FleetSpec, World, WorldSpec};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -11,11 +11,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use tests::account::Account;
 use tests::ground::Cloud;
 use tests::image::{Packer, TREE, baked};
 use tests::machine::{Overlay, succeed};
 use tests::programs::{ended, image};
+use tests::tools;
 
 /// The program, in an account.
 fn in_account(account: &Account) -> Command {
@@ -281,8 +283,8 @@ fn the_janitor_does_nothing_unless_it_is_told_to() {
     assert!(deprecated());
 }
 
-/// Ends what `bake` began, in the middle of it. * returns: exit code, what it said.
-fn cut_short(mut bake: Command, at: &str) -> (Option<i32>, String) {
+/// Ends what `bake` began, in the middle of it: at a line, once `ready` has returned. * returns: exit code, what it said.
+fn cut_short(mut bake: Command, at: &str, ready: impl Fn()) -> (Option<i32>, String) {
     let mut child =
         bake.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("started");
     let mut said = String::new();
@@ -293,6 +295,7 @@ fn cut_short(mut bake: Command, at: &str) -> (Option<i32>, String) {
         said.push('\n');
         if !told && line.contains(at) {
             told = true;
+            ready();
             succeed(Command::new("kill").args(["-TERM", &child.id().to_string()]));
         }
     }
@@ -310,13 +313,20 @@ fn a_bake_that_is_interrupted_has_packer_remove_what_it_had_made() {
     let mut bake = in_account(&account);
     let endpoint = account.server.endpoint();
     bake.args(["bake", "--build", "rehearsal", "--commit", "0123abc", "--endpoint", &endpoint]);
-    bake.arg("--packer").arg(&packer.program).arg("--manifest").arg(&manifest).current_dir(TREE);
-    bake.envs(packer.environment());
-    // By then there are a key pair, a security group and a launch template, and soon an instance.
-    let (code, said) = cut_short(bake, "Launching a spot AWS instance");
+    bake.arg("--packer").arg(&packer.program).arg("--manifest").arg(&manifest);
+    bake.arg("--templates").arg(format!("{TREE}/image/packer"));
+    // Where its plugin panics, which one that is cut off in CreateFleet does, Packer leaves a crash.log.
+    bake.current_dir(packer.place.path()).envs(packer.environment());
+    // By then there are a key pair and a security group, and soon a launch template and an instance.
+    let (code, said) = cut_short(bake, "Launching a spot AWS instance", || ());
     assert_eq!(code, Some(130), "{said}");
     assert!(said.contains("ending the bake: Packer removes what it has made"), "{said}");
     assert!(!manifest.exists(), "nothing was made");
+    nothing_is_left(&account, &said);
+}
+
+/// Of a bake that was ended there is nothing in the account.
+fn nothing_is_left(account: &Account, said: &str) {
     let left = |words: &[&str], what: &str| account.ask(words)[what].as_array().expect(what).len();
     assert_eq!(left(&["ec2", "describe-key-pairs"], "KeyPairs"), 0, "{said}");
     assert_eq!(left(&["ec2", "describe-security-groups"], "SecurityGroups"), 0, "{said}");
@@ -335,6 +345,126 @@ fn a_bake_that_is_interrupted_has_packer_remove_what_it_had_made() {
         let state = machine["State"]["Name"].as_str().expect("a state");
         assert!(["shutting-down", "terminated"].contains(&state), "{machine}");
     }
+}
+
+/// Told to end, Packer removes its launch template by its name, while EC2 is still about to make it.
+#[test]
+fn what_ec2_makes_only_after_packer_was_cut_off_is_removed() {
+    let account = Account::fast();
+    account.image("muster-base", 2, &[("muster:image", "base"), ("muster:architecture", "amd64")]);
+    let late = FaultKind::Latency { millis: 4000 };
+    account
+        .server
+        .set_faults(vec![HttpFault { times: Some(1), ..HttpFault::new(late, &["CreateLaunchTemplate"]) }]);
+    let packer = Packer::new();
+    let mut bake = in_account(&account);
+    let endpoint = account.server.endpoint();
+    bake.args(["bake", "--build", "rehearsal", "--commit", "0123abc", "--endpoint", &endpoint]);
+    bake.arg("--packer").arg(&packer.program).arg("--templates").arg(format!("{TREE}/image/packer"));
+    bake.current_dir(packer.place.path()).envs(packer.environment());
+    let asked = || {
+        while account.server.faults()[0].times != Some(0) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let (code, said) = cut_short(bake, "Creating Spot Fleet launch template", asked);
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("removed the launch template lt-"), "{said}");
+    nothing_is_left(&account, &said);
+}
+
+/// A Packer that makes one of each kind that a bake makes, by the AWS CLI, each with the bake's tag; and one that is another's.
+fn packer_that_leaves_all(path: &Path, account: &Account) {
+    let image = account.image("muster-base", 2, &[]);
+    let aws = tools::aws_clients().unwrap_or_else(|missing| panic!("{missing}")).join("aws");
+    let text = format!(
+        r#"for word; do case $word in bake=*) bake=${{word#bake=}} ;; esac; done
+ec2() {{ {} --endpoint-url {} --output text ec2 "$@" || exit 2; }}
+tags() {{ echo "ResourceType=$1,Tags=[{{Key=muster:bake,Value=$2}}]"; }}
+group=$(ec2 create-security-group --group-name packer --description x --tag-specifications "$(tags security-group "$bake")" --query GroupId)
+ec2 create-key-pair --key-name packer --key-type ed25519 --tag-specifications "$(tags key-pair "$bake")" --query KeyPairId
+for of in "$bake" other; do
+    ec2 create-launch-template --launch-template-name "template-$of" --launch-template-data ImageId={image} \
+        --tag-specifications "$(tags launch-template "$of")" --query LaunchTemplate.LaunchTemplateId
+done
+ec2 run-instances --image-id {image} --instance-type m5.large --security-group-ids "$group" \
+    --tag-specifications "$(tags instance "$bake")" --query 'Instances[0].InstanceId'
+exit 1"#,
+        aws.display(),
+        account.server.endpoint(),
+    );
+    script(path, &text);
+}
+
+#[test]
+fn what_a_packer_that_failed_has_left_is_removed_and_what_is_anothers_stays() {
+    let account = Account::new();
+    let place = tempfile::tempdir().expect("a directory");
+    let packer = place.path().join("packer");
+    packer_that_leaves_all(&packer, &account);
+    let mut bake = in_account(&account);
+    bake.args(["bake", "--build", "rehearsal", "--commit", "0123abc", "--packer"])
+        .arg(&packer)
+        .current_dir(TREE);
+    let (code, _, said) = ended(&mut bake);
+    assert_eq!(code, 65, "{said}");
+    let removed: Vec<&str> =
+        said.lines().filter_map(|line| line.strip_prefix("removed the ")?.split('-').next()).collect();
+    // The group only once the instance has ended.
+    assert_eq!(removed, ["instance i", "launch template lt", "key pair key", "security group sg"], "{said}");
+    let tags = account.ask(&["ec2", "describe-tags", "--filters", "Name=key,Values=muster:bake"]);
+    let left: BTreeSet<(&str, bool)> = tags["Tags"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|tag| (tag["ResourceType"].as_str().expect("a type"), tag["Value"] == json!("other")))
+        .collect();
+    // EC2 shows an instance for a while after its end.
+    assert_eq!(left, BTreeSet::from([("instance", false), ("launch-template", true)]), "{tags}");
+    let machines = account.ask(&["ec2", "describe-instances"]);
+    assert_eq!(
+        machines["Reservations"][0]["Instances"][0]["State"]["Name"],
+        json!("terminated"),
+        "{machines}"
+    );
+}
+
+#[test]
+fn what_may_not_be_removed_is_told_and_a_second_interrupt_ends_the_search() {
+    let account = Account::new();
+    let place = tempfile::tempdir().expect("a directory");
+    let packer = place.path().join("packer");
+    packer_that_leaves_all(&packer, &account);
+    account
+        .server
+        .set_faults(vec![HttpFault::new(FaultKind::Deny, &["DeleteKeyPair", "DeleteLaunchTemplate"])]);
+    let bake = |build: &[&str]| {
+        let mut bake = in_account(&account);
+        bake.args(["bake", "--commit", "0123abc", "--packer"]).arg(&packer).args(build).current_dir(TREE);
+        bake
+    };
+    let (code, _, said) = ended(&mut bake(&["--build", "rehearsal"]));
+    assert_eq!(code, 65, "{said}");
+    for told in ["cannot remove the key pair key-", "aws ec2 delete-launch-template --launch-template-id lt-"]
+    {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    assert!(said.contains("removed the security group sg-"), "{said}");
+
+    script(&packer, "exit 1");
+    let (code, said) =
+        cut_short(bake(&["--build", "rehearsal"]), "looking for what Packer has left behind", || ());
+    assert_eq!(code, Some(65), "Packer had failed: {said}");
+    assert!(
+        said.contains("interrupted: what Packer has left behind") && said.contains("Values=muster:bake"),
+        "{said}"
+    );
+
+    // A directory has nothing in AWS; and where AWS cannot be asked, the bake has failed as before.
+    let (code, _, said) = ended(&mut bake(&["--build", "rootfs", "--rootfs", "/nowhere"]));
+    assert!(code == 65 && !said.contains("left behind"), "{code} {said}");
+    let (code, _, said) = ended(bake(&["--build", "rehearsal"]).env_remove("AWS_ACCESS_KEY_ID"));
+    assert!(code == 65 && said.contains("cannot see what Packer has left behind"), "{code} {said}");
 }
 
 /// Writes a program of the shell.
@@ -401,7 +531,7 @@ fn a_bake_that_takes_too_long_is_ended_as_by_ctrl_c_unless_it_was_through() {
     let written = place.path().join("made");
     fs::write(&written, MADE).expect("written");
     let through = bake(&format!("cp {} \"$to\"; exit 0", written.display()), "5m");
-    let (code, said) = cut_short(through, "begun");
+    let (code, said) = cut_short(through, "begun", || ());
     assert_eq!(code, Some(0), "{said}");
     let told: Value =
         serde_json::from_str(&fs::read_to_string(&manifest).expect("a manifest")).expect("JSON");

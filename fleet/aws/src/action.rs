@@ -36,6 +36,10 @@ pub(crate) enum Action {
     DeleteSnapshot,
     CreateTags,
     DescribeLaunchTemplates,
+    DescribeTags,
+    DeleteLaunchTemplate,
+    DeleteKeyPair,
+    DeleteSecurityGroup,
     GetParameter,
     GetParametersByPath,
     PutParameter,
@@ -138,7 +142,7 @@ const fn for_both(facts: Facts) -> Facts {
 /// `DescribeFleetHistory`: it is taken to be as scarce as its Spot Fleet sibling. CloudWatch's rate:
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html>. Application Auto
 /// Scaling publishes none: what is used here is far below anything that was seen to be refused.
-pub(crate) const ACTIONS: [Facts; 35] = [
+pub(crate) const ACTIONS: [Facts; 39] = [
     for_both(read(
         Action::DescribeSpotFleetRequests,
         "DescribeSpotFleetRequests",
@@ -193,12 +197,18 @@ pub(crate) const ACTIONS: [Facts; 35] = [
         (100, 20),
         ["describe_instances", "see pool, age, size, address and state of the fleets' instances"],
     )),
-    write(
-        Action::TerminateInstances,
-        "TerminateInstances",
-        (100, 5),
-        ["terminate", "end the very instance that was chosen; narrow it by a condition on the fleet's tag"],
-    ),
+    Facts {
+        image: ["bake", "end the machine"],
+        ..for_both(write(
+            Action::TerminateInstances,
+            "TerminateInstances",
+            (100, 5),
+            [
+                "terminate",
+                "end the very instance that was chosen; narrow it by a condition on the fleet's tag",
+            ],
+        ))
+    },
     read(
         Action::DescribeSpotPriceHistory,
         "DescribeSpotPriceHistory",
@@ -339,6 +349,15 @@ pub(crate) const ACTIONS: [Facts; 35] = [
         (100, 20),
         ["janitor", "see which images launch templates name"],
     ),
+    of_image(
+        Action::DescribeTags,
+        "DescribeTags",
+        (100, 20),
+        ["bake", "see what a bake that did not end well has left"],
+    ),
+    of_image(Action::DeleteLaunchTemplate, "DeleteLaunchTemplate", (50, 5), ["bake", "remove the template"]),
+    of_image(Action::DeleteKeyPair, "DeleteKeyPair", (50, 5), ["bake", "remove the key"]),
+    of_image(Action::DeleteSecurityGroup, "DeleteSecurityGroup", (50, 5), ["bake", "remove the group"]),
     of_ssm(Action::GetParameter, "GetParameter", 40, ["channels", "see what a channel's parameter says"]),
     of_ssm(
         Action::GetParametersByPath,
@@ -388,7 +407,8 @@ pub fn permissions() -> impl Iterator<Item = Permission> {
     of(&[Program::Autoscaler, Program::Both])
 }
 
-/// The permissions that `muster-image` needs for channels and the janitor, and no more. What Packer needs is Packer's.
+/// The permissions that `muster-image` needs for channels, the janitor, and what a bake has left, and no more. What Packer needs is
+/// Packer's.
 pub fn image_permissions() -> impl Iterator<Item = Permission> {
     let both = ACTIONS.iter().filter(|facts| facts.of == Program::Both).map(|facts| {
         let [used_by, why] = facts.image;

@@ -58,6 +58,8 @@ const COMMON: &[Row] = &[
 const EC2: &[Row] = &[
     ("AuthFailure", Meaning::Denied),
     ("Blocked", Meaning::Denied),
+    // A security group of an instance that has not ended yet.
+    ("DependencyViolation", Meaning::Conflict),
     ("FleetNotInModifiableState", Meaning::Conflict),
     ("IncorrectInstanceState", Meaning::Conflict),
     ("IncorrectState", Meaning::Conflict),
@@ -324,6 +326,8 @@ mod tests {
             (Action::GetParameter, "ParameterNotFound", "not_found"),
             (Action::DeregisterImage, "InvalidAMIID.NotFound", "not_found"),
             (Action::DeleteSnapshot, "InvalidSnapshot.InUse", "conflict"),
+            (Action::DeleteSecurityGroup, "DependencyViolation", "conflict"),
+            (Action::DeleteSecurityGroup, "InvalidGroup.NotFound", "not_found"),
         ] {
             assert_eq!(class(action, code), Some(expected), "{code} of {action:?}");
         }

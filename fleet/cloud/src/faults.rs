@@ -42,7 +42,7 @@ impl HttpFault {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultKind {
-    /// It is carried out this much later, by the clock that the server waits on.
+    /// It is carried out this much later, by the clock that the server waits on, whether or not the client still waits.
     Latency {
         /// How much.
         millis: u64,

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use fleet::{ErrorClass, Timestamp};
 use fleet_sim::Action;
 use http::{Response, StatusCode};
+use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
@@ -38,11 +39,25 @@ const UNSIGNED: &[&str] = &["AssumeRoleWithWebIdentity"];
 /// Carries out a request.
 ///
 /// * `stopping`: long polls end when it turns true.
-pub(crate) async fn answer(shared: &Shared, request: &Request, stopping: watch::Receiver<bool>) -> Outcome {
-    match route(request) {
-        Route::Control(path) => Outcome::Answer(control::answer(shared, request, path)),
-        Route::Metadata { instance, path } => metadata(shared, request, instance, path).await,
-        Route::Aws(call) => aws(shared, request, call, stopping).await,
+pub(crate) async fn answer(
+    shared: &Arc<Shared>,
+    request: Request,
+    stopping: watch::Receiver<bool>,
+) -> Outcome {
+    let request = Arc::new(request);
+    match route(&request) {
+        Route::Control(path) => Outcome::Answer(control::answer(shared, &request, path)),
+        Route::Metadata { instance, path } => metadata(shared, &request, instance, path).await,
+        // Who waits for messages takes none once the connection is gone.
+        Route::Aws(call) if call.operation == sqs::RECEIVE_MESSAGE => {
+            aws(shared, &request, call, stopping).await
+        }
+        // What has been received is carried out, whoever hangs up meanwhile.
+        Route::Aws(call) => {
+            let (shared, request) = (Arc::clone(shared), Arc::clone(&request));
+            let carried = tokio::spawn(async move { aws(&shared, &request, call, stopping).await });
+            carried.await.unwrap_or(Outcome::Close)
+        }
         Route::Unreadable { protocol, error } => {
             Outcome::Answer(protocol.refusal(&shared.request_id(), &error))
         }

@@ -119,6 +119,11 @@ impl CloudServer {
         self.shared.faults.set(faults);
     }
 
+    /// The faults in force, each with how many times more.
+    pub fn faults(&self) -> Vec<HttpFault> {
+        self.shared.faults.list()
+    }
+
     /// Has the account trust a provider of identities, beside those that it trusts already.
     pub fn trust(&self, provider: OidcProvider) {
         locked(&self.shared.providers).push(provider);
@@ -252,7 +257,7 @@ struct Closed;
 async fn exchange(
     request: http::Request<Incoming>,
     peer: SocketAddr,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     stopping: watch::Receiver<bool>,
 ) -> Result<Response<Reply>, Closed> {
     let (parts, body) = request.into_parts();
@@ -266,7 +271,7 @@ async fn exchange(
         Err(_) => return Ok(whole(gate::plain(StatusCode::REQUEST_TIMEOUT, "the body took too long\n"))),
     };
     let request = Request { method: parts.method, uri: parts.uri, headers: parts.headers, body, peer };
-    match gate::answer(shared, &request, stopping).await {
+    match gate::answer(shared, request, stopping).await {
         Outcome::Answer(answer) => Ok(whole(answer)),
         Outcome::Cut(answer) => {
             let (parts, body) = answer.into_parts();

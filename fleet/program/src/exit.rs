@@ -3,7 +3,7 @@
 use crate::out::Terminal;
 use anyhow::Error;
 use fleet::{ApiError, ErrorClass};
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::process::ExitCode;
 
 /// What an exit code tells whoever started the program. `RestartPreventExitStatus=64 77 78` in a unit.
@@ -93,7 +93,14 @@ impl Failure {
 
     /// Prints the error with its causes.
     pub(crate) fn report(&self, program: &str, terminal: Terminal) {
-        terminal.complain(program, &format!("{:#}", self.error));
+        terminal.complain(program, &self.to_string());
+    }
+}
+
+/// The error with its causes, as it is reported.
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
     }
 }
 

@@ -3,15 +3,17 @@
 use super::duration;
 use crate::exit::{Exit, Failure, OrExit, Outcome};
 use crate::out::{self, Format};
-use crate::place::{Where, block_on};
+use crate::place::{Where, attempt, block_on};
 use muster_image::bake::{self, BakeError, Build, Options};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bake an image: drive Packer, tell what it does, and write down what was made of what.
 ///
-/// Packer is told to clean up where the bake is interrupted or takes too long. The manifest has the image, the commit, the
-/// version of the playbook, and the programs with version and SHA-256.
+/// Packer is told to clean up where the bake is interrupted or takes too long. What it leaves behind in AWS, for EC2 made it only after,
+/// is found by the tag muster:bake and removed, also where Packer fails by itself; another interrupt ends that. The manifest has the
+/// image, the commit, the version of the playbook, and the programs with version and SHA-256.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -71,6 +73,7 @@ impl Args {
     /// Bakes.
     pub fn run(self) -> Outcome {
         let mut options = Options {
+            id: attempt()?,
             build: self.build,
             templates: self.templates,
             packer: self.packer,
@@ -89,7 +92,10 @@ impl Args {
             if !told && options.build != Build::Rootfs {
                 options.region = fleet_aws::default_region().await.map(|region| region.to_string());
             }
-            let made = bake::bake(&options, clock.as_ref(), &|line| out::say(line)).await.map_err(failure)?;
+            let connect =
+                async |region, endpoint| Where::at(region, endpoint).connect(Arc::clone(&clock)).await;
+            let made = bake::bake(&options, connect, clock.as_ref(), &|line| out::say(line)).await;
+            let made = made.map_err(failure)?;
             let told = format!("write the manifest {}", self.manifest.display());
             let text = serde_json::to_string_pretty(&made).or_exit(Exit::Bug, &told)?;
             std::fs::write(&self.manifest, text).or_exit(Exit::Configuration, told)?;

@@ -9,7 +9,7 @@ Both are programs. Compared are, group by group of actions.json:
   table that all its calls go through; and with the calls that the loopback cloud saw, after the autoscaler held both kinds of fleets in
   it, replaced instances of them and rolled an image out: what was called without being granted, and what is granted, was not
   called, and is not in LATER;
-* `image_publisher`: with the other table there, of what muster-image calls;
+* `image_publisher`: with the other table there, of what muster-image calls; what `bake` calls there, with `image_builder`;
 * `image_builder`: by tests/tests/image.rs, with what a real Packer called;
 * `node`: with the calls that bootstrap/aws sends, read from its source;
 * `node_join`: with the calls that the loopback cloud saw of a real Consul;
@@ -113,10 +113,13 @@ def differ(what, have, want):
     return words + [f"{what}: {action} is called, and not granted" for action in sorted(want - have)]
 
 
-def declared(heading):
-    """A table of fleet/aws/README.md: action -> why."""
+def declared(heading, by=r"\w+"):
+    """A table of fleet/aws/README.md: action -> why.
+
+    by: a pattern of who needs it
+    """
     table = (ROOT / "fleet/aws/README.md").read_text().split(f"| Permission | {heading} | What for |")[1].split("\n\n")[0]
-    return dict(re.findall(r"^\| `([\w:-]+)` \| `\w+` \| (.+) \|$", table, re.M))
+    return dict(re.findall(rf"^\| `([\w:-]+)` \| `{by}` \| (.+) \|$", table, re.M))
 
 
 def called_by_the_agent():
@@ -232,7 +235,7 @@ def expanded(text):
 
 
 def main(autoscaler, consul):
-    known, image = declared("Used by"), declared("Command")
+    known, image, bake = declared("Used by"), declared("Command", r"(?!bake`)\w+"), declared("Command", "bake")
     # What EC2 asks for by itself in a roll-out is no call of anybody's.
     rollout = {action: why for action, why in granted("autoscaler_rollout").items() if action in known}
     own = granted("autoscaler") | rollout
@@ -244,7 +247,10 @@ def main(autoscaler, consul):
         with loopback_cloud(autoscaler, place) as cloud:
             seen = called_by_the_autoscaler(autoscaler, cloud, place, wanted)
     wrong = []
-    for who, has, table in [("the autoscaler", own, known), ("muster-image", granted("image_publisher"), image)]:
+    # Packer removes what it has made by itself, too.
+    baker = {action: why for action, why in granted("image_builder").items() if action in bake}
+    whose = [("the autoscaler", own, known), ("muster-image", granted("image_publisher"), image), ("muster-image bake", baker, bake)]
+    for who, has, table in whose:
         wrong += differ(who, set(has) - ASIDE, set(table))
         wrong += [f"{who}: the reason of {action} is not that of fleet/aws" for action in sorted(set(has) & set(table))
                   if has[action] != table[action]]
@@ -259,7 +265,7 @@ def main(autoscaler, consul):
         wrong += differ(f"{group} ({source})", set(granted(group)), actions)
     if wrong:
         raise SystemExit("\n".join(wrong))
-    print(f"IAM: of the autoscaler's {len(known)} actions {len(wanted)} were seen by the loopback cloud; muster-image has the {len(image)} of its "
+    print(f"IAM: of the autoscaler's {len(known)} actions {len(wanted)} were seen by the loopback cloud; muster-image has the {len(image) + len(bake)} of its "
           f"own; nodes have the {len(agent)} that the agent sends and the {len(joining)} that Consul does; none is granted that nothing calls")
 
 

@@ -70,6 +70,11 @@ impl Access {
             None => self.keys.values_mut().find(|key| key.id == id).map(|key| &mut key.tags),
         }
     }
+    /// The tags of all key pairs and groups, by id.
+    pub(super) fn tags(&self) -> impl Iterator<Item = (String, BTreeMap<String, String>)> {
+        let keys = self.keys.values().map(|key| (key.id.clone(), key.tags.clone()));
+        keys.chain(self.groups.iter().map(|(id, group)| (id.clone(), group.tags.clone())))
+    }
     /// The public half of a key pair, where it opens something.
     pub(super) fn public_key(&self, name: &str) -> Result<Option<String>, AwsError> {
         self.keys.get(name).map(|key| key.public.clone()).ok_or_else(|| {
@@ -303,9 +308,16 @@ fn shown_rule(rule: &Data) -> Data {
     ])
 }
 
+/// A group stays for as long as a machine that has not ended is in it.
 fn delete_security_group(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
+    let now = context.world().now();
+    let in_use = locked(&context.shared.machines).groups(now);
     let mut access = locked(&context.shared.access);
     let (id, _) = access.group(input)?;
+    if in_use.contains(&id) {
+        let message = format!("resource {id} has a dependent object");
+        return Err(AwsError::new("DependencyViolation", message).into());
+    }
     access.groups.remove(&id);
     Ok(map([("return", true.into()), ("groupId", id.into())]))
 }

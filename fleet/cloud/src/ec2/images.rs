@@ -211,6 +211,13 @@ impl Images {
         Ok(&image.architecture)
     }
 
+    /// The tags of all images and snapshots of an account, by id.
+    pub(super) fn tags(&self, account: &str) -> Vec<(String, BTreeMap<String, String>)> {
+        let images = self.by_id.iter().filter(|(_, image)| image.owner == account);
+        let snapshots = self.snapshots.iter().filter(|(_, snapshot)| snapshot.owner == account);
+        let images = images.map(|(id, image)| (id.clone(), image.tags.clone()));
+        images.chain(snapshots.map(|(id, snapshot)| (id.clone(), snapshot.tags.clone()))).collect()
+    }
     /// The tags of an image or a snapshot.
     pub(super) fn tags_of(&mut self, id: &str) -> Option<&mut BTreeMap<String, String>> {
         match self.by_id.get_mut(id) {

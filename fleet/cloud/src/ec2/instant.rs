@@ -39,6 +39,7 @@ pub(super) fn create(context: &Context<'_>, input: &Data) -> Result<Data, Failur
         instance_type,
         zone: of_first("AvailabilityZone").or(of_subnet).or(version.zone()),
         market: if spot { Market::Spot } else { Market::OnDemand },
+        groups: version.groups(),
         tags,
         volume_tags: version.volume_tags(),
         devices: version.devices(),

@@ -11,7 +11,7 @@ use crate::sigv4::hmac;
 use crate::wire::{AwsError, Data, map};
 use fleet::{EndedBy, FleetId, Health, Instance, InstanceId, InstanceState, Market, Pool, Timestamp};
 use fleet_sim::{FleetRequest, WorldSpec};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -62,6 +62,8 @@ struct Machine {
     volume: String,
     gib: u32,
     encrypted: bool,
+    /// The security groups that it is in.
+    groups: Vec<String>,
     volume_tags: BTreeMap<String, String>,
     /// Of the spot request that launched it.
     request_tags: BTreeMap<String, String>,
@@ -128,6 +130,25 @@ impl Machines {
         }
         self.by_id.get_mut(id).map(|machine| &mut machine.tags)
     }
+    /// The tags of all machines, of their disks where they have them, and of their spot requests, by id.
+    pub(super) fn tags(&self, now: Timestamp) -> Vec<(String, BTreeMap<String, String>)> {
+        let mut tags = Vec::new();
+        for (id, machine) in &self.by_id {
+            tags.push((id.clone(), machine.tags.clone()));
+            if machine.has_its_disk(now) {
+                tags.push((machine.volume.clone(), machine.volume_tags.clone()));
+            }
+            if machine.pool.market == Market::Spot {
+                tags.push((id.replacen("i-", "sir-", 1), machine.request_tags.clone()));
+            }
+        }
+        tags
+    }
+    /// The security groups of machines that have not ended.
+    pub(super) fn groups(&self, now: Timestamp) -> BTreeSet<String> {
+        let there = self.by_id.values().filter(|machine| machine.state(now) != InstanceState::Terminated);
+        there.flat_map(|machine| machine.groups.iter().cloned()).collect()
+    }
     /// What describes show of them, and the image of each.
     pub(super) fn shown(&self, now: Timestamp) -> Vec<(Instance, FleetRequest, Data)> {
         self.by_id.iter().map(|(id, machine)| machine.shown(id, now)).collect()
@@ -184,6 +205,8 @@ pub(super) struct Wanted<'a> {
     pub instance_type: &'a str,
     pub zone: Option<&'a str>,
     pub market: Market,
+    /// Security groups, by their ids.
+    pub groups: Vec<&'a str>,
     pub tags: BTreeMap<String, String>,
     pub volume_tags: BTreeMap<String, String>,
     pub devices: &'a Data,
@@ -245,6 +268,7 @@ pub(super) fn launch(
             volume: id("vol"),
             gib: root.and_then(|root| root.get("VolumeSize").as_u32()).unwrap_or(8),
             encrypted: root.and_then(|root| root.get("Encrypted").as_bool()).unwrap_or(false),
+            groups: wanted.groups.iter().map(|group| (*group).to_owned()).collect(),
             volume_tags: wanted.volume_tags.clone(),
             request_tags: BTreeMap::new(),
             tags: wanted.tags.clone(),
@@ -298,6 +322,7 @@ fn run_instances(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
         instance_type: input.get("InstanceType").as_str().unwrap_or("m1.small"),
         zone: input.get("Placement").get("AvailabilityZone").as_str(),
         market: if spot { Market::Spot } else { Market::OnDemand },
+        groups: groups_of(input),
         tags: tags_of(input, "instance"),
         volume_tags: tags_of(input, "volume"),
         devices: input.get("BlockDeviceMapping"),
@@ -305,6 +330,13 @@ fn run_instances(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
     let ids = launch(context, &wanted, count)?;
     let shown = super::instances::reservation_of_machines(context, &ids);
     Ok(shown)
+}
+
+/// The security groups that a launch names, itself or for its network interface.
+pub(super) fn groups_of(launch: &Data) -> Vec<&str> {
+    let interfaces = launch.get("NetworkInterface").items().iter();
+    let of_interfaces = interfaces.flat_map(|interface| interface.get("SecurityGroupId").texts());
+    launch.get("SecurityGroupId").texts().into_iter().chain(of_interfaces).collect()
 }
 
 fn stop_instances(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {

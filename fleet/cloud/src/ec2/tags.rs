@@ -4,6 +4,7 @@ use super::filter::Filters;
 use super::images::with_images;
 use super::missing;
 use super::page::page;
+use super::templates::with_templates;
 use crate::service::Operation;
 use crate::shared::{Context, Failure, locked};
 use crate::wire::{AwsError, Data, map};
@@ -54,7 +55,8 @@ fn create_tags(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
     Ok(map([("return", true.into())]))
 }
 
-/// The tags of what is not the world's: images, snapshots, machines, volumes, spot requests, key pairs, groups; `None` where there is no such thing.
+/// The tags of what is not the world's: images, snapshots, machines, volumes, spot requests, key pairs, groups, templates; `None` where
+/// there is no such thing.
 fn with_tags<T>(
     context: &Context<'_>,
     id: &str,
@@ -64,42 +66,63 @@ fn with_tags<T>(
         "ami" | "snap" => with_images(context, |images, _, _| images.tags_of(id).map(then)),
         "i" | "vol" | "sir" => locked(&context.shared.machines).tags_of(id).map(then),
         "key" | "sg" => locked(&context.shared.access).tags_of(id).map(then),
+        "lt" => with_templates(context, |templates, _| templates.tags_of(id).map(then)),
         _ => None,
     }
+}
+
+/// What EC2 calls the kind of a thing, by what its id begins with.
+const KINDS: [(&str, &str); 10] = [
+    ("ami", "image"),
+    ("fleet", "fleet"),
+    ("i", "instance"),
+    ("key", "key-pair"),
+    ("lt", "launch-template"),
+    ("sfr", "spot-fleet-request"),
+    ("sg", "security-group"),
+    ("sir", "spot-instances-request"),
+    ("snap", "snapshot"),
+    ("vol", "volume"),
+];
+
+/// All that may have tags, by id: the world's, and what is kept beside it.
+fn all_tags(context: &Context<'_>) -> Vec<(String, BTreeMap<String, String>)> {
+    let (mut tags, now) = {
+        let world = context.world();
+        let fleets =
+            [Backend::SpotFleet, Backend::Ec2Fleet].into_iter().flat_map(|of| world.shown_fleets(of));
+        let mut tags: Vec<_> = fleets.map(|fleet| (fleet.id.to_string(), fleet.tags)).collect();
+        let instances = world.shown_instances().into_iter();
+        tags.extend(instances.map(|one| (one.id.to_string(), BTreeMap::clone(&one.tags))));
+        (tags, world.now())
+    };
+    tags.extend(with_images(context, |images, account, _| images.tags(account)));
+    tags.extend(with_templates(context, |templates, _| templates.tags().collect::<Vec<_>>()));
+    tags.extend(locked(&context.shared.machines).tags(now));
+    tags.extend(locked(&context.shared.access).tags());
+    tags
 }
 
 fn describe_tags(context: &Context<'_>, input: &Data) -> Result<Data, Failure> {
     const FILTERS: &[&str] = &["key", "value", "resource-id", "resource-type"];
     let filters = Filters::read(input, FILTERS, true)?;
-    let mut resources: Vec<(String, &str, BTreeMap<String, String>)> = Vec::new();
-    {
-        let world = context.world();
-        for (backend, kind) in [(Backend::SpotFleet, "spot-fleet-request"), (Backend::Ec2Fleet, "fleet")] {
-            resources
-                .extend(world.shown_fleets(backend).into_iter().map(|f| (f.id.to_string(), kind, f.tags)));
-        }
-        resources.extend(
-            world
-                .shown_instances()
-                .into_iter()
-                .map(|i| (i.id.to_string(), "instance", BTreeMap::clone(&i.tags))),
-        );
-    }
     let mut found = Vec::new();
-    for (id, kind, tags) in &resources {
+    for (id, tags) in &all_tags(context) {
+        let begins = id.split_once('-').map(|(begins, _)| begins);
+        let kind = KINDS.iter().find(|(of, _)| Some(*of) == begins).map_or("", |(_, kind)| kind);
         for (key, value) in tags {
             let passes = filters.pass(tags, |filter| {
                 Some(match filter {
                     "key" => key.clone(),
                     "value" => value.clone(),
                     "resource-id" => id.clone(),
-                    _ => (*kind).to_owned(),
+                    _ => kind.to_owned(),
                 })
             });
             if passes {
                 let shown = map([
                     ("resourceId", id.as_str().into()),
-                    ("resourceType", (*kind).into()),
+                    ("resourceType", kind.into()),
                     ("key", key.as_str().into()),
                     ("value", value.as_str().into()),
                 ]);

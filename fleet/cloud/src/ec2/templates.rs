@@ -2,6 +2,7 @@
 
 use super::filter::Filters;
 use super::fleets::unsupported;
+use super::machines::groups_of;
 use super::page::page;
 use super::{invalid, missing, required, tag_set, tags_of};
 use crate::service::Operation;
@@ -77,6 +78,9 @@ impl Version {
     pub fn subnet(&self) -> Option<&str> {
         self.data.get("NetworkInterface").items().first()?.get("SubnetId").as_str()
     }
+    pub fn groups(&self) -> Vec<&str> {
+        groups_of(&self.data)
+    }
     pub fn zone(&self) -> Option<&str> {
         self.data.get("Placement").get("AvailabilityZone").as_str()
     }
@@ -147,6 +151,16 @@ impl Templates {
         }
     }
 
+    /// The tags of a template.
+    pub(super) fn tags_of(&mut self, id: &str) -> Option<&mut BTreeMap<String, String>> {
+        self.by_id.get_mut(id).map(|template| &mut template.tags)
+    }
+
+    /// The tags of all templates, by id.
+    pub(super) fn tags(&self) -> impl Iterator<Item = (String, BTreeMap<String, String>)> {
+        self.by_id.iter().map(|(id, template)| (id.clone(), template.tags.clone()))
+    }
+
     /// The version that a specification names; `$Default` without one. A fleet keeps what this gives: neither
     /// kind of fleet follows `$Default` or `$Latest` here.
     pub(super) fn resolve(&self, specification: &Data) -> Result<&Version, AwsError> {
@@ -170,7 +184,10 @@ impl Templates {
 }
 
 /// The templates, with those of the world's fleets among them.
-fn with_templates<T>(context: &Context<'_>, then: impl FnOnce(&mut Templates, Timestamp) -> T) -> T {
+pub(super) fn with_templates<T>(
+    context: &Context<'_>,
+    then: impl FnOnce(&mut Templates, Timestamp) -> T,
+) -> T {
     let (spec, now) = {
         let world = context.world();
         (world.spec().clone(), world.now())

@@ -100,12 +100,12 @@ locals {
       resources = concat(["${local.ec2}:*/*"], local.images)
       condition = { StringEquals = { "ec2:CreateAction" = ["CreateFleet", "CreateImage", "CreateKeyPair", "CreateLaunchTemplate", "CreateSecurityGroup", "RunInstances"] } }
     }
-    # EC2 makes the request by itself, without a tag; it gets that name and no other.
+    # EC2 makes the request by itself, without a tag; it gets that name and no other, and which bake's it is, which opens nothing.
     BakeRequests = {
       resources = ["${local.ec2}:spot-instances-request/*"]
       condition = {
         StringEquals                = { "aws:RequestTag/Name" = "muster-bake" }
-        "ForAllValues:StringEquals" = { "aws:TagKeys" = ["Name"] }
+        "ForAllValues:StringEquals" = { "aws:TagKeys" = ["Name", "muster:bake"] }
       }
     }
     # For the disks of the machine alone, by EC2; and for EC2 to go on with them.

@@ -137,7 +137,7 @@ run "what_is_there_already_is_given_no_tag_that_opens_it" {
   assert {
     condition = { for statement in jsondecode(output.policies.image_builder).Statement : statement.Sid => statement.Condition if contains(statement.Action, "ec2:CreateTags") } == {
       BakeMachines = { StringEquals = { "aws:ResourceTag/Name" = "muster-bake" } }
-      BakeRequests = { StringEquals = { "aws:RequestTag/Name" = "muster-bake" }, "ForAllValues:StringEquals" = { "aws:TagKeys" = ["Name"] } }
+      BakeRequests = { StringEquals = { "aws:RequestTag/Name" = "muster-bake" }, "ForAllValues:StringEquals" = { "aws:TagKeys" = ["Name", "muster:bake"] } }
       BakeTags     = { StringEquals = { "ec2:CreateAction" = ["CreateFleet", "CreateImage", "CreateKeyPair", "CreateLaunchTemplate", "CreateSecurityGroup", "RunInstances"] } }
       Images       = { Null = { "aws:ResourceTag/muster:playbook" = "false" } }
     }
