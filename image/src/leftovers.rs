@@ -178,7 +178,7 @@ mod tests {
     }
 
     impl Workshop for Fake {
-        fn region(&self) -> &str {
+        fn region(&self) -> &'static str {
             "eu-west-1"
         }
         // As EC2 does, it shows what is removed for as long as anybody looks.

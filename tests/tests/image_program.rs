@@ -315,7 +315,7 @@ fn a_bake_that_is_interrupted_has_packer_remove_what_it_had_made() {
     bake.args(["bake", "--build", "rehearsal", "--commit", "0123abc", "--endpoint", &endpoint]);
     bake.arg("--packer").arg(&packer.program).arg("--manifest").arg(&manifest);
     bake.arg("--templates").arg(format!("{TREE}/image/packer"));
-    // Where its plugin panics, which one that is cut off in CreateFleet does, Packer leaves a crash.log.
+    // Where its plugin panics, Packer leaves a crash.log.
     bake.current_dir(packer.place.path()).envs(packer.environment());
     // By then there are a key pair and a security group, and soon a launch template and an instance.
     let (code, said) = cut_short(bake, "Launching a spot AWS instance", || ());
@@ -347,30 +347,40 @@ fn nothing_is_left(account: &Account, said: &str) {
     }
 }
 
-/// Told to end, Packer removes its launch template by its name, while EC2 is still about to make it.
-#[test]
-fn what_ec2_makes_only_after_packer_was_cut_off_is_removed() {
+/// Cuts a bake off in one of its calls, which EC2 carries out only four seconds later: a launch template is left and removed.
+fn cut_off_in(call: &str, line_before: &str) {
     let account = Account::fast();
     account.image("muster-base", 2, &[("muster:image", "base"), ("muster:architecture", "amd64")]);
     let late = FaultKind::Latency { millis: 4000 };
-    account
-        .server
-        .set_faults(vec![HttpFault { times: Some(1), ..HttpFault::new(late, &["CreateLaunchTemplate"]) }]);
+    account.server.set_faults(vec![HttpFault { times: Some(1), ..HttpFault::new(late, &[call]) }]);
     let packer = Packer::new();
     let mut bake = in_account(&account);
     let endpoint = account.server.endpoint();
     bake.args(["bake", "--build", "rehearsal", "--commit", "0123abc", "--endpoint", &endpoint]);
     bake.arg("--packer").arg(&packer.program).arg("--templates").arg(format!("{TREE}/image/packer"));
+    // Where its plugin panics, Packer leaves a crash.log.
     bake.current_dir(packer.place.path()).envs(packer.environment());
     let asked = || {
         while account.server.faults()[0].times != Some(0) {
             std::thread::sleep(Duration::from_millis(20));
         }
     };
-    let (code, said) = cut_short(bake, "Creating Spot Fleet launch template", asked);
+    let (code, said) = cut_short(bake, line_before, asked);
     assert_eq!(code, Some(130), "{said}");
     assert!(said.contains("removed the launch template lt-"), "{said}");
     nothing_is_left(&account, &said);
+}
+
+/// Told to end, Packer removes its launch template by its name, while EC2 is still about to make it.
+#[test]
+fn a_launch_template_that_is_made_only_after_packer_was_cut_off_is_removed() {
+    cut_off_in("CreateLaunchTemplate", "Creating Spot Fleet launch template");
+}
+
+/// Packer's plugin does not outlive that.
+#[test]
+fn what_packer_leaves_that_is_cut_off_while_its_machine_is_launched_is_removed() {
+    cut_off_in("CreateFleet", "Created Spot Fleet launch template");
 }
 
 /// A Packer that makes one of each kind that a bake makes, by the AWS CLI, each with the bake's tag; and one that is another's.
