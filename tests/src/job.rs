@@ -113,19 +113,17 @@ pub fn said(nomad: &Nomad) -> String {
     let asked = |path: &str| nomad.try_call("GET", path, "").ok().filter(|answer| answer.status == 200);
     let allocations: Option<Vec<Value>> = asked(&format!("/v1/job/{NAME}/allocations"))
         .and_then(|answer| serde_json::from_str(&answer.body).ok());
-    let mut said = String::new();
+    let mut said = Vec::new();
     for allocation in allocations.unwrap_or_default() {
         let id = allocation["ID"].as_str().unwrap_or_default();
-        let mut log = |task: &str, stream: &str| {
+        let tasks = allocation["TaskStates"].as_object().into_iter().flat_map(|tasks| tasks.keys());
+        for (task, stream) in tasks.flat_map(|task| [(task, "stdout"), (task, "stderr")]) {
             let path = format!(
                 "/v1/client/fs/logs/{id}?task={task}&type={stream}&plain=true&origin=end&offset={MOST_SAID}"
             );
             let text = asked(&path).map_or_else(|| "cannot be had".to_owned(), |answer| answer.body);
-            said.push_str(&format!("{stream} of {task} in {id}:\n{text}\n"));
-        };
-        for task in allocation["TaskStates"].as_object().into_iter().flat_map(|tasks| tasks.keys()) {
-            ["stdout", "stderr"].into_iter().for_each(|stream| log(task, stream));
+            said.push(format!("{stream} of {task} in {id}:\n{text}"));
         }
     }
-    said
+    said.join("\n")
 }
