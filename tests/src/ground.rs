@@ -147,7 +147,15 @@ impl Cloud {
     }
     /// Has the account's roles trust the identities that Nomad gives this job for AWS, as an OpenID Connect provider does.
     pub fn trust(&self, nomad: &Nomad, job: &str) {
-        let keys = nomad.call("GET", "/.well-known/jwks.json", &Value::Null);
+        // The provider's keys are fetched once here: by then the one that Nomad signs with has to be among them. A server that has
+        // just begun to lead may have to unwrap it yet.
+        let keys = wait_for("the key that Nomad signs with", || {
+            let listed = nomad.call("GET", "/v1/operator/keyring/keys", &Value::Null);
+            let keys = nomad.call("GET", "/.well-known/jwks.json", &Value::Null);
+            let told = |id: &Value| keys["keys"].as_array()?.iter().find(|key| key["kid"] == *id);
+            let mut active = listed.as_array()?.iter().filter(|key| key["State"] == "active").peekable();
+            (active.peek().is_some() && active.all(|key| told(&key["KeyID"]).is_some())).then_some(keys)
+        });
         self.server.trust(OidcProvider {
             keys: serde_json::from_value(keys).expect("keys"),
             audience: "sts.amazonaws.com".to_owned(),
