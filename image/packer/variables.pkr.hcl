@@ -109,7 +109,7 @@ variable "playbook" {
 
 variable "bake" {
   type        = string
-  description = "Which bake this is, as muster-image bake draws it: the tag muster:bake of all that is made to bake with, and not of the image. Empty: no tag."
+  description = "Which bake this is, as muster-image bake draws it: the tag muster:bake of all that is made to bake with; the image and its snapshot have it from their machine. Empty: no tag."
   default     = ""
   validation {
     condition     = can(regex("^[0-9A-Za-z._-]{0,64}$", var.bake))

@@ -173,7 +173,7 @@ struct PackerBuild {
 /// gets five minutes for that. Where it was through by then, what it made stands. What Packer leaves behind in AWS when it does not end
 /// well is removed then, as [`leftovers::sweep`] does, unless there is another interrupt.
 ///
-/// * `connect`: makes the way to a region of AWS; EC2 has the second's address, where there is one.
+/// * `connect`: makes the way to a region of AWS; EC2 and STS have the second's address, where there is one.
 pub async fn bake<W: Workshop, E: Display>(
     options: &Options,
     connect: impl AsyncFnOnce(Region, Option<String>) -> Result<W, E>,

@@ -2,7 +2,8 @@
 //!
 //! Packer removes what it has made, but not what EC2 was about to make when Packer was cut off: told to end while it waits for a
 //! launch template, it removes the template by its name before there is one, and EC2 makes it all the same. So it is with a
-//! machine, a group and a key. All that a bake makes carries the bake's own tag from the moment it is made, and is found by that.
+//! machine, a group and a key, and with an image for as long as EC2 makes it. All that a bake makes carries the bake's own tag from
+//! the moment it is made, and is found by that.
 
 use fleet::ports::{Answer, Clock};
 use fleet::{ApiError, DurationText, ErrorClass};
@@ -10,7 +11,7 @@ use fleet_aws::{Aws, Leftover, LeftoverKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// The tag of what a bake makes, but of its image; its value is the bake's.
+/// The tag of what a bake makes; its value is the bake's.
 pub const TAG: &str = "muster:bake";
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -69,30 +70,8 @@ pub async fn sweep(workshop: &dyn Workshop, bake: &str, clock: &dyn Clock, tell:
             }
         };
         stuck.retain(|one, _| found.contains(one));
-        let mut busy = false;
-        for one in found {
-            if removed.contains(&one) {
-                continue;
-            }
-            match workshop.remove(&one).await {
-                Ok(was_there) => {
-                    stuck.remove(&one);
-                    busy |= was_there;
-                    if was_there {
-                        tell(&format!(
-                            "removed the {} {}, which Packer had left behind",
-                            name(one.kind),
-                            one.id
-                        ));
-                        removed.insert(one);
-                    }
-                }
-                Err(error) => {
-                    busy |= !matches!(error.class, ErrorClass::Denied | ErrorClass::Malformed);
-                    stuck.insert(one, error);
-                }
-            }
-        }
+        let still: Vec<Leftover> = found.into_iter().filter(|one| !removed.contains(one)).collect();
+        let busy = remove(workshop, still, &mut removed, &mut stuck, tell).await;
         let now = clock.monotonic();
         if busy {
             quiet_since = now;
@@ -112,6 +91,34 @@ pub async fn sweep(workshop: &dyn Workshop, bake: &str, clock: &dyn Clock, tell:
     }
 }
 
+/// Removes what it can of these. * returns: whether there was something to do that may have to be done again.
+async fn remove(
+    workshop: &dyn Workshop,
+    found: Vec<Leftover>,
+    removed: &mut BTreeSet<Leftover>,
+    stuck: &mut BTreeMap<Leftover, ApiError>,
+    tell: &(dyn Fn(&str) + Sync),
+) -> bool {
+    let mut busy = false;
+    for one in found {
+        match workshop.remove(&one).await {
+            Ok(was_there) => {
+                stuck.remove(&one);
+                busy |= was_there;
+                if was_there {
+                    tell(&format!("removed the {} {}, which Packer had left behind", name(one.kind), one.id));
+                    removed.insert(one);
+                }
+            }
+            Err(error) => {
+                busy |= !matches!(error.class, ErrorClass::Denied | ErrorClass::Malformed);
+                stuck.insert(one, error);
+            }
+        }
+    }
+    busy
+}
+
 /// How what a bake has left is found, in words.
 pub fn by_hand(bake: &str, region: &str) -> String {
     format!(
@@ -125,6 +132,8 @@ const fn name(kind: LeftoverKind) -> &'static str {
         LeftoverKind::LaunchTemplate => "launch template",
         LeftoverKind::KeyPair => "key pair",
         LeftoverKind::SecurityGroup => "security group",
+        LeftoverKind::Image => "image",
+        LeftoverKind::Snapshot => "snapshot",
     }
 }
 
@@ -135,6 +144,8 @@ const fn command(kind: LeftoverKind) -> &'static str {
         LeftoverKind::LaunchTemplate => "delete-launch-template --launch-template-id",
         LeftoverKind::KeyPair => "delete-key-pair --key-pair-id",
         LeftoverKind::SecurityGroup => "delete-security-group --group-id",
+        LeftoverKind::Image => "deregister-image --image-id",
+        LeftoverKind::Snapshot => "delete-snapshot --snapshot-id",
     }
 }
 

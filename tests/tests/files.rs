@@ -116,6 +116,25 @@ fn what_the_guide_says_of_a_site_is_as_the_roles_take_it() {
     }
 }
 
+/// Nodes log in and have their tokens by the names that the module gives them.
+#[test]
+fn what_the_guide_says_of_vault_is_as_the_module_makes_it() {
+    let module = read(&Path::new(IMAGE).join("../fleet/terraform/modules/vault/variables.tf"));
+    let node =
+        module.split_once("variable \"node_name\"").and_then(|(_, after)| after.split_once("default "));
+    let node = node.and_then(|(_, after)| after.split('"').nth(1)).expect("it has a default");
+    let guide = read(&Path::new(IMAGE).join("../docs/getting-started.md"));
+    let role = guide.split_once("aws {\n").and_then(|(_, after)| after.lines().next()?.split('"').nth(1));
+    assert_eq!(role, Some(node));
+    let made = ["", "-client", "-names"].map(|of| format!("{node}{of}"));
+    let creds: Vec<&str> =
+        guide.split("/creds/").skip(1).filter_map(|after| after.split('\'').next()).collect();
+    assert!(creds.len() > made.len(), "{creds:?}");
+    for of in creds {
+        assert!(made.iter().any(|name| name == of), "{of}");
+    }
+}
+
 #[test]
 fn every_handler_is_notified_and_every_notice_heard() {
     let (mut notified, mut heard) = (BTreeSet::new(), BTreeSet::new());

@@ -3,6 +3,7 @@
 
 use fleet_cloud::{CloudConfig, FaultKind, HttpFault};
 use fleet_sim::{FleetSpec, World, WorldSpec};
+use muster_test_servers::wait_for;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +12,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 use tests::account::Account;
 use tests::ground::Cloud;
 use tests::image::{Packer, TREE, baked};
@@ -306,17 +306,10 @@ fn cut_short(mut bake: Command, at: &str, ready: impl Fn()) -> (Option<i32>, Str
 
 #[test]
 fn a_bake_that_is_interrupted_has_packer_remove_what_it_had_made() {
-    let account = Account::fast();
-    account.image("muster-base", 2, &[("muster:image", "base"), ("muster:architecture", "amd64")]);
-    let packer = Packer::new();
+    let (account, packer) = (Account::fast(), Packer::new());
     let manifest = packer.place.path().join("image.json");
-    let mut bake = in_account(&account);
-    let endpoint = account.server.endpoint();
-    bake.args(["bake", "--build", "rehearsal", "--commit", "0123abc", "--endpoint", &endpoint]);
-    bake.arg("--packer").arg(&packer.program).arg("--manifest").arg(&manifest);
-    bake.arg("--templates").arg(format!("{TREE}/image/packer"));
-    // Where its plugin panics, Packer leaves a crash.log.
-    bake.current_dir(packer.place.path()).envs(packer.environment());
+    let mut bake = rehearsal(&account, &packer);
+    bake.arg("--manifest").arg(&manifest);
     // By then there are a key pair and a security group, and soon a launch template and an instance.
     let (code, said) = cut_short(bake, "Launching a spot AWS instance", || ());
     assert_eq!(code, Some(130), "{said}");
@@ -333,6 +326,13 @@ fn nothing_is_left(account: &Account, said: &str) {
     let baked =
         ["ec2", "describe-images", "--owners", "self", "--filters", "Name=tag-key,Values=muster:image"];
     assert_eq!(left(&baked, "Images"), 1, "the base alone: {said}");
+    // One that was cut off while it was made has not got its own tags yet.
+    let made =
+        ["ec2", "describe-images", "--owners", "self", "--filters", "Name=name,Values=muster-rehearsal-*"];
+    assert_eq!(left(&made, "Images"), 0, "{said}");
+    let of_bakes =
+        ["ec2", "describe-snapshots", "--owner-ids", "self", "--filters", "Name=tag-key,Values=muster:bake"];
+    assert_eq!(left(&of_bakes, "Snapshots"), 0, "{said}");
     let templates = account.ask(&["ec2", "describe-launch-templates"]);
     assert!(!templates.to_string().contains("packer"), "{templates}");
     let machines = account.ask(&["ec2", "describe-instances"]);
@@ -347,24 +347,36 @@ fn nothing_is_left(account: &Account, said: &str) {
     }
 }
 
-/// Cuts a bake off in one of its calls, which EC2 carries out only four seconds later: a launch template is left and removed.
-fn cut_off_in(call: &str, line_before: &str) {
-    let account = Account::fast();
+/// A bake by the real Packer, of a machine without the playbook.
+fn rehearsal(account: &Account, packer: &Packer) -> Command {
     account.image("muster-base", 2, &[("muster:image", "base"), ("muster:architecture", "amd64")]);
-    let late = FaultKind::Latency { millis: 4000 };
-    account.server.set_faults(vec![HttpFault { times: Some(1), ..HttpFault::new(late, &[call]) }]);
-    let packer = Packer::new();
-    let mut bake = in_account(&account);
+    let mut bake = in_account(account);
     let endpoint = account.server.endpoint();
     bake.args(["bake", "--build", "rehearsal", "--commit", "0123abc", "--endpoint", &endpoint]);
     bake.arg("--packer").arg(&packer.program).arg("--templates").arg(format!("{TREE}/image/packer"));
     // Where its plugin panics, Packer leaves a crash.log.
     bake.current_dir(packer.place.path()).envs(packer.environment());
-    let asked = || {
-        while account.server.faults()[0].times != Some(0) {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
+    bake
+}
+
+/// Packer forgets an image that it waits for.
+#[test]
+fn an_image_that_is_being_made_when_packer_is_cut_off_is_removed_with_its_snapshot() {
+    let (account, packer) = (Account::fast(), Packer::new());
+    let bake = rehearsal(&account, &packer);
+    let (code, said) = cut_short(bake, "Waiting for AMI to become ready", || ());
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("removed the image ami-") && said.contains("removed the snapshot snap-"), "{said}");
+    nothing_is_left(&account, &said);
+}
+
+/// Cuts a bake off in one of its calls, which EC2 carries out only eight seconds later: a launch template is left and removed.
+fn cut_off_in(call: &str, line_before: &str) {
+    let (account, packer) = (Account::fast(), Packer::new());
+    let late = FaultKind::Latency { millis: 8000 };
+    account.server.set_faults(vec![HttpFault { times: Some(1), ..HttpFault::new(late, &[call]) }]);
+    let bake = rehearsal(&account, &packer);
+    let asked = || wait_for(call, || (account.server.faults()[0].times == Some(0)).then_some(()));
     let (code, said) = cut_short(bake, line_before, asked);
     assert_eq!(code, Some(130), "{said}");
     assert!(said.contains("removed the launch template lt-"), "{said}");

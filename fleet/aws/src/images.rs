@@ -186,10 +186,12 @@ impl Aws {
 
 /// What is not there any more needs no removing.
 fn gone_is_fine(result: Result<(), ApiError>) -> Result<(), ApiError> {
-    let gone = |error: &ApiError| {
-        error.class == ErrorClass::NotFound || error.code.as_deref() == Some("InvalidAMIID.Unavailable")
-    };
-    result.or_else(|error| if gone(&error) { Ok(()) } else { Err(error) })
+    result.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) })
+}
+
+/// Whether what was to be removed is not there, or not any more.
+pub(crate) fn is_gone(error: &ApiError) -> bool {
+    error.class == ErrorClass::NotFound || error.code.as_deref() == Some("InvalidAMIID.Unavailable")
 }
 
 fn read_image(image: aws_sdk_ec2::types::Image) -> Result<Image, ApiError> {

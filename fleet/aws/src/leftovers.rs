@@ -3,12 +3,13 @@
 use crate::action::Action;
 use crate::client::Aws;
 use crate::governor::Toll;
+use crate::images::is_gone;
 use crate::words;
 use aws_sdk_ec2::types::{Filter, InstanceStateChange, ResourceType, TagDescription};
-use fleet::{ApiError, ErrorClass, InstanceState};
+use fleet::{ApiError, InstanceState};
 use std::collections::BTreeSet;
 
-/// What is made to bake an image with, in the order in which it can be removed.
+/// What is made to bake an image, in the order in which it can be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LeftoverKind {
     /// The machine.
@@ -19,14 +20,18 @@ pub enum LeftoverKind {
     KeyPair,
     /// Who gets at the machine. It is in use until the machine has ended.
     SecurityGroup,
+    /// The image itself, of a bake that was cut off while EC2 made it.
+    Image,
+    /// What the image is made of. It is in use until the image is gone.
+    Snapshot,
 }
 
-/// Something that was made to bake an image with, and may still be there.
+/// Something that was made to bake an image, and may still be there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Leftover {
     /// What it is.
     pub kind: LeftoverKind,
-    /// `i-…`, `lt-…`, `key-…`, `sg-…`.
+    /// `i-…`, `lt-…`, `key-…`, `sg-…`, `ami-…`, `snap-…`.
     pub id: String,
 }
 
@@ -73,8 +78,16 @@ impl Aws {
                 let send = || region.ec2.delete_security_group().group_id(id).send();
                 region.call(Action::DeleteSecurityGroup, Toll::None, send).await.map(|_| true)
             }
+            LeftoverKind::Image => {
+                let send = || region.ec2.deregister_image().image_id(id).send();
+                region.call(Action::DeregisterImage, Toll::None, send).await.map(|_| true)
+            }
+            LeftoverKind::Snapshot => {
+                let send = || region.ec2.delete_snapshot().snapshot_id(id).send();
+                region.call(Action::DeleteSnapshot, Toll::None, send).await.map(|_| true)
+            }
         };
-        removed.or_else(|error| if error.class == ErrorClass::NotFound { Ok(false) } else { Err(error) })
+        removed.or_else(|error| if is_gone(&error) { Ok(false) } else { Err(error) })
     }
 }
 
@@ -84,6 +97,8 @@ fn leftover(tag: TagDescription) -> Option<Leftover> {
         ResourceType::LaunchTemplate => LeftoverKind::LaunchTemplate,
         ResourceType::KeyPair => LeftoverKind::KeyPair,
         ResourceType::SecurityGroup => LeftoverKind::SecurityGroup,
+        ResourceType::Image => LeftoverKind::Image,
+        ResourceType::Snapshot => LeftoverKind::Snapshot,
         _ => return None,
     };
     Some(Leftover { kind, id: tag.resource_id? })

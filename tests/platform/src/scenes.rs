@@ -61,18 +61,19 @@ impl Platform {
         let load = Load::start(&self.names, QUIET, timeline);
         // Nothing waits for anything that it does not need: machines are given back late, and what else happens to the fleet happens
         // meanwhile. What AWX mends is load that a fleet of two would buy for, so that is first.
+        let drifting = self.machines.running().first().expect("two run").clone();
         let pipeline = thread::scope(|scope| {
-            let drifted = scope.spawn(|| self.drifts(self.machines.running().first().expect("two run")));
+            let drifted = scope.spawn(|| self.drifts(&drifting));
             self.grows(&load);
             load.set(QUIET);
             self.timeline.say("one request a second");
             let less = self.timeline.now();
             let rotated = scope.spawn(|| self.secret_is_rotated());
             self.is_updated(&load);
-            joined(drifted);
             joined(rotated);
             let pipeline = scope.spawn(|| self.image_is_made());
-            self.is_interrupted(&load);
+            self.is_interrupted(&load, &drifting);
+            joined(drifted);
             self.shrinks(&load, less);
             joined(pipeline)
         });
@@ -107,17 +108,20 @@ impl Platform {
 
     fn shrinks(&self, load: &Load, begun: Duration) {
         self.wait("two machines again", || (self.machines.running().len() == 2).then_some(()));
-        self.measured("less load until two machines are left", begun);
+        self.measured("less load, and an interruption, until two machines are left", begun);
         self.tally(load);
     }
 
-    fn is_interrupted(&self, load: &Load) {
+    /// A machine is taken, and not the one that has something else to see to.
+    fn is_interrupted(&self, load: &Load, busy: &InstanceId) {
         let running = self.machines.running();
-        let victim = running.first().expect("two run").clone();
+        let victim = running.iter().find(|id| *id != busy).expect("two run").clone();
         self.cloud.interrupt(&victim);
         self.timeline.say(&format!("{victim} is interrupted: it goes in two minutes"));
         let begun = self.timeline.now();
-        self.wait("another machine", || (self.machines.running().len() > running.len()).then_some(()));
+        self.wait("another machine", || {
+            self.machines.running().iter().any(|id| !running.contains(id)).then_some(())
+        });
         self.measured("notice until a replacement is switched on", begun);
         self.wait("no work on it", || (!self.nodes_of("web").contains(&victim.to_string())).then_some(()));
         self.measured("notice until the machine is empty (it has 120 s)", begun);

@@ -15,8 +15,8 @@
  *   of the account (`nomad_oidc`), or roles of yours (`autoscaler_trusted_role_arns`).
  * * Who bakes images (`image_builder`) has what Packer's Amazon plugin 1.8.2 calls with the templates of image/packer, and what
  *   muster-image calls for channels and the janitor; it ends, opens and removes what these templates have tagged
- *   (in China and GovCloud, where Packer tags nothing as it makes it, any key pair, launch template and security group of
- *   the region). With `session_manager` it may forward a port of a machine that is baked, and open no shell.
+ *   (in China, where Packer tags no key pair and no security group as it makes it, any of these and any launch template of the
+ *   region; in China and GovCloud, where it tags no image as it makes it, any image and snapshot of the account). With `session_manager` it may forward a port of a machine that is baked, and open no shell.
  * * Accounts' service-linked roles for spot (`AWSServiceRoleForEC2Spot`, `AWSServiceRoleForEC2SpotFleet`) are AWS's own, one
  *   of each an account: `aws iam create-service-linked-role --aws-service-name spot.amazonaws.com` and
  *   `spotfleet.amazonaws.com`, where they are missing.
@@ -36,9 +36,10 @@ locals {
 
   images = ["${local.arn}:ec2:${local.region}::image/*", "${local.arn}:ec2:${local.region}::snapshot/*"]
 
-  # What the templates of image/packer call all that a bake makes. In China and in GovCloud Packer's plugin tags nothing as it
-  # makes it: there the name cannot be asked for.
-  of_bakes = local.partition == "aws" ? { StringEquals = { "aws:ResourceTag/Name" = "muster-bake" } } : {}
+  # What the templates of image/packer call all that a bake makes. Where Packer's plugin does not tag it as it makes it, the name cannot
+  # be asked for: key pairs and groups in China; images and their snapshots in China and in GovCloud.
+  of_bakes  = local.partition == "aws-cn" ? {} : { StringEquals = { "aws:ResourceTag/Name" = "muster-bake" } }
+  of_images = local.partition == "aws" ? { Null = { "aws:ResourceTag/muster:playbook" = "false" } } : {}
 
   of_fleets = { StringEquals = { "aws:ResourceTag/muster:fleet" = var.fleets } }
 
@@ -130,7 +131,7 @@ locals {
     # Images and snapshots that these templates made.
     Images = {
       resources = local.images
-      condition = { Null = { "aws:ResourceTag/muster:playbook" = "false" } }
+      condition = local.of_images
     }
     # The channels, and the journal of each. They are listed by their path, which SSM checks without a slash at its end.
     Channels = {

@@ -208,8 +208,8 @@ run "without_the_session_manager_there_is_no_session" {
   }
 }
 
-# Packer's plugin tags nothing there as it makes it.
-run "where_nothing_is_tagged_as_it_is_made_a_bake_ends_all_the_same" {
+# Packer's plugin tags no image there as it makes it.
+run "where_images_are_not_tagged_as_they_are_made_a_bake_tags_them_all_the_same" {
   override_data {
     target = data.aws_partition.current
     values = { partition = "aws-us-gov", dns_suffix = "amazonaws.com" }
@@ -220,7 +220,24 @@ run "where_nothing_is_tagged_as_it_is_made_a_bake_ends_all_the_same" {
   }
 
   assert {
-    condition     = [for statement in jsondecode(output.policies.image_builder).Statement : can(statement.Condition) if statement.Sid == "BakeThings"] == [false]
+    condition     = { for statement in jsondecode(output.policies.image_builder).Statement : statement.Sid => can(statement.Condition) if contains(["BakeThings", "Images"], statement.Sid) } == { BakeThings = true, Images = false }
+    error_message = "A condition on a tag that is not there would keep every bake from its end; on one that is there it stays."
+  }
+}
+
+# Nor key pairs and groups here.
+run "where_nothing_is_tagged_as_it_is_made_a_bake_ends_all_the_same" {
+  override_data {
+    target = data.aws_partition.current
+    values = { partition = "aws-cn", dns_suffix = "amazonaws.com.cn" }
+  }
+
+  variables {
+    image_builder = { trusted_role_arns = ["arn:aws-cn:iam::123456789012:role/pipeline"] }
+  }
+
+  assert {
+    condition     = { for statement in jsondecode(output.policies.image_builder).Statement : statement.Sid => can(statement.Condition) if contains(["BakeThings", "Images"], statement.Sid) } == { BakeThings = false, Images = false }
     error_message = "A condition on a name that is not there would keep every bake from ending."
   }
 }
