@@ -26,19 +26,14 @@ def page(results):
         "minute, when the row had been measured.",
         "",
         f"Machine: {machine()}.",
+        "Rows that were renewed on another one name it.",
         "",
         "| what | goal | measured | met | command | when, commit, load |",
         "|---|---|---|---|---|---|",
     ]
     for name in ROWS:
-        result = results.get(name)
-        for one in result["figures"] if result else []:
-            lines.append(
-                f"| {one['what']} | {one['goal']} | {one['measured']} | {'yes' if one['met'] else '**no**'} "
-                f"| `tests/bench {name}` | {result['when']}, {result['commit']}, {result['load']:.1f} |"
-            )
-        if not result:
-            lines.append(f"| {describe(name)} | | not measured yet | | `tests/bench {name}` | |")
+        lines += figures(name, results[name]) if name in results else [
+            f"| {describe(name)} | | not measured yet | | `tests/bench {name}` | |"]
     lines += ["", "What each row does:", ""]
     lines += [f"* `{name}`: {describe(name)}" for name in ROWS]
     days = results.get("demo", {}).get("days", {})
@@ -46,24 +41,65 @@ def page(results):
         lines += days_table(days)
     if "backtests" in results:
         lines += backtests_table(results["backtests"]) + missed_table(results["backtests"])
-    for name, key, title, words in TABLES:
-        if key in results.get(name, {}):
-            lines += ["", f"## {title}", "", f"`tests/bench {name} --traces DIR`: {words}", "", *results[name][key]]
+    for name, *_ in TABLES:
+        lines += tables(name, results.get(name, {}))
     return "\n".join(lines) + "\n"
 
 
-# Tables of rows: the row, its key, a title, and what to know.
+def figures(name, result, on=""):
+    """A row's lines of the first table. * on: the machine, where it is not the page's."""
+    return [
+        f"| {one['what']} | {one['goal']} | {one['measured']} | {'yes' if one['met'] else '**no**'} "
+        f"| `tests/bench {name}` | {result['when']}, {result['commit']}, {result['load']:.1f}{on} |"
+        for one in result["figures"]
+    ]
+
+
+def tables(name, result):
+    """A row's own tables, each with a title."""
+    lines = []
+    for of, key, options, title, words in TABLES:
+        if of == name and key in result:
+            lines += ["", f"## {title}", "", f"`tests/bench {name}{options}`: {words}", "", *result[key]]
+    return lines
+
+
+def renewed(text, results):
+    """The page with these rows as they were measured now, and all others as they stand in it. * returns: `None` where what these rows
+    bring along has its place among what others bring."""
+    lines = text.splitlines()
+    if results.keys() & ({"demo", "backtests"} | {of for of, *_, options, _, _ in TABLES if options}):
+        return None
+    on = "" if f"Machine: {machine()}." in lines else f"; {machine()}"
+    for name, result in results.items():
+        at = [number for number, line in enumerate(lines) if f"| `tests/bench {name}` |" in line]
+        if not at:
+            return None
+        lines[at[0]:at[-1] + 1] = figures(name, result, on)
+        for of, key, _, title, _ in TABLES:
+            if of == name and f"## {title}" in lines:
+                begins = lines.index(f"## {title}") - 1
+                ends = next((n for n in range(begins + 2, len(lines)) if lines[n].startswith("## ")), len(lines) + 1) - 1
+                del lines[begins:ends]
+        lines += tables(name, result)
+    return "\n".join(lines) + "\n"
+
+
+# Tables of rows: the row, its key, options of the command, a title, and what to know.
 TABLES = (
-    ("rivals", "rivals", "The rivals beside an independent simulator",
+    ("rivals", "rivals", " --traces DIR", "The rivals beside an independent simulator",
      "boot 120 s, one-minute metrics. Stated figures are of whole recordings, those\nhere of their first halves, and aws-tt was run "
      "there with a hold on scale-in in place of cooldowns. What is a\nhundredth or more apart has its reason beside it."),
-    ("kept_back", "kept_back", "Recordings with history",
+    ("kept_back", "kept_back", " --traces DIR", "Recordings with history",
      "the policy learns from the first 60 % of each recording and is scored on the rest."),
-    ("promise", "promise", "The promise by the week",
+    ("promise", "promise", " --traces DIR", "The promise by the week",
      "weeks from the start of each recording, the last ending with it. The delay floor is the\nbreach of a fleet that holds "
      "what the highest demand of the last six hours needed, as soon as metric and boot allow:\nof whoever forecasts nothing."),
-    ("stress", "stress", "Under stress",
+    ("stress", "stress", " --traces DIR", "Under stress",
      "`--spot DIR` for the recorded regions. A clairvoyant has at every moment what any pool could\nhave had serving then."),
+    ("platform", "boots", "", "From launch to ready, by step",
+     "in seconds, of machines that booted one after the other or two at once on two\ncores; `awx` is the playbook's own time, "
+     "`muster` all that the agent took without it."),
 )
 
 
