@@ -2,7 +2,7 @@
 
 use crate::agents;
 use crate::awx_server::{Awx, KEY, TOKEN};
-use crate::ground::{Cloud, Node};
+use crate::ground::{Cloud, Node, names, whole};
 use bootstrap_core::{Condition, Inputs, Step, spread};
 use muster_test_servers::{Vault, VaultKind, VaultOptions, port, wait_for};
 use serde_json::{Value, json};
@@ -142,7 +142,7 @@ monitoring {{
             [place.join("node_exporter.env"), place.join("run/ready"), self.secrets.path().join("awx-key")];
         let files = files.iter().map(|path| (name_of(path), read(path))).collect();
         let state = place.join("state").join(instance);
-        let progress = names(&state).into_iter().map(|name| {
+        let progress = whole(&state).into_iter().map(|name| {
             let line: Value = serde_json::from_str(&read(&state.join(&name))).expect("a line");
             assert_eq!(line["phase"], "done", "{name}: {line}");
             // Where things are differs from node to node.
@@ -161,10 +161,10 @@ monitoring {{
             (place.join("run"), "run/"),
             (self.secrets.path().to_owned(), "secrets/"),
         ] {
-            left.extend(names(&directory).into_iter().map(|name| format!("{of}{name}")));
+            left.extend(whole(&directory).into_iter().map(|name| format!("{of}{name}")));
         }
         for directory in ["run/metrics", "run/host/requests"] {
-            left.extend(names(&place.join(directory)).into_iter().map(|name| format!("{directory}/{name}")));
+            left.extend(whole(&place.join(directory)).into_iter().map(|name| format!("{directory}/{name}")));
         }
         Left { files, progress, names: left, jobs: self.awx.state().jobs.len() }
     }
@@ -172,13 +172,6 @@ monitoring {{
 
 fn name_of(path: &Path) -> String {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned()
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let listed = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    let mut names: Vec<String> = listed.map(|entry| name_of(&entry.expect("an entry").path())).collect();
-    names.sort();
-    names
 }
 
 /// Kills a boot at moments of the seed, and lets the last one end. * returns: what it left.

@@ -538,6 +538,23 @@ impl Drop for Node {
     }
 }
 
+/// The names in a directory, in order; none where it is not there.
+pub fn names(directory: &Path) -> Vec<String> {
+    let listed = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        listed.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The names in a directory while nothing in it is half written: the agent goes on meanwhile. What is left so is waited for in vain.
+pub fn whole(directory: &Path) -> Vec<String> {
+    wait_for("nothing to be half written", || {
+        let names = names(directory);
+        names.iter().all(|name| !name.starts_with(".new-")).then_some(names)
+    })
+}
+
 pub fn state_of(status: &Status, step: Step) -> State {
     status
         .report

@@ -8,6 +8,7 @@
 //! Each seed takes a quarter of a minute: a dozen of them are gone through with all other tests. A hundred in ten minutes, and
 //! where their kills hit, by `cargo test -p muster-bootstrap --test it -- killed:: --nocapture seeds=0..100`.
 
+use crate::ground;
 use crate::services::Site;
 use crate::whole::Whole;
 use bootstrap_core::{Condition, Step, spread};
@@ -73,13 +74,6 @@ fn plain(site: &Site, text: &str) -> String {
     plain
 }
 
-fn names(directory: &std::path::Path) -> Vec<String> {
-    let listed = fs::read_dir(directory).expect("it is there");
-    let names = listed.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
-    let names: BTreeSet<String> = names.collect();
-    names.into_iter().collect()
-}
-
 fn left(whole: &Whole) -> Left {
     let site = &whole.site;
     let place = site.node.path();
@@ -91,7 +85,7 @@ fn left(whole: &Whole) -> Left {
         (name, plain(site, &text))
     });
     let state = place.join("state").join(site.node.instance.as_str());
-    let notes = names(&state).into_iter().map(|name| {
+    let notes = ground::whole(&state).into_iter().map(|name| {
         let line = fs::read_to_string(state.join(&name)).expect("a line");
         let line: Value = serde_json::from_str(&line).expect("a line");
         assert_eq!(line["phase"], "done", "{name}: {line}");
@@ -119,7 +113,7 @@ fn left(whole: &Whole) -> Left {
     Left {
         files: files.collect(),
         notes: notes.collect(),
-        names: names(&place.join("run")),
+        names: ground::whole(&place.join("run")),
         services,
         checks,
         pool: node["NodePool"].clone(),

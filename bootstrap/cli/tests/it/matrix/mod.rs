@@ -11,7 +11,7 @@ mod roots;
 mod sites;
 mod tags;
 
-use crate::ground::{Node, state_of};
+use crate::ground::{Node, names, state_of, whole};
 use bootstrap_agent::status::Status;
 use bootstrap_core::{State, Step};
 use muster_test_servers::wait_for;
@@ -21,7 +21,6 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 
@@ -77,11 +76,6 @@ struct Left {
     outside: Value,
 }
 
-fn names(directory: &Path) -> Vec<String> {
-    let listed = fs::read_dir(directory).into_iter().flatten().flatten();
-    listed.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-}
-
 /// A text without what differs from node to node: where it is, who it is, and its ports.
 fn normal(site: &Site, text: &str) -> String {
     let node = &site.node;
@@ -99,14 +93,6 @@ fn normal(site: &Site, text: &str) -> String {
         normal.push_str(&part[digits..]);
     }
     normal
-}
-
-/// The names in a directory while nothing in it is half written: the agent goes on meanwhile. What is left so is waited for in vain.
-fn whole(directory: &Path) -> Vec<String> {
-    wait_for("nothing to be half written", || {
-        let names = names(directory);
-        names.iter().all(|name| !name.starts_with(".new-")).then_some(names)
-    })
 }
 
 fn left(site: &Site) -> Left {
