@@ -1,18 +1,26 @@
 //! An image's way by the pipeline's own commands: proved, baked, published, promoted.
 
+use crate::timeline::Timeline;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
 use tests::ground::Cloud;
 use tests::image::{PATH, Packer, TREE, package, programs};
-use tests::machine::succeed;
 use tests::mirror::Mirror;
+
+/// Between two looks whether the platform is to end.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Somewhere that the pipeline runs, with what it needs in its environment.
 pub struct Pipeline {
+    timeline: Timeline,
     place: TempDir,
     program: PathBuf,
     packer: Packer,
@@ -22,8 +30,8 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// * `program`: `muster-image`, with `muster-autoscaler` beside it. * `site`: a file with what the site says of its images.
-    /// * `operators`: the file of the token that the autoscaler takes orders by.
-    pub fn new(cloud: &Cloud, program: PathBuf, site: &Path, operators: &Path) -> Self {
+    /// * `operators`: the file of the token that the autoscaler takes orders by. * `timeline`: it says when all is to end.
+    pub fn new(cloud: &Cloud, program: PathBuf, site: &Path, operators: &Path, timeline: &Timeline) -> Self {
         let place = tempfile::tempdir().expect("a directory");
         let known = tests::awx::local_programs();
         let mirror = mirror(cloud, &known);
@@ -56,7 +64,8 @@ impl Pipeline {
             ("MUSTER_OPERATOR_TOKEN_FILE", path(operators)),
         ];
         environment.extend(more.map(|(name, value)| (name.to_owned(), value)));
-        Self { place, program, packer, environment, _mirror: mirror }
+        let timeline = timeline.clone();
+        Self { timeline, place, program, packer, environment, _mirror: mirror }
     }
 
     /// Runs `muster-image` with these words, in which `$NAME` is of its environment.
@@ -72,7 +81,34 @@ impl Pipeline {
         });
         let mut command = Command::new(&self.program);
         command.args(words).current_dir(TREE).env_clear();
-        succeed(command.envs(self.environment.iter().map(|(name, value)| (name, value))))
+        self.succeed(command.envs(self.environment.iter().map(|(name, value)| (name, value))))
+    }
+
+    /// Runs a command to its end, and tells it to end when the platform is told to. * returns: what it printed.
+    fn succeed(&self, command: &mut Command) -> String {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let pid = Pid::from_child(&child);
+        let runs = AtomicBool::new(true);
+        let output = thread::scope(|scope| {
+            scope.spawn(|| {
+                while runs.load(Ordering::Relaxed) {
+                    if self.timeline.ends() {
+                        // One that has ended by itself does not mind.
+                        let _ = kill_process(pid, Signal::TERM);
+                        return;
+                    }
+                    thread::sleep(LOOK);
+                }
+            });
+            let output = child.wait_with_output();
+            runs.store(false, Ordering::Relaxed);
+            output
+        });
+        let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{command:?}: {}: {}", output.status, text(&output.stderr));
+        text(&output.stdout)
     }
 
     /// Boots the root file system and proves it.
@@ -112,7 +148,7 @@ impl Pipeline {
             Command::new(Path::new(TREE).join("image/jenkins").join(words.next().expect("a name")));
         command.args(words).current_dir(TREE).env_clear();
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        succeed(command.env("MUSTER_ADDRESS", format!("http://{leader}")).env("BUILD_TAG", "platform"))
+        self.succeed(command.env("MUSTER_ADDRESS", format!("http://{leader}")).env("BUILD_TAG", "platform"))
     }
     /// Has the fleet brought to the image that was published.
     pub fn roll_out(&self, leader: SocketAddr) {

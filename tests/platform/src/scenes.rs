@@ -19,7 +19,7 @@ use tests::ground::Cloud;
 
 /// Requests a second: what two machines do with ease, and what they cannot do.
 const QUIET: f64 = 1.0;
-const BUSY: f64 = 45.0;
+const BUSY: f64 = 20.0;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 /// The longest that anything is waited for.
@@ -97,7 +97,7 @@ impl Platform {
 
     fn grows(&self, load: &Load) {
         load.set(BUSY);
-        self.timeline.say("forty-five requests a second");
+        self.timeline.say("twenty requests a second");
         let begun = self.timeline.now();
         self.wait("a third machine", || (self.machines.running().len() >= 3).then_some(()));
         self.measured("more load until a third machine is launched", begun);
@@ -112,10 +112,13 @@ impl Platform {
         self.tally(load);
     }
 
-    /// A machine is taken, and not the one that has something else to see to.
+    /// A machine that has work is taken, and not the one that has something else to see to.
     fn is_interrupted(&self, load: &Load, busy: &InstanceId) {
         let running = self.machines.running();
-        let victim = running.iter().find(|id| *id != busy).expect("two run").clone();
+        let victim = self.wait("a machine that has work", || {
+            let works = self.nodes_of("web");
+            running.iter().find(|id| *id != busy && works.contains(&id.to_string())).cloned()
+        });
         self.cloud.interrupt(&victim);
         self.timeline.say(&format!("{victim} is interrupted: it goes in two minutes"));
         let begun = self.timeline.now();
@@ -157,7 +160,8 @@ impl Platform {
     /// The root file system is proved, Packer makes an AMI, and that is in canary.
     fn image_is_made(&self) -> Pipeline {
         let site = tests::image::site(&self.root);
-        let pipeline = Pipeline::new(&self.cloud, self.imager.clone(), &site, &self.operators);
+        let pipeline =
+            Pipeline::new(&self.cloud, self.imager.clone(), &site, &self.operators, &self.timeline);
         let begun = self.timeline.now();
         pipeline.verify(&self.root);
         self.measured("a root file system until it is verified", begun);
