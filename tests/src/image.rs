@@ -71,6 +71,22 @@ pub fn programs() -> PathBuf {
     muster_test_servers::program("nomad").parent().expect("a directory").to_owned()
 }
 
+/// The tasks of a playbook's run that have changed something, by the names of their roles and their own.
+#[must_use]
+pub fn changed(said: &str) -> Vec<String> {
+    let mut task = "";
+    let mut changed = Vec::new();
+    for line in said.lines() {
+        if let Some(named) = line.trim().strip_prefix("TASK [") {
+            task = named.split(']').next().unwrap_or_default();
+        }
+        if line.trim().starts_with("changed: ") && changed.last().is_none_or(|last| last != task) {
+            changed.push(task.to_owned());
+        }
+    }
+    changed
+}
+
 /// Packer, with its plugin in its place.
 #[derive(Debug)]
 pub struct Packer {

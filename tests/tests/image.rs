@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tests::awx;
-use tests::image::{Packer, TREE, baked, package, programs, site, variables, with_ansible};
+use tests::image::{Packer, TREE, baked, changed, package, programs, site, variables, with_ansible};
 use tests::machine::{Machine, Overlay, succeed};
 use tests::mirror::Mirror;
 use tests::tools;
@@ -43,21 +43,6 @@ fn recap(said: &str, what: &str) -> u64 {
     let line = line.unwrap_or_else(|| panic!("no recap:\n{said}"));
     let value = line.split_whitespace().find_map(|word| word.strip_prefix(what)?.strip_prefix('='));
     value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {what}: {line}"))
-}
-
-/// The tasks that have changed something, by the names of their roles and their own.
-fn changed(said: &str) -> Vec<String> {
-    let mut task = "";
-    let mut changed = Vec::new();
-    for line in said.lines() {
-        if let Some(named) = line.trim().strip_prefix("TASK [") {
-            task = named.split(']').next().unwrap_or_default();
-        }
-        if line.trim().starts_with("changed: ") && changed.last().is_none_or(|last| last != task) {
-            changed.push(task.to_owned());
-        }
-    }
-    changed
 }
 
 /// Builds one of the builds. * returns: what it said, and its manifest.
@@ -140,41 +125,6 @@ fn a_second_bake_changes_nothing_and_the_image_is_small_and_sealed() {
         json!({ "size_bytes": manifest["size_bytes"], "changed": recap(&said, "changed"), "left": left });
     println!("an image: {figures}");
     assert_eq!((proved.status.code(), left), (Some(0), 0), "{proved:?}");
-    assert_eq!(fs::read_to_string(overlay.root().join("etc/machine-id")).expect("it stays"), "");
-}
-
-#[test]
-fn a_base_that_is_baked_once_more_is_changed_by_its_seal_alone_which_takes_what_must_not_be_cloned() {
-    let root = tools::base_image().unwrap_or_else(|missing| panic!("{missing}"));
-    let manifest = fs::read_to_string(format!("{}.json", root.display())).expect("a manifest");
-    let manifest: Value = serde_json::from_str(&manifest).expect("JSON");
-    let overlay = Overlay::new(&root);
-    let secrets = [
-        "etc/ssh/ssh_host_ed25519_key",
-        "home/admin/.ssh/authorized_keys",
-        "root/.ssh/authorized_keys",
-        "var/lib/systemd/credential.secret",
-        "var/lib/systemd/random-seed",
-        "var/log/bake.log",
-        "var/log/journal/0123456789abcdef0123456789abcdef/system.journal",
-    ];
-    for secret in secrets {
-        overlay.write(secret, 0o600, "planted-secret-5a1b");
-    }
-    overlay.write("etc/machine-id", 0o444, "0123456789abcdef0123456789abcdef\n");
-    let mut bake = with_ansible(format!("{TREE}/image/bake-rootfs"));
-    // Another part of the playbook may have changed since it was baked.
-    let same = json!({"image_playbook": manifest["playbook"]}).to_string();
-    bake.args(["--playbook", "base", "--extra-vars", &variables(&root), "--extra-vars", &same, "--manifest"]);
-    let baked = bake.arg(overlay.root().join("../manifest.json")).arg(overlay.root()).output();
-    let baked = baked.expect("it runs");
-    let said = String::from_utf8_lossy(&baked.stderr);
-    assert!(baked.status.success(), "{said}");
-    let sealed =
-        ["seal : Look for keys and logs of this machine", "seal : Leave the machine's id to its first boot"];
-    assert_eq!(changed(&said), sealed, "{said}");
-    let left: Vec<&str> = secrets.into_iter().filter(|secret| overlay.root().join(secret).exists()).collect();
-    assert_eq!(left, Vec::<&str>::new());
     assert_eq!(fs::read_to_string(overlay.root().join("etc/machine-id")).expect("it stays"), "");
 }
 
