@@ -28,6 +28,11 @@ pub fn jenkins() -> Result<PathBuf, String> {
     tool("jenkins", &[])
 }
 
+/// The root file system of Debian's own image, made on the first call; see [`aws_clients`].
+pub fn debian() -> Result<PathBuf, String> {
+    tool("rootfs", &[OsStr::new("debian")])
+}
+
 /// The image that a node's is made of, baked into a directory on the first call.
 pub fn base_image() -> Result<PathBuf, String> {
     tool("image", &[])

@@ -1,9 +1,11 @@
 //! Machines that images are made on: whatever Packer launches boots, and what it makes an image of is kept.
 
 use crate::disks::Disks;
+use crate::machines::Files;
 use crate::timeline::Timeline;
 use muster_machine::{Lan, Machine, Place};
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -15,6 +17,12 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Who Packer logs in as: on Debian's images their user.
 const USER: &str = "admin";
 
+/// What a machine of EC2 does, and a container by itself does not: it keeps a seed of random numbers from one boot to the next.
+const AS_ON_EC2: (&str, &str) = (
+    "/etc/systemd/system/systemd-random-seed.service.d/as-on-ec2.conf",
+    "[Unit]\nConditionVirtualization=\n",
+);
+
 /// The machines. Dropped, they are switched off.
 pub struct Bakes {
     ends: Arc<AtomicBool>,
@@ -25,18 +33,28 @@ struct Keeper {
     cloud: Arc<Cloud>,
     lan: Arc<Lan>,
     disks: Arc<Disks>,
+    told: Files,
     timeline: Timeline,
     running: BTreeMap<String, (BakeMachine, Machine)>,
 }
 
 impl Bakes {
     /// Begins to follow the cloud.
-    pub fn follow(cloud: Arc<Cloud>, lan: Arc<Lan>, disks: Arc<Disks>, timeline: Timeline) -> Self {
+    ///
+    /// * `disks`: of each image. * `told`: what each machine is told of its network; no image has it.
+    pub fn follow(
+        cloud: Arc<Cloud>,
+        lan: Arc<Lan>,
+        disks: Arc<Disks>,
+        mut told: Files,
+        timeline: Timeline,
+    ) -> Self {
         let ends = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&ends);
-        let mut keeper = Keeper { cloud, lan, disks, timeline, running: BTreeMap::new() };
+        let ending = Arc::clone(&ends);
+        told.push((AS_ON_EC2.0.to_owned(), 0o644, AS_ON_EC2.1.to_owned()));
+        let mut keeper = Keeper { cloud, lan, disks, told, timeline, running: BTreeMap::new() };
         let keeper = thread::spawn(move || {
-            while !told.load(Ordering::Relaxed) {
+            while !ending.load(Ordering::Relaxed) {
                 keeper.keep();
                 thread::sleep(LOOK);
             }
@@ -87,12 +105,18 @@ impl Keeper {
             let done = overlay.chroot(words).unwrap_or_else(|error| panic!("{error}"));
             assert!(done.status.success(), "{words:?}: {done:?}");
         };
-        // What cloud-init does on the first boot.
-        run(&["useradd", "--create-home", "--shell=/bin/bash", USER]);
+        // What cloud-init does on the first boot. An image that was baked from another one has the user of that.
+        if !overlay.chroot(&["id", USER]).unwrap_or_else(|error| panic!("{error}")).status.success() {
+            run(&["useradd", "--create-home", "--shell=/bin/bash", USER]);
+        }
+        run(&["ssh-keygen", "-A"]);
         write(&format!("etc/sudoers.d/{USER}"), 0o440, &format!("{USER} ALL=(ALL) NOPASSWD: ALL\n"));
         let key = public_key.clone().unwrap_or_default();
         write(&format!("home/{USER}/.ssh/authorized_keys"), 0o600, &format!("{key}\n"));
         run(&["chown", "-R", &format!("{USER}:{USER}"), &format!("/home/{USER}/.ssh")]);
+        for (path, mode, text) in &self.told {
+            write(path.trim_start_matches('/'), *mode, text);
+        }
         let place = Place::on(&self.lan, id, *address);
         Machine::boot_at(place, overlay, None).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -103,6 +127,10 @@ impl Keeper {
         muster_test_servers::wait_for("a machine to be off", || machine.is_off().then_some(()));
         let place = self.disks.place(image);
         machine.keep(&place).unwrap_or_else(|error| panic!("{error}"));
+        for (path, ..) in &self.told {
+            let path = place.join(path.trim_start_matches('/'));
+            fs::remove_file(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
         self.disks.put(image, &place, &asked.image);
         self.timeline.say(&format!("{image} is made of {}", asked.id));
     }

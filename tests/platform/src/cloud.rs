@@ -13,6 +13,8 @@ use tests::machine::succeed;
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 /// Where the region's services are, to whom names no other place.
 const PORT: u16 = 4566;
+/// The account of those whose image Packer's template of the base starts from.
+const DEBIAN: &str = "136693071363";
 /// What the fleet may be of: instance type, zone, price in millionths of a dollar an hour.
 const POOLS: [(&str, &str, u64); 3] = [
     ("m5.large", "eu-west-1a", 41_000),
@@ -44,31 +46,30 @@ pub fn start(here: Ipv4Addr, first: Ipv4Addr, bakes: Ipv4Addr) -> Cloud {
     cloud
 }
 
-/// Requests the fleet, with two machines, as whoever has no Terraform does: by AWS's own client.
+/// Debian's own image, as AWS's own client finds it.
+pub fn debian(cloud: &Cloud) -> String {
+    let named = ["--filters", "Name=name,Values=debian-12-amd64-*", "--query", "Images[].ImageId"];
+    let found = ec2(cloud, &[&["describe-images", "--owners", DEBIAN], &named[..]].concat());
+    assert!(found.starts_with("ami-") && !found.contains(char::is_whitespace), "one image: {found}");
+    found
+}
+
+/// Asks EC2, as whoever has no Terraform does: by AWS's own client.
+fn ec2(cloud: &Cloud, words: &[&str]) -> String {
+    let bin = tests::tools::aws_clients().unwrap_or_else(|missing| panic!("{missing}"));
+    let mut aws = Command::new(bin.join("aws"));
+    aws.args(["--endpoint-url", &cloud.endpoint(), "--region", "eu-west-1", "--output", "text", "ec2"]);
+    aws.args(words).env_clear().env("AWS_EC2_METADATA_DISABLED", "true");
+    aws.env("AWS_ACCESS_KEY_ID", "muster").env("AWS_SECRET_ACCESS_KEY", "muster-secret").env("NO_PROXY", "*");
+    succeed(&mut aws).trim().to_owned()
+}
+
+/// Requests the fleet, with two machines.
 ///
 /// * `image`: what they boot.
 pub fn request_fleet(cloud: &Cloud, image: &str) {
-    let bin = tests::tools::aws_clients().unwrap_or_else(|missing| panic!("{missing}"));
     let ec2 = |verb: &str, option: &str, value: &Value, more: &[&str]| {
-        let mut aws = Command::new(bin.join("aws"));
-        aws.args([
-            "--endpoint-url",
-            &cloud.endpoint(),
-            "--region",
-            "eu-west-1",
-            "--output",
-            "text",
-            "ec2",
-            verb,
-        ]);
-        aws.args([option, &value.to_string()])
-            .args(more)
-            .env_clear()
-            .env("AWS_EC2_METADATA_DISABLED", "true");
-        aws.env("AWS_ACCESS_KEY_ID", "muster")
-            .env("AWS_SECRET_ACCESS_KEY", "muster-secret")
-            .env("NO_PROXY", "*");
-        succeed(&mut aws).trim().to_owned()
+        ec2(cloud, &[&[verb, option, &value.to_string()], more].concat())
     };
     let data = json!({ "ImageId": image, "InstanceType": POOLS[0].0, "Monitoring": { "Enabled": true } });
     let named = ["--launch-template-name", "web", "--query", "LaunchTemplate.LaunchTemplateId"];

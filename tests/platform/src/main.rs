@@ -2,6 +2,7 @@
 
 mod awx;
 mod bakes;
+mod chain;
 mod cloud;
 mod disks;
 mod left;
@@ -9,6 +10,7 @@ mod load;
 mod machines;
 mod node;
 mod pipeline;
+mod proxy;
 mod report;
 mod scenes;
 mod site;
@@ -48,6 +50,9 @@ struct Args {
     /// The root file system that machines boot; baked unless given, or found baked before.
     #[arg(long)]
     image: Option<PathBuf>,
+    /// In place of all that: a base is baked on a machine that boots Debian, and a node on one that boots that base.
+    #[arg(long, conflicts_with = "image")]
+    bake_base: bool,
     /// A file that the report is written to, as a page for a browser.
     #[arg(long)]
     report: Option<PathBuf>,
@@ -56,17 +61,49 @@ struct Args {
 fn main() {
     let args = Args::parse();
     let ground = left::Ground::new();
-    let program = beside("muster-autoscaler");
-    let root = args.image.unwrap_or_else(|| tests::image::baked().0);
-    let timeline = Timeline::begin();
-    end_on_signals(&timeline);
+    // Whatever fails, what was seen until then is told.
+    let (timeline, played) = if args.bake_base { chain::play() } else { play(args.image) };
+    let left = ground.behind(BRIDGE);
+    if left.is_empty() {
+        timeline.say("everything is taken down, nothing is left behind");
+    }
+    timeline.measured("from nothing to nothing", format!("{:.0} s", timeline.now().as_secs_f64()));
+    print(&report::text(&timeline));
+    if let Some(path) = args.report {
+        std::fs::write(&path, report::page(&timeline))
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    assert!(left.is_empty(), "left behind: {left:#?}");
+    if let Err(why) = played {
+        resume_unwind(why);
+    }
+}
+
+/// The machines' network, and AWS in it.
+fn account(timeline: &Timeline) -> (Arc<Lan>, Arc<Cloud>) {
     let lan = Arc::new(Lan::new(BRIDGE, HERE, 24).unwrap_or_else(|error| panic!("{error}")));
     lan.answer_at(METADATA, 32).unwrap_or_else(|error| panic!("{error}"));
     muster_test_servers::listen_at(HERE);
     let cloud = Arc::new(cloud::start(HERE, FIRST, BAKES));
     timeline.say(&format!("AWS is at {}", cloud.endpoint()));
+    (lan, cloud)
+}
+
+/// The whole platform, which is taken down at the end. * returns: what was seen, and how it ended.
+fn play(image: Option<PathBuf>) -> (Timeline, std::thread::Result<()>) {
+    let program = beside("muster-autoscaler");
+    let root = image.unwrap_or_else(|| tests::image::baked().0);
+    let timeline = Timeline::begin();
+    end_on_signals(&timeline);
+    let (lan, cloud) = account(&timeline);
     let disks = Arc::new(images(&cloud, &root));
-    let bakes = Bakes::follow(Arc::clone(&cloud), Arc::clone(&lan), Arc::clone(&disks), timeline.clone());
+    let bakes = Bakes::follow(
+        Arc::clone(&cloud),
+        Arc::clone(&lan),
+        Arc::clone(&disks),
+        machines::Files::new(),
+        timeline.clone(),
+    );
     let variables = tests::image::variables(&root);
     let site = Arc::new(Site::start(&cloud, BRIDGE, variables, &timeline));
     timeline.say("Consul, Nomad, Vault and the registry run");
@@ -96,23 +133,9 @@ fn main() {
         root,
         disks,
     };
-    // Whatever fails, what was seen until then is told.
     let played = catch_unwind(AssertUnwindSafe(|| platform.play()));
     drop((platform, bakes, place));
-    let left = ground.behind(BRIDGE);
-    if left.is_empty() {
-        timeline.say("everything is taken down, nothing is left behind");
-    }
-    timeline.measured("from nothing to nothing", format!("{:.0} s", timeline.now().as_secs_f64()));
-    print(&report::text(&timeline));
-    if let Some(path) = args.report {
-        std::fs::write(&path, report::page(&timeline))
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    }
-    assert!(left.is_empty(), "left behind: {left:#?}");
-    if let Err(why) = played {
-        resume_unwind(why);
-    }
+    (timeline, played)
 }
 
 /// The images that the account has: a base, and a node's that is in stable.

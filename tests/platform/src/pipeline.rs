@@ -30,8 +30,15 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// * `program`: `muster-image`, with `muster-autoscaler` beside it. * `site`: a file with what the site says of its images.
-    /// * `operators`: the file of the token that the autoscaler takes orders by. * `timeline`: it says when all is to end.
-    pub fn new(cloud: &Cloud, program: PathBuf, site: &Path, operators: &Path, timeline: &Timeline) -> Self {
+    /// * `operators`: the file of the token that the autoscaler takes orders by, where there is one. * `timeline`: it says when all
+    ///   is to end.
+    pub fn new(
+        cloud: &Cloud,
+        program: PathBuf,
+        site: &Path,
+        operators: Option<&Path>,
+        timeline: &Timeline,
+    ) -> Self {
         let place = tempfile::tempdir().expect("a directory");
         let known = tests::awx::local_programs();
         let mirror = mirror(cloud, &known);
@@ -61,8 +68,9 @@ impl Pipeline {
             ("MUSTER_IMAGE_PROGRAMS", path(&programs())),
             ("PACKAGE", path(package())),
             ("SITE", path(&site)),
-            ("MUSTER_OPERATOR_TOKEN_FILE", path(operators)),
         ];
+        let operators = operators.map(|operators| ("MUSTER_OPERATOR_TOKEN_FILE", path(operators)));
+        let more = more.into_iter().chain(operators);
         environment.extend(more.map(|(name, value)| (name.to_owned(), value)));
         let timeline = timeline.clone();
         Self { timeline, place, program, packer, environment, _mirror: mirror }
@@ -116,20 +124,31 @@ impl Pipeline {
         self.image(&format!("verify {} --report @/report.json", root.display()));
     }
 
-    /// Has Packer make an AMI on a machine. * returns: its id.
-    pub fn bake(&self) -> String {
-        self.image("bake --build node --package $PACKAGE --extra-vars $SITE --manifest @/image.json");
-        let text = fs::read_to_string(self.place.path().join("image.json")).expect("a manifest");
-        let manifest: Value = serde_json::from_str(&text).expect("JSON");
-        manifest["ami"].as_str().expect("an image").to_owned()
+    /// Has Packer make an AMI of a base on a machine. * returns: its id.
+    pub fn bake_base(&self) -> String {
+        self.bake("--build base --extra-vars $SITE")
     }
 
-    /// Boots what Packer made, and proves it: its root file system, on a machine of its own.
+    /// The same of a node, on the newest base.
+    pub fn bake_node(&self) -> String {
+        self.bake("--build node --package $PACKAGE --extra-vars $SITE")
+    }
+
+    fn bake(&self, words: &str) -> String {
+        self.image(&format!("bake {words} --manifest @/image.json"));
+        self.made()["ami"].as_str().expect("an image").to_owned()
+    }
+
+    /// What Packer made last.
+    fn made(&self) -> Value {
+        let text = fs::read_to_string(self.place.path().join("image.json")).expect("a manifest");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Boots what Packer made last, and proves it: its root file system, on a machine of its own.
     pub fn verify_baked(&self, root: &Path) {
-        let made = self.place.path().join("image.json");
-        let text = fs::read_to_string(&made).expect("a manifest");
-        let mut manifest: Value = serde_json::from_str(&text).expect("JSON");
-        manifest["image"] = "node".into();
+        let mut manifest = self.made();
+        manifest["image"] = manifest["build"].clone();
         manifest["size_bytes"] = 0.into();
         fs::write(self.place.path().join("baked.json"), manifest.to_string()).expect("a file");
         self.image(&format!("verify {} --manifest @/baked.json --report @/report.json", root.display()));

@@ -160,13 +160,13 @@ impl Platform {
     /// The root file system is proved, Packer makes an AMI, and that is in canary.
     fn image_is_made(&self) -> Pipeline {
         let site = tests::image::site(&self.root);
-        let pipeline =
-            Pipeline::new(&self.cloud, self.imager.clone(), &site, &self.operators, &self.timeline);
+        let operators = Some(self.operators.as_path());
+        let pipeline = Pipeline::new(&self.cloud, self.imager.clone(), &site, operators, &self.timeline);
         let begun = self.timeline.now();
         pipeline.verify(&self.root);
         self.measured("a root file system until it is verified", begun);
         let begun = self.timeline.now();
-        let next = pipeline.bake();
+        let next = pipeline.bake_node();
         self.measured("a bake by Packer and Ansible on a machine", begun);
         // What was made on a machine, too, and not what stands for it alone.
         let disk = self.disks.of(&next).unwrap_or_else(|error| panic!("{error}"));
