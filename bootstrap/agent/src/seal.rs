@@ -61,6 +61,8 @@ const PLACES: &[Place] = &[
     place("var/lib/docker/engine-id", Cure::Remove, "Docker's id of the machine"),
     place("var/log/journal/*", Cure::Remove, "another machine's journal"),
     place("var/log/*.log", Cure::Truncate, "another machine's log"),
+    // Gone, and not empty: who has one open, such as unattended-upgrades, notes in it that the machine ends.
+    place("var/log/*/*.log*", Cure::Remove, "another machine's log"),
     place("var/log/cloud-init*", Cure::Remove, "another machine's log"),
     // What rsyslog writes, what was rotated, and what the SSM agent and auditd keep.
     place("var/log/syslog*", Cure::Remove, "another machine's log"),
@@ -466,6 +468,8 @@ mod tests {
             "var/lib/app/key",
             "var/keep/secret-id",
             "var/lib/systemd/random-seed",
+            "var/log/apt/history.log",
+            "var/log/unattended-upgrades/unattended-upgrades-shutdown.log",
         ];
         let kept = [
             "etc/ssh/sshd_config",

@@ -19,6 +19,12 @@ use tests::machine::succeed;
 /// What no image may have of the machine that it was made of: no base either, which nobody but a bake boots. As `find` names it.
 const OF_THE_MACHINE: [&str; 5] = ["ssh_host_*", "authorized_keys", "random-seed", "*.journal", "*.log"];
 
+/// How one of the images is baked.
+type Bake = fn(&Pipeline) -> String;
+/// The images, each on the one before.
+const BAKES: [(&str, Bake); 2] =
+    [("a base", Pipeline::bake_base), ("a node on that base", Pipeline::bake_node)];
+
 /// Bakes both, and takes everything down. * returns: what was seen, and how it ended.
 pub fn play() -> (Timeline, thread::Result<()>) {
     let imager = crate::beside("muster-image");
@@ -57,9 +63,7 @@ fn bake(pipeline: &Pipeline, disks: &Disks, timeline: &Timeline) {
         let took = timeline.now().saturating_sub(since);
         timeline.measured(what, format!("{:.1} s", took.as_secs_f64()));
     };
-    let bakes: [(&str, fn(&Pipeline) -> String); 2] =
-        [("a base", Pipeline::bake_base), ("a node on that base", Pipeline::bake_node)];
-    for (what, bake) in bakes {
+    for (what, bake) in BAKES {
         let begun = timeline.now();
         let image = bake(pipeline);
         measured(&format!("{what} by Packer and Ansible on a machine"), begun);

@@ -1,9 +1,9 @@
 //! The way of machines to Debian's archive: a proxy on this host, for apt. Their network has no other.
 
+use ::tests::machine::succeed;
 use std::io;
 use std::net::SocketAddr;
 use std::process::Command;
-use tests::machine::succeed;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
