@@ -14,6 +14,10 @@ pub fn text(timeline: &Timeline) -> String {
     for Figure { what, value } in timeline.figures() {
         line(&mut text, &format!("{what:68} {value:>10}"));
     }
+    // Where nothing but images was made, no machine is a node.
+    if timeline.boots().is_empty() {
+        return text;
+    }
     line(&mut text, "");
     let steps = steps(&timeline.boots());
     let head = joined(&steps, |step| format!("{step:>14}"));
@@ -97,6 +101,7 @@ mod tests {
         let timeline = Timeline::begin();
         timeline.say("i-1 boots <ami-1> & more");
         timeline.measured("from nothing to nothing", "600 s".to_owned());
+        assert!(text(&timeline).ends_with("600 s\n"), "there is no node to tell of");
         let step = |name: &str, tenths: u64| (name.to_owned(), Duration::from_millis(100 * tenths));
         for (instance, steps) in
             [("i-1", vec![step("identity", 1), step("nomad", 23)]), ("i-2", vec![step("identity", 2)])]
