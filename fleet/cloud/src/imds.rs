@@ -6,6 +6,8 @@ use crate::request::Request;
 use crate::shared::{Shared, locked};
 use crate::sigv4::hmac;
 use crate::wire::Answer;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fleet::{Instance, InstanceId, InstanceState, Market, Timestamp};
 use fleet_sim::ScheduledEvent;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -114,6 +116,7 @@ fn put(shared: &Shared, request: &Request, instance: &Instance, path: &str, now:
 fn found(shared: &Shared, instance: &Instance, path: &str, now: Timestamp) -> Option<String> {
     let path = path.strip_prefix("/latest/")?.trim_end_matches('/');
     match path {
+        "user-data" => return user_data(shared, instance),
         "dynamic/instance-identity" => return Some("document\nrsa2048".to_owned()),
         "dynamic/instance-identity/document" => return Some(document(shared, instance)),
         "dynamic/instance-identity/rsa2048" => {
@@ -186,6 +189,14 @@ fn found(shared: &Shared, instance: &Instance, path: &str, now: Timestamp) -> Op
             return if named == role { credentials(shared, instance, now) } else { None };
         }
     })
+}
+
+/// What the instance was launched with, decoded; `None` where it has none, or none that is text.
+fn user_data(shared: &Shared, instance: &Instance) -> Option<String> {
+    let [template, version] =
+        ["id", "version"].map(|of| instance.tags.get(&format!("aws:ec2launchtemplate:{of}")));
+    let encoded = locked(&shared.templates).user_data(template?, version?)?.to_owned();
+    String::from_utf8(STANDARD.decode(encoded).ok()?).ok()
 }
 
 /// What the root of the metadata lists.

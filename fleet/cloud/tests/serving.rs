@@ -88,6 +88,7 @@ async fn the_metadata_service_knows_instances_by_their_address() {
     assert_eq!(served.metadata(*at_second, "meta-data/instance-id").await, (200, second.to_string()));
     assert_eq!(served.metadata(*at_first, "meta-data/instance-life-cycle").await, (200, "spot".to_owned()));
     assert_eq!(served.metadata(*at_first, "meta-data/nonsense").await.0, 404);
+    assert_eq!(served.metadata(*at_first, "user-data").await.0, 404, "its template has none");
     let (_, document) = served.metadata(*at_first, "dynamic/instance-identity/document").await;
     let document: serde_json::Value = serde_json::from_str(&document).expect("JSON");
     assert_eq!(document["instanceId"], first.as_str());

@@ -194,6 +194,14 @@ impl Machine {
         self.place.gateway()
     }
 
+    /// Gives this host one more address in its network, such as the metadata service's.
+    ///
+    /// * returns: the network's device on this host. Who listens at that address on this device alone leaves it free on others.
+    pub fn answer_at(&self, address: Ipv4Addr) -> Result<&str, MachineError> {
+        self.place.answer_at(address)?;
+        Ok(self.place.bridge())
+    }
+
     /// What it has on its disk.
     pub const fn overlay(&self) -> &Overlay {
         &self.overlay

@@ -94,6 +94,9 @@ impl Place {
     pub(crate) fn bridge(&self) -> &str {
         &self.lan.bridge
     }
+    pub(crate) fn answer_at(&self, address: Ipv4Addr) -> Result<(), MachineError> {
+        self.lan.answer_at(address, 32)
+    }
     /// How the machine's network is to be set up, in systemd's words. No router speaks IPv6 here: a boot would wait for one.
     pub(crate) fn settings(&self) -> String {
         let Self { lan, address, .. } = self;

@@ -20,7 +20,7 @@ use std::time::Duration;
 #[command(after_long_help = "\
 Examples:
   muster-image verify /var/tmp/node --report report.json
-  muster-image verify /var/tmp/node --config local.hcl --relay 127.0.0.1:8500 --relay 127.0.0.1:4646 --put ca.pem:/etc/muster/ca.pem
+  muster-image verify /var/tmp/node --config local.hcl --metadata 127.0.0.1:1338 --relay 127.0.0.1:8200 --put ca.pem:/etc/muster/ca.pem
 
 In the configuration, @HERE@ is this host's address in the machine's network, where it reaches what is relayed.")]
 pub struct Args {
@@ -51,6 +51,9 @@ pub struct Args {
     /// What the machine is to reach: an address of this host. May be given several times.
     #[arg(long = "relay", value_name = "ADDRESS:PORT")]
     relays: Vec<SocketAddr>,
+    /// What answers on this host as EC2's metadata service: the machine finds it at 169.254.169.254, as on EC2.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metadata: Option<SocketAddr>,
     /// How long everything may take.
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     timeout: Duration,
@@ -93,6 +96,7 @@ impl Args {
             configuration: self.config,
             files: self.files,
             relays: self.relays,
+            metadata: self.metadata,
         };
         block_on(|clock| async move {
             let report = verify::verify(&options, clock.as_ref(), &|words| out::say(words)).await;

@@ -9,7 +9,7 @@ use muster_machine::{Machine, MachineError, Overlay};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const ONE: &str = "60";
 /// The largest manifest that is read.
 const MOST_MANIFEST: u64 = 4 * 1024 * 1024;
+/// Where instances find their metadata service.
+const METADATA: (Ipv4Addr, u16) = (Ipv4Addr::new(169, 254, 169, 254), 80);
 /// The agent's configuration, in the image.
 const CONFIGURATION: &str = "etc/muster/bootstrap.hcl";
 
@@ -46,6 +48,8 @@ pub struct Options {
     pub files: Vec<(PathBuf, String)>,
     /// What listens on this host and is reached by the machine at this host's address, at the same port.
     pub relays: Vec<SocketAddr>,
+    /// What answers on this host as EC2's metadata service: the machine finds it where every instance does.
+    pub metadata: Option<SocketAddr>,
 }
 
 /// Why an image could not be verified. What is wrong with the image itself is in the report.
@@ -125,11 +129,7 @@ pub async fn verify(
     let text = options.configuration.as_deref().map(read_text).transpose()?;
     prepare(&overlay, options, text.is_some())?;
     let machine = Arc::new(Machine::boot(overlay)?);
-    let mut relays = Vec::new();
-    for to in &options.relays {
-        let relay = Relay::start(machine.gateway(), *to).await;
-        relays.push(relay.map_err(|source| VerifyError::Relay { to: *to, source })?);
-    }
+    let relays = relayed(&machine, options)?;
     facts.state = booted(&machine, clock, deadline, options.patience).await?;
     if let Some(text) = text {
         tell("waiting for the agent");
@@ -144,6 +144,21 @@ pub async fn verify(
     let facts = found.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     drop(relays);
     Ok(judge(&manifest, facts, &expected, clock.wall()))
+}
+
+/// Lets the machine reach what it is to reach.
+fn relayed(machine: &Machine, options: &Options) -> Result<Vec<Relay>, VerifyError> {
+    let failed = |to| move |source| VerifyError::Relay { to, source };
+    let mut relays = Vec::new();
+    for &to in &options.relays {
+        let at = SocketAddr::from((machine.gateway(), to.port()));
+        relays.push(Relay::start(at, None, to).map_err(failed(to))?);
+    }
+    if let Some(to) = options.metadata {
+        let device = machine.answer_at(METADATA.0)?;
+        relays.push(Relay::start(SocketAddr::from(METADATA), Some(device), to).map_err(failed(to))?);
+    }
+    Ok(relays)
 }
 
 fn read_text(path: &Path) -> Result<String, VerifyError> {

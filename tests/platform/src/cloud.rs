@@ -1,8 +1,10 @@
 //! The account: a loopback cloud in real time with a fleet that is sized for a laptop.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use fleet::{FleetId, InstanceId, UsdPerHour};
 use fleet_sim::{Delay, InstancePhase, PoolSpec, TimingSpec, World, WorldSpec};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
@@ -49,31 +51,40 @@ pub fn start(here: Ipv4Addr, first: Ipv4Addr, bakes: Ipv4Addr) -> Cloud {
 /// Debian's own image, as AWS's own client finds it.
 pub fn debian(cloud: &Cloud) -> String {
     let named = ["--filters", "Name=name,Values=debian-12-amd64-*", "--query", "Images[].ImageId"];
-    let found = ec2(cloud, &[&["describe-images", "--owners", DEBIAN], &named[..]].concat());
+    let found = aws(cloud, &[&["ec2", "describe-images", "--owners", DEBIAN], &named[..]].concat());
     assert!(found.starts_with("ami-") && !found.contains(char::is_whitespace), "one image: {found}");
     found
 }
 
-/// Asks EC2, as whoever has no Terraform does: by AWS's own client.
-fn ec2(cloud: &Cloud, words: &[&str]) -> String {
+/// One command of AWS's own client, as whoever has no Terraform gives it. * returns: what it printed.
+fn aws(cloud: &Cloud, words: &[&str]) -> String {
     let bin = tests::tools::aws_clients().unwrap_or_else(|missing| panic!("{missing}"));
     let mut aws = Command::new(bin.join("aws"));
-    aws.args(["--endpoint-url", &cloud.endpoint(), "--region", "eu-west-1", "--output", "text", "ec2"]);
-    aws.args(words).env_clear().env("AWS_EC2_METADATA_DISABLED", "true");
-    aws.env("AWS_ACCESS_KEY_ID", "muster").env("AWS_SECRET_ACCESS_KEY", "muster-secret").env("NO_PROXY", "*");
+    aws.args(["--endpoint-url", &cloud.endpoint(), "--region", "eu-west-1", "--output", "text"]).args(words);
+    aws.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").env("NO_PROXY", "*");
+    aws.env("AWS_ACCESS_KEY_ID", "muster").env("AWS_SECRET_ACCESS_KEY", "muster-secret");
     succeed(&mut aws).trim().to_owned()
+}
+
+/// Writes what the fleet's nodes are told into Parameter Store: name, text.
+pub fn put_parameters(cloud: &Cloud, parameters: &[(String, String)]) {
+    for (name, text) in parameters {
+        aws(cloud, &["ssm", "put-parameter", "--type", "String", "--name", name, "--value", text]);
+    }
 }
 
 /// Requests the fleet, with two machines.
 ///
-/// * `image`: what they boot.
-pub fn request_fleet(cloud: &Cloud, image: &str) {
-    let ec2 = |verb: &str, option: &str, value: &Value, more: &[&str]| {
-        ec2(cloud, &[&[verb, option, &value.to_string()], more].concat())
-    };
-    let data = json!({ "ImageId": image, "InstanceType": POOLS[0].0, "Monitoring": { "Enabled": true } });
-    let named = ["--launch-template-name", "web", "--query", "LaunchTemplate.LaunchTemplateId"];
-    let template = ec2("create-launch-template", "--launch-template-data", &data, &named);
+/// * `image`: what they boot. * `user_data`: what they find in their metadata.
+pub fn request_fleet(cloud: &Cloud, image: &str, user_data: &str) {
+    let data = json!({
+        "ImageId": image, "InstanceType": POOLS[0].0, "Monitoring": { "Enabled": true },
+        "UserData": BASE64.encode(user_data),
+    })
+    .to_string();
+    let template = ["ec2", "create-launch-template", "--launch-template-name", "web"];
+    let asked = ["--launch-template-data", &data, "--query", "LaunchTemplate.LaunchTemplateId"];
+    let template = aws(cloud, &[&template[..], &asked].concat());
     let overrides = POOLS
         .map(|(instance_type, zone, _)| json!({ "InstanceType": instance_type, "AvailabilityZone": zone }));
     let account = cloud.world().spec().account.clone();
@@ -84,11 +95,11 @@ pub fn request_fleet(cloud: &Cloud, image: &str) {
         "LaunchTemplateConfigs": [{
             "LaunchTemplateSpecification": { "LaunchTemplateId": template, "Version": "1" }, "Overrides": overrides,
         }],
-    });
-    let asked = ["--query", "SpotFleetRequestId"];
-    cloud.holds(FleetId::from(
-        ec2("request-spot-fleet", "--spot-fleet-request-config", &config, &asked).as_str(),
-    ));
+    })
+    .to_string();
+    let fleet = ["ec2", "request-spot-fleet", "--spot-fleet-request-config", &config];
+    let fleet = aws(cloud, &[&fleet[..], &["--query", "SpotFleetRequestId"]].concat());
+    cloud.holds(FleetId::from(fleet.as_str()));
 }
 
 /// The instances that have a machine by now.

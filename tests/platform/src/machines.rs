@@ -3,6 +3,7 @@
 use crate::cloud::{Launched, launched};
 use crate::disks::Disks;
 use crate::timeline::{Boot, Timeline};
+use crate::user_data;
 use fleet::InstanceId;
 use fleet::ports::Clock;
 use fleet_clock::SystemClock;
@@ -32,7 +33,7 @@ const LATE: [&str; 5] = [
      journalctl --no-pager --boot --grep='ordering cycle|dependency failed'; true",
 ];
 
-/// What is put into a machine before it boots, beside its image: absolute path, mode, text.
+/// What is put into a machine before it boots, in the place of an image of this site: absolute path, mode, text.
 pub type Files = Vec<(String, u32, String)>;
 
 /// The machines.
@@ -66,7 +67,7 @@ struct Keeper {
 impl Machines {
     /// Begins to follow the cloud.
     ///
-    /// * `disks`: of each image. * `files`: what each machine is told.
+    /// * `disks`: of each image. * `files`: what an image of this site has besides.
     pub fn follow(
         cloud: Arc<Cloud>,
         lan: Arc<Lan>,
@@ -177,6 +178,7 @@ impl Keeper {
             let written = overlay.write(path.trim_start_matches('/'), *mode, text);
             written.unwrap_or_else(|error| panic!("{error}"));
         }
+        user_data::write_files(&overlay, &self.cloud, one.id.as_str());
         let added = overlay.chroot(&tests::awx::ADD_USER).unwrap_or_else(|error| panic!("{error}"));
         assert!(added.status.success(), "{added:?}");
         let place = Place::on(&self.lan, one.id.as_str(), one.address);

@@ -15,6 +15,7 @@ mod report;
 mod scenes;
 mod site;
 mod timeline;
+mod user_data;
 mod work;
 
 use bakes::Bakes;
@@ -114,7 +115,8 @@ fn play(image: Option<PathBuf>) -> (Timeline, std::thread::Result<()>) {
     std::fs::create_dir(&identity).expect("a directory");
     std::fs::write(identity.join("eu-west-1.pem"), cloud.certificate()).expect("a file");
     std::fs::write(&operators, format!("{OPERATOR}\n")).expect("a file");
-    cloud::request_fleet(&cloud, IMAGE);
+    cloud::put_parameters(&cloud, &node::parameters(&site, &cloud));
+    cloud::request_fleet(&cloud, IMAGE, &node::user_data());
     timeline.say(&format!("{} is requested, of two machines", cloud.fleet()));
     work::submit(&site, &cloud, &program, &identity, &operators);
     let files = node::files(&site, &cloud);

@@ -151,6 +151,13 @@ impl Templates {
         }
     }
 
+    /// The user data of a version, in base64; `None` where it has none.
+    ///
+    /// * `version`: its number, as instances have it in a tag.
+    pub fn user_data(&self, template: &str, version: &str) -> Option<&str> {
+        self.version(template, version).ok()?.data.get("UserData").as_str()
+    }
+
     /// The tags of a template.
     pub(super) fn tags_of(&mut self, id: &str) -> Option<&mut BTreeMap<String, String>> {
         self.by_id.get_mut(id).map(|template| &mut template.tags)

@@ -1,0 +1,136 @@
+//! `muster-image verify` with a site's servers beside it: the image's agent boots the whole node, against real Vault, Consul and
+//! Nomad.
+
+use fleet_cloud::CloudConfig;
+use fleet_sim::{FleetSpec, World, WorldSpec};
+use muster_machine::Place;
+use muster_test_servers::{
+    Consul, ConsulOptions, Nomad, NomadOptions, Vault, VaultOptions, listen_at, wait_for,
+};
+use serde_json::{Value, json};
+use std::fs;
+use std::net::SocketAddr;
+use tests::ground::Cloud;
+use tests::image::baked;
+use tests::programs::{ended, image};
+
+/// What the account binds a signature to.
+const SERVER_ID: &str = "vault.site.internal";
+/// What a template of the agent's renders.
+const TEMPLATE: &str = "{{ secret('kv/data/node').word }}\n";
+
+/// Nodes log in by their instances' role, and may read one secret.
+fn trust_nodes(vault: &Vault, cloud: &Cloud) {
+    vault.call("POST", "sys/auth/aws", &json!({ "type": "aws" }));
+    let client = json!({
+        "sts_endpoint": cloud.endpoint(), "sts_region": "us-east-1", "iam_server_id_header_value": SERVER_ID,
+    });
+    vault.call("POST", "auth/aws/config/client", &client);
+    let account = cloud.world().spec().account.clone();
+    let role = json!({
+        "auth_type": "iam", "bound_iam_principal_arn": [format!("arn:aws:iam::{account}:role/muster-node")],
+        "resolve_aws_unique_ids": false, "token_policies": ["node"], "token_ttl": "1h",
+    });
+    vault.call("POST", "auth/aws/role/node", &role);
+    let rules = "path \"kv/data/node\" {\n  capabilities = [\"read\"]\n}\n";
+    vault.call("PUT", "sys/policies/acl/node", &json!({ "policy": rules }));
+    vault.call("POST", "sys/mounts/kv", &json!({ "type": "kv", "options": { "version": "2" } }));
+    wait_for("the secrets engine", || {
+        let body = json!({ "data": { "word": "first" } }).to_string();
+        let answer = vault.try_call_as(vault.root(), "POST", "kv/data/node", &body).ok()?;
+        (answer.status < 300).then_some(())
+    });
+}
+
+/// What the agent is told. The instance's address is not the machine's, so the exporter is where the machine alone reaches it.
+fn configuration(cloud: &Cloud, vault: &Vault, consul: &Consul, nomad: &Nomad) -> String {
+    let endpoint = cloud.endpoint();
+    let escaped = |value: Value| json!(value.to_string()).to_string();
+    let of_consul = escaped(json!({ "retry_interval": "1s" }));
+    let of_nomad = escaped(json!({ "client": { "options": { "driver.allowlist": "docker" } } }));
+    format!(
+        r#"
+identity {{
+  certificates = ["/etc/muster/of-this-test.pem"]
+}}
+vault {{
+  address = "{vault}"
+  aws {{
+    role         = "node"
+    server_id    = "{SERVER_ID}"
+    region       = "us-east-1"
+    sts_endpoint = "{endpoint}"
+  }}
+  template "word" {{
+    source = "/etc/muster/templates/word.j2"
+    path   = "/run/muster/secrets/word"
+  }}
+}}
+monitoring {{
+  address = "http://127.0.0.1:9100/metrics"
+}}
+consul {{
+  join  = ["{gossip}"]
+  extra = {of_consul}
+  ttl   = "10s"
+}}
+nomad {{
+  servers = ["{rpc}"]
+  drivers = ["docker"]
+  extra   = {of_nomad}
+}}
+"#,
+        vault = vault.address(),
+        gossip = consul.gossip(),
+        rpc = nomad.rpc(),
+    )
+}
+
+#[test]
+fn an_image_is_proved_by_a_node_that_logs_in_to_vault_and_joins_consul_and_nomad() {
+    // A network that nobody has: machines reach this host's address in it by their gateway.
+    let place = Place::alone().unwrap_or_else(|error| panic!("{error}"));
+    listen_at(place.gateway());
+    let cloud = Cloud::serve(SocketAddr::from((place.gateway(), 0)), CloudConfig::FIRST_MACHINE, |now| {
+        let fleets = vec![FleetSpec { initial: Some(1), ..FleetSpec::default() }];
+        // Its one instance is whoever asks from this host, as what a relay passes on does.
+        World::new(WorldSpec { fleets, first_address: place.gateway(), ..WorldSpec::default() }, 5, now)
+    });
+    let vault = Vault::start(&VaultOptions::default());
+    trust_nodes(&vault, &cloud);
+    let consul = Consul::start(&ConsulOptions::default());
+    let nomad = Nomad::start(NomadOptions::default());
+    let instance = cloud.living()[0].to_string();
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let [config, certificate, template] =
+        ["agent.hcl", "aws.pem", "word.j2"].map(|name| directory.path().join(name));
+    fs::write(&config, configuration(&cloud, &vault, &consul, &nomad)).expect("written");
+    fs::write(&certificate, cloud.certificate()).expect("written");
+    fs::write(&template, TEMPLATE).expect("written");
+    let (root, _) = baked();
+    let mut verify = image();
+    verify.env("PATH", tests::image::PATH).arg("verify").arg(&root).args(["--timeout", "5m"]);
+    let metadata = cloud.endpoint();
+    verify.arg("--config").arg(&config).args(["--metadata", metadata.trim_start_matches("http://")]);
+    for (from, to) in
+        [(&certificate, "/etc/muster/of-this-test.pem"), (&template, "/etc/muster/templates/word.j2")]
+    {
+        verify.args(["--put", &format!("{}:{to}", from.display())]);
+    }
+    let (code, out, said) = ended(verify.args(["--format", "json"]));
+    let report: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}\n{said}"));
+    assert_eq!((code, &report["passed"]), (0, &json!(true)), "{report:#}\n{said}");
+    assert_eq!(report["facts"]["agent"]["code"], json!(0), "{report:#}");
+
+    // Each server has seen it.
+    let logins = vault.call("LIST", "identity/entity-alias/id", &Value::Null);
+    assert_eq!(logins["data"]["keys"].as_array().map(Vec::len), Some(1), "{logins}");
+    let services = consul.call("GET", "/v1/catalog/service/muster-node", &Value::Null);
+    let of_it = services.as_array().expect("a list").iter().any(|service| service["Node"] == *instance);
+    assert!(of_it, "{services:#}");
+    let nodes = nomad.call("GET", "/v1/nodes", &Value::Null);
+    let node = nodes.as_array().expect("a list").iter().find(|node| node["Name"] == *instance);
+    let node = node.unwrap_or_else(|| panic!("{nodes:#}"));
+    assert_eq!(node["Drivers"]["docker"]["Healthy"], json!(true), "{node:#}");
+}
