@@ -435,6 +435,7 @@ fn client_configuration(
     let (ports, region) = ([port(), port(), port()], options.region.as_deref());
     let mut text = common(&client.name, directory, ports, options.acl, region, consul);
     let consul = if consul.is_some() { "" } else { "consul," };
+    let vault = if options.more.contains("vault {") { "" } else { "vault," };
     let class = client.class.as_deref().unwrap_or_default();
     let (driver, plugin) = client.docker.as_deref().map(docker_plugin).unwrap_or_default();
     let (isolated, chroot) = client.exec.as_deref().map(chroot).unwrap_or_default();
@@ -460,7 +461,7 @@ client {{
   max_dynamic_port = {last}
   options {{
     "driver.allowlist" = "raw_exec{driver}{isolated}"
-    "fingerprint.denylist" = "{consul}vault,env_gce,env_azure,env_digitalocean,bridge,cni"
+    "fingerprint.denylist" = "{consul}{vault}env_gce,env_azure,env_digitalocean,bridge,cni"
   }}
 {chroot}}}
 {more}
