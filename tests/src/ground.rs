@@ -16,8 +16,8 @@ use fleet_sim::{
     Action, Delay, Demand, FleetRequest, FleetSpec, InstancePhase, ScheduledCode, TimingSpec, World,
     WorldSpec,
 };
-use muster_test_servers::{Answer, Consul, Nomad, NomadClient, NomadOptions, request, wait_for};
-use serde_json::Value;
+use muster_test_servers::{Answer, Consul, Nomad, NomadClient, NomadOptions, Vault, request, wait_for};
+use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -28,6 +28,9 @@ use tokio::net::TcpSocket;
 
 /// What the Nomad job's identity may do in Nomad, and no more.
 pub const RIGHTS: &str = include_str!("../../autoscaler/nomad/job/nomad-policy.hcl");
+
+/// What nodes bind the signature to by which they log in to Vault.
+pub const SERVER_ID: &str = "vault.site.internal";
 
 /// A loopback cloud in real time with one fleet, whose instances boot within seconds.
 pub struct Cloud {
@@ -113,6 +116,21 @@ impl Cloud {
         let world = self.world();
         let calls = world.calls().iter();
         calls.filter(|(_, action, _)| writes.contains(action)).map(|(_, _, count)| count.calls).sum()
+    }
+
+    /// Has Vault let nodes log in by the role of their instances, as `node`, with the policy of that name, which is the caller's to write.
+    pub fn let_nodes_log_in(&self, vault: &Vault) {
+        vault.call("POST", "sys/auth/aws", &json!({ "type": "aws" }));
+        let client = json!({
+            "sts_endpoint": self.endpoint(), "sts_region": "us-east-1", "iam_server_id_header_value": SERVER_ID,
+        });
+        vault.call("POST", "auth/aws/config/client", &client);
+        let account = self.world().spec().account.clone();
+        let role = json!({
+            "auth_type": "iam", "bound_iam_principal_arn": [format!("arn:aws:iam::{account}:role/muster-node")],
+            "resolve_aws_unique_ids": false, "token_policies": ["node"], "token_ttl": "1h",
+        });
+        vault.call("POST", "auth/aws/role/node", &role);
     }
 
     /// Marks an instance for interruption: it has two minutes. * returns: when that was.

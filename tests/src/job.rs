@@ -6,7 +6,7 @@
 )]
 
 use crate::ground::{RIGHTS, Site, get};
-use muster_test_servers::{Consul, Nomad};
+use muster_test_servers::{Consul, Nomad, Vault};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
@@ -63,6 +63,16 @@ pub fn let_consul_trust(consul: &Consul, nomad: &Nomad, nodes: &[&str]) {
         json!({ "AuthMethod": "nomad-workloads", "BindType": "role", "BindName": NAME,
                 "Selector": "value.nomad_job_id == \"muster-autoscaler\" and value.nomad_namespace == \"default\"" }),
     );
+}
+
+/// Nomad's identities are good for tokens of Vault: at the mount `nomad`, by roles that are the caller's to write.
+pub fn let_vault_trust(vault: &Vault, nomad: &Nomad) {
+    vault.call("POST", "sys/auth/nomad", &json!({ "type": "jwt" }));
+    let config = json!({
+        "jwks_url": format!("{}/.well-known/jwks.json", nomad.address()),
+        "jwt_supported_algs": ["RS256", "EdDSA"], "default_role": "nomad-workloads",
+    });
+    vault.call("POST", "auth/nomad/config", &config);
 }
 
 /// Binds the policy to the job, as its README says.

@@ -41,6 +41,7 @@ fn a_base_that_is_baked_once_more_is_changed_by_its_seal_alone_which_takes_what_
         "var/lib/systemd/credential.secret",
         "var/lib/systemd/random-seed",
         "var/log/bake.log",
+        "var/log/unattended-upgrades/unattended-upgrades.log.1",
         "var/log/journal/0123456789abcdef0123456789abcdef/system.journal",
     ];
     for secret in secrets {

@@ -4,42 +4,23 @@
 use fleet_cloud::CloudConfig;
 use fleet_sim::{FleetSpec, World, WorldSpec};
 use muster_machine::Place;
-use muster_test_servers::{
-    Consul, ConsulOptions, Nomad, NomadOptions, Vault, VaultOptions, listen_at, wait_for,
-};
+use muster_test_servers::{Consul, ConsulOptions, Nomad, NomadOptions, Vault, VaultOptions, listen_at};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
-use tests::ground::Cloud;
+use tests::ground::{Cloud, SERVER_ID};
 use tests::image::baked;
 use tests::programs::{ended, image};
 
-/// What the account binds a signature to.
-const SERVER_ID: &str = "vault.site.internal";
 /// What a template of the agent's renders.
 const TEMPLATE: &str = "{{ secret('kv/data/node').word }}\n";
 
-/// Nodes log in by their instances' role, and may read one secret.
-fn trust_nodes(vault: &Vault, cloud: &Cloud) {
-    vault.call("POST", "sys/auth/aws", &json!({ "type": "aws" }));
-    let client = json!({
-        "sts_endpoint": cloud.endpoint(), "sts_region": "us-east-1", "iam_server_id_header_value": SERVER_ID,
-    });
-    vault.call("POST", "auth/aws/config/client", &client);
-    let account = cloud.world().spec().account.clone();
-    let role = json!({
-        "auth_type": "iam", "bound_iam_principal_arn": [format!("arn:aws:iam::{account}:role/muster-node")],
-        "resolve_aws_unique_ids": false, "token_policies": ["node"], "token_ttl": "1h",
-    });
-    vault.call("POST", "auth/aws/role/node", &role);
+/// Nodes may read one secret.
+fn keep_a_secret(vault: &Vault) {
     let rules = "path \"kv/data/node\" {\n  capabilities = [\"read\"]\n}\n";
     vault.call("PUT", "sys/policies/acl/node", &json!({ "policy": rules }));
-    vault.call("POST", "sys/mounts/kv", &json!({ "type": "kv", "options": { "version": "2" } }));
-    wait_for("the secrets engine", || {
-        let body = json!({ "data": { "word": "first" } }).to_string();
-        let answer = vault.try_call_as(vault.root(), "POST", "kv/data/node", &body).ok()?;
-        (answer.status < 300).then_some(())
-    });
+    vault.mount_kv();
+    vault.call("POST", "kv/data/node", &json!({ "data": { "word": "first" } }));
 }
 
 /// What the agent is told. The instance's address is not the machine's, so the exporter is where the machine alone reaches it.
@@ -97,7 +78,8 @@ fn an_image_is_proved_by_a_node_that_logs_in_to_vault_and_joins_consul_and_nomad
         World::new(WorldSpec { fleets, first_address: place.gateway(), ..WorldSpec::default() }, 5, now)
     });
     let vault = Vault::start(&VaultOptions::default());
-    trust_nodes(&vault, &cloud);
+    cloud.let_nodes_log_in(&vault);
+    keep_a_secret(&vault);
     let consul = Consul::start(&ConsulOptions::default());
     let nomad = Nomad::start(NomadOptions::default());
     let instance = cloud.living()[0].to_string();

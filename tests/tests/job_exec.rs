@@ -2,9 +2,7 @@
 //! root of its own, as nobody, on real Nomad, Consul and Vault, with no right but those of its identities: in AWS, too. Whoever
 //! meets it trusts the certificate that it has of Vault's PKI.
 
-use muster_test_servers::{
-    Consul, ConsulOptions, Nomad, NomadClient, NomadOptions, Vault, VaultOptions, wait_for,
-};
+use muster_test_servers::{Consul, ConsulOptions, NomadClient, NomadOptions, Vault, VaultOptions, wait_for};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -12,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use tests::ground::Site;
-use tests::job::{NAME, deployed, let_consul_trust, let_nomad_allow, places, register};
+use tests::job::{NAME, deployed, let_consul_trust, let_nomad_allow, let_vault_trust, places, register};
 use tests::programs::{libraries, stripped};
 
 /// The nodes that are not scaled. Their names are short: the path of a task's API socket may have 107 bytes.
@@ -56,13 +54,8 @@ fn certifies(vault: &Vault) -> String {
     root["data"]["certificate"].as_str().expect("a certificate").to_owned()
 }
 
-/// As the job's README says: Nomad's identities are good for tokens of Vault, and the job's for its certificate.
-fn let_vault_trust(vault: &Vault, nomad: &Nomad) {
-    vault.call("POST", "sys/auth/nomad", &json!({ "type": "jwt" }));
-    let config = json!({
-        "jwks_url": format!("{}/.well-known/jwks.json", nomad.address()), "jwt_supported_algs": ["RS256", "EdDSA"],
-    });
-    vault.call("POST", "auth/nomad/config", &config);
+/// As the job's README says: the job's identity is good for its certificate.
+fn let_vault_certify(vault: &Vault) {
     let rules = "path \"pki/issue/muster\" {\n  capabilities = [\"update\"]\n}\n";
     vault.call("PUT", &format!("sys/policies/acl/{NAME}"), &json!({ "policy": rules }));
     let role = json!({
@@ -71,15 +64,6 @@ fn let_vault_trust(vault: &Vault, nomad: &Nomad) {
         "token_policies": [NAME], "token_period": "30m",
     });
     vault.call("POST", &format!("auth/nomad/role/{NAME}"), &role);
-}
-
-/// What Nomad's agents are told of Vault.
-fn of_vault(vault: &Vault) -> String {
-    format!(
-        "vault {{\n  enabled = true\n  address = \"{}\"\n  jwt_auth_backend_path = \"nomad\"\n  default_identity {{\n    \
-         aud = [\"vault.io\"]\n    ttl = \"1h\"\n  }}\n}}\n",
-        vault.address()
-    )
 }
 
 /// Whether the one at this address leads, as whoever trusts nobody but this authority hears it.
@@ -112,7 +96,7 @@ fn the_job_as_a_plain_program_leads_by_its_identities_alone() {
     let nomad = NomadOptions {
         clients,
         consul: Some(consul.agent()),
-        more: of_vault(&vault),
+        vault: Some(vault.address()),
         ..NomadOptions::default()
     };
     let site = Site::start(FIRST, SMALLEST, nomad, None);
@@ -120,6 +104,7 @@ fn the_job_as_a_plain_program_leads_by_its_identities_alone() {
     let_nomad_allow(&site.nomad);
     site.cloud.trust(&site.nomad, NAME);
     let_vault_trust(&vault, &site.nomad);
+    let_vault_certify(&vault);
 
     let values = json!({
         "policy": site.policy(SMALLEST),

@@ -1,9 +1,9 @@
 //! What a node is told: by its image, by its user data, and by Parameter Store.
 
-use crate::site::{SERVER_ID, Site};
+use crate::site::Site;
 use muster_machine::STAT;
 use serde_json::{Value, json};
-use tests::ground::Cloud;
+use tests::ground::{Cloud, SERVER_ID};
 
 /// What Terraform gives the instances of a fleet.
 const USER_DATA: &str = include_str!("../../../fleet/terraform/modules/fleet/user-data.yaml.tftpl");

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use tests::job::{let_consul_trust, let_nomad_allow};
+use tests::job::{let_consul_trust, let_nomad_allow, let_vault_trust};
 
 use crate::awx::Controller;
 use crate::timeline::Timeline;
@@ -27,8 +27,6 @@ const NAMES_RULES: &str = include_str!("../../../bootstrap/policies/consul-names
 const NOMAD_RULES: &str = include_str!("../../../bootstrap/policies/nomad.hcl");
 /// What the autoscaler may do in Nomad where it scales groups along.
 const SCALING: &str = include_str!("../../../autoscaler/nomad/job/nomad-scaling-policy.hcl");
-/// What the account binds a signature to.
-pub const SERVER_ID: &str = "vault.site.internal";
 /// The password of the registry's user `node`.
 const PASSWORD: &str = "r3g1stry-of-the-site";
 /// The nodes that no fleet scales. Their names are short: the path of a task's API socket may have 107 bytes.
@@ -81,11 +79,7 @@ impl Site {
             acl: true,
             consul: Some(consul.agent()),
             clients: CORE.into_iter().zip(&agents).map(core).collect(),
-            more: format!(
-                "vault {{\n  enabled = true\n  address = \"{}\"\n  jwt_auth_backend_path = \"nomad\"\n  default_identity {{\n    \
-                 aud = [\"vault.io\"]\n    ttl = \"1h\"\n  }}\n}}\n",
-                vault.address()
-            ),
+            vault: Some(vault.address()),
             ..NomadOptions::default()
         };
         let nomad = Nomad::start(options);
@@ -109,17 +103,7 @@ impl Site {
     /// Nodes log in to Vault by their instances' role, and have tokens of Consul and Nomad from it.
     fn trust_nodes(&self, cloud: &Cloud) {
         let Self { vault, consul, nomad, .. } = self;
-        vault.call("POST", "sys/auth/aws", &json!({ "type": "aws" }));
-        let client = json!({
-            "sts_endpoint": cloud.endpoint(), "sts_region": "us-east-1", "iam_server_id_header_value": SERVER_ID,
-        });
-        vault.call("POST", "auth/aws/config/client", &client);
-        let account = cloud.world().spec().account.clone();
-        let role = json!({
-            "auth_type": "iam", "bound_iam_principal_arn": [format!("arn:aws:iam::{account}:role/muster-node")],
-            "resolve_aws_unique_ids": false, "token_policies": ["node"], "token_ttl": "1h",
-        });
-        vault.call("POST", "auth/aws/role/node", &role);
+        cloud.let_nodes_log_in(vault);
         let read = |path: &str| format!("path \"{path}\" {{\n  capabilities = [\"read\"]\n}}\n");
         let rules = [
             "kv/data/registry",
@@ -171,12 +155,7 @@ impl Site {
         let answer = nomad.try_call("POST", "/v1/acl/policy/muster-autoscaler-scaling", &policy.to_string());
         answer.expect("it answers").must_be_success();
         cloud.trust(nomad, tests::job::NAME);
-        vault.call("POST", "sys/auth/nomad", &json!({ "type": "jwt" }));
-        let config = json!({
-            "jwks_url": format!("{}/.well-known/jwks.json", nomad.address()),
-            "jwt_supported_algs": ["RS256", "EdDSA"], "default_role": "nomad-workloads",
-        });
-        vault.call("POST", "auth/nomad/config", &config);
+        let_vault_trust(vault, nomad);
         let role = json!({
             "role_type": "jwt", "bound_audiences": ["vault.io"], "user_claim": "sub",
             "token_type": "service", "token_policies": ["workloads"], "token_period": "30m",
@@ -192,14 +171,8 @@ impl Site {
     }
 
     fn write_secrets(&self) {
-        let kv = json!({ "type": "kv", "options": { "version": "2" } });
-        self.vault.call("POST", "sys/mounts/kv", &kv);
-        let auth = credentials();
-        muster_test_servers::wait_for("the secrets engine", || {
-            let body = json!({ "data": { "auth": auth } }).to_string();
-            let answer = self.vault.try_call_as(self.vault.root(), "POST", "kv/data/registry", &body).ok()?;
-            (answer.status < 300).then_some(())
-        });
+        self.vault.mount_kv();
+        self.set_secret("registry", "auth", &credentials());
         let awx = json!({ "data": { "key": awx::KEY, "token": awx::TOKEN } });
         self.vault.call("POST", "kv/data/awx", &awx);
         self.set_secret("node", "word", "first");

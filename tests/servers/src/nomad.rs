@@ -32,8 +32,8 @@ pub struct NomadOptions {
     /// The server's Consul agent, if any. Where that has access control, workloads get their Consul tokens for their
     /// Nomad identities, by the auth method `nomad-workloads`.
     pub consul: Option<ConsulAgent>,
-    /// More of the configuration of its servers and clients, in HCL.
-    pub more: String,
+    /// Where Vault is, for servers and clients, if any. Workloads log in there by their Nomad identities, at the mount `nomad`.
+    pub vault: Option<String>,
 }
 
 /// A client to start: 2,000 MHz and 1,024 MiB, whatever the machine has, with `raw_exec`.
@@ -357,6 +357,24 @@ consul {{
     )
 }
 
+/// Nomad's `vault` block, where there is one.
+fn vault(options: &NomadOptions) -> String {
+    let Some(address) = &options.vault else { return String::new() };
+    format!(
+        r#"
+vault {{
+  enabled = true
+  address = "{address}"
+  jwt_auth_backend_path = "nomad"
+  default_identity {{
+    aud = ["vault.io"]
+    ttl = "1h"
+  }}
+}}
+"#
+    )
+}
+
 /// The lines of Nomad's `consul` block that say which agent is its own.
 fn consul_agent(agent: &ConsulAgent) -> String {
     let address = agent.address;
@@ -404,7 +422,7 @@ server {{
 "#
     )
     .expect("text");
-    text.push_str(&options.more);
+    text.push_str(&vault(options));
     if let Some(NomadTls { ca, .. }) = tls {
         let place = ca.parent().expect("it is in a directory").display();
         write!(
@@ -435,13 +453,13 @@ fn client_configuration(
     let (ports, region) = ([port(), port(), port()], options.region.as_deref());
     let mut text = common(&client.name, directory, ports, options.acl, region, consul);
     let consul = if consul.is_some() { "" } else { "consul," };
-    let vault = if options.more.contains("vault {") { "" } else { "vault," };
+    let no_vault = if options.vault.is_some() { "" } else { "vault," };
     let class = client.class.as_deref().unwrap_or_default();
     let (driver, plugin) = client.docker.as_deref().map(docker_plugin).unwrap_or_default();
     let (isolated, chroot) = client.exec.as_deref().map(chroot).unwrap_or_default();
     let pool = client.pool.as_deref().unwrap_or("default");
     let interface = client.interface.as_deref().unwrap_or("lo");
-    let more = &options.more;
+    let vault = vault(options);
     // All clients are on one address: each has its own part of the ports that tasks are given.
     // Below those that the kernel hands to callers.
     let first = 20_000 + 500 * (PARTS.fetch_add(1, Ordering::Relaxed) % 25);
@@ -461,10 +479,10 @@ client {{
   max_dynamic_port = {last}
   options {{
     "driver.allowlist" = "raw_exec{driver}{isolated}"
-    "fingerprint.denylist" = "{consul}{vault}env_gce,env_azure,env_digitalocean,bridge,cni"
+    "fingerprint.denylist" = "{consul}{no_vault}env_gce,env_azure,env_digitalocean,bridge,cni"
   }}
 {chroot}}}
-{more}
+{vault}
 plugin "raw_exec" {{
   config {{
     enabled = true

@@ -186,6 +186,16 @@ impl Vault {
         answer.must_be_success();
         answer.json()["wrap_info"]["token"].as_str().expect("a token").to_owned()
     }
+    /// Mounts the engine of secrets with versions at `kv`, and waits until it takes some.
+    pub fn mount_kv(&self) {
+        self.call("POST", "sys/mounts/kv", &json!({ "type": "kv", "options": { "version": "2" } }));
+        wait_for("the secrets engine", || {
+            // While it makes itself ready it refuses whatever it is asked.
+            let answer = self.try_call_as(&self.root, "GET", "kv/data/none", "").ok()?;
+            (answer.status == 404).then_some(())
+        });
+    }
+
     /// Whether it knows a token.
     pub fn knows(&self, token: &str) -> bool {
         let answer = self.try_call_as(token, "GET", "auth/token/lookup-self", "").expect("it answers");
