@@ -1,33 +1,51 @@
 //! What a platform that ended has left of itself.
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{getpid, set_child_subreaper};
-use std::fs;
+use std::fs::{self, File};
+use std::process::Command;
 use tempfile::TempDir;
+
+/// Held by the platform that is played: its network has a name and addresses that there is one of on a host.
+const LOCK: &str = "/run/muster-platform.lock";
 
 /// Where everything of this process is put that is to be gone at its end.
 pub struct Ground {
     place: TempDir,
+    bridge: &'static str,
+    _alone: File,
 }
 
 impl Ground {
     /// From here on: temporary files of this process come into a directory of its own, and a program that has lost who started it
     /// becomes this process's. Before anything is started.
-    pub fn new() -> Self {
+    ///
+    /// * `bridge`: the machines' network. One that an earlier platform left, which was killed, is removed.
+    /// * returns: an error in words where another platform is played on this host.
+    pub fn new(bridge: &'static str) -> Result<Self, String> {
+        let alone = File::create(LOCK).map_err(|error| format!("cannot make {LOCK}: {error}"))?;
+        flock(&alone, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
+            format!("another platform is played on this host ({LOCK}: {error}): wait for its end, or press Ctrl-C in it")
+        })?;
+        if fs::exists(network(bridge)).unwrap_or(true) {
+            // Whoever cannot remove it is told so by what cannot be made anew.
+            let _ = Command::new("ip").args(["link", "delete", bridge]).output();
+        }
         // Short, as the paths of sockets are.
         let place = tempfile::Builder::new().prefix("mp-").tempdir().expect("a directory");
         tempfile::env::override_temp_dir(place.path()).expect("nobody has made a temporary file");
         set_child_subreaper(Some(getpid())).expect("the kernel does");
-        Self { place }
+        Ok(Self { place, bridge, _alone: alone })
     }
 
     /// Everything that is still there; none: nothing.
-    pub fn behind(&self, bridge: &str) -> Vec<String> {
+    pub fn behind(&self) -> Vec<String> {
         // The package that this program had made of the agent is kept to its end, and goes with the directory.
         let kept = tests::image::package().parent();
         let files = fs::read_dir(self.place.path()).expect("it is there").flatten().map(|entry| entry.path());
         let files = files.filter(|path| Some(path.as_path()) != kept);
         let files = files.map(|path| format!("the files {}", path.display()));
-        [of_machines(bridge), programs(), files.collect()].concat()
+        [of_machines(self.bridge), programs(), files.collect()].concat()
     }
 }
 
@@ -47,10 +65,14 @@ fn programs() -> Vec<String> {
         .collect()
 }
 
+fn network(bridge: &str) -> String {
+    format!("/sys/class/net/{bridge}")
+}
+
 /// Interfaces, control groups, mounts and machines.
 fn of_machines(bridge: &str) -> Vec<String> {
     let mut left = Vec::new();
-    if fs::exists(format!("/sys/class/net/{bridge}")).unwrap_or(true) {
+    if fs::exists(network(bridge)).unwrap_or(true) {
         left.push(format!("the network {bridge}"));
     }
     for place in ["/sys/fs/cgroup", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpuacct"] {

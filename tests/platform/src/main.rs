@@ -59,12 +59,16 @@ struct Args {
     report: Option<PathBuf>,
 }
 
+#[expect(clippy::print_stderr, reason = "a program for people")]
 fn main() {
     let args = Args::parse();
-    let ground = left::Ground::new();
+    let ground = left::Ground::new(BRIDGE).unwrap_or_else(|why| {
+        eprintln!("muster-platform: {why}");
+        std::process::exit(75)
+    });
     // Whatever fails, what was seen until then is told.
     let (timeline, played) = if args.bake_base { chain::play() } else { play(args.image) };
-    let left = ground.behind(BRIDGE);
+    let left = ground.behind();
     if left.is_empty() {
         timeline.say("everything is taken down, nothing is left behind");
     }
