@@ -20,7 +20,7 @@ const NAME: &str = "web.service.consul.";
 /// The secrets that it is given, one after the other, and tells.
 const SECRETS: [&str; 2] = ["first", "second"];
 /// How many ask at once, at the most.
-const ASKERS: u64 = 24;
+const ASKERS: u64 = 12;
 /// How far ahead anybody plans to ask.
 const LOOKS_AGAIN: Duration = Duration::from_millis(200);
 /// How old what was looked up may be.

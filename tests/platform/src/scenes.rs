@@ -126,11 +126,25 @@ impl Platform {
             self.machines.running().iter().any(|id| !running.contains(id)).then_some(())
         });
         self.measured("notice until a replacement is switched on", begun);
-        self.wait("no work on it", || (!self.nodes_of("web").contains(&victim.to_string())).then_some(()));
+        self.wait("no work on it", || {
+            self.keeps_its_client(&victim);
+            (!self.nodes_of("web").contains(&victim.to_string())).then_some(())
+        });
         self.measured("notice until the machine is empty (it has 120 s)", begun);
         self.wait("it to be gone", || self.machines.of(&victim).is_none().then_some(()));
         self.serves_everywhere();
         self.tally(load);
+    }
+
+    /// The autoscaler has confirmed what the agent told it: so the agent has its client stay, which it would have had leave
+    /// otherwise.
+    fn keeps_its_client(&self, victim: &InstanceId) {
+        let Some(machine) = self.machines.of(victim) else { return };
+        let state = machine.run(&["systemctl", "show", "--value", "--property=ActiveState", "nomad.service"]);
+        // One that is switched off just now says nothing.
+        if let Ok(state) = state {
+            assert_eq!(state, "active", "{victim} was left to itself");
+        }
     }
 
     /// Each machine has one of the service: of two at least. A machine that was busy with its own affairs may have led to more.
