@@ -17,7 +17,8 @@
 //!
 //! Prints JSON: for each way how many there were, and, in seconds, the median and the 99th percentile (by the nearest
 //! rank: of fewer than a hundred that is the worst) of the time until Nomad had made the node ineligible, and until EC2 had
-//! the request for the replacement.
+//! the request for the replacement; with agents also of the time until both were so: the agent had the leader's confirmation,
+//! and the node was ineligible.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a tool, and it takes times")]
 
 use fleet::{InstanceId, Timestamp};
@@ -60,6 +61,8 @@ impl Way {
 struct Taken {
     ineligible: Duration,
     requested: Duration,
+    /// Where an agent told of it: until that had the leader's word, and the node was ineligible.
+    confirmed: Duration,
 }
 
 /// What was asked for: how many nodes, how many rounds of each way, whether by agents.
@@ -130,11 +133,12 @@ fn interrupt_all(site: &Site, way: Way) -> Vec<Taken> {
         Way::Agent => agent::daemon(site, "state"),
     };
     let watched = if way == Way::Agent { instances.as_slice() } else { &[] };
-    let agents: Vec<Agent> = watched.iter().map(|instance| Agent::start(site, instance, &daemon)).collect();
+    let mut agents: Vec<Agent> =
+        watched.iter().map(|instance| Agent::start(site, instance, &daemon)).collect();
     wait_for("a first decision", || daemon.get("/v1/ready"));
-    let taken = instances.iter().map(|victim| {
+    let taken = instances.iter().enumerate().map(|(number, victim)| {
         wait_for("the fleet to be at rest", || rests(site, &daemon).then_some(()));
-        interrupt(site, daemon.address(), victim, way)
+        interrupt(site, daemon.address(), victim, way, agents.get_mut(number))
     });
     let taken: Vec<Taken> = taken.collect();
     let count = u32::try_from(taken.len()).expect("a few");
@@ -156,7 +160,13 @@ fn rests(site: &Site, daemon: &Daemon) -> bool {
 }
 
 /// Interrupts one instance, and takes the times.
-fn interrupt(site: &Site, daemon: SocketAddr, victim: &InstanceId, way: Way) -> Taken {
+fn interrupt(
+    site: &Site,
+    daemon: SocketAddr,
+    victim: &InstanceId,
+    way: Way,
+    agent: Option<&mut Agent>,
+) -> Taken {
     let path = format!("/v1/node/{}", site.nomad.node_id(victim.as_str()));
     let index = site.nomad.call("GET", &path, &Value::Null)["ModifyIndex"].clone();
     let address = site.cloud.world().private_address(victim).expect("it has one");
@@ -168,11 +178,18 @@ fn interrupt(site: &Site, daemon: SocketAddr, victim: &InstanceId, way: Way) -> 
             until(|| site.cloud.target() > before);
             noticed.elapsed()
         });
+        let told = scope.spawn(move || {
+            if let Some(agent) = agent {
+                agent.wait_confirmed();
+            }
+            noticed.elapsed()
+        });
         if way == Way::Push {
             tell(daemon, address, victim, at);
         }
         let ineligible = ineligible(site, &path, index, noticed);
-        Taken { ineligible, requested: requested.join().expect("it ends") }
+        let confirmed = told.join().expect("it ends").max(ineligible);
+        Taken { ineligible, requested: requested.join().expect("it ends"), confirmed }
     })
 }
 
@@ -218,7 +235,7 @@ fn figures(taken: &[Taken]) -> Value {
         seconds.sort_by(f64::total_cmp);
         json!({ "p50": rank(&seconds, 50), "p99": rank(&seconds, 99) })
     };
-    json!({ "count": taken.len(), "ineligible": of(|one| one.ineligible), "requested": of(|one| one.requested) })
+    json!({ "count": taken.len(), "ineligible": of(|one| one.ineligible), "requested": of(|one| one.requested), "confirmed": of(|one| one.confirmed) })
 }
 
 /// A percentile by the nearest rank.

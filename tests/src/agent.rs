@@ -54,6 +54,14 @@ impl Agent {
         Self { running, place }
     }
 
+    /// Waits until a leader has confirmed the one notice that it has told of.
+    pub fn wait_confirmed(&mut self) {
+        self.running.wait_for("the autoscaler's word", |line| {
+            let is_told = line.contains("told the autoscaler");
+            (is_told && line.contains("confirmed=1") && line.contains("leader=true")).then_some(())
+        });
+    }
+
     /// What it shows of itself.
     pub fn status(&self) -> Value {
         let text = std::fs::read(self.place.path().join("run/status.json")).expect("a status");

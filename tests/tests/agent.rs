@@ -29,21 +29,13 @@ fn told_of(site: &Site) -> (Daemon, [InstanceId; 2], [Agent; 2]) {
     (daemon, living, agents)
 }
 
-/// Waits until a leader has confirmed the one notice that an agent told of.
-fn wait_confirmed(agent: &mut Agent) {
-    agent.running.wait_for("the autoscaler's word", |line| {
-        (line.contains("told the autoscaler") && line.contains("confirmed=1") && line.contains("leader=true"))
-            .then_some(())
-    });
-}
-
 #[test]
 fn a_recommendation_and_an_event_that_agents_see_are_confirmed() {
     let site = Site::start(SMALLEST, SMALLEST, NomadOptions::default(), None);
     let (daemon, [recommended, planned], [mut first, mut second]) = told_of(&site);
 
     site.cloud.recommend(&recommended);
-    wait_confirmed(&mut first);
+    first.wait_confirmed();
     wait_for("the node to be ineligible", || (!site.is_eligible(&recommended)).then_some(()));
     let words = first.status()["notices"].to_string();
     assert!(words.contains("rebalance recommendation"), "{words}");
@@ -52,7 +44,7 @@ fn a_recommendation_and_an_event_that_agents_see_are_confirmed() {
     assert!(metrics.contains(told), "nobody else tells of it here: {metrics}");
 
     site.cloud.plan_retirement(&planned, Duration::from_secs(3600));
-    wait_confirmed(&mut second);
+    second.wait_confirmed();
     let words = second.status()["notices"].to_string();
     assert!(words.contains("scheduled event at "), "{words}");
     // EC2's own list has it, too: whoever was first, it is one.
@@ -76,7 +68,7 @@ fn an_interruption_that_an_agent_sees_is_confirmed_and_its_node_gets_no_more_wor
     site.cloud.interrupt(&victim);
     wait_for("the node to be ineligible", || (!site.is_eligible(&victim)).then_some(()));
     assert!(site.is_eligible(&other), "nobody else is meant");
-    wait_confirmed(&mut agent);
+    agent.wait_confirmed();
     let metrics = daemon.get("/metrics").expect("it answers");
     let told = "muster_notices_total{kind=\"spot_interruption\",source=\"agent\"} 1";
     assert!(metrics.contains(told), "by the agent, before anybody else: {metrics}");
