@@ -31,6 +31,14 @@ fn node_without_token(cloud: &Cloud, awx: &Awx) -> Node {
     node
 }
 
+/// What the playbook's last task writes of the first job.
+fn finish(node: &Node) {
+    let directory = node.path().join("state/awx");
+    fs::create_dir_all(&directory).expect("made");
+    let text = format!(r#"{{"job": 1, "instance": "{}", "status": "successful"}}"#, node.instance);
+    fs::write(directory.join("1.json"), text).expect("written");
+}
+
 /// A callback that nobody's agent sent. * returns: its status.
 fn call_back(awx: &Awx) -> u16 {
     let body = format!(r#"{{"host_config_key": "{KEY}", "extra_vars": {{}}}}"#);
@@ -110,13 +118,41 @@ fn a_job_that_cannot_be_looked_for_is_known_as_already_pending() {
     wait_for("the second callback's answer", || (!awx.state().answered.is_empty()).then_some(()));
     let pending = (400, r#"{"msg":"Host callback job already pending."}"#.to_owned());
     assert_eq!(awx.state().answered, [pending]);
-    let directory = node.path().join("state/awx");
-    fs::create_dir_all(&directory).expect("made");
-    let text = format!(r#"{{"job": 1, "instance": "{}", "status": "successful"}}"#, node.instance);
-    fs::write(directory.join("1.json"), text).expect("written");
+    finish(&node);
     node.wait_done();
     let state = awx.state();
     assert_eq!((state.callbacks, state.jobs.len()), (2, 1), "that was success");
+}
+
+#[test]
+fn a_callback_whose_answer_takes_longer_than_an_attempt_has_its_job_found_again() {
+    for looks in [true, false] {
+        let (cloud, awx) = (Cloud::start(), Awx::start());
+        awx.state().rows = vec![Row::Hangs];
+        let mut text = configuration(&awx, "").replace("attempt = \"30s\"", "attempt = \"3s\"");
+        if !looks {
+            text = text.replace("  token_file = \"$PLACE/token\"\n", "");
+        }
+        let mut node = Node::new(&cloud, 0, &text);
+        fs::write(node.path().join("key"), KEY).expect("written");
+        fs::write(node.path().join("token"), TOKEN).expect("written");
+        node.start();
+        // It is cut off by us, and nobody knows then whether there is a job.
+        node.wait_until("the end of an attempt", |status| {
+            failure_of(status, Step::Awx).contains("AWX has not answered the callback yet")
+        });
+        assert_eq!(awx.state().jobs.len(), 1);
+        if looks {
+            awx.end("successful", "");
+        } else {
+            wait_for("another callback", || (awx.state().callbacks == 2).then_some(()));
+            finish(&node);
+        }
+        node.wait_done();
+        let state = awx.state();
+        assert_eq!(state.jobs.len(), 1, "one job, looked for: {looks}");
+        assert_eq!(state.callbacks, if looks { 1 } else { 2 }, "who sees its job asks for no other");
+    }
 }
 
 #[test]

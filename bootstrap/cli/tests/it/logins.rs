@@ -69,6 +69,17 @@ fn node(cloud: &Cloud, vault: &Vault, secrets: &Path, wants: &Wants<'_>) -> Node
     node
 }
 
+const APPROLE: &str =
+    "  approle {\n    role_id_file = \"$PLACE/role_id\"\n    secret_id_file = \"$SECRETS/secret_id\"\n  }\n";
+
+/// Puts there what [`APPROLE`] logs in by.
+fn put_approle(node: &Node, vault: &Vault, secrets: &Path) {
+    let role_id = vault.call("GET", &format!("{ROLE}/role-id"), &Value::Null);
+    fs::write(node.path().join("role_id"), text(&role_id["data"]["role_id"])).expect("written");
+    let secret_id = vault.call("POST", &format!("{ROLE}/secret-id"), &json!({}));
+    fs::write(secrets.join("secret_id"), text(&secret_id["data"]["secret_id"])).expect("written");
+}
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
 }
@@ -250,6 +261,46 @@ fn a_node_unwraps_its_secret_id_where_nobody_else_has_had_it_on_openbao() {
     a_node_unwraps_its_secret_id_where_nobody_else_has_had_it(VaultKind::OpenBao);
 }
 
+/// A process of the agent lives through several lives of a token: it renews one while it may, and logs in again before the
+/// last of it is over. Whoever reads the file finds a token that is good at any time.
+fn a_token_is_renewed_while_it_may_be_and_had_anew_before_it_ends(kind: VaultKind) {
+    let (cloud, secrets) = (Cloud::start(), memory());
+    let (vault, secrets) = (server_with_approle(kind), secrets.path());
+    vault.call("POST", ROLE, &json!({"token_ttl": "6s", "token_max_ttl": "16s"}));
+    let mut node = node(&cloud, &vault, secrets, &Wants { login: APPROLE, templates: &[] });
+    put_approle(&node, &vault, secrets);
+    node.start();
+    node.wait_done();
+    let read = || fs::read_to_string(secrets.join("token")).expect("a token");
+    let first = read();
+    let again = wait_for("the token to be renewed", || {
+        told_of(&vault, &first)["last_renewal"].as_str().map(str::to_owned)
+    });
+    wait_for("it to be renewed once more", || {
+        told_of(&vault, &first)["last_renewal"].as_str().is_some_and(|last| last != again).then_some(())
+    });
+    assert_eq!(read(), first, "it is the one that the node logged in for");
+    let second = wait_for("another token", || {
+        let token = read();
+        // One that is gone was taken out of the file before.
+        assert!(vault.knows(&token) || read() != token, "a token stands there that is worth nothing");
+        (token != first).then_some(token)
+    });
+    assert!(vault.knows(&second));
+    assert_eq!(state_of(&node.status().expect("a status"), Step::Vault), State::Done);
+    must_lack(&in_sight(&node), &[first, second]);
+}
+
+#[test]
+fn a_token_is_renewed_while_it_may_be_and_had_anew_before_it_ends_on_vault() {
+    a_token_is_renewed_while_it_may_be_and_had_anew_before_it_ends(VaultKind::Vault);
+}
+
+#[test]
+fn a_token_is_renewed_while_it_may_be_and_had_anew_before_it_ends_on_openbao() {
+    a_token_is_renewed_while_it_may_be_and_had_anew_before_it_ends(VaultKind::OpenBao);
+}
+
 /// The ids of the leases of a role's certificates.
 fn leases(vault: &Vault, role: &str) -> Vec<String> {
     let path = format!("sys/leases/lookup/pki/issue/{role}?list=true");
@@ -288,13 +339,9 @@ fn a_certificate_goes_with_the_login_where_its_role_says_so(kind: VaultKind) {
         )
     };
     let (leased, plain) = (template("leased"), template("plain"));
-    let login = "  approle {\n    role_id_file = \"$PLACE/role_id\"\n    secret_id_file = \"$SECRETS/secret_id\"\n  }\n";
     let templates = [("leased", leased.as_str()), ("plain", plain.as_str())];
-    let mut node = node(&cloud, &vault, secrets, &Wants { login, templates: &templates });
-    let role_id = vault.call("GET", &format!("{ROLE}/role-id"), &Value::Null);
-    fs::write(node.path().join("role_id"), text(&role_id["data"]["role_id"])).expect("written");
-    let secret_id = vault.call("POST", &format!("{ROLE}/secret-id"), &json!({}));
-    fs::write(secrets.join("secret_id"), text(&secret_id["data"]["secret_id"])).expect("written");
+    let mut node = node(&cloud, &vault, secrets, &Wants { login: APPROLE, templates: &templates });
+    put_approle(&node, &vault, secrets);
     let read = |name: &str| fs::read_to_string(secrets.join(name)).expect("it is there");
     let serial = |name: &str| read(name).lines().next().expect("a serial number").to_owned();
     let units = node.units.clone();

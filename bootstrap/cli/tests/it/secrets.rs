@@ -45,7 +45,7 @@ pub fn memory() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("muster-secrets-").tempdir_in("/dev/shm").expect("tmpfs")
 }
 
-fn configuration(vault: &Vault, secrets: &Path, more: &str) -> String {
+pub fn configuration(vault: &Vault, secrets: &Path, more: &str) -> String {
     let (address, secrets) = (vault.address(), secrets.display());
     format!(
         r#"
@@ -87,7 +87,7 @@ step "vault" {{
     )
 }
 
-fn templates(node: &Node) {
+pub fn templates(node: &Node) {
     fs::write(node.path().join("awx.tmpl"), "{{ secret('kv/data/awx').key }}\n").expect("written");
     fs::write(node.path().join("other.tmpl"), "token={{ secret('kv/data/awx').token }}\n").expect("written");
 }
