@@ -266,7 +266,7 @@ fn a_node_unwraps_its_secret_id_where_nobody_else_has_had_it_on_openbao() {
 fn a_token_is_renewed_while_it_may_be_and_had_anew_before_it_ends(kind: VaultKind) {
     let (cloud, secrets) = (Cloud::start(), memory());
     let (vault, secrets) = (server_with_approle(kind), secrets.path());
-    vault.call("POST", ROLE, &json!({"token_ttl": "6s", "token_max_ttl": "16s"}));
+    vault.call("POST", ROLE, &json!({"token_ttl": "12s", "token_max_ttl": "30s"}));
     let mut node = node(&cloud, &vault, secrets, &Wants { login: APPROLE, templates: &[] });
     put_approle(&node, &vault, secrets);
     node.start();
