@@ -10,7 +10,6 @@ mod load;
 mod machines;
 mod node;
 mod pipeline;
-mod proxy;
 mod report;
 mod scenes;
 mod site;
