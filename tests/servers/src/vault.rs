@@ -186,6 +186,7 @@ impl Vault {
         answer.must_be_success();
         answer.json()["wrap_info"]["token"].as_str().expect("a token").to_owned()
     }
+
     /// Mounts the engine of secrets with versions at `kv`, and waits until it takes some.
     pub fn mount_kv(&self) {
         self.call("POST", "sys/mounts/kv", &json!({ "type": "kv", "options": { "version": "2" } }));

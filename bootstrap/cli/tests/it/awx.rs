@@ -7,28 +7,38 @@ use muster_test_servers::{request, wait_for};
 use std::fs;
 use std::thread;
 
-fn configuration(awx: &Awx, more: &str) -> String {
+/// How long an attempt may take, where that is of no matter.
+const ATTEMPT: &str = "30s";
+
+fn configuration(awx: &Awx, attempt: &str, more: &str) -> String {
     let address = awx.address();
     format!(
         "awx {{\n  address = \"{address}\"\n  template = 7\n  key_file = \"$PLACE/key\"\n  token_file = \"$PLACE/token\"\n  \
          jitter = \"0s\"\n  extra_vars = {{ role = \"web\" }}\n{more}}}\n\
-         step \"awx\" {{\n  attempt = \"30s\"\n  pause = \"1s\"\n  most_pause = \"1s\"\n  deadline = \"60s\"\n}}\n"
+         step \"awx\" {{\n  attempt = \"{attempt}\"\n  pause = \"1s\"\n  most_pause = \"1s\"\n  deadline = \"60s\"\n}}\n"
     )
 }
 
 fn node(cloud: &Cloud, awx: &Awx, more: &str) -> Node {
-    let node = Node::new(cloud, 0, &configuration(awx, more));
+    node_of(cloud, &configuration(awx, ATTEMPT, more))
+}
+
+fn node_of(cloud: &Cloud, configuration: &str) -> Node {
+    let node = Node::new(cloud, 0, configuration);
     fs::write(node.path().join("key"), format!("{KEY}\n")).expect("written");
     fs::write(node.path().join("token"), format!("{TOKEN}\n")).expect("written");
     node
 }
 
-fn node_without_token(cloud: &Cloud, awx: &Awx) -> Node {
-    let text = configuration(awx, "").replace("  token_file = \"$PLACE/token\"\n", "");
+/// The same where jobs cannot be looked at.
+fn without_token(configuration: &str) -> String {
+    let text = configuration.replace("  token_file = \"$PLACE/token\"\n", "");
     assert!(!text.contains("token_file"));
-    let node = Node::new(cloud, 0, &text);
-    fs::write(node.path().join("key"), KEY).expect("written");
-    node
+    text
+}
+
+fn node_without_token(cloud: &Cloud, awx: &Awx) -> Node {
+    node_of(cloud, &without_token(&configuration(awx, ATTEMPT, "")))
 }
 
 /// What the playbook's last task writes of the first job.
@@ -129,13 +139,8 @@ fn a_callback_whose_answer_takes_longer_than_an_attempt_has_its_job_found_again(
     for looks in [true, false] {
         let (cloud, awx) = (Cloud::start(), Awx::start());
         awx.state().rows = vec![Row::Hangs];
-        let mut text = configuration(&awx, "").replace("attempt = \"30s\"", "attempt = \"3s\"");
-        if !looks {
-            text = text.replace("  token_file = \"$PLACE/token\"\n", "");
-        }
-        let mut node = Node::new(&cloud, 0, &text);
-        fs::write(node.path().join("key"), KEY).expect("written");
-        fs::write(node.path().join("token"), TOKEN).expect("written");
+        let text = configuration(&awx, "3s", "");
+        let mut node = node_of(&cloud, &if looks { text } else { without_token(&text) });
         node.start();
         // It is cut off by us, and nobody knows then whether there is a job.
         node.wait_until("the end of an attempt", |status| {
@@ -172,7 +177,11 @@ fn what_cannot_pass_fails_the_step_at_once_and_says_why() {
     ] {
         let (cloud, awx) = (Cloud::start(), Awx::start());
         awx.state().rows = vec![Row::Says(status, body); 100];
-        let mut node = node(&cloud, &awx, "");
+        // At once: nobody waits for half an hour.
+        let text = configuration(&awx, ATTEMPT, "");
+        let long = text.replace("deadline = \"60s\"", "deadline = \"30m\"");
+        assert_ne!(long, text);
+        let mut node = node_of(&cloud, &long);
         node.start();
         let status = node.wait_state(Step::Awx, State::Failed);
         let failure = failure_of(&status, Step::Awx);
@@ -277,4 +286,7 @@ fn the_job_is_asked_for_again_from_time_to_time_and_its_failures_count() {
     node.wait_state(Step::Awx, State::Failed);
     let metrics = fs::read_to_string(node.path().join("run/metrics/muster_bootstrap.prom")).expect("metrics");
     assert!(metrics.contains("muster_bootstrap_drift_failures 2"), "{metrics}");
+    let shown = node.command(&["status"]).output().expect("it runs");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("\ndrift: job "), "{shown}");
 }

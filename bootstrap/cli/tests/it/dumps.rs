@@ -39,7 +39,7 @@ fn remembers(pid: u32, text: &str) -> bool {
     maps.lines().filter(|line| line.contains(" rw")).any(|line| {
         let (from, to) = line.split_once(' ').and_then(|(range, _)| range.split_once('-')).expect("a range");
         let mut bytes = vec![0; usize::try_from(of(to) - of(from)).expect("it fits")];
-        // What is mapped and nobody has touched cannot be read.
+        // What cannot be read is the kernel's, and not of its pages.
         let read = memory.read_at(&mut bytes, of(from)).unwrap_or_default();
         bytes[..read].windows(text.len()).any(|part| part == text.as_bytes())
     })

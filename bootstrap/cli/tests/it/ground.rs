@@ -24,6 +24,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tempfile::TempDir;
 
+/// What an environment names proxies by.
+pub const PROXIES: [&str; 5] = ["http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"];
+
 /// An account with a fleet whose instances have run for an hour.
 pub struct Cloud {
     // Before the runtime, which it ends on.

@@ -1,7 +1,7 @@
 //! The metadata service, and what it does to a node that asks it: never by a proxy, by IPv6 too, and never another instance's.
 
 use crate::front::{Does, Front};
-use crate::ground::{Cloud, Node, failure_of, state_of};
+use crate::ground::{Cloud, Node, PROXIES, failure_of, state_of};
 use bootstrap_core::{Condition, State, Step};
 use fleet_cloud::{FaultKind, HttpFault};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -30,7 +30,7 @@ fn no_proxy_comes_between_a_node_and_its_metadata() {
     let cloud = Cloud::start();
     let node = Node::new(&cloud, 0, "");
     let mut command = node.command(&["run", "--once"]);
-    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"] {
+    for name in PROXIES {
         command.env(name, "http://127.0.0.1:9");
     }
     let ended = command.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("it runs");

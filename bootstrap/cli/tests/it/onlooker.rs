@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// What lives for less may be missed: root's part of the agent stays for two seconds.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Looks until it is told to stop, or dropped.
 pub struct Onlooker {
@@ -21,6 +21,7 @@ pub struct Onlooker {
 }
 
 impl Onlooker {
+    /// Begins to look.
     pub fn start() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let looks = Arc::new(AtomicUsize::new(0));
@@ -40,16 +41,18 @@ impl Onlooker {
         Self { stop, looks, thread: Some(thread) }
     }
 
-    /// * `programs`: what has to have been among it, by parts of arguments, or nothing was shown.
-    pub fn saw_none_of(mut self, secrets: &[String], programs: &[&str]) {
+    /// Stops, and fails where one of these was seen.
+    ///
+    /// * `marks`: what has to have been seen, or nothing is shown by it.
+    pub fn saw_none_of(mut self, secrets: &[String], marks: &[&str]) {
         self.stop.store(true, Ordering::Relaxed);
         let seen = self.thread.take().map(|thread| thread.join().expect("it looks")).unwrap_or_default();
         let seen = seen.iter().map(|text| String::from_utf8_lossy(text).replace('\0', " "));
         let seen: Vec<(String, String)> = seen
             .map(|text| (format!("what is seen of {}", text.chars().take(60).collect::<String>()), text))
             .collect();
-        for program in programs {
-            assert!(seen.iter().any(|(_, text)| text.contains(program)), "nobody has seen {program}");
+        for mark in marks {
+            assert!(seen.iter().any(|(_, text)| text.contains(mark)), "nobody has seen {mark}");
         }
         must_lack(&seen, secrets);
     }

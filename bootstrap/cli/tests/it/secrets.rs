@@ -31,12 +31,8 @@ pub fn vault(cloud: &Cloud) -> Vault {
     });
     vault.call("POST", "auth/aws/role/node", &role);
     vault.call("POST", "auth/aws/role/other", &role);
-    vault.call("POST", "sys/mounts/kv", &json!({"type": "kv", "options": {"version": "2"}}));
-    let body = json!({"data": {"key": KEY, "token": "planted-token-5b1d"}}).to_string();
-    wait_for("KV to be upgraded", || {
-        let answer = vault.try_call_as(vault.root(), "POST", "kv/data/awx", &body).ok()?;
-        (answer.status == 200).then_some(())
-    });
+    vault.mount_kv();
+    vault.call("POST", "kv/data/awx", &json!({"data": {"key": KEY, "token": "planted-token-5b1d"}}));
     vault
 }
 

@@ -425,12 +425,8 @@ fn bao() -> (Vault, String, String) {
     bao.call("POST", "auth/approle/role/node", &json!({"token_policies": ["node"], "token_ttl": "10m"}));
     let role = bao.call("GET", "auth/approle/role/node/role-id", &Value::Null);
     let secret = bao.call("POST", "auth/approle/role/node/secret-id", &json!({}));
-    bao.call("POST", "sys/mounts/kv", &json!({"type": "kv", "options": {"version": "2"}}));
-    let body = json!({"data": {"key": PLANTED}}).to_string();
-    wait_for("KV to be upgraded", || {
-        let answer = bao.try_call_as(bao.root(), "POST", "kv/data/app", &body).ok()?;
-        (answer.status == 200).then_some(())
-    });
+    bao.mount_kv();
+    bao.call("POST", "kv/data/app", &json!({"data": {"key": PLANTED}}));
     let text = |value: &Value| value.as_str().expect("an id").to_owned();
     let (role, secret) = (text(&role["data"]["role_id"]), text(&secret["data"]["secret_id"]));
     (bao, role, secret)

@@ -3,7 +3,7 @@
 
 use crate::awx_server::{Awx, KEY, TOKEN};
 use crate::front::{Events, Scaler};
-use crate::ground::Node;
+use crate::ground::{Node, PROXIES};
 use crate::matrix::Proxy;
 use crate::own::{self, Span};
 use crate::secrets::{SERVER_ID, in_sight, memory, must_lack, vault};
@@ -130,6 +130,10 @@ watch {{
         }
         fs::write(file, text.replace("  ttl = \"10s\"\n", "")).expect("written");
         servers.vault.call("POST", "auth/aws/role/node", &json!({"token_ttl": "20m"}));
+        // Nobody there is asked for anything that the agent asks for by itself.
+        for name in PROXIES {
+            whole.site.node.environment.push((name.to_owned(), "http://127.0.0.1:9".to_owned()));
+        }
         whole.ways = ways;
         whole
     }
@@ -222,14 +226,13 @@ fn booted(status: &Status, begun: Timestamp) -> Span {
 const RESTARTS: usize = 9;
 /// After that long whatever a boot has left in memory is given back.
 const SETTLED: Duration = Duration::from_secs(25);
-/// So long its idling is looked at, and how often meanwhile.
-const IDLES: Duration = Duration::from_secs(20);
+/// How often it is looked at meanwhile.
 const WINDOW: Duration = Duration::from_secs(30);
 
-/// How long it was asked to be looked at, as another filter of tests that fits none: `idle=330s`.
-fn idles() -> Duration {
+/// How long it is to be looked at, where somebody wants to know, as another filter of tests that fits none: `idle=330s`.
+fn idles() -> Option<Duration> {
     let asked = std::env::args().find_map(|word| word.strip_prefix("idle=").map(str::to_owned));
-    asked.map_or(IDLES, |asked| parse_duration(&asked).expect("idle=330s"))
+    asked.map(|asked| parse_duration(&asked).expect("idle=330s"))
 }
 
 /// How much of a core a process takes in each of these windows.
@@ -244,9 +247,9 @@ fn shares(pid: u32, window: Duration, count: u32) -> Vec<f64> {
 }
 
 /// What an agent takes that has nothing to do, but to look at everything from time to time.
-fn idling(node: &Node) -> Value {
+fn idling(node: &Node, idles: Duration) -> Value {
     thread::sleep(SETTLED);
-    let (pid, idles) = (node.pid(), idles());
+    let pid = node.pid();
     let looks = || node.log().matches("a file is as it should be file=\"nomad\"").count();
     let looked = looks();
     let window = WINDOW.min(idles);
@@ -293,7 +296,7 @@ fn a_node_with_everything_stands_shows_no_secret_and_an_agent_that_is_started_ag
     assert_eq!(whole.site.node.units.done(), done, "nothing is done again");
     assert_eq!((whole.awx.state().callbacks, asked), (1, 1), "nobody is asked again");
 
-    let mut figures = idling(&whole.site.node);
+    let mut figures = idles().map_or_else(|| json!({}), |idles| idling(&whole.site.node, idles));
     figures["first_ms"] = json!(first.1.since(first.0).as_millis());
     figures["own_ms"] = json!(own.as_millis());
     figures["computed_ms"] = json!(computed.as_millis());

@@ -4,7 +4,7 @@ use bootstrap_core::Now;
 use bootstrap_vault::{Destination, Happened, Keeper, Method, SecretId, Server, Template, VaultOptions};
 use fleet::ports::Clock as _;
 use fleet_clock::SystemClock;
-use muster_test_servers::{Vault, VaultKind, VaultOptions as ServerOptions, wait_for};
+use muster_test_servers::{Vault, VaultKind, VaultOptions as ServerOptions};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -46,12 +46,7 @@ impl Site {
 
     /// With KV version 2 at `kv`.
     pub(crate) fn with_kv(self) -> Self {
-        self.vault.call("POST", "sys/mounts/kv", &json!({ "type": "kv", "options": { "version": "2" } }));
-        let body = json!({ "data": { "ready": "yes" } }).to_string();
-        wait_for("KV to be upgraded", || {
-            let answer = self.vault.try_call_as(self.vault.root(), "POST", "kv/data/ready", &body).ok()?;
-            (answer.status == 200).then_some(())
-        });
+        self.vault.mount_kv();
         self
     }
 

@@ -324,6 +324,22 @@ async fn a_drift_run_whose_agent_is_killed_goes_on_as_one_and_its_failure_counts
 }
 
 #[tokio::test]
+async fn a_drift_run_whose_job_runs_is_the_only_one_whatever_is_looked_at_meanwhile() {
+    let mut bench = Bench::new(|_| {});
+    bench.start();
+    bench.until_done().await;
+    bench.awx.state().ends_as = "";
+    bench.pass(6 * HOUR).await;
+    bench.until("a job that runs", |bench| bench.note().runs.is_some_and(|runs| runs.job == Some(2))).await;
+    for _ in 0..2 {
+        bench.pass(HOUR).await;
+        bench.settle().await;
+    }
+    let state = bench.awx.state();
+    assert_eq!((state.callbacks, state.jobs.len(), state.most_at_once), (2, 2, 1));
+}
+
+#[tokio::test]
 async fn no_boot_waits_for_a_drift_run_that_was_cut_off_before_it_was_noted() {
     let mut bench = Bench::new(|_| {});
     bench.start();
