@@ -23,7 +23,7 @@ impl Ground {
     /// * `bridge`: the machines' network. One that an earlier platform left, which was killed, is removed.
     /// * returns: an error in words where another platform is played on this host.
     pub fn new(bridge: &'static str) -> Result<Self, String> {
-        let alone = File::create(LOCK).map_err(|error| format!("cannot make {LOCK}: {error}"))?;
+        let alone = File::create(LOCK).unwrap_or_else(|error| panic!("cannot make {LOCK}: {error}"));
         flock(&alone, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
             format!("another platform is played on this host ({LOCK}: {error}): wait for its end, or press Ctrl-C in it")
         })?;

@@ -21,6 +21,10 @@ const NAME: &str = "web.service.consul.";
 const SECRETS: [&str; 2] = ["first", "second"];
 /// How many ask at once, at the most.
 const ASKERS: u64 = 12;
+/// Requests a second, all the time, that cost the service next to nothing: no gap of a tenth of a second is missed.
+const PULSE: f64 = 10.0;
+/// How many of these are under way at once, at the most.
+const PULSES: u64 = 4;
 /// How far ahead anybody plans to ask.
 const LOOKS_AGAIN: Duration = Duration::from_millis(200);
 /// How old what was looked up may be.
@@ -35,15 +39,53 @@ pub struct Load {
 struct Shared {
     clock: SystemClock,
     timeline: Timeline,
-    /// Requests in a thousand seconds.
-    rate: AtomicU64,
-    next: Mutex<Duration>,
+    work: Line,
+    pulse: Line,
     known: Mutex<(Option<Duration>, Vec<SocketAddr>)>,
-    asked: AtomicU64,
     failed: Mutex<Vec<String>>,
     /// Which secret each of the service has told last, by its number.
     told: Mutex<BTreeMap<SocketAddr, usize>>,
     ends: AtomicBool,
+}
+
+/// Requests of a kind, one after the other.
+struct Line {
+    path: &'static str,
+    /// Requests in a thousand seconds.
+    rate: AtomicU64,
+    next: Mutex<Duration>,
+    asked: AtomicU64,
+    /// Whether an answer has to tell a secret in its second line.
+    tells: bool,
+}
+
+impl Line {
+    fn new(path: &'static str, rate: f64, begun: Duration, tells: bool) -> Self {
+        let line = Self {
+            path,
+            rate: AtomicU64::default(),
+            next: Mutex::new(begun),
+            asked: AtomicU64::default(),
+            tells,
+        };
+        line.set(rate);
+        line
+    }
+    fn set(&self, rate: f64) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few a second")]
+        self.rate.store((rate * 1000.0) as u64, Ordering::Relaxed);
+    }
+    /// How long it is until the next turn, which is taken; `None`: that is too far ahead.
+    fn turn(&self, now: Duration) -> Option<Duration> {
+        let mut next = self.next.lock().expect("whole");
+        // What could not be asked in time is not made up for.
+        let at = (*next).max(now);
+        if at > now + LOOKS_AGAIN {
+            return None;
+        }
+        *next = at + Duration::from_micros(1_000_000_000 / self.rate.load(Ordering::Relaxed).max(1));
+        Some(at.saturating_sub(now))
+    }
 }
 
 /// How it went so far.
@@ -56,44 +98,42 @@ pub struct Tally {
 }
 
 impl Load {
-    /// Begins with so many requests a second.
+    /// Begins with so many requests a second that cost work, beside those that cost none.
     pub fn start(names: &Arc<Names>, rate: f64, timeline: &Timeline) -> Self {
+        let clock = SystemClock::new();
+        let begun = clock.monotonic();
         let shared = Arc::new(Shared {
-            clock: SystemClock::new(),
+            clock,
             timeline: timeline.clone(),
-            rate: AtomicU64::default(),
-            next: Mutex::default(),
+            work: Line::new("/cgi-bin/work", rate, begun, true),
+            pulse: Line::new("/health", PULSE, begun, false),
             known: Mutex::default(),
-            asked: AtomicU64::default(),
             failed: Mutex::default(),
             told: Mutex::default(),
             ends: AtomicBool::default(),
         });
-        *shared.next.lock().expect("whole") = shared.clock.monotonic();
-        let mut load = Self { shared: Arc::clone(&shared), threads: Vec::new() };
-        load.set(rate);
-        let asker = |_| {
+        let asker = |number| {
             let (shared, names) = (Arc::clone(&shared), Arc::clone(names));
             thread::spawn(move || {
                 while !shared.ends.load(Ordering::Relaxed) {
-                    shared.ask(&names);
+                    shared.ask(&names, if number < ASKERS { &shared.work } else { &shared.pulse });
                 }
             })
         };
-        load.threads = (0..ASKERS).map(asker).collect();
-        load
+        let threads = (0..ASKERS + PULSES).map(asker).collect();
+        Self { shared, threads }
     }
 
-    /// From now on so many requests a second.
+    /// From now on so many requests a second that cost work.
     pub fn set(&self, rate: f64) {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few a second")]
-        self.shared.rate.store((rate * 1000.0) as u64, Ordering::Relaxed);
+        self.shared.work.set(rate);
     }
 
     /// How it went so far.
     pub fn tally(&self) -> Tally {
         let failed = self.shared.failed.lock().expect("whole").clone();
-        Tally { asked: self.shared.asked.load(Ordering::Relaxed), failed }
+        let asked = |line: &Line| line.asked.load(Ordering::Relaxed);
+        Tally { asked: asked(&self.shared.work) + asked(&self.shared.pulse), failed }
     }
 
     /// Whether each of these has told the newest secret.
@@ -114,31 +154,20 @@ impl Drop for Load {
 
 impl Shared {
     /// Waits for its turn, and asks.
-    fn ask(&self, names: &Names) {
-        let now = self.clock.monotonic();
-        let wait = {
-            let mut next = self.next.lock().expect("whole");
-            // What could not be asked in time is not made up for.
-            let at = (*next).max(now);
-            if at > now + LOOKS_AGAIN {
-                None
-            } else {
-                let rate = self.rate.load(Ordering::Relaxed).max(1);
-                *next = at + Duration::from_micros(1_000_000_000 / rate);
-                Some(at.saturating_sub(now))
-            }
-        };
+    fn ask(&self, names: &Names, line: &Line) {
+        let wait = line.turn(self.clock.monotonic());
         // The rate may be another one by then.
         thread::sleep(wait.unwrap_or(LOOKS_AGAIN));
         if wait.is_none() {
             return;
         }
         let places = self.places(names);
-        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        let asked = line.asked.fetch_add(1, Ordering::Relaxed);
         let at = usize::try_from(asked).unwrap_or_default() % places.len().max(1);
         let failure = match places.get(at) {
             None => Some("nobody is healthy".to_owned()),
-            Some(place) => match request(*place, "GET", "/cgi-bin/work", &[], "") {
+            Some(place) => match request(*place, "GET", line.path, &[], "") {
+                Ok(answer) if answer.status == 200 && !line.tells => None,
                 // Its version, and the secret that it has of Vault.
                 Ok(answer) if answer.status == 200 => match answer.body.lines().nth(1).and_then(number) {
                     Some(secret) => {
