@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 
 const IMAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../image");
 
+/// A file of the repository.
+fn root(path: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(path)
+}
+
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -132,6 +137,66 @@ fn what_the_guide_says_of_vault_is_as_the_module_makes_it() {
     assert!(creds.len() > made.len(), "{creds:?}");
     for of in creds {
         assert!(made.iter().any(|name| name == of), "{of}");
+    }
+}
+
+/// A node of the guide is as closed as one of the platform: Consul's agent refuses what no rule allows, and Nomad's client asks
+/// who somebody is.
+#[test]
+fn what_the_guide_and_the_example_say_of_nodes_is_as_the_platform_plays_it() {
+    let platform = read(&root("tests/platform/src/node.rs"));
+    let guide = read(&root("docs/getting-started.md"));
+    let example = read(&root("fleet/terraform/examples/complete/main.tf"));
+    assert!(platform.contains(r#"\"acl\": {\"enabled\": true, \"default_policy\": \"deny\", "#));
+    assert!(guide.contains(r#"{"acl": {"enabled": true, "default_policy": "deny", "#), "agents of Consul");
+    assert!(
+        platform.contains(r#""acl": {"enabled": true},"#) && platform.contains("\"jwt_auth_backend_path\"")
+    );
+    let client =
+        example.split_once("nomad_client = jsonencode({").and_then(|(_, after)| after.split_once("})"));
+    let client = client.expect("what clients of Nomad are told").0;
+    assert!(client.contains("acl   = { enabled = true }"), "{client}");
+    assert!(client.contains("jwt_auth_backend_path = local.nomad_mount"), "{client}");
+}
+
+/// The queue gets what the autoscaler reads, and nothing that it has no word for.
+#[test]
+fn the_rules_of_the_queue_are_for_what_is_read_of_it() {
+    let reader = read(&root("fleet/notices/src/eventbridge.rs"));
+    let arms = reader.lines().filter_map(|line| line.trim().strip_prefix("(\"aws."));
+    let read_of: BTreeSet<(String, String)> = arms
+        .filter_map(|arm| {
+            let (source, rest) = arm.split_once('"')?;
+            // A kind that is told apart further is a name without quotes.
+            let kind = rest.strip_prefix(", \"").and_then(|rest| rest.split('"').next()).unwrap_or_default();
+            Some((format!("aws.{source}"), kind.to_owned()))
+        })
+        .collect();
+    let module = read(&root("fleet/terraform/modules/notices/main.tf"));
+    let patterns = module.lines().filter(|line| line.trim().starts_with("pattern = "));
+    let listed = |pattern: &str, key: &str| {
+        let list = pattern.split_once(&format!("{key} = [\"")).and_then(|(_, after)| after.split('"').next());
+        list.unwrap_or_default().to_owned()
+    };
+    let rules: BTreeSet<(String, String)> =
+        patterns.map(|pattern| (listed(pattern, "source"), listed(pattern, "\"detail-type\""))).collect();
+    assert!(rules.len() > 5, "{rules:?}");
+    assert_eq!(rules, read_of);
+}
+
+/// Each figure that is measured stands on the page, and by what.
+#[test]
+fn every_row_of_the_benchmarks_has_its_lines_on_the_page() {
+    let page = read(&root("docs/benchmarks.md"));
+    for module in listed(&root("tests/tools/bench").to_string_lossy()) {
+        if module.extension().is_none_or(|ending| ending != "py") {
+            continue;
+        }
+        let source = read(&module);
+        for row in source.split("\n@row").skip(1).filter_map(|rest| rest.split_once("\ndef ")) {
+            let name = row.1.split('(').next().unwrap_or_default();
+            assert!(page.contains(&format!("`tests/bench {name}")), "{name} of {}", module.display());
+        }
     }
 }
 

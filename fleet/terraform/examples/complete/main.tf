@@ -8,6 +8,14 @@
 locals {
   fleets   = { web = "spot_fleet", batch = "ec2_fleet" }
   jwks_url = "${var.nomad_address}/.well-known/jwks.json"
+  # Where Nomad's jobs log in to Vault: its clients have to know it, too.
+  nomad_mount = "jwt-nomad"
+
+  # A client asks who somebody is before it shows anything of its allocations, and has Vault give jobs their secrets.
+  nomad_client = jsonencode({
+    acl   = { enabled = true }
+    vault = { enabled = true, address = var.vault_address, jwt_auth_backend_path = local.nomad_mount }
+  })
 
   # What the agents of each fleet are told, beside what their image knows: Nomad's servers are found through Consul. Where these
   # ask for tokens, a `vault` block has the nodes fetch theirs.
@@ -22,6 +30,7 @@ locals {
         nomad {
           node_pool  = "${name}"
           node_class = "spot"
+          extra      = ${jsonencode(local.nomad_client)}
         }
       HCL
       "30-ready"  = <<-HCL
@@ -151,7 +160,7 @@ module "vault" {
     node_role_arns = [module.iam.node_role_arn]
     server_id      = var.vault_server_id
   }
-  nomad_login         = { jwks_url = local.jwks_url }
+  nomad_login         = { mount = local.nomad_mount, jwks_url = local.jwks_url }
   secrets             = ["kv/data/node/*"]
   consul_secrets      = { policy = module.consul.node_policy, client_policy = module.consul.client_policy, names_policy = module.consul.names_policy }
   nomad_secrets       = { policy = module.nomad.node_policy }

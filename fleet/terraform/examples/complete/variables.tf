@@ -87,6 +87,17 @@ variable "nomad_oidc_issuer" {
   }
 }
 
+variable "vault_address" {
+  description = "Vault, as the nodes' clients of Nomad reach it: https://vault.example.com:8200."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^https?://[^/]+$", var.vault_address))
+    error_message = "An address is such as https://vault.example.com:8200, without a slash at its end."
+  }
+}
+
 variable "vault_server_id" {
   description = "What binds a node's login to this Vault: vault.example.com."
   type        = string

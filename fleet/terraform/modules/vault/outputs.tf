@@ -19,6 +19,6 @@ output "nomad_token_path" {
 }
 
 output "nomad_auth_mount" {
-  description = "Where Nomad's jobs log in, for the servers' `vault { jwt_auth_backend_path }`; null where it is not made here."
+  description = "Where Nomad's jobs log in, for the clients' `vault { jwt_auth_backend_path }`; null where it is not made here."
   value       = one(vault_jwt_auth_backend.nomad[*].path)
 }

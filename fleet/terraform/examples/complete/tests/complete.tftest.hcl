@@ -14,7 +14,22 @@ variables {
   consul_join       = ["consul.example.com"]
   nomad_address     = "https://nomad.example.com:4646"
   nomad_oidc_issuer = "https://nomad.example.com"
+  vault_address     = "https://vault.example.com:8200"
   vault_server_id   = "vault.example.com"
+}
+
+run "it_is_planned" {
+  command = plan
+
+  variables {
+    pipeline_role_arns = ["arn:aws:iam::123456789012:role/pipeline"]
+    alarm_actions      = ["arn:aws:sns:eu-west-1:123456789012:pager"]
+  }
+
+  assert {
+    condition     = length(output.muster_policies) == 2
+    error_message = "Each fleet has its policy."
+  }
 }
 
 run "what_is_no_place_is_refused" {
@@ -38,11 +53,12 @@ run "what_is_nobodys_address_is_refused" {
     consul_join        = []
     nomad_address      = "https://nomad.example.com:4646/"
     nomad_oidc_issuer  = "http://nomad.example.com"
+    vault_address      = "vault.example.com"
     vault_server_id    = "https://vault.example.com"
     awx_key_version    = 0.5
     pipeline_role_arns = ["pipeline"]
     alarm_actions      = ["pager"]
   }
 
-  expect_failures = [var.consul_join, var.nomad_address, var.nomad_oidc_issuer, var.vault_server_id, var.awx_key_version, var.pipeline_role_arns, var.alarm_actions]
+  expect_failures = [var.consul_join, var.nomad_address, var.nomad_oidc_issuer, var.vault_address, var.vault_server_id, var.awx_key_version, var.pipeline_role_arns, var.alarm_actions]
 }

@@ -6,6 +6,15 @@ variables {
   image_id           = "ami-0123456789abcdef0"
 }
 
+run "it_is_planned" {
+  command = plan
+
+  assert {
+    condition     = strcontains(output.policy, "fleet \"")
+    error_message = "It comes with its policy."
+  }
+}
+
 run "what_is_no_fleet_is_refused" {
   command = plan
 

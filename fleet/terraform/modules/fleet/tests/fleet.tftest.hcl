@@ -241,6 +241,11 @@ run "a_roll_out_of_a_spot_fleet_is_not_taken_back" {
     condition     = aws_spot_fleet_request.this[0].target_capacity == 11 && aws_spot_fleet_request.this[0].on_demand_target_capacity == 2
     error_message = "And its size."
   }
+
+  assert {
+    condition     = aws_spot_fleet_request.this[0].excess_capacity_termination_policy == "Default"
+    error_message = "And what becomes of excess."
+  }
 }
 
 run "an_ec2_fleet_was_rolled_out_and_sized" {
@@ -271,6 +276,11 @@ run "a_roll_out_of_an_ec2_fleet_is_not_taken_back" {
   assert {
     condition     = aws_ec2_fleet.this[0].target_capacity_specification[0].total_target_capacity == 11 && aws_ec2_fleet.this[0].target_capacity_specification[0].on_demand_target_capacity == 2
     error_message = "And its size."
+  }
+
+  assert {
+    condition     = aws_ec2_fleet.this[0].excess_capacity_termination_policy == "termination"
+    error_message = "And what becomes of excess."
   }
 }
 

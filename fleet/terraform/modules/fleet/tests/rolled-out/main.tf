@@ -1,4 +1,5 @@
-# A fleet as it is after a roll-out: the autoscaler has told it of another version of the launch template, and sized it. What the
+# A fleet as it is after a roll-out: the autoscaler has told it of another version of the launch template, and sized it; what becomes
+# of excess is the autoscaler's, too, and here not what the module begins with. What the
 # module makes of that state, which it comes to by the name of the resource, is the test's.
 
 terraform {
@@ -18,7 +19,7 @@ resource "aws_spot_fleet_request" "this" {
   iam_fleet_role                     = "arn:aws:iam::123456789012:role/muster-fleet"
   target_capacity                    = 11
   on_demand_target_capacity          = 2
-  excess_capacity_termination_policy = "NoTermination"
+  excess_capacity_termination_policy = "Default"
 
   launch_template_config {
     launch_template_specification {
@@ -38,7 +39,7 @@ resource "aws_ec2_fleet" "this" {
   count = var.backend == "ec2_fleet" ? 1 : 0
 
   type                               = "maintain"
-  excess_capacity_termination_policy = "no-termination"
+  excess_capacity_termination_policy = "termination"
 
   target_capacity_specification {
     default_target_capacity_type = "spot"
