@@ -8,7 +8,7 @@
 use crate::job;
 use crate::programs::{Running, autoscaler};
 use fleet::ports::Clock;
-use fleet::{FleetId, InstanceId, Timestamp};
+use fleet::{Backend, FleetId, InstanceId, Timestamp};
 use fleet_clock::SystemClock;
 pub use fleet_cloud::BakeMachine;
 use fleet_cloud::{CloudConfig, CloudServer, ImageSpec, OidcProvider};
@@ -48,7 +48,14 @@ impl Cloud {
     /// * `load`: what it has had to serve, in instances that are all busy.
     pub fn start(target: u32, load: f64) -> Self {
         let bakes = CloudConfig::FIRST_MACHINE;
-        Self::serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), bakes, |now| account(now, target, load))
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::serve(here, bakes, |now| account(now, Backend::SpotFleet, target, load))
+    }
+
+    /// The same with an EC2 Fleet.
+    pub fn start_ec2_fleet(target: u32, load: f64) -> Self {
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::serve(here, CloudConfig::FIRST_MACHINE, |now| account(now, Backend::Ec2Fleet, target, load))
     }
 
     /// Another account than [`Self::start`]'s.
@@ -199,9 +206,9 @@ impl Cloud {
     }
 }
 
-fn account(now: Timestamp, target: u32, load: f64) -> World {
-    let request =
-        FleetRequest { target, excess: fleet::ExcessCapacity::NoTermination, ..FleetRequest::default() };
+fn account(now: Timestamp, backend: Backend, target: u32, load: f64) -> World {
+    let excess = fleet::ExcessCapacity::NoTermination;
+    let request = FleetRequest { backend, target, excess, ..FleetRequest::default() };
     let fleet =
         FleetSpec { request, initial: Some(target), load: Demand::constant(load), ..FleetSpec::default() };
     let timing = TimingSpec {

@@ -9,6 +9,7 @@ use muster_test_servers::{Consul, ConsulOptions, NomadOptions, wait_for};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tempfile::TempDir;
 use tests::ground::{self, Cloud, Daemon, Site};
 use tests::programs::{Running, autoscaler, run};
 use tests::web::{Asker, healthy, web};
@@ -70,10 +71,10 @@ fn watched(daemon: &Daemon) -> Timestamp {
 }
 
 /// The version that each living instance was launched from, by the tag that EC2 puts on it.
-fn versions(site: &Site) -> Vec<(InstanceId, String)> {
-    let fleet = site.cloud.fleet().clone();
-    let shown = site.cloud.world().describe_instances("judge", &[fleet], &[]).expect("they are shown");
-    let living = site.cloud.living();
+fn versions(cloud: &Cloud) -> Vec<(InstanceId, String)> {
+    let fleet = cloud.fleet().clone();
+    let shown = cloud.world().describe_instances("judge", &[fleet], &[]).expect("they are shown");
+    let living = cloud.living();
     let living = shown.into_iter().filter(|instance| living.contains(&instance.id));
     living.map(|i| (i.id, i.tags.get("aws:ec2launchtemplate:version").cloned().unwrap_or_default())).collect()
 }
@@ -114,7 +115,7 @@ fn who_asks_a_service_all_the_time_sees_nothing_of_a_roll_out_that_replaces_ever
         }
         // Describes lag.
         let version = wait_for("its version to be shown", || {
-            versions(&site).into_iter().find(|(id, _)| *id == new).map(|(_, version)| version)
+            versions(&site.cloud).into_iter().find(|(id, _)| *id == new).map(|(_, version)| version)
         });
         assert_eq!(version, "2");
         nodes.push(new.clone());
@@ -146,21 +147,19 @@ fn who_asks_a_service_all_the_time_sees_nothing_of_a_roll_out_that_replaces_ever
     });
     assert_eq!(status["rollout"]["image"], IMAGE, "{status}");
     assert_eq!((status["rollout"]["entered"].as_u64(), status["rollout"]["to"].as_u64()), (Some(3), Some(2)));
-    assert!(versions(&site).iter().all(|(_, version)| version == "2"), "{:?}", versions(&site));
+    assert!(versions(&site.cloud).iter().all(|(_, version)| version == "2"), "{:?}", versions(&site.cloud));
     assert_eq!(site.cloud.target(), NODES);
     println!("{asked} requests while {NODES} nodes were replaced, none failed");
     assert_eq!(daemon.began("terminate"), 3, "each once");
     daemon.stop();
 }
 
-#[test]
-fn what_speaks_against_a_roll_out_is_told_before_it_begins_and_an_alarm_halts_it() {
-    const ALARM: &str = "web-5xx";
-    let cloud = Cloud::start(NODES, 0.5);
+/// The program for a fleet without Nomad. * `more`: of its policy. * returns: it, where it listens, and its directory.
+fn sizes(cloud: &Cloud, more: &str) -> (Running, SocketAddr, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
     let policy = format!(
         "fleet \"web\" {{\n  id = \"{}\"\n  region = \"eu-west-1\"\n  boot = \"5s\"\n  \
-         workload {{\n    kind = \"spreads\"\n  }}\n  rollout {{\n    alarms = [\"{ALARM}\"]\n  }}\n}}\n",
+         workload {{\n    kind = \"spreads\"\n  }}\n{more}}}\n",
         cloud.fleet()
     );
     std::fs::write(directory.path().join("web.hcl"), policy).expect("a file");
@@ -171,6 +170,38 @@ fn what_speaks_against_a_roll_out_is_told_before_it_begins_and_an_alarm_halts_it
     let mut running = Running::start(command.current_dir(directory.path()));
     let address = running.address();
     wait_for("a first decision", || ground::get(address, "/v1/ready"));
+    (running, address, directory)
+}
+
+#[test]
+fn an_ec2_fleet_is_rolled_out_as_a_spot_fleet_is() {
+    let cloud = Cloud::start_ec2_fleet(NODES, 0.5);
+    let capacity = format!("  capacity {{\n    min = {NODES}\n  }}\n");
+    let (running, address, _directory) =
+        sizes(&cloud, &format!("{capacity}  drain {{\n    by = \"nobody\"\n  }}\n"));
+    cloud.put_image(IMAGE, false);
+    let (code, _, err) =
+        rollout_at(address, &["start", "web", "--image", IMAGE, "--by", "jo", "--reason", "kernel fix"]);
+    assert_eq!(code, 0, "{err}");
+    let status = || rollout_at(address, &["status", "web", "--format", "json"]).1;
+    wait_for("every instance to be new", || {
+        let living = cloud.living().len();
+        assert!((NODES..=NODES + 1).contains(&u32::try_from(living).expect("few")), "{living}");
+        let said: Value = serde_json::from_str(&status()).expect("it is JSON");
+        (said[0]["done"] == NODES && said[0]["of"] == NODES).then_some(())
+    });
+    assert!(versions(&cloud).iter().all(|(_, version)| version == "2"), "{:?}", versions(&cloud));
+    assert_eq!(cloud.target(), NODES);
+    running.signal("TERM");
+    assert!(running.end().0.success());
+}
+
+#[test]
+fn what_speaks_against_a_roll_out_is_told_before_it_begins_and_an_alarm_halts_it() {
+    const ALARM: &str = "web-5xx";
+    let cloud = Cloud::start(NODES, 0.5);
+    let (running, address, _directory) =
+        sizes(&cloud, &format!("  rollout {{\n    alarms = [\"{ALARM}\"]\n  }}\n"));
 
     let start = |image: &str| {
         rollout_at(address, &["start", "web", "--image", image, "--by", "jo", "--reason", "kernel fix"])
