@@ -62,7 +62,7 @@ struct Taken {
     ineligible: Duration,
     requested: Duration,
     /// Where an agent told of it: until that had the leader's word, and the node was ineligible.
-    confirmed: Duration,
+    confirmed: Option<Duration>,
 }
 
 /// What was asked for: how many nodes, how many rounds of each way, whether by agents.
@@ -179,16 +179,16 @@ fn interrupt(
             noticed.elapsed()
         });
         let told = scope.spawn(move || {
-            if let Some(agent) = agent {
+            agent.map(|agent| {
                 agent.wait_confirmed();
-            }
-            noticed.elapsed()
+                noticed.elapsed()
+            })
         });
         if way == Way::Push {
             tell(daemon, address, victim, at);
         }
         let ineligible = ineligible(site, &path, index, noticed);
-        let confirmed = told.join().expect("it ends").max(ineligible);
+        let confirmed = told.join().expect("it ends").map(|confirmed| confirmed.max(ineligible));
         Taken { ineligible, requested: requested.join().expect("it ends"), confirmed }
     })
 }
@@ -230,12 +230,14 @@ fn tell(daemon: SocketAddr, from: IpAddr, instance: &InstanceId, at: Timestamp) 
 }
 
 fn figures(taken: &[Taken]) -> Value {
-    let of = |time: fn(&Taken) -> Duration| {
-        let mut seconds: Vec<f64> = taken.iter().map(|one| time(one).as_secs_f64()).collect();
+    let of = |time: fn(&Taken) -> Option<Duration>| {
+        let mut seconds: Vec<f64> = taken.iter().filter_map(time).map(|time| time.as_secs_f64()).collect();
         seconds.sort_by(f64::total_cmp);
-        json!({ "p50": rank(&seconds, 50), "p99": rank(&seconds, 99) })
+        (!seconds.is_empty()).then(|| json!({ "p50": rank(&seconds, 50), "p99": rank(&seconds, 99) }))
     };
-    json!({ "count": taken.len(), "ineligible": of(|one| one.ineligible), "requested": of(|one| one.requested), "confirmed": of(|one| one.confirmed) })
+    let (ineligible, requested) = (of(|one| Some(one.ineligible)), of(|one| Some(one.requested)));
+    let confirmed = of(|one| one.confirmed);
+    json!({ "count": taken.len(), "ineligible": ineligible, "requested": requested, "confirmed": confirmed })
 }
 
 /// A percentile by the nearest rank.

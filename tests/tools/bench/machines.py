@@ -18,9 +18,10 @@ def image():
     size = made["size_bytes"] / 1e9
     program = os.environ.get("CARGO_TARGET_DIR", "target") + "/debug/muster-autoscaler"
     run(["cargo", "build", "--quiet", "--locked", "-p", "muster-autoscaler"])
+    consul = run(["tests/tools/hashicorp", "consul"]).strip() + "/consul"
     # It ends with an error where there is one.
-    roles = run(["python3", "tests/tools/terraform.d/iam.py", os.path.abspath(program)])
-    counts = re.search(r"the autoscaler has the (\d+).*?, (\d+) of them.*muster-image has the (\d+).*nodes have the (\d+)", roles)
+    roles = run(["python3", "tests/tools/terraform.d/iam.py", os.path.abspath(program), consul])
+    counts = re.search(r"autoscaler's (\d+) actions (\d+) were seen.*muster-image has the (\d+).*nodes have the (\d+)", roles)
     return [
         figure("image: root file system with Nomad, Consul and Docker", "<= 1 GB", f"{size:.2f} GB", size <= 1),
         figure("image: what the playbook's second run changed", "0", f"{made['changed']}", made["changed"] == 0),
