@@ -10,8 +10,8 @@ run "it_is_planned" {
   command = plan
 
   assert {
-    condition     = strcontains(output.policy, "fleet \"")
-    error_message = "It comes with its policy."
+    condition     = length(output.muster_policies) == 1
+    error_message = "The fleet has its policy."
   }
 }
 
