@@ -22,12 +22,17 @@ const IMAGE: &str = "ami-0fedcba9876543210";
 /// How long the first node is watched before the others follow.
 const WATCHED: Duration = Duration::from_secs(10);
 
-/// The site's policy with a roll-out whose first node is watched.
-fn policy(site: &Site) -> String {
+/// Of a policy: a roll-out whose first node is watched.
+fn first_watched() -> String {
     let watched = format!("    canary = \"30%\"\n    canary_for = \"{}s\"\n", WATCHED.as_secs());
+    format!("  rollout {{\n{watched}    ready_within = \"5m\"\n  }}\n")
+}
+
+/// The site's policy with that.
+fn policy(site: &Site) -> String {
     let policy = site.policy(NODES);
     let policy = policy.strip_suffix("}\n").expect("it ends with the fleet");
-    format!("{policy}  rollout {{\n{watched}    ready_within = \"5m\"\n  }}\n}}\n")
+    format!("{policy}{}}}\n", first_watched())
 }
 
 /// `muster-autoscaler rollout …` as an operator types it: (exit code, standard output, standard error).
@@ -177,8 +182,7 @@ fn sizes(cloud: &Cloud, more: &str) -> (Running, SocketAddr, TempDir) {
 fn an_ec2_fleet_is_rolled_out_as_a_spot_fleet_is() {
     let cloud = Cloud::start_ec2_fleet(NODES, 0.5);
     let capacity = format!("  capacity {{\n    min = {NODES}\n  }}\n");
-    let (running, address, _directory) =
-        sizes(&cloud, &format!("{capacity}  drain {{\n    by = \"nobody\"\n  }}\n"));
+    let (running, address, _directory) = sizes(&cloud, &(capacity + &first_watched()));
     cloud.put_image(IMAGE, false);
     let (code, _, err) =
         rollout_at(address, &["start", "web", "--image", IMAGE, "--by", "jo", "--reason", "kernel fix"]);
