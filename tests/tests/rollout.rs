@@ -189,16 +189,18 @@ fn an_ec2_fleet_is_rolled_out_as_a_spot_fleet_is() {
     let (code, _, err) =
         rollout_at(address, &["start", "web", "--image", IMAGE, "--by", "jo", "--reason", "kernel fix"]);
     assert_eq!(code, 0, "{err}");
-    wait_for("every instance to be new", || {
-        let versions = versions(&cloud);
-        assert!((ALL..=ALL + 1).contains(&u32::try_from(cloud.living().len()).expect("few")), "{versions:?}");
-        (!versions.is_empty() && versions.iter().all(|(_, version)| version == "2")).then_some(())
+    let old = cloud.living();
+    wait_for("every instance to be another", || {
+        let living = cloud.living();
+        assert!((ALL..=ALL + 1).contains(&u32::try_from(living.len()).expect("few")), "{living:?}");
+        old.iter().all(|one| !living.contains(one)).then_some(())
     });
     wait_for("the last one to be counted", || {
         let said = rollout_at(address, &["status", "web", "--format", "json"]).1;
         let said: Value = serde_json::from_str(&said).expect("it is JSON");
         (said[0]["done"] == ALL && said[0]["of"] == ALL).then_some(())
     });
+    assert!(versions(&cloud).iter().all(|(_, version)| version == "2"), "{:?}", versions(&cloud));
     assert_eq!(cloud.target(), ALL);
     running.signal("TERM");
     assert!(running.end().0.success());
