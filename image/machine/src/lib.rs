@@ -83,9 +83,9 @@ pub(crate) fn succeed(
     Err(MachineError::Failed { what, said: text(&output.stderr).trim().to_owned() })
 }
 
-/// Where a machine with a share has what stands in place of its `/proc/stat`: for units that have a `/proc` of their own,
-/// by `BindReadOnlyPaths=`.
-pub const STAT: &str = "/run-of-host/stat";
+/// Files of `/proc` in whose place a machine with a share has others, and where it has these: for units that have a `/proc` of their
+/// own, by `BindReadOnlyPaths=`.
+pub const OF_PROC: [(&str, &str); 2] = [("stat", "/run-of-host/stat"), ("loadavg", "/run-of-host/loadavg")];
 
 /// A machine that runs. Dropped, it is switched off, and what it wrote is gone.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ pub struct Machine {
     overlay: Overlay,
     // After the container, which is in it.
     share: Option<Share>,
-    /// Whether its `/proc/stat` is the file that says how busy it is itself.
+    /// Whether its `/proc` has the files that say how busy it is itself.
     sees: AtomicBool,
 }
 
@@ -109,7 +109,7 @@ impl Machine {
     /// Switches it on at a place.
     ///
     /// * `cpus`: how many of this host's processors are its share. With it the machine sees how busy it is itself, in
-    ///   `/proc/stat`, as of the last [`Machine::show_load`]; it may take more until [`Machine::limit`], as instances of EC2
+    ///   `/proc/stat` and `/proc/loadavg`, as of the last [`Machine::show_load`]; it may take more until [`Machine::limit`], as instances of EC2
     ///   that have credits for their launch.
     pub fn boot_at(place: Place, overlay: Overlay, cpus: Option<f64>) -> Result<Self, MachineError> {
         overlay.write("etc/systemd/network/10-host0.network", 0o644, &place.settings())?;
@@ -122,17 +122,18 @@ impl Machine {
             });
         }
         let share = cpus.map(|cpus| Share::new(&place.name, cpus)).transpose()?;
-        let (member, stat) = match &share {
+        let (member, shown) = match &share {
             Some(share) => {
-                let stat = quoted(overlay.stat().display());
-                (share.join(), format!("--bind-ro={stat}:{STAT} "))
+                let bound = OF_PROC
+                    .map(|(name, at)| format!("--bind-ro={}:{at} ", quoted(overlay.of_proc(name).display())));
+                (share.join(), bound.concat())
             }
             None => (String::new(), String::new()),
         };
         // All rights but to set this host's clock; a daemon of containers needs calls that nspawn filters.
         let container = format!(
             "{member}exec systemd-nspawn --quiet --directory={root} --boot --register=no --keep-unit --machine={name} \
-             --network-bridge={bridge} --link-journal=no --resolv-conf=off --timezone=off {stat}\
+             --network-bridge={bridge} --link-journal=no --resolv-conf=off --timezone=off {shown}\
              --capability=all --drop-capability=CAP_SYS_TIME --system-call-filter='add_key keyctl bpf'",
             root = quoted(overlay.root().display()),
             name = place.name,
@@ -163,8 +164,12 @@ impl Machine {
         show_load(&self.overlay, self.share.as_ref(), up)?;
         if self.share.is_some() && !self.sees.load(Ordering::Relaxed) {
             // nspawn mounts nothing over what it mounts last, and /proc is that.
-            let mounted = self.try_run(&["mount", "--bind", STAT, "/proc/stat"])?;
-            self.sees.store(mounted.is_some_and(|mounted| mounted.status.success()), Ordering::Relaxed);
+            let mut all = true;
+            for (name, at) in OF_PROC {
+                let mounted = self.try_run(&["mount", "--bind", at, &format!("/proc/{name}")])?;
+                all &= mounted.is_some_and(|mounted| mounted.status.success());
+            }
+            self.sees.store(all, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -267,12 +272,13 @@ impl Drop for Machine {
     }
 }
 
-/// Writes what a machine with a share is to see in `/proc/stat`.
+/// Writes what a machine with a share is to see in `/proc`.
 fn show_load(overlay: &Overlay, share: Option<&Share>, up: Duration) -> Result<(), MachineError> {
-    match share.and_then(|share| share.stat(up)) {
-        Some(text) => overlay.show_stat(&text),
-        None => Ok(()),
+    let Some(share) = share else { return Ok(()) };
+    if let Some(text) = share.stat(up) {
+        overlay.show("stat", &text)?;
     }
+    overlay.show("loadavg", &share.loadavg())
 }
 
 /// A word as a shell takes it for one.

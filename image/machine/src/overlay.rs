@@ -83,16 +83,16 @@ impl Overlay {
         fs::set_permissions(&path, PermissionsExt::from_mode(mode)).map_err(cannot("cannot write", &path))
     }
 
-    /// The file that a machine sees as `/proc/stat`.
-    pub(crate) fn stat(&self) -> PathBuf {
-        self.place.path().join("stat")
+    /// The file that a machine sees as one of `/proc`.
+    pub(crate) fn of_proc(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
     }
 
     /// Writes that file in place, as it is mounted: who reads it just now sees the one text or the other.
     ///
     /// * `text`: as long as what stands there.
-    pub(crate) fn show_stat(&self, text: &str) -> Result<(), MachineError> {
-        let path = self.stat();
+    pub(crate) fn show(&self, name: &str, text: &str) -> Result<(), MachineError> {
+        let path = self.of_proc(name);
         let file = fs::OpenOptions::new().create(true).write(true).truncate(false).open(&path);
         let written = file.and_then(|file| file.write_all_at(text.as_bytes(), 0));
         written.map_err(cannot("cannot write", &path))

@@ -1,7 +1,7 @@
 //! A machine's share of this host's processors: how much it may take, and how much it took.
 //!
-//! A container's `/proc/stat` is its host's. Who is to see how busy the machine is, sees a file in its place that says what
-//! its control group took.
+//! A container's `/proc/stat` and `/proc/loadavg` are its host's. Who is to see how busy the machine is, sees files in their place
+//! that say what its control group took, and what of it runs or waits.
 
 use crate::MachineError;
 use std::fs;
@@ -103,6 +103,27 @@ impl Share {
         let times = format!("{busy:<12} 0 0 {idle:<12} 0 0 0 0 0 0");
         Some(format!("cpu  {times}\ncpu0 {times}\n{since}\n"))
     }
+
+    /// `/proc/loadavg` of a machine that has no more than its share: what of it runs or waits just now. Always of the same length.
+    pub fn loadavg(&self) -> String {
+        let running = running(&self.groups[0]);
+        // Whoever reads it counts himself among them.
+        let text = format!("{running}.00 {running}.00 {running}.00 {}/{} 1", running + 1, running + 1);
+        format!("{text:<60}\n")
+    }
+}
+
+/// How many processes of a group, and of those beneath it, run or wait for a processor.
+fn running(group: &Path) -> usize {
+    let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let is_running = |pid: &&str| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // After the name, which may have anything in it.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('R'))
+    };
+    let beneath = fs::read_dir(group).into_iter().flatten().flatten();
+    let beneath = beneath.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    members.lines().filter(is_running).count() + beneath.map(|entry| running(&entry.path())).sum::<usize>()
 }
 
 impl Drop for Share {

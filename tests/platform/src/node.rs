@@ -1,7 +1,7 @@
 //! What a node is told: by its image, by its user data, and by Parameter Store.
 
 use crate::site::Site;
-use muster_machine::STAT;
+use muster_machine::OF_PROC;
 use serde_json::{Value, json};
 use tests::ground::{Cloud, SERVER_ID};
 
@@ -52,7 +52,8 @@ fn secrets(site: &Site) -> Vec<(&'static str, &'static str, String)> {
 /// What an image of this site has beside what the playbook's variables say: absolute path, mode, text.
 pub fn files(site: &Site, cloud: &Cloud) -> Vec<(String, u32, String)> {
     let registry = site.registry.at();
-    let unit = format!("[Service]\nBindReadOnlyPaths={STAT}:/proc/stat\n");
+    let own = OF_PROC.map(|(name, at)| format!("BindReadOnlyPaths={at}:/proc/{name}\n"));
+    let unit = format!("[Service]\n{}", own.concat());
     let mut files = vec![
         ("/etc/muster/aws-identity.pem".to_owned(), 0o644, cloud.certificate()),
         ("/etc/muster/bootstrap.hcl".to_owned(), 0o644, of_image(site, cloud)),
