@@ -200,6 +200,21 @@ fn every_row_of_the_benchmarks_has_its_lines_on_the_page() {
     }
 }
 
+/// Prometheus is told nothing that operators cannot look up.
+#[test]
+fn every_metric_of_the_agent_is_on_its_page() {
+    let source = read(&root("bootstrap/agent/src/metrics.rs"));
+    let names = source.split("\"muster_bootstrap_").skip(1).filter_map(|rest| rest.split('"').next());
+    let names: BTreeSet<&str> = names.filter(|name| !name.contains('.')).collect();
+    assert!(names.len() > 10, "{names:?}");
+    let page = read(&root("docs/bootstrap.md"));
+    for name in names {
+        let is_told =
+            [format!("`_{name}`"), format!("`muster_bootstrap_{name}`")].iter().any(|one| page.contains(one));
+        assert!(is_told, "{name}");
+    }
+}
+
 #[test]
 fn every_handler_is_notified_and_every_notice_heard() {
     let (mut notified, mut heard) = (BTreeSet::new(), BTreeSet::new());

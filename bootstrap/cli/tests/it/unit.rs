@@ -323,6 +323,15 @@ fn a_watch_that_looks_for_no_notices_any_more_is_missed_by_systemd_though_the_st
     assert_eq!(awx.state().callbacks, 1, "nothing is done twice");
 }
 
+/// Waits until systemd has given the unit up, at its first end.
+fn must_be_given_up(machine: &Machine, code: &str) {
+    machine.wait_until("a unit that is given up", || {
+        (machine.property(UNIT, "ActiveState") == "failed").then_some(())
+    });
+    assert_eq!(machine.property(UNIT, "ExecMainStatus"), code);
+    assert_eq!(machine.property(UNIT, "NRestarts"), "0");
+}
+
 #[test]
 fn files_that_turn_wrong_allow_nothing_and_the_unit_that_starts_on_them_is_given_up() {
     let cloud = Cloud::start();
@@ -343,15 +352,16 @@ fn files_that_turn_wrong_allow_nothing_and_the_unit_that_starts_on_them_is_given
     assert!(status.alarms.iter().any(|alarm| alarm.contains("watch.verify")), "{status:#?}");
     // With nobody to restart it in vain.
     let _ = machine.try_run(&["systemctl", "restart", UNIT]);
-    machine.wait_until("a unit that is given up", || {
-        (machine.property(UNIT, "ActiveState") == "failed").then_some(())
-    });
-    assert_eq!(machine.property(UNIT, "ExecMainStatus"), "78");
-    assert_eq!(machine.property(UNIT, "NRestarts"), "0");
+    must_be_given_up(&machine, "78");
     machine.write(file, 0o644, &right);
     machine.run(&["systemctl", "restart", "--no-block", UNIT]);
     machine.wait_active();
     assert_eq!(machine.property("prometheus-node-exporter.service", "ActiveState"), "active");
+    // Nor is one started again that is called as nobody can call it.
+    machine.drop_in("[Service]\nExecStart=\nExecStart=/usr/bin/muster-bootstrap run --fly\n");
+    machine.run(&["systemctl", "daemon-reload"]);
+    let _ = machine.try_run(&["systemctl", "restart", UNIT]);
+    must_be_given_up(&machine, "64");
 }
 
 /// Whether the kernel's clock is synchronised, as this machine's own PID 1 says: the machine has no other clock.
