@@ -10,7 +10,7 @@ use std::fs;
 use std::net::SocketAddr;
 use tests::ground::{Cloud, SERVER_ID};
 use tests::image::baked;
-use tests::programs::{ended, image};
+use tests::programs::{Running, ended, image};
 
 /// What a template of the agent's renders.
 const TEMPLATE: &str = "{{ secret('kv/data/node').word }}\n";
@@ -65,6 +65,30 @@ nomad {{
         gossip = consul.gossip(),
         rpc = nomad.rpc(),
     )
+}
+
+/// Whoever is told to end takes the machine along, whatever is asked of it just then.
+#[test]
+fn a_proof_that_is_interrupted_leaves_no_machine() {
+    let (root, _) = baked();
+    let booted = || {
+        let mounts = fs::read_to_string("/proc/self/mounts").expect("Linux tells");
+        mounts.lines().filter(|line| line.contains("/muster-image-of-a-proof/")).count()
+    };
+    let place = tempfile::Builder::new().prefix("muster-image-of-a-proof").rand_bytes(0).tempdir();
+    let place = place.expect("nobody else makes it");
+    for signal in ["INT", "TERM"] {
+        let mut verify = image();
+        verify.arg("verify").arg(&root).env("TMPDIR", place.path());
+        let mut running = Running::start(&mut verify);
+        running.wait_for("a boot", |line| line.contains("asking what it is").then_some(()));
+        assert_eq!(booted(), 1);
+        running.signal(signal);
+        let (status, said) = running.end();
+        assert_eq!(status.code(), Some(130), "{said}");
+        assert!(said.contains("the machine is switched off, and nothing of it is left"), "{said}");
+        assert_eq!((booted(), fs::read_dir(place.path()).expect("a directory").count()), (0, 0));
+    }
 }
 
 #[test]

@@ -182,6 +182,12 @@ impl Machine {
     pub fn is_off(&mut self) -> bool {
         self.container.try_wait().is_ok_and(|ended| ended.is_some())
     }
+    /// Has it lose its power: with its PID 1 everything in it ends. Nothing where it has no PID 1 (yet): a drop ends that, too.
+    pub fn cut_off(&self) {
+        if let Some(leader) = self.leader() {
+            let _ = Command::new("kill").args(["-KILL", &leader.to_string()]).status();
+        }
+    }
     /// Keeps what it has written, once it is off.
     ///
     /// * `layer`: a directory that is made, for [`Overlay::over`]. It is on the same disk.
@@ -262,9 +268,8 @@ impl Drop for Machine {
         if self.is_off() {
             return;
         }
-        if let Some(leader) = self.leader() {
-            // With its PID 1 everything in it ends.
-            let _ = Command::new("kill").args(["-KILL", &leader.to_string()]).status();
+        if self.leader().is_some() {
+            self.cut_off();
         } else {
             let _ = self.container.kill();
         }

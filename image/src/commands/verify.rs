@@ -121,7 +121,8 @@ fn failure(error: VerifyError) -> Failure {
         VerifyError::NotRoot => Exit::Denied,
         VerifyError::File { .. } => Exit::Configuration,
         VerifyError::Manifest { .. } | VerifyError::TooLong { .. } => Exit::Data,
-        VerifyError::Machine(_) | VerifyError::Relay { .. } => Exit::Unavailable,
+        VerifyError::Machine(_) | VerifyError::Relay { .. } | VerifyError::Signals(_) => Exit::Unavailable,
+        VerifyError::Interrupted => Exit::Interrupted,
     };
     Failure::because(exit, "verify the image", error)
 }

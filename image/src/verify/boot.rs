@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Between two looks at a machine that boots.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -85,6 +86,12 @@ pub enum VerifyError {
         /// Why.
         source: io::Error,
     },
+    /// Signals of this process cannot be heard.
+    #[error("cannot hear signals")]
+    Signals(#[source] io::Error),
+    /// It was told to end.
+    #[error("the proof was interrupted: the machine is switched off, and nothing of it is left")]
+    Interrupted,
     /// It has not booted in time.
     #[error("the machine has not booted within {}; its console ended with: {console}", DurationText(*patience))]
     TooLong {
@@ -100,7 +107,7 @@ pub enum VerifyError {
 /// * `tell`: is told what is being done, a line each.
 ///
 /// Takes some ten seconds for a node, and as long as the agent needs where it has a configuration. Needs a runtime of several
-/// threads: the machine's programs are waited for.
+/// threads: the machine's programs are waited for. Interrupted (SIGINT, SIGTERM), it switches the machine off.
 pub async fn verify(
     options: &Options,
     clock: &dyn Clock,
@@ -109,6 +116,9 @@ pub async fn verify(
     if !rustix::process::geteuid().is_root() {
         return Err(VerifyError::NotRoot);
     }
+    // Before there is anything that could be left.
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(VerifyError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(VerifyError::Signals)?;
     let manifest = read_manifest(&options.manifest)?;
     let agent = options.configuration.is_some();
     let mut expected = Expected::of(&manifest.image, agent);
@@ -129,21 +139,43 @@ pub async fn verify(
     let text = options.configuration.as_deref().map(read_text).transpose()?;
     prepare(&overlay, options, text.is_some())?;
     let machine = Arc::new(Machine::boot(overlay)?);
-    let relays = relayed(&machine, options)?;
-    facts.state = booted(&machine, clock, deadline, options.patience).await?;
+    let found = tokio::select! {
+        found = ask_booted(&machine, options, &expected, (facts, text), clock, deadline, tell) => found,
+        _ = interrupt.recv() => Err(VerifyError::Interrupted),
+        _ = terminate.recv() => Err(VerifyError::Interrupted),
+    };
+    if found.is_err() {
+        // Whatever is still asked of it ends with it.
+        machine.cut_off();
+    }
+    Ok(judge(&manifest, found?, &expected, clock.wall()))
+}
+
+/// Waits until a machine has booted, lets the agent boot the node where there is a configuration, and asks what it is.
+async fn ask_booted(
+    machine: &Arc<Machine>,
+    options: &Options,
+    expected: &Expected,
+    (mut facts, text): (Facts, Option<String>),
+    clock: &dyn Clock,
+    deadline: Duration,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<Facts, VerifyError> {
+    let relays = relayed(machine, options)?;
+    facts.state = booted(machine, clock, deadline, options.patience).await?;
     if let Some(text) = text {
         tell("waiting for the agent");
         let text = text.replace("@HERE@", &machine.gateway().to_string());
-        facts.agent = Some(boot_agent(&machine, &text, deadline.saturating_sub(clock.monotonic())).await?);
+        facts.agent = Some(boot_agent(machine, &text, deadline.saturating_sub(clock.monotonic())).await?);
     }
     tell("asking what it is");
-    let asked = Arc::clone(&machine);
+    let asked = Arc::clone(machine);
     let units: Vec<String> = expected.active.iter().chain(&expected.inactive).cloned().collect();
     let analysed = expected.units.clone();
     let found = tokio::task::spawn_blocking(move || ask(&asked, &units, &analysed, facts)).await;
     let facts = found.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     drop(relays);
-    Ok(judge(&manifest, facts, &expected, clock.wall()))
+    Ok(facts)
 }
 
 /// Lets the machine reach what it is to reach.
