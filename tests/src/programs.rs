@@ -55,9 +55,10 @@ pub fn libraries() -> Vec<PathBuf> {
 
 fn ours(name: &str) -> Command {
     let path = std::env::current_exe().expect("a test knows where it is");
-    // .../debug/deps/test-hash, or .../debug/program
+    // .../debug/deps/test-hash, .../debug/examples/name, or .../debug/program
     let beside = path.parent().expect("it is in a directory");
-    let built = if beside.ends_with("deps") { beside.parent().expect("it is in debug") } else { beside };
+    let is_within = beside.ends_with("deps") || beside.ends_with("examples");
+    let built = if is_within { beside.parent().expect("it is in debug") } else { beside };
     let program = built.join(name);
     assert!(program.is_file(), "{} is missing: cargo build -p {name}", program.display());
     let mut command = Command::new(program);
