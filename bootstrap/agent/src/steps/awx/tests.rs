@@ -302,14 +302,20 @@ async fn a_drift_run_that_goes_well_makes_good_for_those_before_it() {
     assert_eq!(bench.acts(), []);
 }
 
-#[tokio::test]
-async fn a_drift_run_whose_agent_is_killed_goes_on_as_one_and_its_failure_counts_once() {
+/// A node that has booted, and whose first drift run's job does not end by itself.
+async fn in_a_drift_run() -> Bench {
     let mut bench = Bench::new(|_| {});
     bench.start();
     bench.until_done().await;
     bench.awx.state().ends_as = "";
     bench.pass(6 * HOUR).await;
     bench.until("a job that runs", |bench| bench.note().runs.is_some_and(|runs| runs.job == Some(2))).await;
+    bench
+}
+
+#[tokio::test]
+async fn a_drift_run_whose_agent_is_killed_goes_on_as_one_and_its_failure_counts_once() {
+    let mut bench = in_a_drift_run().await;
     bench.kill();
     bench.awx.end("failed", "");
     bench.start();
@@ -325,12 +331,7 @@ async fn a_drift_run_whose_agent_is_killed_goes_on_as_one_and_its_failure_counts
 
 #[tokio::test]
 async fn a_drift_run_whose_job_runs_is_the_only_one_whatever_is_looked_at_meanwhile() {
-    let mut bench = Bench::new(|_| {});
-    bench.start();
-    bench.until_done().await;
-    bench.awx.state().ends_as = "";
-    bench.pass(6 * HOUR).await;
-    bench.until("a job that runs", |bench| bench.note().runs.is_some_and(|runs| runs.job == Some(2))).await;
+    let bench = in_a_drift_run().await;
     for _ in 0..2 {
         bench.pass(HOUR).await;
         bench.settle().await;
