@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Holds what the roles of fleet/terraform/modules/iam may do against what the programs call: none too few, none too many.
 
-    iam.py AUTOSCALER CONSUL
+    iam.py AUTOSCALER IMAGE CONSUL
 
-Both are programs. Compared are, group by group of actions.json:
+All are programs; IMAGE is muster-image. Compared are, group by group of actions.json:
 
 * `autoscaler`, `autoscaler_rollout`: with the table in fleet/aws/README.md, which a test of that crate proves to be the one
   table that all its calls go through; and with the calls that the loopback cloud saw, after the autoscaler held both kinds of fleets in
   it, replaced instances of them and rolled an image out: what was called without being granted, and what is granted, was not
   called, and is not in LATER;
-* `image_publisher`: with the other table there, of what muster-image calls; what `bake` calls there, with `image_builder`;
+* `image_publisher`: with the other table there, of what muster-image calls, and with the calls that the loopback cloud saw of
+  its commands; what `bake` calls there, with `image_builder`;
 * `image_builder`: by tests/tests/image.rs, with what a real Packer called;
 * `node`: with the calls that bootstrap/aws sends, read from its source;
 * `node_join`: with the calls that the loopback cloud saw of a real Consul;
@@ -60,6 +61,8 @@ HELD = {"autoscaler", "autoscaler_rollout", "image_builder", "image_publisher", 
 # Nobody needs a right for it.
 FREE = {"sts:GetCallerIdentity"}
 PATIENCE_SECONDS = 90
+# So many entries a channel's journal keeps.
+JOURNAL = 20
 
 # Two alike, whose instances are soon ready.
 WORLD = """
@@ -152,7 +155,7 @@ class Cloud:
     def __init__(self, environment):
         self.environment = {**environment, "AWS_EC2_METADATA_DISABLED": "true"}
         self.url, self.region = environment["AWS_ENDPOINT_URL"], environment["AWS_REGION"]
-        self.services = {name.split(":")[1]: name for name in declared("Used by")}
+        self.services = {name.split(":")[1]: name for name in [*declared("Used by"), *declared("Command")]}
         self.services["DeleteMessageBatch"] = "sqs:DeleteMessage"
 
     def control(self, path, body=None):
@@ -213,6 +216,34 @@ def called_by_the_autoscaler(autoscaler, cloud, place, wanted):
         return seen()
 
 
+def called_by_muster_image(program, cloud):
+    """Its calls, by every command but `bake`."""
+    day = 86_400
+
+    def image(name, days, deprecated_days=None):
+        tags = {"muster:image": "node", "muster:commit": "0123abc", "muster:playbook": "p1"}
+        deprecated = {} if deprecated_days is None else {"deprecated_seconds": deprecated_days * day}
+        return cloud.control("image", {"name": name, "age_seconds": days * day, "tags": tags, **deprecated})["image"]
+
+    def call(*words):
+        done = subprocess.run([program, *words, "--region", cloud.region], env=cloud.environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"muster-image {' '.join(words)}: {done.stderr}")
+
+    # One that is removed, one that is deprecated, and two that a channel has had in turn until its journal drops an entry.
+    image("gone", 60, 20)
+    image("old", 40)
+    mine = [image("first", 2), image("second", 1)]
+    for turn in range(JOURNAL + 2):
+        call("publish", "--image", mine[turn % 2], "--unverified", "--again", "--share-with", "210987654321", "--tag", "team=web")
+    call("promote")
+    call("publish", "--image", mine[turn % 2 - 1], "--unverified", "--again", "--channel", "stable")
+    call("rollback", "stable")
+    call("channels")
+    call("janitor", "--apply", "--newest", "0", "--account", "123456789012")
+    return cloud.seen() - FREE
+
+
 def called_by_consul(consul, cloud, place):
     """The calls of an agent that looks for its servers by their tag."""
     ports = dict(zip(("http", "serf_lan", "serf_wan", "server", "grpc"), free_ports(5), strict=True))
@@ -234,7 +265,7 @@ def expanded(text):
     return re.sub(r"\{ (\w+ = [^}]+?) \}", r"{\n    \1\n  }", text)
 
 
-def main(autoscaler, consul):
+def main(autoscaler, image_program, consul):
     known, image, bake = declared("Used by"), declared("Command", r"(?!bake`)\w+"), declared("Command", "bake")
     # What EC2 asks for by itself in a roll-out is no call of anybody's.
     rollout = {action: why for action, why in granted("autoscaler_rollout").items() if action in known}
@@ -244,6 +275,8 @@ def main(autoscaler, consul):
         place = Path(directory)
         with loopback_cloud(autoscaler, place) as cloud:
             joining = called_by_consul(consul, cloud, place)
+        with loopback_cloud(autoscaler, place) as cloud:
+            publishing = called_by_muster_image(image_program, cloud)
         with loopback_cloud(autoscaler, place) as cloud:
             seen = called_by_the_autoscaler(autoscaler, cloud, place, wanted)
     wrong = []
@@ -257,6 +290,7 @@ def main(autoscaler, consul):
     agent = called_by_the_agent()
     wrong += differ("the nodes", set(granted("node")) - ASIDE, agent)
     wrong += differ("who joins", set(granted("node_join")), joining)
+    wrong += differ("who publishes", set(granted("image_publisher")) - ASIDE, publishing)
     wrong += [f"the autoscaler: the loopback cloud saw {action}, which is not granted" for action in sorted(seen - set(own))]
     wrong += [f"the autoscaler: {action} is said to be called later, and is not granted" for action in sorted(set(LATER) - set(own))]
     wrong += [f"the autoscaler: {action} is said to be called later, and was seen" for action in sorted(set(LATER) & seen)]
@@ -265,8 +299,9 @@ def main(autoscaler, consul):
         wrong += differ(f"{group} ({source})", set(granted(group)), actions)
     if wrong:
         raise SystemExit("\n".join(wrong))
-    print(f"IAM: of the autoscaler's {len(known)} actions {len(wanted)} were seen by the loopback cloud; muster-image has the {len(image) + len(bake)} of its "
-          f"own; nodes have the {len(agent)} that the agent sends and the {len(joining)} that Consul does; none is granted that nothing calls")
+    print(f"IAM: seen by the loopback cloud were {len(wanted)} of the autoscaler's {len(known)} actions and {len(publishing)} of muster-image's "
+          f"{len(image) + len(bake)}, all but those of `bake`; nodes have the {len(agent)} that the agent sends and the {len(joining)} that Consul "
+          "does; none is granted that nothing calls")
 
 
 if __name__ == "__main__":
