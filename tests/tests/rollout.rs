@@ -6,8 +6,10 @@ use fleet::ports::Clock as _;
 use fleet::{AlarmState, InstanceId, Timestamp};
 use fleet_clock::SystemClock;
 use muster_test_servers::{Consul, ConsulOptions, NomadOptions, wait_for};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 use tests::ground::{self, Cloud, Daemon, Site};
@@ -18,6 +20,8 @@ const NODES: u32 = 3;
 /// How many there are of the service: more than one on a node.
 const COUNT: usize = 4;
 const IMAGE: &str = "ami-0fedcba9876543210";
+/// What the pipeline had published before.
+const BEFORE: &str = "ami-0aaaaaaaaaaaaaaaa";
 
 /// How long the first node is watched before the others follow.
 const WATCHED: Duration = Duration::from_secs(10);
@@ -159,6 +163,34 @@ fn who_asks_a_service_all_the_time_sees_nothing_of_a_roll_out_that_replaces_ever
     daemon.stop();
 }
 
+/// A program as the pipeline calls it, which finds the cloud and the autoscaler by its environment. * returns: its exit
+/// code, and what it said on standard output; what else it says is shown.
+fn as_the_pipeline(
+    cloud: &Cloud,
+    address: SocketAddr,
+    program: &str,
+    words: &[&str],
+) -> (Option<i32>, String) {
+    let programs = Path::new(autoscaler().get_program()).parent().expect("a directory").to_owned();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").expect("a path"));
+    let output = Command::new("env")
+        .args([program])
+        .args(words)
+        .env_clear()
+        .env("PATH", path)
+        .env("MUSTER_ADDRESS", format!("http://{address}"))
+        .envs([("AWS_ENDPOINT_URL", cloud.endpoint().as_str()), ("AWS_REGION", "eu-west-1")])
+        .envs([("AWS_ACCESS_KEY_ID", "muster"), ("AWS_SECRET_ACCESS_KEY", "muster-secret")])
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("coreutils are there");
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn json_of(said: &str) -> Value {
+    serde_json::from_str(said).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
 /// The program for a fleet without Nomad. * `more`: of its policy. * returns: it, where it listens, and its directory.
 fn sizes(cloud: &Cloud, more: &str) -> (Running, SocketAddr, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
@@ -210,7 +242,7 @@ fn an_ec2_fleet_is_rolled_out_as_a_spot_fleet_is() {
 fn what_speaks_against_a_roll_out_is_told_before_it_begins_and_an_alarm_halts_it() {
     const ALARM: &str = "web-5xx";
     let cloud = Cloud::start(NODES, 0.5);
-    let (running, address, _directory) =
+    let (running, address, directory) =
         sizes(&cloud, &format!("  rollout {{\n    alarms = [\"{ALARM}\"]\n  }}\n"));
 
     let start = |image: &str| {
@@ -239,8 +271,28 @@ fn what_speaks_against_a_roll_out_is_told_before_it_begins_and_an_alarm_halts_it
     let said = wait_for("the halt", || Some(status()).filter(|said| said.contains("halted")));
     assert!(said.contains("alarm web-5xx is off since "), "{said}");
     assert!(said.contains("web-5xx ALARM; read "), "{said}");
-    let (code, _, _) = rollout_at(address, &["abort", "web", "--by", "jo", "--reason", "it was the image"]);
-    assert_eq!(code, 0);
+
+    // The pipeline that began it sees that, and takes back what it did: the roll-out, and the channel.
+    cloud.put_image(BEFORE, false);
+    let pipeline = |program: &str, words: &[&str]| as_the_pipeline(&cloud, address, program, words);
+    for image in [BEFORE, IMAGE] {
+        assert_eq!(pipeline("muster-image", &["publish", "--unverified", "--image", image]).0, Some(0));
+    }
+    let manifest = directory.path().join("image.json");
+    std::fs::write(&manifest, json!({ "ami": IMAGE }).to_string()).expect("a file");
+    let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/../image/jenkins");
+    let (code, said) = pipeline(&format!("{scripts}/watch"), &["web", "0s"]);
+    assert_eq!(code, Some(65), "{said}");
+    let take_back = ["web", manifest.to_str().expect("a path in UTF-8")];
+    // Done twice, it is done once.
+    for _ in 0..2 {
+        let (code, said) = pipeline(&format!("{scripts}/take-back"), &take_back);
+        assert_eq!(code, Some(0), "{said}");
+        let (_, told) = pipeline("muster-autoscaler", &["rollout", "status", "web", "--format", "json"]);
+        assert_eq!(json_of(&told)[0]["rollout"]["course"], "back", "{told}");
+        let (_, told) = pipeline("muster-image", &["channels", "canary", "--format", "json"]);
+        assert_eq!(json_of(&told)[0]["image"], BEFORE, "{told}");
+    }
     running.signal("TERM");
     assert!(running.end().0.success());
 }

@@ -45,6 +45,10 @@ pub mod readers {
         crate::steps::reads_exporter(text);
         let _ = crate::imds::parse_date(text);
     }
+    /// The metadata service's list of this instance's tags. * returns: the keys that are asked for.
+    pub fn tags(listed: &str) -> Vec<&str> {
+        crate::steps::tag_keys(listed).collect()
+    }
     /// What an agent of this boot has left for the next one: which instance this is, and what parameters and tags said.
     ///
     /// * returns: whether it proves an instance.

@@ -16,8 +16,8 @@ mod vault;
 
 pub use awx::COMPLETIONS;
 pub(crate) use awx::reads as reads_awx;
-pub(crate) use configuration::reads as reads_said;
 pub use configuration::{Said, read_files};
+pub(crate) use configuration::{keys_in as tag_keys, reads as reads_said};
 pub use consul::{Consul, Health};
 pub(crate) use consul::{reads as reads_consul, register_again};
 pub(crate) use identity::reads as reads_kept;

@@ -134,6 +134,20 @@ fn any_text_is_of_an_exporter_or_of_another_node() {
 }
 
 #[test]
+fn any_text_lists_tags_that_are_documents_beside_each_other_or_none() {
+    let directory = "http://169.254.169.254/latest/meta-data/tags/instance";
+    reads(&["muster:nomad.node_pool\nName\nmuster:awx.template"], |body| {
+        let text = String::from_utf8_lossy(body);
+        let keys = readers::tags(&text);
+        assert!(keys.len() <= 64, "{}", keys.len());
+        for key in keys {
+            let url = reqwest::Url::parse(&format!("{directory}/{key}")).expect("an address");
+            assert_eq!(url.as_str(), format!("{directory}/{key}"));
+        }
+    });
+}
+
+#[test]
 fn any_text_is_a_registrys_or_none() {
     let kinds = [
         r#"{"schemaVersion":2}"#,

@@ -151,3 +151,49 @@ fn remove(group: &Path) -> std::io::Result<()> {
     }
     fs::remove_dir(group)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command};
+    use std::thread::sleep;
+
+    struct Ended(Child);
+
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn begun(script: &str) -> Ended {
+        Ended(Command::new("sh").args(["-c", script]).spawn().expect("a shell"))
+    }
+
+    #[test]
+    fn what_runs_in_a_group_and_beneath_it_is_its_queue_and_what_sleeps_is_not() {
+        let busy = [begun("while :; do :; done"), begun("while :; do :; done")];
+        let asleep = begun("exec sleep 600");
+        let place = tempfile::tempdir().expect("a directory");
+        let beneath = place.path().join("machine.slice");
+        fs::create_dir(&beneath).expect("made");
+        let procs = |at: &Path, of: &[&Ended]| {
+            let text: String = of.iter().map(|one| format!("{}\n", one.0.id())).collect();
+            fs::write(at.join("cgroup.procs"), text).expect("written");
+        };
+        procs(place.path(), &[&busy[0], &asleep]);
+        procs(&beneath, &[&busy[1]]);
+        // A process that has just begun may wait for its program to be read.
+        let settled = (0..100).any(|_| {
+            sleep(Duration::from_millis(50));
+            running(place.path()) == 2
+        });
+        assert!(settled, "{} of two that run and one that sleeps", running(place.path()));
+        procs(place.path(), &[&asleep]);
+        assert_eq!(running(&beneath), 1);
+        // One that has ended meanwhile is none.
+        fs::write(beneath.join("cgroup.procs"), "4194305\n").expect("written");
+        assert_eq!(running(place.path()), 0);
+    }
+}

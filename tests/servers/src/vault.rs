@@ -197,6 +197,21 @@ impl Vault {
         });
     }
 
+    /// Mounts the PKI secrets engine at `pki`, with a root of its own. * `roles`: each issues any name for an hour, and
+    /// whether a certificate of it is a lease.
+    pub fn mount_pki(&self, roles: &[(&str, bool)]) {
+        self.call("POST", "sys/mounts/pki", &json!({ "type": "pki" }));
+        let root = json!({ "common_name": "muster tests", "ttl": "24h", "key_type": "ec" });
+        self.call("POST", "pki/root/generate/internal", &root);
+        for (role, generate_lease) in roles {
+            let of = json!({
+                "allow_any_name": true, "enforce_hostnames": false, "key_type": "ec", "ttl": "1h",
+                "generate_lease": generate_lease
+            });
+            self.call("POST", &format!("pki/roles/{role}"), &of);
+        }
+    }
+
     /// Whether it knows a token.
     pub fn knows(&self, token: &str) -> bool {
         let answer = self.try_call_as(token, "GET", "auth/token/lookup-self", "").expect("it answers");

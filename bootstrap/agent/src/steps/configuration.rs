@@ -162,15 +162,22 @@ fn wrong(problems: &Problems) -> Failure {
 /// The instance's tags that are ours, with their values; none where the metadata service is not to show tags.
 async fn tags(node: &Node) -> Result<Vec<(String, String)>, Failure> {
     let Some(listed) = node.imds.get(paths::TAGS).await? else { return Ok(Vec::new()) };
-    let keys = listed.text.lines().filter(|key| key.starts_with(bootstrap_config::TAG_PREFIX));
     let mut tags = Vec::new();
-    for key in keys.take(MAX_TAGS) {
+    for key in keys_in(&listed.text) {
         // A tag that was taken away since says nothing.
         if let Some(value) = node.imds.get(&format!("{}/{key}", paths::TAGS)).await? {
             tags.push((key.to_owned(), value.text));
         }
     }
     Ok(tags)
+}
+
+/// The keys of ours in the metadata service's list of an instance's tags, a line each.
+pub(crate) fn keys_in(listed: &str) -> impl Iterator<Item = &str> {
+    // EC2 shows no tag there whose key has anything else in it: to this service a slash would be another document.
+    let shown = |c: char| c.is_ascii_alphanumeric() || "+-=.,_:@".contains(c);
+    let ours = listed.lines().filter(|key| key.starts_with(bootstrap_config::TAG_PREFIX));
+    ours.filter(move |key| key.chars().all(shown)).take(MAX_TAGS)
 }
 
 /// The image's files: the one of the path, and `conf.d/*.hcl` beside it, in the order of their names.

@@ -310,17 +310,7 @@ fn is_revoked(vault: &Vault, serial: &str) -> bool {
 fn a_certificate_goes_with_the_login_where_its_role_says_so(kind: VaultKind) {
     let (cloud, secrets) = (Cloud::start(), memory());
     let (vault, secrets) = (server_with_approle(kind), secrets.path());
-    vault.call("POST", "sys/mounts/pki", &json!({"type": "pki"}));
-    let root = json!({"common_name": "muster tests", "ttl": "24h", "key_type": "ec"});
-    vault.call("POST", "pki/root/generate/internal", &root);
-    for (role, generate_lease) in [("leased", true), ("plain", false)] {
-        let role = format!("pki/roles/{role}");
-        let of = json!({
-            "allow_any_name": true, "enforce_hostnames": false, "key_type": "ec", "ttl": "1h",
-            "generate_lease": generate_lease
-        });
-        vault.call("POST", &role, &of);
-    }
+    vault.mount_pki(&[("leased", true), ("plain", false)]);
     let template = |role: &str| {
         format!(
             "{{% set c = pki('pki/issue/{role}', common_name='web.node') %}}\n{{{{ c.serial_number }}}}\n\

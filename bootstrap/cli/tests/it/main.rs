@@ -26,6 +26,7 @@ mod nodes;
 mod notices;
 mod onlooker;
 mod own;
+mod packages;
 mod refused;
 mod rights;
 mod rotation;

@@ -20,11 +20,7 @@ fn vault_with_pki(cloud: &Cloud) -> Vault {
     let vault = vault(cloud);
     let policy = "path \"kv/data/*\" { capabilities = [\"read\"] }\npath \"pki/issue/*\" { capabilities = [\"update\"] }";
     vault.call("PUT", "sys/policies/acl/node", &json!({"policy": policy}));
-    vault.call("POST", "sys/mounts/pki", &json!({"type": "pki"}));
-    let root = json!({"common_name": "muster tests", "ttl": "24h", "key_type": "ec"});
-    vault.call("POST", "pki/root/generate/internal", &root);
-    let role = json!({"allow_any_name": true, "enforce_hostnames": false, "key_type": "ec", "ttl": "1h"});
-    vault.call("POST", "pki/roles/web", &role);
+    vault.mount_pki(&[("web", false)]);
     vault
 }
 

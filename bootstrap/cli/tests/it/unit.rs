@@ -1,13 +1,11 @@
 //! The agent as a unit of a real systemd, asked for what needs root by real path units.
 
-use crate::agents::on_path;
 use crate::awx_server::{Awx, KEY, TOKEN};
 use crate::ground::{Cloud, failure_of, state_of};
 use crate::machine::{Machine, UNIT, package};
 use bootstrap_core::{Reading, State, Step, runnable};
-use muster_test_servers::{Vault, VaultKind, VaultOptions, wait_for};
+use muster_test_servers::{Vault, VaultKind, VaultOptions};
 use serde_json::{Value, json};
-use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
@@ -144,122 +142,6 @@ fn a_machine_boots_with_the_agent_as_a_unit_without_rights_and_boots_again() {
     assert_eq!(state_of(&status, Step::Monitoring), State::Done);
     assert_eq!(machine.run(&["stat", "--format=%i %y", placed]), written, "not written again");
     assert_eq!(awx.state().callbacks, 1, "asked for once in two boots");
-}
-
-/// Makes a Debian package of a version, with an exporter and its unit. * returns: its SHA-256.
-fn exporter_package(place: &Path, file: &Path, version: &str) -> String {
-    let tree = place.join("tree");
-    let write = |path: &str, text: &str| {
-        let path = tree.join(path);
-        fs::create_dir_all(path.parent().expect("a directory")).expect("made");
-        fs::write(path, text).expect("written");
-    };
-    write(
-        "DEBIAN/control",
-        &format!(
-            "Package: prometheus-node-exporter\nVersion: {version}\nArchitecture: all\nMaintainer: muster\n\
-             Description: an exporter, for a test\n"
-        ),
-    );
-    write(
-        "lib/systemd/system/prometheus-node-exporter.service",
-        "[Service]\nEnvironmentFile=/etc/default/prometheus-node-exporter\nExecStart=/usr/bin/prometheus-node-exporter $ARGS\n",
-    );
-    let program = on_path("prometheus-node-exporter", "prometheus-node-exporter");
-    fs::create_dir_all(tree.join("usr/bin")).expect("made");
-    fs::copy(program, tree.join("usr/bin/prometheus-node-exporter")).expect("copied");
-    let run = |command: &mut Command| {
-        let output = command.output().expect("dpkg-deb and sha256sum are in every Debian");
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
-    run(Command::new("dpkg-deb").args(["--build", "--root-owner-group"]).arg(&tree).arg(file));
-    let digest = run(Command::new("sha256sum").arg(file));
-    digest.split(' ').next().unwrap_or_default().to_owned()
-}
-
-#[test]
-fn an_exporter_that_is_missing_is_installed_if_it_is_the_one_that_was_meant_and_root_can_power_off() {
-    let cloud = Cloud::start();
-    let place = tempfile::tempdir().expect("a directory");
-    let file = place.path().join("exporter.deb");
-    let (version, newer) = ("1.5.0-muster1", "1.5.0-muster2");
-    let sha256 = exporter_package(place.path(), &file, version);
-    let configuration = |sha256: &str| {
-        format!(
-            "host {{\n  units = [\"prometheus-node-exporter.service\"]\n  power_off = true\n  \
-             file \"node_exporter\" {{\n    path = \"/etc/default/prometheus-node-exporter\"\n  }}\n  \
-             package \"exporter\" {{\n    path = \"/opt/exporter.deb\"\n    version = \"{version}\"\n    \
-             sha256 = \"{sha256}\"\n  }}\n}}\nmonitoring {{\n  package = \"exporter\"\n}}\n\
-             step \"monitoring\" {{\n  pause = \"1s\"\n  most_pause = \"1s\"\n}}\n\
-             watch {{\n  verify = \"10s\"\n}}\n"
-        )
-    };
-    let other = "0".repeat(64);
-    let mut machine = Machine::new(&cloud, |_| configuration(&other));
-    machine.chroot(&["dpkg", "--purge", "prometheus-node-exporter"]);
-    fs::copy(&file, machine.root().join("opt/exporter.deb")).expect("copied");
-    machine.boot();
-    let failure = machine.wait_until("a package that is not the one", || {
-        let status = machine.status()?;
-        Some(failure_of(&status, Step::Monitoring)).filter(|failure| !failure.is_empty())
-    });
-    assert!(failure.contains(&format!("has the SHA-256 {sha256}, not {other}")), "{failure}");
-    let text = machine.run(&["cat", "/etc/muster/bootstrap.hcl"]).replace(&other, &sha256);
-    machine.write("etc/muster/bootstrap.hcl", 0o644, &text);
-    machine.run(&["systemctl", "restart", "--no-block", UNIT]);
-    machine.wait_until("an exporter", || {
-        (machine.property("prometheus-node-exporter.service", "ActiveState") == "active").then_some(())
-    });
-    machine.wait_active();
-    let installed =
-        || machine.run(&["dpkg-query", "--show", "--showformat=${Version}", "prometheus-node-exporter"]);
-    assert_eq!(installed(), version);
-
-    // Another version, once everything stood: it is not taken for what it is not, and installed where it is that.
-    let second = exporter_package(place.path(), &file, newer);
-    fs::copy(&file, machine.root().join("opt/newer.deb")).expect("copied");
-    let process = machine.property("prometheus-node-exporter.service", "MainPID");
-    let text = text.replace("/opt/exporter.deb", "/opt/newer.deb").replace(version, newer);
-    let with = |digest: &str| {
-        machine.write("etc/muster/bootstrap.hcl", 0o644, &text.replace(&sha256, digest));
-        machine.run(&["systemctl", "reload", UNIT]);
-    };
-    with(&other);
-    machine.wait_until("a package that is not the one", || {
-        let failure = failure_of(&machine.status()?, Step::Monitoring);
-        failure.contains(&format!("has the SHA-256 {second}, not {other}")).then_some(())
-    });
-    assert_eq!(installed(), version);
-    with(&second);
-    machine.wait_until("the newer exporter", || {
-        let (now, status) =
-            (machine.property("prometheus-node-exporter.service", "MainPID"), machine.status()?);
-        (now != process && now != "0" && status.report.condition == bootstrap_core::Condition::Done)
-            .then_some(())
-    });
-    assert_eq!(installed(), newer);
-
-    // Another program in its place: the one that was meant is installed again, and runs.
-    let process = machine.property("prometheus-node-exporter.service", "MainPID");
-    let program = "/usr/bin/prometheus-node-exporter";
-    let meant = machine.run(&["sha256sum", program]);
-    machine.run(&["sh", "-c", &format!("cp /bin/sleep {program}.other && mv {program}.other {program}")]);
-    machine.run(&["systemctl", "reload", UNIT]);
-    machine.wait_until("the program that was meant", || {
-        let now = machine.property("prometheus-node-exporter.service", "MainPID");
-        let is_back = machine.run(&["sha256sum", program]) == meant;
-        (is_back && now != process && now != "0").then_some(())
-    });
-    machine.wait_until("everything to stand", || {
-        machine.status().filter(|status| status.report.condition == bootstrap_core::Condition::Done)
-    });
-
-    // The last resort, as the agent asks for it.
-    let request =
-        "umask 077 && cd /run/muster/host/requests && echo '\"power_off\"' >.new && mv .new 9-9.json";
-    machine.run(&["setpriv", "--reuid=muster", "--regid=muster", "--clear-groups", "sh", "-c", request]);
-    wait_for("the end of the machine", || machine.leader().is_none().then_some(()));
 }
 
 #[test]

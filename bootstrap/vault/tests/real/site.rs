@@ -52,12 +52,7 @@ impl Site {
 
     /// With a CA at `pki` that issues certificates of an hour.
     pub(crate) fn with_pki(self) -> Self {
-        self.vault.call("POST", "sys/mounts/pki", &json!({ "type": "pki" }));
-        let root = json!({ "common_name": "muster tests", "ttl": "24h", "key_type": "ec" });
-        self.vault.call("POST", "pki/root/generate/internal", &root);
-        let role =
-            json!({ "allow_any_name": true, "enforce_hostnames": false, "key_type": "ec", "ttl": "1h" });
-        self.vault.call("POST", "pki/roles/node", &role);
+        self.vault.mount_pki(&[("node", false)]);
         self
     }
 
