@@ -179,8 +179,8 @@ mod tests {
         let beneath = place.path().join("machine.slice");
         fs::create_dir(&beneath).expect("made");
         let procs = |at: &Path, of: &[&Ended]| {
-            let text: String = of.iter().map(|one| format!("{}\n", one.0.id())).collect();
-            fs::write(at.join("cgroup.procs"), text).expect("written");
+            let ids: Vec<String> = of.iter().map(|one| one.0.id().to_string()).collect();
+            fs::write(at.join("cgroup.procs"), ids.join("\n")).expect("written");
         };
         procs(place.path(), &[&busy[0], &asleep]);
         procs(&beneath, &[&busy[1]]);
