@@ -172,7 +172,7 @@ fn as_the_pipeline(
     words: &[&str],
 ) -> (Option<i32>, String) {
     let programs = Path::new(autoscaler().get_program()).parent().expect("a directory").to_owned();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").expect("a path"));
+    let path = format!("{}:{}", programs.display(), tests::image::PATH);
     let output = Command::new("env")
         .args([program])
         .args(words)
