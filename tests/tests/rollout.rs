@@ -13,15 +13,15 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 use tests::ground::{self, Cloud, Daemon, Site};
-use tests::programs::{Running, autoscaler, run};
+use tests::programs::{Running, autoscaler, image, run};
 use tests::web::{Asker, healthy, web};
 
 const NODES: u32 = 3;
 /// How many there are of the service: more than one on a node.
 const COUNT: usize = 4;
 const IMAGE: &str = "ami-0fedcba9876543210";
-/// What the pipeline had published before.
-const BEFORE: &str = "ami-0aaaaaaaaaaaaaaaa";
+/// What the pipeline had published before, in that order.
+const BEFORE: [&str; 2] = ["ami-0aaaaaaaaaaaaaaaa", "ami-0bbbbbbbbbbbbbbbb"];
 
 /// How long the first node is watched before the others follow.
 const WATCHED: Duration = Duration::from_secs(10);
@@ -171,19 +171,17 @@ fn as_the_pipeline(
     program: &str,
     words: &[&str],
 ) -> (Option<i32>, String) {
-    let programs = Path::new(autoscaler().get_program()).parent().expect("a directory").to_owned();
-    let path = format!("{}:{}", programs.display(), tests::image::PATH);
-    let output = Command::new("env")
-        .args([program])
+    let programs = Path::new(image().get_program()).parent().expect("a directory").to_owned();
+    let output = Command::new(program)
         .args(words)
         .env_clear()
-        .env("PATH", path)
+        .env("PATH", format!("{}:{}", programs.display(), tests::image::PATH))
         .env("MUSTER_ADDRESS", format!("http://{address}"))
         .envs([("AWS_ENDPOINT_URL", cloud.endpoint().as_str()), ("AWS_REGION", "eu-west-1")])
         .envs([("AWS_ACCESS_KEY_ID", "muster"), ("AWS_SECRET_ACCESS_KEY", "muster-secret")])
         .stderr(Stdio::inherit())
         .output()
-        .expect("coreutils are there");
+        .expect("it runs");
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -239,7 +237,8 @@ fn an_ec2_fleet_is_rolled_out_as_a_spot_fleet_is() {
 }
 
 #[test]
-fn what_speaks_against_a_roll_out_is_told_before_it_begins_and_an_alarm_halts_it() {
+fn what_speaks_against_a_roll_out_is_told_before_it_begins_an_alarm_halts_it_and_the_pipeline_takes_it_back()
+{
     const ALARM: &str = "web-5xx";
     let cloud = Cloud::start(NODES, 0.5);
     let (running, address, directory) =
@@ -273,9 +272,11 @@ fn what_speaks_against_a_roll_out_is_told_before_it_begins_and_an_alarm_halts_it
     assert!(said.contains("web-5xx ALARM; read "), "{said}");
 
     // The pipeline that began it sees that, and takes back what it did: the roll-out, and the channel.
-    cloud.put_image(BEFORE, false);
+    for image in BEFORE {
+        cloud.put_image(image, false);
+    }
     let pipeline = |program: &str, words: &[&str]| as_the_pipeline(&cloud, address, program, words);
-    for image in [BEFORE, IMAGE] {
+    for image in [BEFORE[0], BEFORE[1], IMAGE] {
         assert_eq!(pipeline("muster-image", &["publish", "--unverified", "--image", image]).0, Some(0));
     }
     let manifest = directory.path().join("image.json");
@@ -291,7 +292,7 @@ fn what_speaks_against_a_roll_out_is_told_before_it_begins_and_an_alarm_halts_it
         let (_, told) = pipeline("muster-autoscaler", &["rollout", "status", "web", "--format", "json"]);
         assert_eq!(json_of(&told)[0]["rollout"]["course"], "back", "{told}");
         let (_, told) = pipeline("muster-image", &["channels", "canary", "--format", "json"]);
-        assert_eq!(json_of(&told)[0]["image"], BEFORE, "{told}");
+        assert_eq!(json_of(&told)[0]["image"], BEFORE[1], "{told}");
     }
     running.signal("TERM");
     assert!(running.end().0.success());

@@ -136,13 +136,18 @@ fn any_text_is_of_an_exporter_or_of_another_node() {
 #[test]
 fn any_text_lists_tags_that_are_documents_beside_each_other_or_none() {
     let directory = "http://169.254.169.254/latest/meta-data/tags/instance";
-    reads(&["muster:nomad.node_pool\nName\nmuster:awx.template"], |body| {
+    let ours = ["muster.nomad.node_pool", "muster.awx.template"];
+    let others = ["Name", "muster.a/b", "muster.a?b", "muster.a#b", "muster.a%2fb"];
+    let listed = [&ours[..], &others[..]].concat().join("\n");
+    assert_eq!(readers::tags(&listed), ours);
+    reads(&[&listed], |body| {
         let text = String::from_utf8_lossy(body);
         let keys = readers::tags(&text);
         assert!(keys.len() <= 64, "{}", keys.len());
         for key in keys {
             let url = reqwest::Url::parse(&format!("{directory}/{key}")).expect("an address");
-            assert_eq!(url.as_str(), format!("{directory}/{key}"));
+            let last = url.path_segments().and_then(|mut parts| parts.next_back());
+            assert_eq!((last, url.query(), url.fragment()), (Some(key), None, None));
         }
     });
 }
@@ -192,7 +197,7 @@ fn any_bytes_on_disk_are_a_line_a_status_or_a_request_or_none() {
 fn any_bytes_that_an_agent_may_have_left_are_what_it_knew_or_nothing_and_prove_nobody() {
     let kinds = [
         r#"{"pkcs7":"MIAGCSqGSIb3DQEHAqCAMIACAQExDzANBglghkgBZQMEAgEFADCABgkqhkiG9w0BBwGggCSABAJ7fQ==","life_cycle":"spot"}"#,
-        r#"{"parameters":[["/muster/web/nomad","nomad {\n  node_pool = \"web\"\n}\n"]],"tags":[["muster:awx.template","7"]]}"#,
+        r#"{"parameters":[["/muster/web/nomad","nomad {\n  node_pool = \"web\"\n}\n"]],"tags":[["muster.awx.template","7"]]}"#,
     ];
     reads(&kinds, |body| assert!(!readers::left(body)));
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-/// What an exit code tells whoever started the program. `RestartPreventExitStatus=64 77 78` in the unit.
+/// What an exit code tells whoever started the program. `RestartPreventExitStatus=64 78` in the unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {

@@ -238,12 +238,12 @@ mod tests {
     }
 
     #[test]
-    fn systemd_starts_again_what_ended_for_a_bug() {
+    fn systemd_starts_again_what_ended_for_anything_but_a_wrong_call_and_wrong_files() {
         let unit = include_str!("../../systemd/muster-bootstrap.service");
         assert!(unit.contains("\nRestart=always\n"));
         let line = unit.lines().find_map(|line| line.strip_prefix("RestartPreventExitStatus="));
-        let kept: Vec<&str> = line.expect("a line").split(' ').collect();
-        assert!(!kept.contains(&(Exit::Bug as u8).to_string().as_str()), "{kept:?}");
-        assert!(kept.contains(&(Exit::Configuration as u8).to_string().as_str()), "{kept:?}");
+        // All else may be otherwise the next time: a disk that was full, a service that was away.
+        let kept = [Exit::Usage, Exit::Configuration].map(|exit| (exit as u8).to_string());
+        assert_eq!(line.expect("a line").split(' ').collect::<Vec<_>>(), kept);
     }
 }

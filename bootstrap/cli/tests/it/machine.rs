@@ -335,8 +335,14 @@ impl Machine {
     /// Switches it off, in order, and waits for that.
     pub fn power_off(&mut self) {
         let _ = self.try_run(&["systemctl", "--no-block", "poweroff"]);
+        self.wait_off();
+    }
+
+    /// Waits until it is off: what reboots is not.
+    pub fn wait_off(&mut self) {
         let mut container = self.container.take().expect("it runs");
-        wait_for("the end of the machine", || container.try_wait().expect("a child"));
+        let ended = wait_for("the end of the machine", || container.try_wait().expect("a child"));
+        assert!(ended.success(), "{ended}\n{}", self.console());
     }
 }
 

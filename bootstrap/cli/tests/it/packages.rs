@@ -5,7 +5,7 @@ use crate::agents::on_path;
 use crate::ground::{Cloud, failure_of};
 use crate::machine::{Machine, UNIT};
 use bootstrap_core::Step;
-use muster_test_servers::{Consul, ConsulOptions, wait_for};
+use muster_test_servers::{Consul, ConsulOptions};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -15,15 +15,36 @@ const EXPORTER: &str = "prometheus-node-exporter";
 const SERVICE: &str = "prometheus-node-exporter.service";
 const VERSION: &str = "1.5.0-muster1";
 
-/// A node that has its exporter by a package of that version and SHA-256, and may power itself off.
-fn configuration(version: &str, sha256: &str, more: &str) -> String {
+/// A node that has its exporter by a package of that version and SHA-256.
+///
+/// * `host`, `step`: more of the block `host`, and of the step's.
+fn configuration(version: &str, sha256: &str, host: &str, step: &str) -> String {
     format!(
-        "host {{\n  units = [\"{SERVICE}\"]\n  power_off = true\n  \
-         file \"node_exporter\" {{\n    path = \"/etc/default/{EXPORTER}\"\n  }}\n  \
-         package \"exporter\" {{\n    path = \"/opt/exporter.deb\"\n    version = \"{version}\"\n    \
-         sha256 = \"{sha256}\"\n  }}\n}}\nmonitoring {{\n  package = \"exporter\"\n}}\n\
-         step \"monitoring\" {{\n  pause = \"1s\"\n  most_pause = \"1s\"\n}}\n\
-         watch {{\n  verify = \"10s\"\n}}\n{more}"
+        r#"
+host {{
+  units = ["{SERVICE}", "consul.service"]
+  file "node_exporter" {{
+    path = "/etc/default/{EXPORTER}"
+  }}
+  package "exporter" {{
+    path = "/opt/exporter.deb"
+    version = "{version}"
+    sha256 = "{sha256}"
+  }}
+{host}
+}}
+monitoring {{
+  package = "exporter"
+}}
+step "monitoring" {{
+  pause = "1s"
+  most_pause = "1s"
+{step}
+}}
+watch {{
+  verify = "10s"
+}}
+"#
     )
 }
 
@@ -69,10 +90,10 @@ fn an_exporter_that_is_missing_is_installed_if_it_is_the_one_that_was_meant() {
     let cloud = Cloud::start();
     let place = tempfile::tempdir().expect("a directory");
     let file = place.path().join("exporter.deb");
-    let (version, newer) = (VERSION, "1.5.0-muster2");
-    let sha256 = exporter_package(place.path(), &file, version);
+    let newer = "1.5.0-muster2";
+    let sha256 = exporter_package(place.path(), &file, VERSION);
     let other = "0".repeat(64);
-    let mut machine = Machine::new(&cloud, |_| configuration(version, &other, ""));
+    let mut machine = Machine::new(&cloud, |_| configuration(VERSION, &other, "", ""));
     machine.chroot(&["dpkg", "--purge", EXPORTER]);
     fs::copy(&file, machine.root().join("opt/exporter.deb")).expect("copied");
     machine.boot();
@@ -87,13 +108,13 @@ fn an_exporter_that_is_missing_is_installed_if_it_is_the_one_that_was_meant() {
     machine
         .wait_until("an exporter", || (machine.property(SERVICE, "ActiveState") == "active").then_some(()));
     machine.wait_active();
-    assert_eq!(installed(&machine), version);
+    assert_eq!(installed(&machine), VERSION);
 
     // Another version, once everything stood: it is not taken for what it is not, and installed where it is that.
     let second = exporter_package(place.path(), &file, newer);
     fs::copy(&file, machine.root().join("opt/newer.deb")).expect("copied");
     let process = machine.property(SERVICE, "MainPID");
-    let text = text.replace("/opt/exporter.deb", "/opt/newer.deb").replace(version, newer);
+    let text = text.replace("/opt/exporter.deb", "/opt/newer.deb").replace(VERSION, newer);
     let with = |digest: &str| {
         machine.write("etc/muster/bootstrap.hcl", 0o644, &text.replace(&sha256, digest));
         machine.run(&["systemctl", "reload", UNIT]);
@@ -103,7 +124,7 @@ fn an_exporter_that_is_missing_is_installed_if_it_is_the_one_that_was_meant() {
         let failure = failure_of(&machine.status()?, Step::Monitoring);
         failure.contains(&format!("has the SHA-256 {second}, not {other}")).then_some(())
     });
-    assert_eq!(installed(&machine), version);
+    assert_eq!(installed(&machine), VERSION);
     with(&second);
     machine.wait_until("the newer exporter", || {
         let (now, status) = (machine.property(SERVICE, "MainPID"), machine.status()?);
@@ -140,7 +161,7 @@ fn a_disk_that_is_full_while_a_package_is_installed_is_told_and_it_is_installed_
     fs::create_dir_all(&library).expect("made");
     fs::write(library.join("data"), vec![b'x'; 1 << 20]).expect("written");
     let sha256 = exporter_package(place.path(), &file, VERSION);
-    let mut machine = Machine::new(&cloud, |_| configuration(VERSION, &sha256, ""));
+    let mut machine = Machine::new(&cloud, |_| configuration(VERSION, &sha256, "", ""));
     machine.chroot(&["dpkg", "--purge", EXPORTER]);
     fs::copy(&file, machine.root().join("opt/exporter.deb")).expect("copied");
     machine.write("etc/fstab", 0o644, &format!("tmpfs {LIBRARY} tmpfs size=64k,mode=0755 0 0\n"));
@@ -150,7 +171,9 @@ fn a_disk_that_is_full_while_a_package_is_installed_is_told_and_it_is_installed_
         (!failure.is_empty()).then_some(failure)
     });
     assert!(failure.contains("No space left on device") && failure.contains(LIBRARY), "{failure}");
-    assert_ne!(machine.property(SERVICE, "ActiveState"), "active", "half a package is not run");
+    let left =
+        machine.run(&["find", LIBRARY, "/usr/bin", "-name", "data*", "-o", "-name", "prometheus-node*"]);
+    assert_eq!(left, "", "half a package is none");
     let ready = machine.try_run(&["test", "-e", "/run/muster/ready"]).expect("it runs");
     assert_eq!(ready.status.code(), Some(1), "no work is let in");
     machine.run(&["mount", "-o", "remount,size=8m", LIBRARY]);
@@ -168,26 +191,21 @@ fn an_instance_whose_step_is_to_terminate_it_powers_itself_off_and_is_counted() 
     let mut machine = Machine::new(&cloud, |machine| {
         let address =
             machine.reachable(consul.address().trim_start_matches("http://").parse().expect("an address"));
-        // What the package has to be, it is not. Consul is there for the count alone: nobody makes this node a part of it.
-        let more = format!(
+        // Consul is there for the count alone: nobody makes this node a part of it.
+        let consul = format!(
             "consul {{\n  address = \"http://{address}\"\n}}\nstep \"consul\" {{\n  attempt = \"2s\"\n  \
              deadline = \"2s\"\n  on_failure = \"ignore\"\n}}\n"
         );
-        let units = [format!("\"{SERVICE}\""), format!("\"{SERVICE}\", \"consul.service\"")];
-        let of_consul = "  file \"consul\" {\n    path = \"/etc/consul.json\"\n  }\n  directory \"consul\" {\n    \
-                         path = \"/var/lib/consul\"\n  }\n  package ";
-        let ends =
-            "step \"monitoring\" {\n  attempt = \"4s\"\n  deadline = \"4s\"\n  on_failure = \"terminate\"\n";
-        configuration(VERSION, &"0".repeat(64), &more)
-            .replace(&units[0], &units[1])
-            .replace("  package \"exporter\" {", &format!("{of_consul}\"exporter\" {{"))
-            .replace("step \"monitoring\" {\n", ends)
+        let host = "  power_off = true\n  file \"consul\" {\n    path = \"/etc/consul.json\"\n  }\n  \
+                    directory \"consul\" {\n    path = \"/var/lib/consul\"\n  }\n";
+        let step = "  attempt = \"4s\"\n  deadline = \"4s\"\n  on_failure = \"terminate\"\n";
+        // What the package has to be, it is not.
+        configuration(VERSION, &"0".repeat(64), host, step) + &consul
     });
     let instance = machine.instance.clone();
     machine.write("opt/exporter.deb", 0o644, "another package");
     machine.boot();
-    wait_for("the boot of the machine", || machine.leader());
-    wait_for("the end of the machine", || machine.leader().is_none().then_some(()));
+    machine.wait_off();
     let held = consul.call("GET", "/v1/kv/muster-bootstrap/breaker/?recurse&keys", &Value::Null);
     let key = held[0].as_str().expect("a count of an image");
     let held = consul.call("GET", &format!("/v1/kv/{key}?raw"), &Value::Null);
