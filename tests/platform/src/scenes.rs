@@ -20,6 +20,8 @@ use tests::ground::Cloud;
 /// Requests a second: what two machines do with ease, and what they cannot do.
 const QUIET: f64 = 1.0;
 const BUSY: f64 = 20.0;
+/// How long it is quiet before that.
+const USUAL: Duration = Duration::from_secs(30);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 /// The longest that anything is waited for.
@@ -96,6 +98,11 @@ impl Platform {
     }
 
     fn grows(&self, load: &Load) {
+        // What a fleet sees first it takes for what is usual, for minutes: that is not to be a burst.
+        let quiet = self.timeline.now();
+        self.wait("half a minute of the usual load", || {
+            (self.timeline.now().saturating_sub(quiet) >= USUAL).then_some(())
+        });
         load.set(BUSY);
         self.timeline.say("twenty requests a second");
         let begun = self.timeline.now();
