@@ -17,6 +17,19 @@ use tokio::runtime::Runtime;
 /// How fast a fast one's time runs.
 const SPEED: f64 = 30.0;
 
+/// What a program has in its environment to find the cloud at an endpoint.
+pub fn environment(endpoint: String) -> Vec<(&'static str, String)> {
+    vec![
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_REGION", "eu-west-1".to_owned()),
+        // What the AWS CLI takes.
+        ("AWS_DEFAULT_REGION", "eu-west-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "muster".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "muster-secret".to_owned()),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+    ]
+}
+
 /// An account with nothing in it, served until it is dropped.
 pub struct Account {
     /// The cloud.
@@ -57,15 +70,7 @@ impl Account {
 
     /// What a program has in its environment to find it.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("AWS_ENDPOINT_URL", self.server.endpoint()),
-            ("AWS_REGION", "eu-west-1".to_owned()),
-            // What the AWS CLI takes.
-            ("AWS_DEFAULT_REGION", "eu-west-1".to_owned()),
-            ("AWS_ACCESS_KEY_ID", "muster".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "muster-secret".to_owned()),
-            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-        ]
+        environment(self.server.endpoint())
     }
 
     /// What the AWS CLI says.

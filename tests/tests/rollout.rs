@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
+use tests::account;
 use tests::ground::{self, Cloud, Daemon, Site};
 use tests::programs::{Running, autoscaler, image, run};
 use tests::web::{Asker, healthy, web};
@@ -177,8 +178,7 @@ fn as_the_pipeline(
         .env_clear()
         .env("PATH", format!("{}:{}", programs.display(), tests::image::PATH))
         .env("MUSTER_ADDRESS", format!("http://{address}"))
-        .envs([("AWS_ENDPOINT_URL", cloud.endpoint().as_str()), ("AWS_REGION", "eu-west-1")])
-        .envs([("AWS_ACCESS_KEY_ID", "muster"), ("AWS_SECRET_ACCESS_KEY", "muster-secret")])
+        .envs(account::environment(cloud.endpoint()))
         .stderr(Stdio::inherit())
         .output()
         .expect("it runs");

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
+use tests::account;
 use tests::ground::Cloud;
 use tests::image::{PATH, Packer, TREE, package, programs};
 use tests::mirror::Mirror;
@@ -54,23 +55,17 @@ impl Pipeline {
             .filter(|(name, _)| !name.eq_ignore_ascii_case("NO_PROXY"))
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
-        let here = cloud.endpoint();
         let more = [
-            ("AWS_ENDPOINT_URL", here.clone()),
-            ("AWS_REGION", "eu-west-1".to_owned()),
-            ("AWS_ACCESS_KEY_ID", "muster".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "muster-secret".to_owned()),
-            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
             ("NO_PROXY", "*".to_owned()),
             ("HOME", std::env::home_dir().map(|home| path(&home)).unwrap_or_default()),
             ("PATH", format!("{}:{}:{}:{PATH}", path(ours), path(&bin), path(&ansible))),
-            ("PKR_VAR_endpoint", here),
+            ("PKR_VAR_endpoint", cloud.endpoint()),
             ("MUSTER_IMAGE_PROGRAMS", path(&programs())),
             ("PACKAGE", path(package())),
             ("SITE", path(&site)),
         ];
         let operators = operators.map(|operators| ("MUSTER_OPERATOR_TOKEN_FILE", path(operators)));
-        let more = more.into_iter().chain(operators);
+        let more = account::environment(cloud.endpoint()).into_iter().chain(more).chain(operators);
         environment.extend(more.map(|(name, value)| (name.to_owned(), value)));
         let timeline = timeline.clone();
         Self { timeline, place, program, packer, environment, _mirror: mirror }
