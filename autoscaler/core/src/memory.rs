@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// What writes are counted in. One is sent some milliseconds after it was planned.
+const MINUTE: Duration = Duration::from_secs(61);
+
 /// A fleet's memory. A plain value: the same memory, snapshot and policy give the same plan.
 ///
 /// Steady cycles leave it as it is, so that a journal which keeps changes alone stays small.
@@ -53,6 +56,10 @@ pub struct Memory {
     /// The roll-out that is under way, or the last one. A leader of before there was any left none.
     #[serde(default)]
     pub rollout: Option<Rollout>,
+    /// When the last writes to the fleet were planned, of the minute before the newest: whoever leads next keeps the same budget. A
+    /// leader of before it was kept left none.
+    #[serde(default)]
+    pub writes: Vec<Timestamp>,
 }
 
 impl Memory {
@@ -99,6 +106,20 @@ impl Memory {
         }
     }
 
+    /// How many writes to the fleet were planned within the last minute, whoever led.
+    pub fn writes_last_minute(&self, now: Timestamp) -> u32 {
+        let lately = self.writes.iter().filter(|at| now.since(**at) < MINUTE).count();
+        u32::try_from(lately).unwrap_or(u32::MAX)
+    }
+
+    /// So many writes to the fleet are planned now.
+    pub(crate) fn note_writes(&mut self, count: usize, now: Timestamp) {
+        if count > 0 {
+            self.writes.retain(|at| now.since(*at) < MINUTE);
+            self.writes.extend(std::iter::repeat_n(now, count));
+        }
+    }
+
     /// Visits every time that is remembered.
     ///
     /// * `past`: sees when something happened, or was begun; `ahead`: sees deadlines.
@@ -127,7 +148,9 @@ impl Memory {
             restoring,
             unaccounted,
             rollout,
+            writes,
         } = self;
+        writes.iter_mut().for_each(&mut past);
         expected.iter_mut().filter_map(|e| e.written.as_mut()).for_each(&mut past);
         [foreign_write_at, modifying_since, last_scale_out, last_scale_in, excess_since, spot_short_since]
             .into_iter()

@@ -160,7 +160,10 @@ fn note_bounds(draft: &mut Draft<'_>, view: &FleetView, herd: Option<&Herd<'_>>,
 }
 
 fn finish(draft: Draft<'_>) -> Planned {
-    let Draft { memory, mut report, actions, due, look, .. } = draft;
+    let Draft { policy, now, mut memory, mut report, actions, due, look, .. } = draft;
+    if !policy.dry_run {
+        memory.note_writes(actions.iter().filter(|action| action.is_of_fleet()).count(), now);
+    }
     report.removals = memory.removals.iter().map(|(id, r)| (id.clone(), r.step)).collect();
     report.replacements = memory.replacements.iter().map(|(id, r)| (id.clone(), r.step)).collect();
     Planned { plan: Plan { actions }, report, memory, due, look }

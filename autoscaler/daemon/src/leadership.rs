@@ -91,9 +91,11 @@ impl Leadership {
 
     /// Takes in what happened.
     ///
+    /// * `blind`: whether AWS does not answer us.
     /// * returns: the lease, where it is another than the engine was told.
-    pub(crate) fn handle(&mut self, event: Event) -> Option<autoscaler_engine::Event> {
+    pub(crate) fn handle(&mut self, event: Event, blind: bool) -> Option<autoscaler_engine::Event> {
         let now = self.clock.monotonic();
+        self.elector.set_blind(blind);
         for effect in self.elector.handle(event, now) {
             self.carry_out(effect);
         }
@@ -161,7 +163,7 @@ impl Leadership {
     pub(crate) async fn resign(&mut self) {
         let mut event = Event::Resign;
         loop {
-            let _ = self.handle(event);
+            let _ = self.handle(event, false);
             if self.resigned {
                 return;
             }

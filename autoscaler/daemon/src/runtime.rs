@@ -294,7 +294,8 @@ impl Runtime {
     }
 
     fn elect_now(&mut self, event: autoscaler_leader::Event, now: Now) -> Vec<Effect> {
-        let lease = self.leads.as_mut().and_then(|leads| leads.leadership.handle(event));
+        let blind = self.engine.is_blind(now);
+        let lease = self.leads.as_mut().and_then(|leads| leads.leadership.handle(event, blind));
         let Some(lease) = lease else { return Vec::new() };
         if let Event::Lease { until } = lease {
             self.queues.read_if(until.is_some(), &mut self.tasks);

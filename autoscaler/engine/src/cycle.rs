@@ -215,7 +215,7 @@ impl Engine {
     ) -> Option<Withheld> {
         let standby = self.stands_by(name, now);
         let held = self.fleets.get_mut(name)?;
-        let writes_last_minute = held.writes_last_minute(now.monotonic);
+        let writes_last_minute = held.writes_last_minute(now);
         let writes_per_minute = self.config.writes_per_minute;
         let steps = u32::try_from(fleet_steps(plan).len()).unwrap_or(u32::MAX);
         let over_budget = steps > 0 && writes_last_minute.saturating_add(steps) > writes_per_minute;

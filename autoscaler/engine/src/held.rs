@@ -5,7 +5,7 @@ use crate::lane::{Flight, LaneKey};
 use crate::lead::Tenure;
 use crate::region::Streak;
 use crate::windows::Windows;
-use crate::{BatchId, CallId, Decided, InstanceSeen, Known, Operation, Record, State};
+use crate::{BatchId, CallId, Decided, InstanceSeen, Known, Now, Operation, Record, State};
 use autoscaler_core::{Action, Hold, Phase, PoolTrouble, TroubleKind};
 use autoscaler_policy::{FleetPolicy, SourcePolicy};
 use fleet::{
@@ -405,11 +405,13 @@ impl Held {
         self.last = Some(decided);
     }
 
-    /// The writes that were begun within the last minute.
-    pub fn writes_last_minute(&mut self, now: Duration) -> u32 {
-        while self.writes.front().is_some_and(|at| now.saturating_sub(*at) >= Duration::from_secs(60)) {
+    /// The writes that were begun within the last minute, by us or by whoever led before.
+    pub fn writes_last_minute(&mut self, now: Now) -> u32 {
+        let is_over = |at: &Duration| now.monotonic.saturating_sub(*at) >= Duration::from_secs(60);
+        while self.writes.front().is_some_and(is_over) {
             self.writes.pop_front();
         }
-        u32::try_from(self.writes.len()).unwrap_or(u32::MAX)
+        let ours = u32::try_from(self.writes.len()).unwrap_or(u32::MAX);
+        ours.max(self.state.memory.writes_last_minute(now.wall))
     }
 }

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// A ledger that could not be read is asked for again after this long by a leader: nothing is written before.
 const LEDGER_AGAIN: Duration = Duration::from_secs(1);
 
+/// What fails for so long is not about to work again with the next try.
+const BLIND_AFTER: Duration = Duration::from_secs(20);
+
 /// What one fleet has to wait for before it is written to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tenure {
@@ -29,6 +32,17 @@ impl Engine {
     /// Whether we lead.
     pub(crate) fn leads(&self, now: Now) -> bool {
         !self.config.lease_needed || self.lease.is_some_and(|until| now.monotonic <= until)
+    }
+
+    /// Whether the fleets of any region could not be looked at for a while: whoever can look should lead.
+    pub fn is_blind(&self, now: Now) -> bool {
+        let reads = ["describe_fleets", "describe_instances"];
+        let fails = |region: &crate::region::RegionState| {
+            reads
+                .iter()
+                .any(|read| region.fails_since(read).is_some_and(|at| at + BLIND_AFTER <= now.monotonic))
+        };
+        self.regions.values().any(fails)
     }
 
     /// Until when a write that is handed out now may be begun.

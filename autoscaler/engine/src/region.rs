@@ -74,6 +74,11 @@ impl RegionState {
             || self.failing.get(&(operation, of.to_owned())).is_none_or(|streak| now >= streak.next)
     }
 
+    /// Since when an operation has failed, if it did when it was last tried.
+    pub fn fails_since(&self, operation: &'static str) -> Option<Duration> {
+        self.failing.get(&(operation, String::new())).map(|streak| streak.began)
+    }
+
     /// Whether an operation failed when it was last tried.
     pub fn fails(&self, operation: &'static str) -> bool {
         self.failing.contains_key(&(operation, String::new()))

@@ -2,8 +2,9 @@
 
 use crate::calls::{CallId, Pending, Slot};
 use crate::{
-    ACQUIRE_AGAIN, ANSWER_WITHIN, Answer, CHECK_TTL, CLING, FEED_EVERY, Failure, Fence, LEASE, Lock,
-    RETRY_AFTER, Request, Role, SessionId, Status, Term, Trouble, WATCH_WAIT,
+    ACQUIRE_AGAIN, ANSWER_WITHIN, Answer, CHECK_TTL, CLING, FEED_EVERY, Failure, Fence, LEASE,
+    LEAVES_TO_OTHERS, LOCK_DELAY, Lock, RETRY_AFTER, Request, Role, SessionId, Status, Term, Trouble,
+    WATCH_WAIT,
 };
 use fleet::{ApiError, ErrorClass};
 use std::collections::VecDeque;
@@ -86,6 +87,10 @@ pub struct Elector {
     fed: Duration,
     /// The lock as it was last seen.
     lock: Option<Lock>,
+    /// Since when it is seen to be free.
+    free_since: Option<Duration>,
+    /// Whether we could do little if we led.
+    blind: bool,
     leading: Option<Leading>,
     terms: u64,
     /// What must happen one after the other: register, make a session, take the lock, withdraw.
@@ -123,6 +128,8 @@ impl Elector {
             doubtful: false,
             fed: Duration::ZERO,
             lock: None,
+            free_since: None,
+            blind: false,
             leading: None,
             terms: 0,
             steps: Slot::default(),
@@ -162,6 +169,12 @@ impl Elector {
         }
         self.say_role(now);
         self.wake(now);
+    }
+
+    /// Whether we could do little if we led, because AWS does not answer us: a free lock is left to others for a while then
+    /// ([`LOCK_DELAY`] and [`LEAVES_TO_OTHERS`]). To be told before an event; who leads goes on.
+    pub const fn set_blind(&mut self, blind: bool) {
+        self.blind = blind;
     }
 
     /// What is to be done next.
@@ -337,7 +350,13 @@ impl Elector {
         if was_held && lock.session.is_none() && !self.steps.is_busy() {
             self.steps.not_before = now;
         }
+        self.free_since = lock.session.is_none().then(|| self.free_since.unwrap_or(now));
         self.lock = Some(lock);
+    }
+
+    /// Until when a free lock is left to others.
+    fn left_to_others_until(&self) -> Option<Duration> {
+        self.free_since.filter(|_| self.blind).map(|since| since + LOCK_DELAY + LEAVES_TO_OTHERS)
     }
 
     fn withdrawn(&mut self) {
@@ -400,7 +419,7 @@ impl Elector {
 
     fn go_on(&mut self, now: Duration) {
         if self.steps.is_due(now)
-            && let Some(request) = self.next_step()
+            && let Some(request) = self.next_step(now)
         {
             let within = ANSWER_WITHIN + GRACE;
             let call = self.call(request.clone());
@@ -421,7 +440,7 @@ impl Elector {
     }
 
     /// What comes next of the things that have an order.
-    fn next_step(&self) -> Option<Request> {
+    fn next_step(&self, now: Duration) -> Option<Request> {
         if self.resigning {
             let withdraw = Request::Withdraw { session: self.session.clone() };
             return (!self.resigned).then_some(withdraw);
@@ -436,7 +455,8 @@ impl Elector {
         // slip past the lock delay. And only when leadership could be proved, or nobody would lead.
         let free = self.lock.as_ref().is_some_and(|lock| lock.session.is_none());
         let able = self.troubles.iter().all(|trouble| trouble.operation != "renew");
-        let wanted = free && able && self.leading.is_none();
+        let left = self.left_to_others_until().is_some_and(|until| now < until);
+        let wanted = free && able && !left && self.leading.is_none();
         wanted.then(|| Request::Acquire { session: session.clone() })
     }
 
@@ -460,8 +480,11 @@ impl Elector {
             return;
         }
         let mut at = Duration::MAX;
-        if self.steps.is_busy() || self.next_step().is_some() {
+        if self.steps.is_busy() || self.next_step(now).is_some() {
             at = at.min(self.steps.next());
+        }
+        if let Some(until) = self.left_to_others_until().filter(|until| *until > now) {
+            at = at.min(until);
         }
         if self.registered && !self.resigning && (self.renewal.is_busy() || !self.clings(now)) {
             at = at.min(self.renewal.next());

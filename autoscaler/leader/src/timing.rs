@@ -30,6 +30,10 @@ pub const LOCK_DELAY: Duration = Duration::from_secs(5);
 /// allow an idle connection.
 pub const WATCH_WAIT: Duration = Duration::from_secs(10);
 
+/// How long one that could not act leaves a free lock to those that can. Beyond [`LOCK_DELAY`] there is time for a look at the lock
+/// and a try; and where nobody else is there, it leads soon enough to do what it can.
+pub const LEAVES_TO_OTHERS: Duration = Duration::from_secs(10);
+
 /// The distance of attempts to take a lock that is free: Consul refuses during the lock delay and tells nobody
 /// when that has passed. A refusal costs Consul's leader a look into a table, and no entry in its log.
 pub const ACQUIRE_AGAIN: Duration = Duration::from_millis(300);

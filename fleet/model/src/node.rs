@@ -115,7 +115,12 @@ pub enum WorkKind {
 impl NodeView {
     /// Whether Nomad places new work on it.
     pub fn takes_work(&self) -> bool {
-        self.ready && self.eligible && !self.draining && !self.unproved
+        self.eligible && self.is_up()
+    }
+
+    /// Whether nothing but its eligibility could keep Nomad from placing new work on it.
+    pub fn is_up(&self) -> bool {
+        self.ready && !self.draining && !self.unproved
     }
 
     /// The allocations that a drain moves: all but those of system jobs, where these are left alone.

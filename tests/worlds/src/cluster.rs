@@ -29,8 +29,8 @@ const RESTART: Duration = Duration::from_secs(2);
 const LEDGER: Duration = Duration::from_millis(12);
 /// Who is told so long before an instance goes can empty its node: the next leader, where the first dies, too.
 const TOLD_IN_TIME: Duration = Duration::from_secs(100);
-/// So long nobody leads between two leaders, and some more.
-const NOBODY_LEADS: Duration = Duration::from_secs(20);
+/// So long nobody can write between two leaders, from the end of the first one's lease on, and some more.
+const NOBODY_LEADS: Duration = Duration::from_secs(15);
 /// A call of an engine's that has a fault.
 pub type Spoil = Box<dyn FnMut(&Write) -> Option<Answer>>;
 
@@ -106,6 +106,8 @@ pub struct Cluster {
     pub rolls_out: bool,
     /// Whom AWS takes: those that are interrupted or have a scheduled event.
     pub taken: BTreeSet<InstanceId>,
+    /// Who of those had a scheduled event before, and was interrupted then.
+    pub announced_twice: BTreeSet<InstanceId>,
     /// Who dies does not come back.
     pub stays_dead: bool,
     pub consul: Consul,
@@ -123,7 +125,7 @@ pub struct Cluster {
     agents: BTreeMap<InstanceId, Timestamp>,
     /// Whom a process has said to act on, so that the node is left to it.
     heeded: BTreeSet<InstanceId>,
-    /// When somebody last led.
+    /// When somebody last led, and could prove it.
     led: Timestamp,
     /// When nodes could last not be told in time, whoever tries.
     hampered: Option<Timestamp>,
@@ -199,6 +201,7 @@ impl Cluster {
             complaints: Vec::new(),
             rolls_out: false,
             taken: BTreeSet::new(),
+            announced_twice: BTreeSet::new(),
             stays_dead: false,
             consul: Consul::default(),
             seats: 0,
@@ -302,7 +305,8 @@ impl Cluster {
             self.nomad.follow(&self.world, &fleets);
         }
         let leader = self.leader();
-        self.judge_lost(leader.is_some(), next);
+        let leads = leader.is_some_and(|who| self.may_write(who));
+        self.judge_lost(leads, next);
         if let Some(leader) = leader {
             self.processes[leader].led = Some(next);
         }
@@ -353,8 +357,10 @@ impl Cluster {
         if self.processes[who].restart_at.is_some_and(|at| at <= now) {
             self.restart(who);
         }
-        let Process { seat, consul, .. } = &mut self.processes[who];
-        let leases = seat.as_mut().map(|seat| seat.go_on(&mut self.consul, *consul, now));
+        let told = self.now(who);
+        let Process { seat, consul, engine, .. } = &mut self.processes[who];
+        let blind = engine.as_ref().is_some_and(|engine| engine.is_blind(told));
+        let leases = seat.as_mut().map(|seat| seat.go_on(&mut self.consul, *consul, blind, now));
         let leases = leases.unwrap_or_default();
         if self.processes[who].believes {
             let until = Some(self.now(who).monotonic + secs(60));
@@ -488,6 +494,12 @@ impl Cluster {
         }
     }
 
+    /// Whether a process that leads can prove it: its calls to Consul may arrive and their answers may not.
+    fn may_write(&self, who: usize) -> bool {
+        let Process { seat, frozen, .. } = &self.processes[who];
+        !frozen && seat.as_ref().is_none_or(|seat| seat.fence().may_write(self.now(who).monotonic))
+    }
+
     /// Whether the lock is anybody's, a process's that has died included.
     fn is_led(&mut self) -> bool {
         let now = self.world.now().since(Timestamp::EPOCH);
@@ -603,9 +615,11 @@ impl Cluster {
         found.chain(refused).collect()
     }
 
-    /// What the processes did, line by line, for whoever has to find out why.
+    /// What the world and the processes did, line by line, for whoever has to find out why.
     pub fn story(&self) -> String {
-        let mut lines: Vec<(Timestamp, String)> = Vec::new();
+        let events = self.world.events_since(0);
+        let mut lines: Vec<(Timestamp, String)> =
+            events.map(|event| (event.at, format!("world: {:?}", event.kind))).collect();
         for (who, process) in self.processes.iter().enumerate() {
             for entry in process.disk.entries() {
                 for record in entry.records {

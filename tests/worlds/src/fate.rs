@@ -353,7 +353,9 @@ fn begins(
             for instance in some_of(cluster, count, chance) {
                 if cluster.world.interrupt(&instance) {
                     outcome.interruptions += 1;
-                    cluster.taken.insert(instance);
+                    if !cluster.taken.insert(instance.clone()) {
+                        cluster.announced_twice.insert(instance);
+                    }
                 }
             }
         }
@@ -429,8 +431,9 @@ fn some_of(cluster: &Cluster, count: u64, chance: &mut Chance) -> Vec<InstanceId
     taken
 }
 
-/// ONCE: of a fleet whose size never changes exactly one is bought for each that AWS has taken; one more where bursts overlap, and
-/// where calls were disturbed, or those who make them, at most two: what is beyond the target then has gone again.
+/// ONCE: of a fleet whose size never changes exactly one is bought for each that AWS has taken; one more where bursts overlap, or where
+/// one was asked for because of a scheduled event before AWS marked the same instance, and bought one itself; and where calls were
+/// disturbed, or those who make them, at most two: what is beyond the target then has gone again.
 fn bought_once(fate: &Fate, cluster: &Cluster) -> Option<String> {
     // Where spot has nothing to give, or more is replaced than AWS takes, the one says nothing of the other.
     if !fate.pinned || fate.setting.habits != Habits::default() {
@@ -446,7 +449,9 @@ fn bought_once(fate: &Fate, cluster: &Cluster) -> Option<String> {
     let follows = |burst: &&Trouble| {
         bursts().any(|before| before.from < burst.from && burst.from <= before.from + NOTICE)
     };
-    let most = if disturbed { gone * 2 } else { gone + bursts().filter(follows).count() };
+    let asked_before = if fate.setting.at_marking { cluster.announced_twice.len() } else { 0 };
+    let overlaps = bursts().filter(follows).count();
+    let most = if disturbed { gone * 2 } else { gone + overlaps + asked_before };
     (bought < gone || bought > most).then(|| format!("ONCE: {bought} were bought for {gone} that AWS took"))
 }
 

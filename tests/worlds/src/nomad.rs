@@ -93,7 +93,9 @@ impl Nomad {
         let now = world.now();
         for fleet in fleets {
             for (instance, phase) in world.phases(fleet) {
-                if !self.ever.contains(instance) {
+                // What was asked for and let be before it was launched never was one.
+                let lives = !matches!(phase, InstancePhase::Requested | InstancePhase::Gone);
+                if lives && !self.ever.contains(instance) {
                     self.ever.insert(instance.clone());
                 }
                 match phase {

@@ -101,7 +101,16 @@ impl Seat {
     }
 
     /// Lets happen what is due. * returns: the lease, each time that it is another than the engine was told.
-    pub fn go_on(&mut self, consul: &mut Consul, way: Way, now: Timestamp) -> Vec<Option<Duration>> {
+    ///
+    /// * `blind`: whether AWS does not answer its process.
+    pub fn go_on(
+        &mut self,
+        consul: &mut Consul,
+        way: Way,
+        blind: bool,
+        now: Timestamp,
+    ) -> Vec<Option<Duration>> {
+        self.elector.set_blind(blind);
         self.watch_on(consul, way, now);
         let mut leases = Vec::new();
         while let Some(event) = self.due(now) {

@@ -35,6 +35,8 @@ pub struct Truth {
     told_nodes: BTreeMap<(InstanceId, &'static str), VecDeque<Timestamp>>,
     /// When each fleet's target was raised by us while an instance was announced to go, and by how much.
     raised: BTreeMap<String, Vec<(Timestamp, u32)>>,
+    /// When somebody of each fleet was asked to let go because less is enough, and by how much the target may follow.
+    given_up: BTreeMap<String, Vec<(Timestamp, f64)>>,
     /// When each fleet's target was last lowered by us.
     lowered: BTreeMap<String, Timestamp>,
     /// Whom Nomad was told to drain, and not to restore since.
@@ -63,6 +65,9 @@ struct Sight {
 
 /// For so long a target is raised at most for one that is about to go: a notice, a boot, and what goes wrong.
 const RAISED_FOR: Duration = Duration::from_secs(3600);
+/// For so long a target may follow one that was asked to let go: its drain, and what goes wrong. If AWS takes it meanwhile, another
+/// one's place comes down for it.
+const GIVEN_UP_FOR: Duration = Duration::from_secs(900);
 /// Writes to one fleet in a minute.
 const WRITES_A_MINUTE: usize = 6;
 /// So often Nomad is told the same of one node at most, in so long: more is a storm. What goes on for hours is asked again
@@ -142,7 +147,12 @@ impl Truth {
                 let lowered = self.lowered.get(fleet.id.as_str());
                 let follows = lowered.is_some_and(|at| world.now().since(*at) < Duration::from_secs(1800));
                 if !follows && !instances.iter().all(|id| self.terminations.contains_key(id)) {
-                    self.judge_data(world, fleet);
+                    // Who was announced to go has been replaced: that is nothing given back.
+                    if instances.iter().all(|id| world.notices(id).is_some()) {
+                        self.judge_looks(world, fleet);
+                    } else {
+                        self.judge_data(world, fleet);
+                    }
                 }
                 for instance in instances {
                     *self.terminations.entry(instance.clone()).or_default() += 1;
@@ -174,7 +184,22 @@ impl Truth {
     fn takes_a_raise_back(&self, world: &World, fleet: &FleetRef, units: u32) -> bool {
         let raised = self.raised.get(fleet.id.as_str()).into_iter().flatten();
         let lately = raised.filter(|(at, _)| world.now().since(*at) < RAISED_FOR);
-        lately.map(|(_, units)| units).sum::<u32>() >= units
+        let given_up = self.given_up.get(fleet.id.as_str()).into_iter().flatten();
+        let given_up = given_up.filter(|(at, _)| world.now().since(*at) < GIVEN_UP_FOR);
+        let raised: f64 = lately.map(|(_, units)| f64::from(*units)).sum();
+        let given_up: f64 = given_up.map(|(_, units)| units).sum();
+        raised + given_up + LEEWAY >= f64::from(units)
+    }
+
+    /// One is asked to let go because less is enough. If that was known just then, the target may follow; if not, that is judged when it
+    /// does.
+    pub fn gives_up(&mut self, world: &World, fleet: &FleetRef, instance: &InstanceId) {
+        if self.clock_is_wrong || self.ignorance(world, fleet).is_some() {
+            return;
+        }
+        let members = world.instance_truths(&fleet.id);
+        let weight = members.iter().find(|member| member.id == *instance).map_or(0.0, |m| m.weight.get());
+        self.given_up.entry(fleet.id.as_str().to_owned()).or_default().push((world.now(), weight));
     }
 
     /// OWN and ONCE: the victims are the fleet's, and the fleet will not buy others in their place.
@@ -266,13 +291,28 @@ impl Truth {
     /// DATA: nothing is given back where nobody has told how busy the fleet is, or nobody has looked at it.
     fn judge_data(&mut self, world: &World, fleet: &FleetRef) {
         // With a wrong wall clock nobody knows how old a sample is.
-        if self.clock_is_wrong {
-            return;
+        if !self.clock_is_wrong
+            && let Some(what) = self.ignorance(world, fleet)
+        {
+            self.complain(world, &format!("DATA: {} shrinks, {what}", fleet.id));
         }
+    }
+
+    /// DATA: whoever lets go has looked at the fleet lately.
+    fn judge_looks(&mut self, world: &World, fleet: &FleetRef) {
+        if !self.clock_is_wrong
+            && let Some(what) = self.blindness(world)
+        {
+            self.complain(world, &format!("DATA: {} shrinks, {what}", fleet.id));
+        }
+    }
+
+    /// What of the fleet nobody knows now, if anything.
+    fn ignorance(&mut self, world: &World, fleet: &FleetRef) -> Option<String> {
         let now = world.now();
         let members = world.instance_truths(&fleet.id);
-        let Sight { told, told_by_service, described } = self.sight();
-        let (told_by_service, described) = (*told_by_service, *described);
+        let Sight { told, told_by_service, described: _ } = self.sight();
+        let told_by_service = *told_by_service;
         let told = members.iter().filter_map(|member| told.get(&member.id)).max().copied();
         let minute = Duration::from_secs(60);
         let by_agents = told.is_some_and(|end| now.since(end) <= minute + Duration::from_secs(35));
@@ -280,17 +320,18 @@ impl Truth {
         if !by_agents && !by_service {
             let (told, by) =
                 (told.map(|end| now.since(end)), told_by_service.map(|(end, p)| (now.since(end), p)));
-            self.complain(
-                world,
-                &format!("DATA: {} shrinks, its load was told {told:?} ago, by services {by:?}", fleet.id),
-            );
+            return Some(format!("its load was told {told:?} ago, by services {by:?}"));
         }
-        for (what, at) in ["fleets", "instances"].into_iter().zip(described) {
-            let age = at.map(|at| now.since(at));
-            if age.is_none_or(|age| age > LOOK) {
-                self.complain(world, &format!("DATA: {} shrinks, {what} were seen {age:?} ago", fleet.id));
-            }
-        }
+        self.blindness(world)
+    }
+
+    /// What nobody has looked at lately, if anything.
+    fn blindness(&mut self, world: &World) -> Option<String> {
+        let described = self.sight().described;
+        ["fleets", "instances"].into_iter().zip(described).find_map(|(what, at)| {
+            let age = at.map(|at| world.now().since(at));
+            age.is_none_or(|age| age > LOOK).then(|| format!("{what} were seen {age:?} ago"))
+        })
     }
 
     /// SPREAD: where another instance could have gone, no family is given up, and no pool or zone comes to hold much more

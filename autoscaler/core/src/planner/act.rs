@@ -4,6 +4,7 @@ use super::draft::Draft;
 use super::ground::{Ground, LAG, LOOK_BEFORE_WRITE, RESPITE};
 use super::herd::{ByMarket, Herd, LEEWAY, clear_sight, units};
 use super::parts::{self, Parts};
+use super::replace::OUTLIVED;
 use super::wish::Wish;
 use super::{drain, fallback, ledger, repair, replace, rollout, victims};
 use crate::number;
@@ -245,6 +246,12 @@ fn set_right(draft: &mut Draft<'_>, ground: Ground<'_>) -> bool {
     true
 }
 
+/// The units of spot that the fleet itself counts beyond its target: what is marked to be taken may not be among them.
+fn counted_beyond_target(ground: Ground<'_>, herd: &Herd<'_>) -> f64 {
+    let on_demand = units(herd.alive.iter().copied()).on_demand;
+    ground.view.fulfilled.get() - on_demand - Parts::shown(ground.view).real().spot
+}
+
 /// Gives back what runs beyond the target with no removal to explain it: weights that overshot, or a process
 /// that stopped between its steps.
 fn trim(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, may_trim: bool) {
@@ -252,9 +259,11 @@ fn trim(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, may_
     // What is to be replaced is explained: counted by the target, or to be taken while the fleet has bought another.
     let (there, counted) = (replace::beside(draft, herd), replace::counted(draft, herd));
     let there = ByMarket { spot: there.spot + counted.spot, on_demand: there.on_demand + counted.on_demand };
-    let beyond = ledger::beyond_target(ground, there);
-    let could_go = |m: &Member| m.weight.get() > 0.0 && m.weight.get() <= beyond.of(m.pool.market) + LEEWAY;
-    if !herd.staying(draft).any(could_go) {
+    let mut beyond = ledger::beyond_target(ground, there);
+    let could_go = |m: &Member, beyond: ByMarket| {
+        m.weight.get() > 0.0 && m.weight.get() <= beyond.of(m.pool.market) + LEEWAY
+    };
+    if !herd.staying(draft).any(|m| could_go(m, beyond)) {
         draft.memory.excess_since = None;
         return;
     }
@@ -263,8 +272,13 @@ fn trim(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, may_
     if !may_trim || !draft.policy.scale_in.enabled || fallback::waits(draft) {
         return;
     }
+    // One that AWS takes, and nobody has heard of it, lives beside the one that the fleet has bought in its place: it goes by itself,
+    // and in place of any other the fleet would buy again.
+    if draft.age(since) < LAG + OUTLIVED {
+        beyond.spot = beyond.spot.min(counted_beyond_target(ground, herd));
+    }
     // Describes lag behind each other: what is seen of the fleet must be settled before it is believed.
-    if draft.age(since) < LAG {
+    if draft.age(since) < LAG || !herd.staying(draft).any(|m| could_go(m, beyond)) {
         draft.hold(Hold::ExcessHeld { since });
         return;
     }

@@ -5,7 +5,7 @@
 
 use super::draft::Draft;
 use super::herd::{Herd, LEEWAY};
-use super::{groups, ledger, rollout};
+use super::{groups, ledger, replace, rollout};
 use crate::{
     Action, DrainBy, DrainCause, Hold, Member, Phase, Rebalance, Remark, Removal, RemovalStep, Replacement,
     ReplacementCause, ReplacementStep,
@@ -231,7 +231,7 @@ fn in_order<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Vec<Going<'a>> {
     // Whoever is rolled out works on as long as the target counts it: nothing presses. Nor does it for one that is asked
     // for only once those before it have gone: it would take the place of what was bought for them, and each wait for
     // the other.
-    let next_in_turn = |r: &Replacement| r.step != ReplacementStep::Waiting || r.deadline.is_some();
+    let next_in_turn = |r: &Replacement| r.step != ReplacementStep::Waiting || !replace::has_time(draft, r);
     let nobody_before = !ledger::somebody_leaves(draft);
     let replacements = draft.memory.replacements.iter();
     let replacements = replacements.filter(|(_, r)| {

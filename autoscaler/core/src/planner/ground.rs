@@ -137,12 +137,10 @@ fn account(draft: &mut Draft<'_>, view: &FleetView, at: Timestamp) -> bool {
     let keeps_policy = expected.written.is_none() || view.excess == ExcessCapacity::NoTermination;
     let lag_over = expected.written.is_none_or(|written| at > written + LAG);
     if found == ours && keeps_policy {
-        if !lag_over
-            && !expected.shown
-            && expected.before == Some(ours)
-            && !shows_launch(draft, view, expected)
-        {
-            // The size is as before: it says nothing of the write.
+        // Of the same size as before, or seen to show before, by a describe that was ahead of this one: the size says nothing of the
+        // write.
+        let says_nothing = expected.shown || expected.before == Some(ours);
+        if !lag_over && says_nothing && !shows_launch(draft, view, expected) {
             draft.hold(Hold::WriteNotShown { written: expected.written.unwrap_or(draft.now) });
             return false;
         }

@@ -6,7 +6,7 @@ use super::herd::{ByMarket, Herd, LEEWAY, units};
 use super::parts::{self, Parts};
 use super::{drain, replace};
 use crate::{
-    Action, DrainBy, DrainCause, Hold, Member, Remark, Removal, RemovalStep, ReplacementCause,
+    Action, DrainBy, DrainCause, Hold, Member, Remark, Removal, RemovalStep, Replacement, ReplacementCause,
     ReplacementStep,
 };
 use fleet::{InstanceId, NoticeKind};
@@ -236,7 +236,9 @@ pub(super) fn carry_on(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&
         if is_taken_by_aws(draft, removal) {
             *spare -= takes;
         } else if member.protected || takes > *spare + LEEWAY {
-            keep(draft, &member.id);
+            if member.protected || !waits_anew(draft, &member.id) {
+                keep(draft, &member.id);
+            }
         } else {
             *spare -= takes;
             if drain::has_left(draft, &member.id, removal, Some(member.phase)) {
@@ -268,6 +270,30 @@ pub(super) fn keep(draft: &mut Draft<'_>, id: &InstanceId) {
         draft.memory.restoring.insert(id.clone(), draft.now);
     }
     draft.remark(Remark::RemovalUndone { instance: id.clone() });
+}
+
+/// A victim that goes for a scheduled event, and that the target counts in place of what was bought for it, is to be replaced once
+/// more: what was bought is wanted beside it now, and the event lies ahead still.
+///
+/// * returns: whether it is one that works on until then; no new work comes to its node. One that has been asked to let go serves again
+///   first, see [`keep`].
+fn waits_anew(draft: &mut Draft<'_>, id: &InstanceId) -> bool {
+    let scheduled = ReplacementCause::Notice(NoticeKind::ScheduledEvent);
+    let Some(removal) = draft.memory.removals.get(id) else { return false };
+    let is_over = removal.deadline.is_some_and(|deadline| deadline <= draft.now);
+    if removal.cause != DrainCause::Replaced(scheduled) || is_over {
+        return false;
+    }
+    let &Removal { step, weight, market, drain_until, deadline, .. } = removal;
+    draft.memory.replaced.remove(id);
+    if step == RemovalStep::Terminating || drain_until.is_some() {
+        return false;
+    }
+    let (step, since) = (ReplacementStep::Waiting, draft.now);
+    let replacement = Replacement { cause: scheduled, step, since, weight, market, drain_until, deadline };
+    draft.memory.removals.remove(id);
+    draft.memory.replacements.insert(id.clone(), replacement);
+    true
 }
 
 /// Whether somebody was kept just now: that is to be seen before they are chosen anew.

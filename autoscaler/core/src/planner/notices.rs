@@ -16,7 +16,7 @@ use std::time::Duration;
 const INTERRUPTED_AFTER: Duration = Duration::from_secs(120);
 /// Scheduled events are announced days ahead: an instance is replaced when no more than this, a boot and a drain are
 /// left, which leaves room to try again for as long.
-const IN_TIME: Duration = Duration::from_secs(3600);
+pub(super) const IN_TIME: Duration = Duration::from_secs(3600);
 
 /// A recommendation for an instance of a pool that as much is held against is believed: one instance taken back, or one
 /// launch refused, within the last half-life of that memory.
@@ -186,12 +186,16 @@ fn hasten_removal(draft: &mut Draft<'_>, id: &InstanceId, word: Word) {
     if word.kind == NoticeKind::RebalanceRecommendation {
         return;
     }
-    let until = word.deadline.map(|deadline| drain::latest(draft, id, deadline));
+    let until = word.deadline.map(|deadline| drain::latest(draft, id, deadline).max(draft.now));
     let Some(removal) = draft.memory.removals.get_mut(id) else { return };
     // One that is rolled out works on until another serves, but not if AWS takes it: no new work comes there from now on.
     let by_choice = [DrainCause::ScaleIn, DrainCause::Replaced(ReplacementCause::Rollout)];
     if by_choice.contains(&removal.cause) {
         removal.cause = DrainCause::Replaced(ReplacementCause::Notice(word.kind));
+        if removal.step != RemovalStep::Terminating {
+            // AWS has it from now on: by a clock that is wrong its time may seem to be long over.
+            removal.since = draft.now;
+        }
     }
     let before = removal.deadline.filter(|at| !gives_way(removal.cause, *at, word, draft.now));
     removal.deadline = earlier(before, word.deadline);
@@ -209,7 +213,7 @@ fn take_back(draft: &mut Draft<'_>, id: &InstanceId) {
 
 /// One that is being replaced already: its time may be shorter, and its cause more serious.
 fn hasten_replacement(draft: &mut Draft<'_>, id: &InstanceId, word: Word) {
-    let until = word.deadline.map(|deadline| drain::latest(draft, id, deadline));
+    let until = word.deadline.map(|deadline| drain::latest(draft, id, deadline).max(draft.now));
     let Some(replacement) = draft.memory.replacements.get_mut(id) else { return };
     let cause = DrainCause::Replaced(replacement.cause);
     if word.kind != NoticeKind::RebalanceRecommendation {
@@ -308,7 +312,7 @@ fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     }
 }
 
-/// A drain that was begun ends sooner where less time is left for it.
+/// A drain that was begun ends sooner where less time is left for it; not before now: it is told first.
 fn hastened(drain: Option<Timestamp>, until: Option<Timestamp>) -> Option<Timestamp> {
     drain.map(|drain| until.map_or(drain, |until| drain.min(until)))
 }

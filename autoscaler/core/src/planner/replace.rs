@@ -19,7 +19,7 @@ const LOWERING_TAKES: Duration = Duration::from_secs(40);
 /// Describes have been seen to lag by 30 s: after so long they show what a mark has changed.
 const SHOWS_WITHIN: Duration = Duration::from_secs(45);
 /// One that AWS announced to take and that lives on for so long is ours again: as long as a notice runs.
-const OUTLIVED: Duration = Duration::from_secs(120);
+pub(super) const OUTLIVED: Duration = Duration::from_secs(120);
 /// Whether the fleet has bought by itself is looked up before more is asked for, unless that takes longer than this.
 const LOOK_FOR: Duration = Duration::from_secs(2);
 
@@ -237,18 +237,30 @@ pub(super) fn must_be_lowered(draft: &Draft<'_>, deadline: Option<Timestamp>) ->
     deadline.is_some_and(|deadline| draft.now >= deadline - before)
 }
 
-/// Those that go before a raise could be taken back again are replaced by the fleet, once they have gone.
+/// Those that go before a raise could be taken back again are replaced by the fleet, once they have gone. One that seemed to be of
+/// them by a clock that ran ahead, and is not, waits for its turn.
 fn leave_late_ones(draft: &mut Draft<'_>) {
     for (id, replacement) in in_order(draft) {
-        if replacement.step == ReplacementStep::Waiting && must_be_lowered(draft, replacement.deadline) {
-            set_step(draft, &id, ReplacementStep::LeftToFleet);
+        match replacement.step {
+            ReplacementStep::Waiting if must_be_lowered(draft, replacement.deadline) => {
+                set_step(draft, &id, ReplacementStep::LeftToFleet);
+            }
+            ReplacementStep::LeftToFleet
+                if replacement.deadline.is_some()
+                    && has_time(draft, &replacement)
+                    && draft.policy.interruption.replace
+                    && !draft.memory.replaced.contains_key(&id) =>
+            {
+                set_step(draft, &id, ReplacementStep::Waiting);
+            }
+            _ => {}
         }
     }
 }
 
 /// Asks for what is due, as far as it fits.
 ///
-/// What has no deadline waits until those before it have gone: as long as they live, the fleet counts them in its place.
+/// What nothing presses waits until those before it have gone: as long as they live, the fleet counts them in its place.
 fn raise(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts) {
     let mut waiting = 0;
     for (id, replacement) in in_order(draft) {
@@ -261,7 +273,7 @@ fn raise(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts
             draft.look = true;
             continue;
         }
-        if replacement.deadline.is_none() && ledger::somebody_leaves(draft) {
+        if has_time(draft, &replacement) && ledger::somebody_leaves(draft) {
             continue;
         }
         let raising = Replacement { step: ReplacementStep::Raising, since: draft.now, ..replacement.clone() };
@@ -274,6 +286,12 @@ fn raise(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts
     if waiting > 0 {
         draft.hold(Hold::SurgeFull { waiting });
     }
+}
+
+/// Whether one can wait for its turn: nothing says when it goes, or that is so far off that whoever is before it has gone long before.
+pub(super) fn has_time(draft: &Draft<'_>, replacement: &Replacement) -> bool {
+    let needed = draft.policy.boot + draft.policy.drain.deadline + notices::IN_TIME / 2;
+    replacement.deadline.is_none_or(|deadline| deadline > draft.now + needed)
 }
 
 /// Takes those out of the target that have never been of use and in whose place nobody can be asked for, because nothing has room

@@ -129,12 +129,14 @@ impl Cluster {
         });
         let fleet = self.world.fleets().into_iter().find(|fleet| Some(&fleet.id) == id.as_ref());
         let Some(fleet) = fleet.filter(|_| chosen_now && cause == DrainCause::ScaleIn) else { return };
+        self.truth.observer = who;
+        self.truth.clock_is_wrong = self.processes[who].wall_off != 0;
+        self.truth.gives_up(&self.world, &fleet, &node.instance);
         // Work that has no place elsewhere, and a version that is rolled out, decide otherwise.
         if self.lacks_room() || self.rolls_out {
             return;
         }
         let others_go = self.nomad.ineligible().any(|id| !self.truth.chosen.contains(id));
-        self.truth.clock_is_wrong = self.processes[who].wall_off != 0;
         let waits = policy.is_some_and(|policy| !policy.base.drain.interrupt_batch);
         let mut no_choice =
             if waits { self.nomad.with_batch_work(self.world.now()) } else { BTreeSet::new() };
