@@ -3,8 +3,8 @@
 use crate::world::{Fault, Link, SECOND, World};
 use autoscaler_leader::paper::LedgerAnswer;
 use autoscaler_leader::{
-    Answer, CallId, Effect, Elector, Event, Failure, LEASE, LedgerError, LedgerRead, LedgerRequest,
-    LedgerVersion, Lock, MAX_LEDGER_BYTES, Request, Role, SessionId, Term,
+    Answer, CallId, Effect, Elector, Event, Failure, LEASE, LEAVES_TO_OTHERS, LOCK_DELAY, LedgerError,
+    LedgerRead, LedgerRequest, LedgerVersion, Lock, MAX_LEDGER_BYTES, Request, Role, SessionId, Term,
 };
 use fleet::{ApiError, ErrorClass};
 use std::time::Duration;
@@ -56,6 +56,40 @@ fn a_leader_that_resigns_is_followed_at_once() {
     world.fault_in(Duration::ZERO, Fault::Resign(leader));
     let took = until_leads(&mut world, other);
     assert!(took <= Duration::from_millis(200), "no lock delay: {took:?}");
+}
+
+#[test]
+fn whom_aws_does_not_answer_leaves_a_free_lock_to_the_others_and_takes_it_where_there_are_none() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 3);
+        world.run_for(10 * SECOND);
+        let [leader] = world.writers()[..] else { panic!("one leads: {:?}", world.trail) };
+        let [blind, able] = [(leader + 1) % 3, (leader + 2) % 3];
+        world.set_blind(blind, true);
+        world.fault_in(Duration::ZERO, Fault::Resign(leader));
+        assert!(until_leads(&mut world, able) <= SECOND, "seed {seed}");
+        world.fault_in(Duration::ZERO, Fault::Kill(able));
+        let since = world.now;
+        world.run_for(15 * SECOND);
+        assert_eq!(world.writers(), [], "seed {seed}: it waits");
+        world.run_for(10 * SECOND);
+        assert_eq!(world.writers(), [blind], "seed {seed}: {:?}", world.trail);
+        let (at, _, _) = *world.elections.last().expect("somebody was elected");
+        assert!(at.saturating_sub(since) >= LOCK_DELAY + LEAVES_TO_OTHERS, "seed {seed}");
+        world.run_for(60 * SECOND);
+        assert_eq!(world.writers(), [blind], "seed {seed}: who leads goes on");
+    }
+}
+
+#[test]
+fn whom_aws_answers_again_takes_a_free_lock_at_once() {
+    let (mut world, leader, other) = led();
+    world.set_blind(other, true);
+    world.fault_in(Duration::ZERO, Fault::Resign(leader));
+    world.run_for(3 * SECOND);
+    assert_eq!(world.writers(), []);
+    world.set_blind(other, false);
+    assert!(until_leads(&mut world, other) <= 2 * SECOND);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use autoscaler_leader::{
 };
 use fleet::{ApiError, ErrorClass};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -74,6 +74,8 @@ pub struct World {
     watchers: Vec<What>,
     places: Vec<Option<Process>>,
     links: Vec<Link>,
+    /// Whom AWS does not answer.
+    blind: BTreeSet<usize>,
     callers: Caller,
     order: u64,
     moves: Duration,
@@ -97,6 +99,7 @@ impl World {
             watchers: Vec::new(),
             places: (0..places).map(|_| None).collect(),
             links: vec![Link::Up; places],
+            blind: BTreeSet::new(),
             callers: 0,
             order: 0,
             moves: Duration::ZERO,
@@ -128,6 +131,16 @@ impl World {
 
     pub fn elector(&self, place: usize) -> &Elector {
         &self.places[place].as_ref().expect("a process runs there").elector
+    }
+
+    /// AWS does not answer a process, or does again.
+    pub fn set_blind(&mut self, place: usize, blind: bool) {
+        self.places[place].as_mut().expect("a process runs there").elector.set_blind(blind);
+        if blind {
+            self.blind.insert(place);
+        } else {
+            self.blind.remove(&place);
+        }
     }
 
     pub fn run_for(&mut self, time: Duration) {
@@ -402,7 +415,7 @@ impl World {
         assert!(writers.len() <= 1, "{}", self.story(&format!("{writers:?} may write")));
         let able = |place: &usize| {
             let runs = self.places[*place].as_ref().is_some_and(|p| p.frozen.is_none() && !p.resigned);
-            runs && matches!(self.links[*place], Link::Up)
+            runs && matches!(self.links[*place], Link::Up) && !self.blind.contains(place)
         };
         let able = (0..self.places.len()).any(|place| able(&place));
         if !writers.is_empty() {
