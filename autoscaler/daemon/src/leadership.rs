@@ -95,7 +95,7 @@ impl Leadership {
     /// * returns: the lease, where it is another than the engine was told.
     pub(crate) fn handle(&mut self, event: Event, blind: bool) -> Option<autoscaler_engine::Event> {
         let now = self.clock.monotonic();
-        self.elector.set_blind(blind);
+        self.elector.set_blind(blind, now);
         for effect in self.elector.handle(event, now) {
             self.carry_out(effect);
         }

@@ -2,9 +2,9 @@
 
 use crate::calls::{CallId, Pending, Slot};
 use crate::{
-    ACQUIRE_AGAIN, ANSWER_WITHIN, Answer, CHECK_TTL, CLING, FEED_EVERY, Failure, Fence, LEASE,
-    LEAVES_TO_OTHERS, LOCK_DELAY, Lock, RETRY_AFTER, Request, Role, SessionId, Status, Term, Trouble,
-    WATCH_WAIT,
+    ACQUIRE_AGAIN, ANSWER_WITHIN, Answer, CHECK_TTL, CLING, FEED_EVERY, Failure, Fence, GIVES_WAY_AFTER,
+    GIVES_WAY_AGAIN, LEASE, LEAVES_TO_OTHERS, LOCK_DELAY, Lock, RETRY_AFTER, Request, Role, SessionId,
+    Status, Term, Trouble, WATCH_WAIT,
 };
 use fleet::{ApiError, ErrorClass};
 use std::collections::VecDeque;
@@ -89,8 +89,12 @@ pub struct Elector {
     lock: Option<Lock>,
     /// Since when it is seen to be free.
     free_since: Option<Duration>,
-    /// Whether we could do little if we led.
-    blind: bool,
+    /// Since when we could do little if we led.
+    blind_since: Option<Duration>,
+    /// When we last let go of the lock for that, or took it because nobody else did.
+    gave_way: Option<Duration>,
+    /// Whether our session has not ended yet since.
+    gives_way: bool,
     leading: Option<Leading>,
     terms: u64,
     /// What must happen one after the other: register, make a session, take the lock, withdraw.
@@ -129,7 +133,9 @@ impl Elector {
             fed: Duration::ZERO,
             lock: None,
             free_since: None,
-            blind: false,
+            blind_since: None,
+            gave_way: None,
+            gives_way: false,
             leading: None,
             terms: 0,
             steps: Slot::default(),
@@ -165,16 +171,18 @@ impl Elector {
         }
         if self.way == Way::Contend {
             self.give_up_lost(now);
+            self.give_way(now);
             self.go_on(now);
         }
         self.say_role(now);
         self.wake(now);
     }
 
-    /// Whether we could do little if we led, because AWS does not answer us: a free lock is left to others for a while then
-    /// ([`LOCK_DELAY`] and [`LEAVES_TO_OTHERS`]). To be told before an event; who leads goes on.
-    pub const fn set_blind(&mut self, blind: bool) {
-        self.blind = blind;
+    /// Whether we could do little if we led, because AWS does not answer us. A free lock is left to others for a while then
+    /// ([`LOCK_DELAY`] and [`LEAVES_TO_OTHERS`]); who leads lets go of it once that has lasted ([`GIVES_WAY_AFTER`]), and takes it back
+    /// where nobody else does. To be told before each event.
+    pub fn set_blind(&mut self, blind: bool, now: Duration) {
+        self.blind_since = blind.then(|| self.blind_since.unwrap_or(now));
     }
 
     /// What is to be done next.
@@ -257,7 +265,7 @@ impl Elector {
             }
             Answer::SessionCreated(Ok(session)) => {
                 self.session = Some(session);
-                self.doubtful = false;
+                (self.doubtful, self.gives_way) = (false, false);
                 self.went_well(pending.label);
             }
             Answer::Acquired(Ok(ours)) => self.acquired(ours, pending, now),
@@ -315,12 +323,14 @@ impl Elector {
 
     /// The lock was ours at some time after `begun`.
     fn lead(&mut self, begun: Duration, now: Duration) {
-        if self.resigning {
+        if self.resigning || self.gives_way {
             return;
         }
         let until = begun + LEASE;
         if self.leading.is_none() {
             self.terms += 1;
+            // A lock that was left to others and that nobody took.
+            self.gave_way = self.blind_since.map_or(self.gave_way, |_| Some(now));
         }
         self.doubtful = false;
         let term = Term(self.terms);
@@ -354,9 +364,28 @@ impl Elector {
         self.lock = Some(lock);
     }
 
+    /// When we let go of the lock, if we lead and AWS goes on not to answer.
+    fn gives_way_at(&self) -> Option<Duration> {
+        let after = self.blind_since.filter(|_| self.leading.is_some())? + GIVES_WAY_AFTER;
+        Some(self.gave_way.map_or(after, |at| after.max(at + GIVES_WAY_AGAIN)))
+    }
+
+    /// Lets go of the lock: our session is ended, and what we have begun has the lock's delay to end in.
+    fn give_way(&mut self, now: Duration) {
+        if !self.resigning && self.gives_way_at().is_some_and(|at| now >= at) {
+            self.gave_way = Some(now);
+            (self.doubtful, self.gives_way) = (true, true);
+            self.leading = None;
+            self.fence.set(None);
+            self.steps.not_before = now;
+        }
+    }
+
     /// Until when a free lock is left to others.
     fn left_to_others_until(&self) -> Option<Duration> {
-        self.free_since.filter(|_| self.blind).map(|since| since + LOCK_DELAY + LEAVES_TO_OTHERS)
+        self.free_since
+            .filter(|_| self.blind_since.is_some())
+            .map(|since| since + LOCK_DELAY + LEAVES_TO_OTHERS)
     }
 
     fn withdrawn(&mut self) {
@@ -483,7 +512,8 @@ impl Elector {
         if self.steps.is_busy() || self.next_step(now).is_some() {
             at = at.min(self.steps.next());
         }
-        if let Some(until) = self.left_to_others_until().filter(|until| *until > now) {
+        let waits = [self.left_to_others_until(), self.gives_way_at()];
+        for until in waits.into_iter().flatten().filter(|until| *until > now) {
             at = at.min(until);
         }
         if self.registered && !self.resigning && (self.renewal.is_busy() || !self.clings(now)) {

@@ -24,6 +24,6 @@ pub use ledger::{LedgerError, LedgerRead, LedgerRequest, LedgerVersion, MAX_LEDG
 pub use request::{Answer, Failure, Lock, Request, SessionId};
 pub use role::{Role, Status, Term, Trouble};
 pub use timing::{
-    ACQUIRE_AGAIN, ANSWER_WITHIN, CHECK_TTL, CLING, FEED_EVERY, LEASE, LEAVES_TO_OTHERS, LOCK_DELAY,
-    RETRY_AFTER, WATCH_WAIT,
+    ACQUIRE_AGAIN, ANSWER_WITHIN, CHECK_TTL, CLING, FEED_EVERY, GIVES_WAY_AFTER, GIVES_WAY_AGAIN, LEASE,
+    LEAVES_TO_OTHERS, LOCK_DELAY, RETRY_AFTER, WATCH_WAIT,
 };

@@ -34,6 +34,13 @@ pub const WATCH_WAIT: Duration = Duration::from_secs(10);
 /// and a try; and where nobody else is there, it leads soon enough to do what it can.
 pub const LEAVES_TO_OTHERS: Duration = Duration::from_secs(10);
 
+/// How long a leader that could not act goes on, before it lets go of the lock for one that could.
+pub const GIVES_WAY_AFTER: Duration = Duration::from_secs(30);
+
+/// How long after that it keeps the lock that nobody else wanted, before it tries to give way once more: each try leaves everybody
+/// without a leader for [`LOCK_DELAY`] and [`LEAVES_TO_OTHERS`] where there is nobody else.
+pub const GIVES_WAY_AGAIN: Duration = Duration::from_secs(600);
+
 /// The distance of attempts to take a lock that is free: Consul refuses during the lock delay and tells nobody
 /// when that has passed. A refusal costs Consul's leader a look into a table, and no entry in its log.
 pub const ACQUIRE_AGAIN: Duration = Duration::from_millis(300);

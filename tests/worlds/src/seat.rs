@@ -110,7 +110,7 @@ impl Seat {
         blind: bool,
         now: Timestamp,
     ) -> Vec<Option<Duration>> {
-        self.elector.set_blind(blind);
+        self.elector.set_blind(blind, now.since(self.booted));
         self.watch_on(consul, way, now);
         let mut leases = Vec::new();
         while let Some(event) = self.due(now) {

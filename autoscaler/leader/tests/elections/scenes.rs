@@ -3,8 +3,9 @@
 use crate::world::{Fault, Link, SECOND, World};
 use autoscaler_leader::paper::LedgerAnswer;
 use autoscaler_leader::{
-    Answer, CallId, Effect, Elector, Event, Failure, LEASE, LEAVES_TO_OTHERS, LOCK_DELAY, LedgerError,
-    LedgerRead, LedgerRequest, LedgerVersion, Lock, MAX_LEDGER_BYTES, Request, Role, SessionId, Term,
+    Answer, CallId, Effect, Elector, Event, Failure, GIVES_WAY_AFTER, GIVES_WAY_AGAIN, LEASE,
+    LEAVES_TO_OTHERS, LOCK_DELAY, LedgerError, LedgerRead, LedgerRequest, LedgerVersion, Lock,
+    MAX_LEDGER_BYTES, Request, Role, SessionId, Term,
 };
 use fleet::{ApiError, ErrorClass};
 use std::time::Duration;
@@ -76,8 +77,26 @@ fn whom_aws_does_not_answer_leaves_a_free_lock_to_the_others_and_takes_it_where_
         assert_eq!(world.writers(), [blind], "seed {seed}: {:?}", world.trail);
         let (at, _, _) = *world.elections.last().expect("somebody was elected");
         assert!(at.saturating_sub(since) >= LOCK_DELAY + LEAVES_TO_OTHERS, "seed {seed}");
+        let elections = world.elections.len();
+        world.run_for(GIVES_WAY_AGAIN + LOCK_DELAY + LEAVES_TO_OTHERS + 5 * SECOND);
+        assert_eq!(world.writers(), [blind], "seed {seed}: it has it back where nobody wants it");
+        assert!(world.elections.len() <= elections + 1, "seed {seed}: {:?}", world.trail);
+    }
+}
+
+#[test]
+fn a_leader_that_aws_does_not_answer_gives_way_to_one_that_it_does() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 2);
+        world.run_for(10 * SECOND);
+        let [leader] = world.writers()[..] else { panic!("one leads: {:?}", world.trail) };
+        world.set_blind(leader, true);
+        world.run_for(GIVES_WAY_AFTER - SECOND);
+        assert_eq!(world.writers(), [leader], "seed {seed}: not at once");
+        world.run_for(SECOND + LOCK_DELAY + SECOND);
+        assert_eq!(world.writers(), [1 - leader], "seed {seed}: {:?}", world.trail);
         world.run_for(60 * SECOND);
-        assert_eq!(world.writers(), [blind], "seed {seed}: who leads goes on");
+        assert_eq!(world.writers(), [1 - leader], "seed {seed}");
     }
 }
 

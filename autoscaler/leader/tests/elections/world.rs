@@ -135,7 +135,8 @@ impl World {
 
     /// AWS does not answer a process, or does again.
     pub fn set_blind(&mut self, place: usize, blind: bool) {
-        self.places[place].as_mut().expect("a process runs there").elector.set_blind(blind);
+        let now = self.now;
+        self.places[place].as_mut().expect("a process runs there").elector.set_blind(blind, now);
         if blind {
             self.blind.insert(place);
         } else {
