@@ -157,6 +157,55 @@ fn a_victim_that_was_spare_is_spare_again() {
 }
 
 #[test]
+fn events_of_several_are_each_replaced_before_they_come() {
+    for apart in [0, 1, 4, 12, 40] {
+        let (mut ec2, first) = fleet_of_eight();
+        let second = ec2.ids()[5].clone();
+        let mut comes = schedule(&mut ec2, &first, 3600);
+        ec2.ticks(apart);
+        comes = comes.max(schedule(&mut ec2, &second, 3600));
+        while ec2.scene.now + seconds(600) < comes {
+            ec2.ticks(1);
+        }
+        let left = [&first, &second].map(|id| ec2.ids().contains(id));
+        assert_eq!(left, [false, false], "{apart} cycles apart: {:?}", ec2.scene.memory);
+        assert_eq!((ec2.alive.len(), ec2.launched, ec2.target), (8, 10, 8), "{apart} cycles apart");
+        assert_eq!(ec2.undrained, [] as [InstanceId; 0], "{apart} cycles apart");
+    }
+}
+
+#[test]
+fn one_whose_place_was_counted_for_an_interrupted_one_is_replaced_all_the_same() {
+    for after in 1..30 {
+        let (mut ec2, scheduled) = fleet_of_eight();
+        let taken = ec2.ids()[5].clone();
+        let comes = schedule(&mut ec2, &scheduled, 3600);
+        ec2.ticks(after);
+        ec2.interrupt(&taken);
+        while ec2.scene.now + seconds(600) < comes {
+            ec2.ticks(1);
+        }
+        let left = [&scheduled, &taken].map(|id| ec2.ids().contains(id));
+        assert_eq!(left, [false, false], "after {after} cycles: {:?}", ec2.scene.memory);
+        assert_eq!((ec2.alive.len(), ec2.launched, ec2.target), (8, 10, 8), "after {after} cycles");
+        assert_eq!(ec2.undrained, [] as [InstanceId; 0], "after {after} cycles");
+    }
+}
+
+#[test]
+fn one_that_was_left_to_the_fleet_and_has_time_after_all_is_asked_for() {
+    // It was put off; or the clock by which it came so soon has been set right.
+    let (mut ec2, victim) = fleet_of_eight();
+    schedule(&mut ec2, &victim, 30);
+    ec2.ticks(1);
+    assert_eq!(ec2.scene.memory.replacements[&victim].step, ReplacementStep::LeftToFleet);
+    put_off(&mut ec2, &victim, 3500);
+    ec2.ticks(120);
+    assert!(!ec2.ids().contains(&victim), "{:?}", ec2.scene.memory);
+    assert_eq!((ec2.alive.len(), ec2.launched, ec2.target), (8, 9, 8));
+}
+
+#[test]
 fn an_event_that_was_survived_takes_no_time_from_an_interruption() {
     // While its entry still waits for the end, and long after it has stayed; EC2 lists the event all the while.
     for after in [9, 40] {

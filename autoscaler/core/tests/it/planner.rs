@@ -424,6 +424,36 @@ fn what_runs_beyond_the_target_is_given_back_once_describes_have_settled() {
 }
 
 #[test]
+fn what_the_fleet_does_not_count_is_left_to_go_by_itself_for_as_long_as_a_notice_runs() {
+    let mut scene = Scene::of(8, 6);
+    // One is marked and nobody has heard of it: the fleet has bought another, and counts eight.
+    scene.members().push(member(8, POOLS[0], NOON - seconds(500)));
+    let planned = scene.plan();
+    scene.remember(&planned);
+    let mut scene = scene.later(100);
+    let planned = scene.plan();
+    assert!(planned.report.holds.contains(&Hold::ExcessHeld { since: NOON }), "{}", planned.report);
+    assert_eq!(planned.plan.actions, []);
+    scene.remember(&planned);
+    let planned = scene.later(120).plan();
+    assert_eq!(planned.report.decision, Decision::Trim { instances: 1 }, "nothing has taken it");
+}
+
+#[test]
+fn writes_are_remembered_for_a_minute_and_no_others() {
+    let scene = Scene::of(8, 10);
+    let planned = scene.plan();
+    assert!(matches!(planned.report.decision, Decision::ScaleOut { .. }), "{}", planned.report);
+    assert_eq!(planned.memory.writes, [NOON]);
+    let counted = |after: u64| planned.memory.writes_last_minute(NOON + seconds(after));
+    assert_eq!([0, 59, 62].map(counted), [1, 1, 0]);
+    assert_eq!(Scene::of(8, 6).plan().memory.writes, [], "nothing is written");
+    let mut dry = Scene::of(8, 10);
+    dry.policy.dry_run = true;
+    assert_eq!(dry.plan().memory.writes, [], "nor here");
+}
+
+#[test]
 fn facts_worth_attention_are_remarked() {
     let mut scene = Scene::of(8, 6);
     let at = NOON + seconds(3600);

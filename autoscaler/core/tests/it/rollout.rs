@@ -65,6 +65,29 @@ fn ended(ec2: &Ec2) -> bool {
     course(ec2).is_over()
 }
 
+#[test]
+fn what_is_called_at_risk_before_any_work_could_come_to_it_is_as_ready_as_any() {
+    let mut ec2 = begun();
+    ec2.scene.policy.interruption.rebalance = autoscaler_core::Rebalance::Cordon;
+    let mut told: Vec<InstanceId> = Vec::new();
+    for _ in 0..2000 {
+        if ended(&ec2) {
+            break;
+        }
+        let new = ec2.alive.iter().filter(|member| runs(member, 2) && !told.contains(&member.id));
+        for id in new.map(|member| member.id.clone()).collect::<Vec<_>>() {
+            // Somewhere work has to go.
+            if told.len() % 3 == 0 {
+                ec2.hear(&id, NoticeKind::RebalanceRecommendation, None);
+            }
+            told.push(id);
+        }
+        ec2.ticks(1);
+        judge(&ec2, "at risk");
+    }
+    all_of(&ec2, 2, "at risk");
+}
+
 fn works(_: &Action) -> Fate {
     Fate::Works
 }
