@@ -69,6 +69,7 @@ fn ended(ec2: &Ec2) -> bool {
 fn what_is_called_at_risk_before_any_work_could_come_to_it_is_as_ready_as_any() {
     let mut ec2 = begun();
     ec2.scene.policy.interruption.rebalance = autoscaler_core::Rebalance::Cordon;
+    ec2.nodes.early = true;
     let mut told: Vec<InstanceId> = Vec::new();
     for _ in 0..2000 {
         if ended(&ec2) {

@@ -48,13 +48,17 @@ pub struct Nodes {
     nodes: BTreeMap<InstanceId, NodeView>,
     /// Whether work that is asked to leave stays until the deadline.
     pub stubborn: bool,
+    /// Whether nodes are there before their instances serve.
+    pub early: bool,
 }
 
 impl Nodes {
     /// Nodes of what serves; those of what is gone vanish.
     pub fn follow(&mut self, members: &[Member]) {
         self.nodes.retain(|id, _| members.iter().any(|m| m.id == *id));
-        for member in members.iter().filter(|m| m.phase == Phase::InService) {
+        let early = self.early;
+        let has_node = |m: &&Member| m.phase == Phase::InService || (early && m.phase == Phase::Booting);
+        for member in members.iter().filter(has_node) {
             self.nodes.entry(member.id.clone()).or_insert_with(|| node(&member.id, Vec::new()));
         }
     }
