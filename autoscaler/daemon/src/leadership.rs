@@ -100,6 +100,9 @@ impl Leadership {
             self.carry_out(effect);
         }
         self.session.set(self.elector.session().cloned());
+        if self.elector.gave_way().is_some_and(|at| at == now) {
+            tracing::warn!("let go of the lock: AWS does not answer, and others may be able to act");
+        }
         self.say_troubles(now);
         let lease = self.elector.fence().until().filter(|_| self.elector.may_write(now));
         (lease != self.told).then(|| {

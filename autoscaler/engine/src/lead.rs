@@ -6,6 +6,7 @@
 
 use crate::calls::CallKind;
 use crate::held::Held;
+use crate::region::RegionState;
 use crate::{Alarm, Effect, Engine, Ledger, LedgerLeft, NotSent, Now, Read, Record, Withheld};
 use fleet::{ApiError, FleetName, Timestamp};
 use std::collections::BTreeSet;
@@ -34,15 +35,14 @@ impl Engine {
         !self.config.lease_needed || self.lease.is_some_and(|until| now.monotonic <= until)
     }
 
-    /// Whether the fleets of any region could not be looked at for a while: whoever can look should lead.
+    /// Whether no region that has fleets of ours could be looked at for a while, and perhaps by us alone: whoever can look should lead.
+    /// Where one region answers, its fleets keep their leader.
     pub fn is_blind(&self, now: Now) -> bool {
         let reads = ["describe_fleets", "describe_instances"];
-        let fails = |region: &crate::region::RegionState| {
-            reads
-                .iter()
-                .any(|read| region.fails_since(read).is_some_and(|at| at + BLIND_AFTER <= now.monotonic))
-        };
-        self.regions.values().any(fails)
+        let since = |region: &RegionState| reads.iter().find_map(|read| region.fails_us_since(read));
+        let fails = |region: &RegionState| since(region).is_some_and(|at| at + BLIND_AFTER <= now.monotonic);
+        let mut regions = self.regions.values().filter(|region| !region.fleets.is_empty()).peekable();
+        regions.peek().is_some() && regions.all(fails)
     }
 
     /// Until when a write that is handed out now may be begun.

@@ -74,9 +74,12 @@ impl RegionState {
             || self.failing.get(&(operation, of.to_owned())).is_none_or(|streak| now >= streak.next)
     }
 
-    /// Since when an operation has failed, if it did when it was last tried.
-    pub fn fails_since(&self, operation: &'static str) -> Option<Duration> {
-        self.failing.get(&(operation, String::new())).map(|streak| streak.began)
+    /// Since when an operation has failed for reasons that may be ours alone, if it did when it was last tried: nobody answers, or we
+    /// are denied. Who asks too much, and what is out of order at AWS, is refused whoever asks.
+    pub fn fails_us_since(&self, operation: &'static str) -> Option<Duration> {
+        let streak = self.failing.get(&(operation, String::new()))?;
+        let perhaps_ours = matches!(streak.error.class(), ErrorClass::Unclear | ErrorClass::Denied);
+        (perhaps_ours && streak.failures > 1).then_some(streak.began)
     }
 
     /// Whether an operation failed when it was last tried.

@@ -350,9 +350,17 @@ impl Elector {
         news
     }
 
-    /// Whether the lock has been ours for too long without a proof.
+    /// Whether the lock has been ours for too long without a proof, or is still ours though we have let go of it: then the check is fed
+    /// no more, and ends the session.
     fn clings(&self, now: Duration) -> bool {
-        self.leading.is_some_and(|leading| now >= leading.until + CLING)
+        let lost = self.leading.map(|leading| leading.until);
+        let let_go = self.gave_way.filter(|_| self.gives_way);
+        lost.or(let_go).is_some_and(|since| now >= since + CLING)
+    }
+
+    /// When we last let go of the lock because AWS does not answer us; `None` once that session has ended.
+    pub fn gave_way(&self) -> Option<Duration> {
+        self.gave_way.filter(|_| self.gives_way)
     }
 
     fn see(&mut self, lock: Lock, now: Duration) {

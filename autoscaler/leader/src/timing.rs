@@ -35,7 +35,7 @@ pub const WATCH_WAIT: Duration = Duration::from_secs(10);
 pub const LEAVES_TO_OTHERS: Duration = Duration::from_secs(10);
 
 /// How long a leader that could not act goes on, before it lets go of the lock for one that could.
-pub const GIVES_WAY_AFTER: Duration = Duration::from_secs(30);
+pub const GIVES_WAY_AFTER: Duration = Duration::from_secs(60);
 
 /// How long after that it keeps the lock that nobody else wanted, before it tries to give way once more: each try leaves everybody
 /// without a leader for [`LOCK_DELAY`] and [`LEAVES_TO_OTHERS`] where there is nobody else.

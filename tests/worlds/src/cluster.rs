@@ -29,8 +29,9 @@ const RESTART: Duration = Duration::from_secs(2);
 const LEDGER: Duration = Duration::from_millis(12);
 /// Who is told so long before an instance goes can empty its node: the next leader, where the first dies, too.
 const TOLD_IN_TIME: Duration = Duration::from_secs(100);
-/// So long nobody can write between two leaders, from the end of the first one's lease on, and some more.
-const NOBODY_LEADS: Duration = Duration::from_secs(15);
+/// Where nobody can write for so long, nobody can be told in time: it is the margin of a drain (20 s), less what work takes to leave
+/// (4 s), and a step of the world. Between two leaders it is less, from the end of the first one's lease on.
+const NOBODY_LEADS: Duration = Duration::from_secs(17);
 /// A call of an engine's that has a fault.
 pub type Spoil = Box<dyn FnMut(&Write) -> Option<Answer>>;
 

@@ -10,7 +10,7 @@ use crate::harness::secs;
 use crate::rolling;
 use crate::seat::Way;
 use crate::setting::{self, Habits, Setting};
-use autoscaler_core::FleetBuys;
+use autoscaler_core::{FleetBuys, Rebalance};
 use fleet::{ErrorClass, InstanceId};
 use fleet_sim::{Delivery, Effect, Fault, InstancePhase, ScheduledCode, WorldSpec};
 use serde::{Deserialize, Serialize};
@@ -261,8 +261,11 @@ pub fn cluster(fate: &Fate) -> Cluster {
             }
         });
     }
+    let at_risk = !matches!(habits.rebalance, Rebalance::Ignore | Rebalance::Cordon);
+    cluster.truth.replaces_by_choice = habits.repairs > 0 || at_risk;
     if fate.troubles.iter().any(|trouble| matches!(trouble.what, What::Rollout { .. })) {
         cluster.rolls_out = true;
+        cluster.truth.replaces_by_choice = true;
         cluster = cluster.policy(|policy| {
             policy.rollout.surge = habits.rolls;
             policy.rollout.canary_for = secs(120);

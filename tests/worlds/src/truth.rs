@@ -24,6 +24,8 @@ pub struct Truth {
     pub surge: u32,
     /// Whether instances are taken back and replaced: then it is not we who choose whom to give up.
     pub replaces: bool,
+    /// Whether instances are also replaced that nobody has announced: for a roll-out, the spread, or a risk.
+    pub replaces_by_choice: bool,
     /// Whether somebody else writes, too: then the target is theirs as well.
     pub others_write: bool,
     /// Until when a write may have been forgotten: a process died that could not journal it. A second one is then
@@ -33,7 +35,7 @@ pub struct Truth {
     writes: BTreeMap<String, VecDeque<Timestamp>>,
     /// When Nomad was told the same of the same node, lately.
     told_nodes: BTreeMap<(InstanceId, &'static str), VecDeque<Timestamp>>,
-    /// When each fleet's target was raised by us while an instance was announced to go, and by how much.
+    /// When each fleet's target was raised by us while an instance was to be replaced, and by how much.
     raised: BTreeMap<String, Vec<(Timestamp, u32)>>,
     /// When somebody of each fleet was asked to let go because less is enough, and by how much the target may follow.
     given_up: BTreeMap<String, Vec<(Timestamp, f64)>>,
@@ -91,6 +93,11 @@ fn is_alive(instance: &InstanceTruth) -> bool {
     instance.phase != InstancePhase::Gone
 }
 
+/// Whether AWS has said when it ends an instance.
+fn is_announced(world: &World, id: &InstanceId) -> bool {
+    world.notices(id).is_some_and(|said| said.terminate_at.is_some() || said.scheduled.is_some())
+}
+
 impl Truth {
     /// A judge of worlds in which instances are taken back and replaced, so far above the bounds.
     pub fn replacing(surge: u32) -> Self {
@@ -106,8 +113,10 @@ impl Truth {
                 self.most_on_demand = self.most_on_demand.max(change.on_demand_target);
                 let max = policy_of(policies, fleet).map_or(0, |policy| policy.base.capacity.max);
                 let now = world.truth(&fleet.id).map_or(0, |truth| truth.target);
-                let announced = |member: &InstanceTruth| world.notices(&member.id).is_some();
-                if change.target > now && world.instance_truths(&fleet.id).iter().any(announced) {
+                let goes = |member: &InstanceTruth| is_announced(world, &member.id);
+                let replaces =
+                    || self.replaces_by_choice || world.instance_truths(&fleet.id).iter().any(goes);
+                if change.target > now && replaces() {
                     let raised = self.raised.entry(fleet.id.as_str().to_owned()).or_default();
                     raised.push((world.now(), change.target - now));
                 }
@@ -148,7 +157,7 @@ impl Truth {
                 let follows = lowered.is_some_and(|at| world.now().since(*at) < Duration::from_secs(1800));
                 if !follows && !instances.iter().all(|id| self.terminations.contains_key(id)) {
                     // Who was announced to go has been replaced: that is nothing given back.
-                    if instances.iter().all(|id| world.notices(id).is_some()) {
+                    if instances.iter().all(|id| is_announced(world, id)) {
                         self.judge_looks(world, fleet);
                     } else {
                         self.judge_data(world, fleet);
@@ -189,6 +198,11 @@ impl Truth {
         let raised: f64 = lately.map(|(_, units)| f64::from(*units)).sum();
         let given_up: f64 = given_up.map(|(_, units)| units).sum();
         raised + given_up + LEEWAY >= f64::from(units)
+    }
+
+    /// A target has come down.
+    pub fn has_followed(&mut self, fleet: &FleetRef) {
+        self.given_up.remove(fleet.id.as_str());
     }
 
     /// One is asked to let go because less is enough. If that was known just then, the target may follow; if not, that is judged when it

@@ -137,8 +137,8 @@ fn account(draft: &mut Draft<'_>, view: &FleetView, at: Timestamp) -> bool {
     let keeps_policy = expected.written.is_none() || view.excess == ExcessCapacity::NoTermination;
     let lag_over = expected.written.is_none_or(|written| at > written + LAG);
     if found == ours && keeps_policy {
-        // Of the same size as before, or seen to show before, by a describe that was ahead of this one: the size says nothing of the
-        // write.
+        // Of the same size as before, the size says nothing of the write. Nor does it where the write has shown before, by a describe that
+        // was ahead of this one: what is launched tells.
         let says_nothing = expected.shown || expected.before == Some(ours);
         if !lag_over && says_nothing && !shows_launch(draft, view, expected) {
             draft.hold(Hold::WriteNotShown { written: expected.written.unwrap_or(draft.now) });

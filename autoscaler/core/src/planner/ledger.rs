@@ -286,7 +286,8 @@ fn waits_anew(draft: &mut Draft<'_>, id: &InstanceId) -> bool {
     }
     let &Removal { step, weight, market, drain_until, deadline, .. } = removal;
     draft.memory.replaced.remove(id);
-    if step == RemovalStep::Terminating || drain_until.is_some() {
+    let ahead = draft.policy.interruption.replace;
+    if !ahead || step == RemovalStep::Terminating || drain_until.is_some() {
         return false;
     }
     let (step, since) = (ReplacementStep::Waiting, draft.now);

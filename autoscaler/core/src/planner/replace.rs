@@ -193,8 +193,12 @@ fn complete(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Pa
         on_demand: there.on_demand - (wanted.on_demand - going.on_demand),
     };
     let mut order = in_order(draft);
-    // What was asked for in place of one is not another's that has not been asked for: the target still counts that.
-    order.sort_by_key(|(_, r)| (r.deadline.is_none(), r.deadline, r.step != ReplacementStep::Raised));
+    // What was asked for in place of one is not another's that has not been asked for: the target still counts that. So who has time
+    // and was not asked for comes last, whenever it goes.
+    order.sort_by_key(|(_, r)| {
+        let asked = r.step == ReplacementStep::Raised;
+        (!asked && has_time(draft, r), r.deadline.is_none(), r.deadline, !asked)
+    });
     for (id, replacement) in order {
         let asked = replacement.step == ReplacementStep::Raised;
         if !asked && replacement.step != ReplacementStep::Waiting {
@@ -238,7 +242,7 @@ pub(super) fn must_be_lowered(draft: &Draft<'_>, deadline: Option<Timestamp>) ->
 }
 
 /// Those that go before a raise could be taken back again are replaced by the fleet, once they have gone. One that seemed to be of
-/// them by a clock that ran ahead, and is not, waits for its turn.
+/// them by a clock that ran ahead, or was put off, and has much time after all, waits for its turn.
 fn leave_late_ones(draft: &mut Draft<'_>) {
     for (id, replacement) in in_order(draft) {
         match replacement.step {

@@ -20,7 +20,8 @@ const fn is_ours(cause: ReplacementCause) -> bool {
 
 /// Whether work can be placed on an instance: it serves, and Nomad shows its node ready for it.
 fn is_ready(draft: &Draft<'_>, member: &Member) -> bool {
-    // What is at risk takes no work because we say so: that is nothing which a version has to be ready for.
+    // What is at risk takes no work because we say so: that is nothing which a version has to be ready for. That it has no room for the
+    // work of others is nothing new: as much serves with it as before.
     let kept = || drain::is_kept_from_work(draft, &member.id);
     let is_ready = |node: &NodeView| node.is_up() && (node.eligible || kept());
     let node = || draft.node_of(&member.id).is_some_and(is_ready);

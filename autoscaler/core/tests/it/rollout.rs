@@ -78,7 +78,7 @@ fn what_is_called_at_risk_before_any_work_could_come_to_it_is_as_ready_as_any() 
         let new = ec2.alive.iter().filter(|member| runs(member, 2) && !told.contains(&member.id));
         for id in new.map(|member| member.id.clone()).collect::<Vec<_>>() {
             // Somewhere work has to go.
-            if told.len() % 3 == 0 {
+            if told.len().is_multiple_of(3) {
                 ec2.hear(&id, NoticeKind::RebalanceRecommendation, None);
             }
             told.push(id);

@@ -91,7 +91,7 @@ fn a_leader_that_aws_does_not_answer_gives_way_to_one_that_it_does() {
         world.run_for(10 * SECOND);
         let [leader] = world.writers()[..] else { panic!("one leads: {:?}", world.trail) };
         world.set_blind(leader, true);
-        world.run_for(GIVES_WAY_AFTER - SECOND);
+        world.run_for(GIVES_WAY_AFTER.saturating_sub(SECOND));
         assert_eq!(world.writers(), [leader], "seed {seed}: not at once");
         world.run_for(SECOND + LOCK_DELAY + SECOND);
         assert_eq!(world.writers(), [1 - leader], "seed {seed}: {:?}", world.trail);

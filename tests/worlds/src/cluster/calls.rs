@@ -79,7 +79,18 @@ impl Cluster {
         if self.processes[who].aws_off {
             return (write.failed(nobody_answered("ec2")), UNANSWERED);
         }
-        crate::shell::write(&mut self.world, write)
+        let lowers = match &write {
+            Write::Modify { fleet, change } => {
+                let now = self.world.truth(&fleet.id).map_or(0, |truth| truth.target);
+                (change.target < now).then(|| fleet.clone())
+            }
+            _ => None,
+        };
+        let (answer, latency) = crate::shell::write(&mut self.world, write);
+        if let Some(fleet) = lowers.filter(|_| matches!(answer, Answer::Done(Ok(())))) {
+            self.truth.has_followed(&fleet);
+        }
+        (answer, latency)
     }
 
     /// FENCE: who writes has the lock, or had it so lately that nobody else can have it yet.

@@ -45,7 +45,7 @@ pub fn node(instance: &InstanceId, work: Vec<Work>) -> NodeView {
 /// The nodes of a fleet.
 #[derive(Clone, Debug, Default)]
 pub struct Nodes {
-    nodes: BTreeMap<InstanceId, NodeView>,
+    by_instance: BTreeMap<InstanceId, NodeView>,
     /// Whether work that is asked to leave stays until the deadline.
     pub stubborn: bool,
     /// Whether nodes are there before their instances serve.
@@ -55,44 +55,44 @@ pub struct Nodes {
 impl Nodes {
     /// Nodes of what serves; those of what is gone vanish.
     pub fn follow(&mut self, members: &[Member]) {
-        self.nodes.retain(|id, _| members.iter().any(|m| m.id == *id));
+        self.by_instance.retain(|id, _| members.iter().any(|m| m.id == *id));
         let early = self.early;
         let has_node = |m: &&Member| m.phase == Phase::InService || (early && m.phase == Phase::Booting);
         for member in members.iter().filter(has_node) {
-            self.nodes.entry(member.id.clone()).or_insert_with(|| node(&member.id, Vec::new()));
+            self.by_instance.entry(member.id.clone()).or_insert_with(|| node(&member.id, Vec::new()));
         }
     }
 
     /// So much work for each.
     pub fn fill(&mut self, allocations: usize) {
-        for node in self.nodes.values_mut() {
+        for node in self.by_instance.values_mut() {
             node.work = vec![service(); allocations].into();
         }
     }
 
     pub fn seen(&self) -> Vec<NodeView> {
-        self.nodes.values().cloned().collect()
+        self.by_instance.values().cloned().collect()
     }
 
     pub fn of(&mut self, id: &InstanceId) -> &mut NodeView {
-        self.nodes.get_mut(id).expect("a node")
+        self.by_instance.get_mut(id).expect("a node")
     }
 
     pub fn has_work(&self, id: &InstanceId) -> bool {
-        self.nodes.get(id).is_some_and(|node| !node.work.is_empty())
+        self.by_instance.get(id).is_some_and(|node| !node.work.is_empty())
     }
 
     /// Whether an instance has no node, or one that takes work or has not been emptied yet.
     pub fn takes_work(&self, id: &InstanceId) -> bool {
-        self.nodes.get(id).is_none_or(|node| node.eligible || !node.work.is_empty())
+        self.by_instance.get(id).is_none_or(|node| node.eligible || !node.work.is_empty())
     }
 
     pub fn work(&self) -> usize {
-        self.nodes.values().map(|node| node.work.len()).sum()
+        self.by_instance.values().map(|node| node.work.len()).sum()
     }
 
     pub fn lose(&mut self, id: &InstanceId) {
-        self.nodes.remove(id);
+        self.by_instance.remove(id);
     }
 
     pub fn cordon(&mut self, id: &InstanceId) {
@@ -112,14 +112,19 @@ impl Nodes {
     /// Work that is asked to leave goes to where most is free; at the deadline what is left is stopped, and started
     /// elsewhere, if it is anywhere.
     pub fn work_on(&mut self, now: Timestamp) {
-        let draining: Vec<InstanceId> =
-            self.nodes.values().filter(|node| node.draining).map(|node| node.instance.clone()).collect();
+        let draining: Vec<InstanceId> = self
+            .by_instance
+            .values()
+            .filter(|node| node.draining)
+            .map(|node| node.instance.clone())
+            .collect();
         for id in draining {
             let over = self.of(&id).drain_until.is_some_and(|until| until <= now);
             let leaves = if over { usize::MAX } else { usize::from(!self.stubborn) * 2 };
             for _ in 0..leaves.min(self.of(&id).work.len()) {
                 let Some(work) = self.of(&id).work.pop() else { break };
-                let roomiest = self.nodes.values_mut().filter(|n| n.eligible).min_by_key(|n| n.work.len());
+                let roomiest =
+                    self.by_instance.values_mut().filter(|n| n.eligible).min_by_key(|n| n.work.len());
                 if let Some(node) = roomiest {
                     node.work.push(work);
                 }
