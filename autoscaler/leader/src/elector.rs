@@ -354,7 +354,8 @@ impl Elector {
     /// no more, and ends the session.
     fn clings(&self, now: Duration) -> bool {
         let lost = self.leading.map(|leading| leading.until);
-        let let_go = self.gave_way.filter(|_| self.gives_way);
+        let still_ours = || self.lock.as_ref().is_none_or(|lock| self.is_ours(lock));
+        let let_go = self.gave_way.filter(|_| self.gives_way && still_ours());
         lost.or(let_go).is_some_and(|since| now >= since + CLING)
     }
 

@@ -255,6 +255,42 @@ fn a_former_leader_feeds_its_check_for_two_seconds_more_and_then_lets_the_sessio
 }
 
 #[test]
+fn one_that_cannot_end_its_session_when_it_gives_way_lets_its_check_run_out() {
+    let (mut elector, ours) = elected(SECOND);
+    elector.set_blind(true, SECOND);
+    let held = || Lock { session: Some(ours.clone()), holder: None, index: 8 };
+    let (mut now, mut last, mut refused, mut watch) = (SECOND, Duration::ZERO, 0, None);
+    while now < GIVES_WAY_AFTER + 20 * SECOND {
+        let effects = elector.handle(Event::Timer, now);
+        watch = call_of(&effects, "watch").or(watch);
+        if call_of(&effects, "renew").is_some() {
+            last = now;
+            answer(&mut elector, &effects, "renew", Answer::Renewed(Ok(held())), now);
+        }
+        if call_of(&effects, "create_session").is_some() {
+            let error = ApiError::new(ErrorClass::Denied, "consul", "create_session", None, "not allowed");
+            answer(
+                &mut elector,
+                &effects,
+                "create_session",
+                Answer::SessionCreated(Err(Failure::Api(error))),
+                now,
+            );
+            refused += 1;
+        }
+        assert_eq!(elector.may_write(now), now < GIVES_WAY_AFTER + SECOND, "at {now:?}");
+        now += SECOND / 10;
+    }
+    assert!(refused > 3, "it goes on trying");
+    assert!(last <= GIVES_WAY_AFTER + 4 * SECOND, "it was fed until {last:?}");
+    // The check has run out, and the session with it: it is one of those that stand by.
+    let call = watch.expect("it goes on watching");
+    let free = Lock { index: 9, ..Lock::default() };
+    let seen = elector.handle(Event::Answered { call, answer: Answer::Watched(Ok(free)) }, now);
+    assert!(call_of(&seen, "renew").is_some(), "a standby feeds again: {seen:?}");
+}
+
+#[test]
 fn an_answer_from_before_the_lock_was_ours_does_not_end_leadership() {
     let mut elector = Elector::contender();
     let ours = SessionId("ours".to_owned().into());
