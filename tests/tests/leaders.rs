@@ -24,6 +24,8 @@ use tests::programs::{Running, autoscaler, run};
 const SMALLEST: u32 = 4;
 /// What the next leader may take to write, from the last sign of life of the one before.
 const WITHIN: Duration = Duration::from_secs(15);
+/// When a leader that looks in vain has given way, at the latest.
+const GIVES_WAY_WITHIN: Duration = Duration::from_secs(150);
 
 /// An account whose fleet has as much as it needs: it grows when its policy says so, and not otherwise.
 fn account(now: Timestamp) -> World {
@@ -52,13 +54,19 @@ struct Ground {
     min: u32,
 }
 
+/// One more way to the same account.
+fn cloud_of(runtime: &tokio::runtime::Runtime, world: &Arc<Mutex<World>>) -> CloudServer {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let config = CloudConfig { speed: Some(1.0), ..CloudConfig::new(Arc::clone(world), clock) };
+    runtime.block_on(CloudServer::start(config)).expect("the cloud starts")
+}
+
 impl Ground {
     fn new(runtime: &tokio::runtime::Runtime) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let world = Arc::new(Mutex::new(account(clock.wall())));
         let fleet = world.lock().expect("whole").fleets()[0].id.clone();
-        let config = CloudConfig { speed: Some(1.0), ..CloudConfig::new(Arc::clone(&world), clock) };
-        let server = runtime.block_on(CloudServer::start(config)).expect("the cloud starts");
+        let server = cloud_of(runtime, &world);
         let consul = Consul::start(&ConsulOptions { acl: true, ..ConsulOptions::default() });
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("token"), consul.new_token(CONSUL_RIGHTS)).expect("a token");
@@ -90,11 +98,16 @@ impl Ground {
     }
 
     fn start(&self, name: &'static str) -> Process {
+        self.start_at(name, &self.server.endpoint())
+    }
+
+    /// The same with the cloud at another endpoint.
+    fn start_at(&self, name: &'static str, endpoint: &str) -> Process {
         let mut command = autoscaler();
         command.args(["run", "--policy", "web.hcl", "--listen", "127.0.0.1:0", "--log-format", "json"]);
         command.args(["--own-instance", self.instance_of(name).as_str()]);
         command.args(["--state", name, "--advertise", name, "--consul-token-file", "token"]);
-        command.args(["--endpoint", &self.server.endpoint(), "--consul-address", &self.consul.address()]);
+        command.args(["--endpoint", endpoint, "--consul-address", &self.consul.address()]);
         command.env("AWS_ACCESS_KEY_ID", "muster").env("AWS_SECRET_ACCESS_KEY", "muster-secret");
         let mut running = Running::start(command.current_dir(self.directory.path()));
         let address = running.address();
@@ -273,6 +286,38 @@ fn each_protects_where_either_runs(ground: &Ground, processes: [&Process; 2]) {
             (ids == both).then_some(())
         });
     }
+}
+
+/// Its way to AWS ends, and nothing else: it says so, and the other one leads and writes.
+#[test]
+fn a_leader_that_aws_does_not_answer_gives_way_to_one_that_it_does() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut ground = Ground::new(&runtime);
+    let own = cloud_of(&runtime, &ground.world);
+    let mut leader = ground.start_at("east", &own.endpoint());
+    leader.says("\"began to lead\"", 0);
+    let mut standby = ground.start("west");
+    standby.says("\"stood by\"", 0);
+    let cut_off = Instant::now();
+    runtime.block_on(own.stop());
+    // It looks before it writes. That it cannot has to last for a minute and a half.
+    ground.want_one_more(&[&leader]);
+    while leader.said("\"let go of the lock") == 0 {
+        let took = cut_off.elapsed();
+        assert!(took < GIVES_WAY_WITHIN, "{took:?}: {:#?}", leader.running.lines());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    standby.says("\"began to lead\"", 0);
+    println!("cut off from AWS: the other led after {:.1} s", cut_off.elapsed().as_secs_f64());
+    ground.want_one_more(&[&standby]);
+    ground.wait_for_target();
+    assert!(standby.writes() > 0);
+    assert_eq!(leader.leadership()["role"]["is"], "standby");
+    for process in [leader, standby] {
+        process.running.signal("TERM");
+        assert!(process.running.end().0.success());
+    }
+    runtime.block_on(ground.server.stop());
 }
 
 #[test]

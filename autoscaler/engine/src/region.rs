@@ -78,7 +78,12 @@ impl RegionState {
     /// are denied. Who asks too much, and what is out of order at AWS, is refused whoever asks.
     pub fn fails_us_since(&self, operation: &'static str) -> Option<Duration> {
         let streak = self.failing.get(&(operation, String::new()))?;
-        let perhaps_ours = matches!(streak.error.class(), ErrorClass::Unclear | ErrorClass::Denied);
+        let perhaps_ours = match streak.error.class() {
+            ErrorClass::Unclear | ErrorClass::Denied => true,
+            // With a code it was answered.
+            ErrorClass::Transient => streak.error.code.is_none(),
+            _ => false,
+        };
         (perhaps_ours && streak.failures > 1).then_some(streak.began)
     }
 
