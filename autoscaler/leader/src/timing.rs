@@ -32,7 +32,7 @@ pub const WATCH_WAIT: Duration = Duration::from_secs(10);
 
 /// How long one that could not act leaves a free lock to those that can. Beyond [`LOCK_DELAY`] there is time for a look at the lock
 /// and a try; and where nobody else is there, it leads soon enough to do what it can.
-pub const LEAVES_TO_OTHERS: Duration = Duration::from_secs(10);
+pub const LEAVES_TO_OTHERS: Duration = Duration::from_secs(5);
 
 /// How long a leader that could not act goes on, before it lets go of the lock for one that could.
 pub const GIVES_WAY_AFTER: Duration = Duration::from_secs(60);

@@ -71,7 +71,7 @@ fn whom_aws_does_not_answer_leaves_a_free_lock_to_the_others_and_takes_it_where_
         assert!(until_leads(&mut world, able) <= SECOND, "seed {seed}");
         world.fault_in(Duration::ZERO, Fault::Kill(able));
         let since = world.now;
-        world.run_for(15 * SECOND);
+        world.run_for(12 * SECOND);
         assert_eq!(world.writers(), [], "seed {seed}: it waits");
         world.run_for(10 * SECOND);
         assert_eq!(world.writers(), [blind], "seed {seed}: {:?}", world.trail);
