@@ -24,8 +24,6 @@ use tests::programs::{Running, autoscaler, run};
 const SMALLEST: u32 = 4;
 /// What the next leader may take to write, from the last sign of life of the one before.
 const WITHIN: Duration = Duration::from_secs(15);
-/// When a leader that looks in vain has given way, at the latest.
-const GIVES_WAY_WITHIN: Duration = Duration::from_secs(150);
 
 /// An account whose fleet has as much as it needs: it grows when its policy says so, and not otherwise.
 fn account(now: Timestamp) -> World {
@@ -302,11 +300,7 @@ fn a_leader_that_aws_does_not_answer_gives_way_to_one_that_it_does() {
     runtime.block_on(own.stop());
     // It looks before it writes. That it cannot has to last for a minute and a half.
     ground.want_one_more(&[&leader]);
-    while leader.said("\"let go of the lock") == 0 {
-        let took = cut_off.elapsed();
-        assert!(took < GIVES_WAY_WITHIN, "{took:?}: {:#?}", leader.running.lines());
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    leader.says("\"let go of the lock", 0);
     standby.says("\"began to lead\"", 0);
     println!("cut off from AWS: the other led after {:.1} s", cut_off.elapsed().as_secs_f64());
     ground.want_one_more(&[&standby]);

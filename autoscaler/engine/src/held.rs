@@ -405,7 +405,8 @@ impl Held {
         self.last = Some(decided);
     }
 
-    /// The writes that were begun within the last minute, by us or by whoever led before.
+    /// The writes that were begun within the last minute, by us or by whoever led before. Ours are counted here as well: a planner that
+    /// remembered none would have no bounds.
     pub fn writes_last_minute(&mut self, now: Now) -> u32 {
         let is_over = |at: &Duration| now.monotonic.saturating_sub(*at) >= Duration::from_secs(60);
         while self.writes.front().is_some_and(is_over) {

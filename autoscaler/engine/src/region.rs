@@ -170,3 +170,33 @@ pub(crate) fn write_pause(class: ErrorClass, failures: u32) -> Duration {
         ErrorClass::Malformed => Duration::from_secs(600),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Since when a region's describes fail for reasons that may be ours, after so many failures from the fifth second on.
+    fn fails_us(failures: u64, class: ErrorClass, code: Option<&str>) -> Option<Duration> {
+        let mut region = RegionState::default();
+        for n in 0..failures {
+            let error = ApiError::new(class, "ec2", "describe_fleets", code, "words");
+            let now = Duration::from_secs(5 + n);
+            region.failed("describe_fleets", "", error, Timestamp::from_millis(0), now);
+        }
+        region.fails_us_since("describe_fleets")
+    }
+
+    #[test]
+    fn who_is_not_answered_or_denied_may_be_alone_with_it_and_who_is_refused_is_not() {
+        let since = Some(Duration::from_secs(5));
+        assert_eq!(fails_us(2, ErrorClass::Transient, None), since, "no way to AWS");
+        assert_eq!(fails_us(2, ErrorClass::Unclear, None), since);
+        assert_eq!(fails_us(2, ErrorClass::Denied, Some("AuthFailure")), since, "a role of its own");
+        assert_eq!(fails_us(1, ErrorClass::Unclear, None), None, "once is chance");
+        assert_eq!(fails_us(9, ErrorClass::Transient, Some("InternalError")), None, "AWS has answered");
+        let throttled = ErrorClass::Throttled { retry_after: None };
+        assert_eq!(fails_us(9, throttled, Some("RequestLimitExceeded")), None);
+        assert_eq!(fails_us(9, ErrorClass::Malformed, None), None);
+        assert_eq!(fails_us(0, ErrorClass::Unclear, None), None);
+    }
+}

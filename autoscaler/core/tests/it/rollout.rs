@@ -65,6 +65,19 @@ fn ended(ec2: &Ec2) -> bool {
     course(ec2).is_over()
 }
 
+fn works(_: &Action) -> Fate {
+    Fate::Works
+}
+
+/// Everything is of a version, at the size that it was.
+fn all_of(ec2: &Ec2, version: u64, what: &str) {
+    assert_eq!(ec2.running(version), ec2.alive.len(), "{what}: {:?}", ec2.alive);
+    assert_eq!((ec2.alive.len(), ec2.target), (10, 10), "{what}");
+    assert_eq!(ec2.launches, version, "{what}");
+    assert!(ec2.scene.memory.removals.is_empty() && ec2.scene.memory.replacements.is_empty(), "{what}");
+    assert_eq!(ec2.nodes.work(), 40, "{what}: work was lost");
+}
+
 #[test]
 fn what_is_called_at_risk_before_any_work_could_come_to_it_is_as_ready_as_any() {
     let mut ec2 = begun();
@@ -87,19 +100,6 @@ fn what_is_called_at_risk_before_any_work_could_come_to_it_is_as_ready_as_any() 
         judge(&ec2, "at risk");
     }
     all_of(&ec2, 2, "at risk");
-}
-
-fn works(_: &Action) -> Fate {
-    Fate::Works
-}
-
-/// Everything is of a version, at the size that it was.
-fn all_of(ec2: &Ec2, version: u64, what: &str) {
-    assert_eq!(ec2.running(version), ec2.alive.len(), "{what}: {:?}", ec2.alive);
-    assert_eq!((ec2.alive.len(), ec2.target), (10, 10), "{what}");
-    assert_eq!(ec2.launches, version, "{what}");
-    assert!(ec2.scene.memory.removals.is_empty() && ec2.scene.memory.replacements.is_empty(), "{what}");
-    assert_eq!(ec2.nodes.work(), 40, "{what}: work was lost");
 }
 
 #[test]

@@ -12,10 +12,16 @@ use std::time::Duration;
 
 /// Two processes, of which one leads.
 fn led() -> (World, usize, usize) {
-    let mut world = World::new(1, 2);
+    let (world, leader) = led_of(1, 2);
+    (world, leader, 1 - leader)
+}
+
+/// So many processes, of which one leads.
+fn led_of(seed: u64, places: usize) -> (World, usize) {
+    let mut world = World::new(seed, places);
     world.run_for(10 * SECOND);
     let [leader] = world.writers()[..] else { panic!("one leads: {:?}", world.trail) };
-    (world, leader, 1 - leader)
+    (world, leader)
 }
 
 /// How long after now the other one leads.
@@ -62,9 +68,7 @@ fn a_leader_that_resigns_is_followed_at_once() {
 #[test]
 fn whom_aws_does_not_answer_leaves_a_free_lock_to_the_others_and_takes_it_where_there_are_none() {
     for seed in 0..20 {
-        let mut world = World::new(seed, 3);
-        world.run_for(10 * SECOND);
-        let [leader] = world.writers()[..] else { panic!("one leads: {:?}", world.trail) };
+        let (mut world, leader) = led_of(seed, 3);
         let [blind, able] = [(leader + 1) % 3, (leader + 2) % 3];
         world.set_blind(blind, true);
         world.fault_in(Duration::ZERO, Fault::Resign(leader));
@@ -87,9 +91,7 @@ fn whom_aws_does_not_answer_leaves_a_free_lock_to_the_others_and_takes_it_where_
 #[test]
 fn a_leader_that_aws_does_not_answer_gives_way_to_one_that_it_does() {
     for seed in 0..20 {
-        let mut world = World::new(seed, 2);
-        world.run_for(10 * SECOND);
-        let [leader] = world.writers()[..] else { panic!("one leads: {:?}", world.trail) };
+        let (mut world, leader) = led_of(seed, 2);
         world.set_blind(leader, true);
         world.run_for(GIVES_WAY_AFTER.saturating_sub(SECOND));
         assert_eq!(world.writers(), [leader], "seed {seed}: not at once");
