@@ -161,10 +161,17 @@ impl Process {
     fn said(&mut self, what: &str) -> usize {
         self.running.lines().iter().filter(|line| line.contains(what)).count()
     }
+    fn status(&self) -> Value {
+        let body = wait_for("the status", || get(self.address, "/v1/fleets"));
+        serde_json::from_str(&body).expect("JSON")
+    }
+    /// Its last plan of the fleet.
+    fn plan(&self) -> Value {
+        self.status()["fleets"][0]["decided"].take()
+    }
     /// What its status says of who leads.
     fn leadership(&self) -> Value {
-        let body = wait_for("the status", || get(self.address, "/v1/fleets"));
-        let status: Value = serde_json::from_str(&body).expect("JSON");
+        let status = self.status();
         assert_eq!(status["leads"], status["leadership"]["role"]["is"] == "leader", "{status}");
         status["leadership"].clone()
     }
@@ -346,10 +353,14 @@ fn who_loses_consul_says_since_when_it_cannot_prove_its_lease_and_leads_again_wh
 fn one_writes_and_the_other_only_plans(ground: &mut Ground, leader: &mut Process, standby: &mut Process) {
     let holder = ground.holder().expect("somebody leads");
     assert!(holder.contains(leader.name) && !holder.contains(standby.name), "{holder}");
-    let planned = standby.said("\"decided to");
     ground.want_one_more(&[leader, standby]);
     ground.wait_for_target();
-    standby.says("\"decided to", planned);
+    // Whether it has planned before it saw what the leader wrote, or after: it plans on.
+    let seen = standby.plan()["at"].as_u64();
+    let plan = wait_for("the other to plan, too", || {
+        Some(standby.plan()).filter(|plan| plan["at"].as_u64() > seen)
+    });
+    assert_eq!(plan["withheld"], "standby", "{plan}");
     assert!(leader.writes() > 0);
     assert_eq!(standby.writes(), 0, "who stands by begins no write");
     assert_eq!(ground.writes_of_all(), leader.writes(), "and nobody else wrote");
