@@ -357,9 +357,8 @@ fn one_writes_and_the_other_only_plans(ground: &mut Ground, leader: &mut Process
     ground.wait_for_target();
     // Whether it has planned before it saw what the leader wrote, or after: it plans on.
     let seen = standby.plan()["at"].as_u64();
-    let plan = wait_for("the other to plan, too", || {
-        Some(standby.plan()).filter(|plan| plan["at"].as_u64() > seen)
-    });
+    let plan =
+        wait_for("the other to plan, too", || Some(standby.plan()).filter(|plan| plan["at"].as_u64() > seen));
     assert_eq!(plan["withheld"], "standby", "{plan}");
     assert!(leader.writes() > 0);
     assert_eq!(standby.writes(), 0, "who stands by begins no write");

@@ -308,12 +308,23 @@ impl<'a> Court<'a> {
     /// OWN: only nodes of the fleet's own instances are touched, and none that is protected.
     fn touch(&mut self, id: &InstanceId, what: &str) {
         match self.living().get(id) {
+            None if self.is_of_an_earlier_leader(id) => {}
             None => self.object(Invariant::Own, format!("{what} {id}, which is not in the fleet")),
             Some(member) if member.protected => {
                 self.object(Invariant::Own, format!("{what} {id}, which is protected"));
             }
             Some(_) => {}
         }
+    }
+
+    /// Whether AWS takes an instance that a leader before us has seen and entered, and we have not looked since.
+    fn is_of_an_earlier_leader(&self, id: &InstanceId) -> bool {
+        let Memory { removals, replacements, .. } = self.before;
+        let replacement = || replacements.get(id).map(|r| (r.since, r.deadline));
+        let entered = removals.get(id).map(|r| (r.since, r.deadline)).or_else(replacement);
+        let Some((since, Some(_))) = entered else { return false };
+        let members = self.seen.members.as_ref();
+        members.is_none_or(|members| members.at < since && members.what.iter().all(|m| m.id != *id))
     }
 
     fn is_in_ledger(&self, id: &InstanceId) -> bool {

@@ -198,6 +198,8 @@ impl Engine {
                 held.tenure.ledger_known = true;
                 held.tenure.told = ledger;
                 self.make_due(name, now);
+                // It may name instances whose nodes were nobody's to us.
+                self.services.nodes.look = true;
             }
         }
         let unknown =
@@ -205,6 +207,9 @@ impl Engine {
         if leads && self.fleets.iter().any(unknown) {
             self.services.ledgers.look = true;
             self.ask_ledgers(now);
+        }
+        if self.services.nodes.look {
+            self.ask_nodes(now);
         }
     }
 

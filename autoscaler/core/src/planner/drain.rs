@@ -140,9 +140,10 @@ pub(super) fn is_yet_to_let_go(draft: &Draft<'_>, id: &InstanceId) -> bool {
 ///
 /// * `base`: the units that are wanted: what serves beyond them can be spared.
 pub(super) fn begin(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, base: u32) {
-    let Some(herd) = herd else { return };
     let nobody = draft.policy.drain.by == DrainBy::Nobody;
     ask_again(draft);
+    begin_unseen(draft);
+    let Some(herd) = herd else { return };
     let settled = groups::are_settled(draft, herd);
     let mut spare = serving(draft, herd, |_| true) - f64::from(base);
     // What is rolled out may come up and be of no use: nobody goes for it before work can be placed there.
@@ -176,6 +177,24 @@ pub(super) fn begin(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, base: u32) {
         }
         let until = if nobody { draft.now } else { draft.now + draft.policy.drain.deadline };
         set_drain(draft, &going.member.id, latest.map_or(until, |latest| until.min(latest).max(draft.now)));
+    }
+}
+
+/// Those that only the ledger knows of are asked to let go at their latest safe moment: what serves in their place nobody has seen.
+fn begin_unseen(draft: &mut Draft<'_>) {
+    if draft.policy.drain.by == DrainBy::Nobody {
+        return;
+    }
+    for id in draft.unseen.clone() {
+        let removal = draft.memory.removals.get(&id).map(|r| (r.drain_until, r.deadline));
+        let replacement = || draft.memory.replacements.get(&id).map(|r| (r.drain_until, r.deadline));
+        let Some((None, Some(deadline))) = removal.or_else(replacement) else { continue };
+        let latest = latest(draft, &id, deadline);
+        if draft.now >= latest {
+            set_drain(draft, &id, draft.now);
+        } else {
+            draft.falls_due(latest);
+        }
     }
 }
 
@@ -271,38 +290,44 @@ fn set_drain(draft: &mut Draft<'_>, id: &InstanceId, until: Timestamp) {
 
 /// Plans what nodes are to be told, as far as they do not show it yet.
 pub(super) fn tell_nodes(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
-    let Some(herd) = herd else { return };
     match draft.policy.drain.by {
         DrainBy::Nobody => {}
         DrainBy::Hook => {
             run_hooks(draft, herd);
-            end_hooks(draft, herd);
+            if let Some(herd) = herd {
+                end_hooks(draft, herd);
+            }
         }
         DrainBy::Nomad => {
             empty_nodes(draft, herd);
-            cordon_those_at_risk(draft, herd);
-            restore_nodes(draft, herd);
-            note_slow_groups(draft);
-            note_endless(draft);
-            note_hidden(draft, herd);
+            if let Some(herd) = herd {
+                cordon_those_at_risk(draft, herd);
+                restore_nodes(draft, herd);
+                note_slow_groups(draft);
+                note_endless(draft);
+                note_hidden(draft, herd);
+            }
         }
     }
 }
 
-/// What the ledger says of draining: whom, until when, why.
-fn ledger(draft: &Draft<'_>) -> Vec<(InstanceId, Option<Timestamp>, DrainCause)> {
+/// What the ledger says of draining: whom, until when, why; of those whose nodes may be touched.
+fn ledger(draft: &Draft<'_>, herd: Option<&Herd<'_>>) -> Vec<(InstanceId, Option<Timestamp>, DrainCause)> {
+    let may_be_emptied =
+        |id: &InstanceId| draft.unseen.contains(id) || herd.is_some_and(|herd| herd.may_be_emptied(id));
     let removals = draft.memory.removals.iter().filter(|(_, r)| r.step != RemovalStep::Terminating);
     let removals = removals.map(|(id, r)| (id.clone(), r.drain_until, r.cause));
     let replacements = draft.memory.replacements.iter();
     removals
         .chain(replacements.map(|(id, r)| (id.clone(), r.drain_until, DrainCause::Replaced(r.cause))))
+        .filter(|(id, ..)| may_be_emptied(id))
         .collect()
 }
 
-fn run_hooks(draft: &mut Draft<'_>, herd: &Herd<'_>) {
-    for (instance, until, cause) in ledger(draft) {
+fn run_hooks(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
+    for (instance, until, cause) in ledger(draft, herd) {
         let Some(deadline) = until else { continue };
-        if herd.may_be_emptied(&instance) && !draft.seen.emptied.contains(&instance) {
+        if !draft.seen.emptied.contains(&instance) {
             draft.actions.push(Action::Drain { instance, deadline, cause });
         }
     }
@@ -321,12 +346,10 @@ fn end_hooks(draft: &mut Draft<'_>, herd: &Herd<'_>) {
 }
 
 /// No new work onto what goes, and what is there is asked to leave when its time has come.
-fn empty_nodes(draft: &mut Draft<'_>, herd: &Herd<'_>) {
+fn empty_nodes(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
     let ignore = draft.policy.drain.ignore_system_jobs;
-    for (instance, until, cause) in ledger(draft) {
-        let Some(node) = draft.node_of(&instance).filter(|_| herd.may_be_emptied(&instance)) else {
-            continue;
-        };
+    for (instance, until, cause) in ledger(draft, herd) {
+        let Some(node) = draft.node_of(&instance) else { continue };
         match until {
             // A node that waits for one of the new version works on until that is ready.
             None if cause == ROLLED_OUT => {}

@@ -72,10 +72,15 @@ pub(super) fn survey<'a>(draft: &mut Draft<'a>) -> Option<Ground<'a>> {
     Some(Ground { view, at, ours: ours && !draft.memory.ceded, settled })
 }
 
-/// Whether the fleet was ours to change when it was last seen, and nobody has told us since to let it be.
+/// Whether the fleet was ours to change when it was last seen, and nobody has told us since to let it be. Where we have never seen
+/// anything of it, it was if the leader before us held it.
 pub(super) fn was_ours(draft: &mut Draft<'_>) -> bool {
-    let Some(observed) = &draft.seen.fleet else { return false };
-    may_be_held(draft, &observed.what) && !draft.memory.ceded
+    let held = match &draft.seen.fleet {
+        Some(observed) => may_be_held(draft, &observed.what),
+        None if draft.seen.members.is_some() || draft.memory.expected.is_none() => return false,
+        None => !is_let_be(draft),
+    };
+    held && !draft.memory.ceded
 }
 
 /// Whether the fleet can be held, and nobody has told us not to.
@@ -94,6 +99,11 @@ fn may_be_held(draft: &mut Draft<'_>, view: &FleetView) -> bool {
         draft.hold(Hold::NotHoldable { why });
         return false;
     }
+    !is_let_be(draft)
+}
+
+/// Whether somebody has told us to let the fleet be.
+fn is_let_be(draft: &mut Draft<'_>) -> bool {
     let paused = draft.seen.pause.as_ref().filter(|p| p.until > draft.now).map(|p| p.until);
     if let Some(until) = paused {
         draft.hold(Hold::Paused { until });
@@ -101,7 +111,7 @@ fn may_be_held(draft: &mut Draft<'_>, view: &FleetView) -> bool {
     if draft.policy.observe_only {
         draft.hold(Hold::ObserveOnly);
     }
-    paused.is_none() && !draft.policy.observe_only
+    paused.is_some() || draft.policy.observe_only
 }
 
 /// Whether the fleet is at rest: not carrying out a modification, ours or anybody's.

@@ -55,6 +55,28 @@ fn good_plans_pass() {
 }
 
 #[test]
+fn own_lets_one_go_that_an_earlier_leader_entered_and_nobody_has_looked_for_since() {
+    let scene = Scene::of(8, 6);
+    let id = InstanceId::from("i-0099");
+    let drain = |after: bool, deadline: bool| {
+        let mut scene = scene.clone();
+        let cause = DrainCause::Replaced(ReplacementCause::Notice(NoticeKind::SpotInterruption));
+        let looked = scene.seen.members.as_ref().expect("they were seen").at;
+        let since = if after { looked + seconds(5) } else { looked - seconds(5) };
+        let removal = Removal {
+            deadline: deadline.then_some(since + seconds(120)),
+            ..Removal::of(&member(99, POOLS[0], NOON), cause, since)
+        };
+        scene.memory.removals.insert(id.clone(), removal);
+        let action = Action::Drain { instance: id.clone(), deadline: scene.now + seconds(60), cause };
+        broken(&scene, &scene.memory.clone(), vec![action])
+    };
+    assert_eq!(drain(true, true), []);
+    assert_eq!(drain(false, true), [Invariant::Own], "the look would have shown it");
+    assert_eq!(drain(true, false), [Invariant::Own], "AWS does not take it");
+}
+
+#[test]
 fn cap_keeps_the_target_within_its_bounds() {
     let mut scene = Scene::of(8, 6);
     scene.policy.capacity.min = 2;

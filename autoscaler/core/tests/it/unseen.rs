@@ -41,6 +41,61 @@ fn who_is_announced_while_the_fleet_is_not_seen_is_emptied_in_time_and_replaced_
     }
 }
 
+/// What a leader knows that has the ledger of the one before it: of the instances what it saw a while ago, or nothing at all.
+fn lead_anew(ec2: &mut Ec2, victim: &InstanceId, has_looked: bool) {
+    let seen = &mut ec2.scene.seen;
+    if has_looked {
+        let members = seen.members.as_mut().expect("they were seen");
+        members.what.retain(|member| member.id != *victim);
+    } else {
+        (seen.fleet, seen.members) = (None, None);
+    }
+}
+
+#[test]
+fn whom_the_leader_before_us_entered_is_emptied_in_time_by_one_that_has_never_seen_it() {
+    for has_looked in [true, false] {
+        let (mut ec2, victim) = unseen();
+        ec2.interrupt(&victim);
+        ec2.ticks(1);
+        assert!(ec2.scene.memory.replacements.contains_key(&victim));
+        lead_anew(&mut ec2, &victim, has_looked);
+        let mut drains = 0;
+        for _ in 0..20 {
+            let _ = ec2.tick(&mut |action| {
+                let of_victim = matches!(action, Action::Drain { instance, .. } if *instance == victim);
+                assert!(of_victim, "{action:?}");
+                drains += 1;
+                Fate::Works
+            });
+        }
+        assert!(!ec2.ids().contains(&victim) && drains > 0);
+        assert_eq!(ec2.undrained, [] as [InstanceId; 0], "has looked: {has_looked}");
+    }
+}
+
+#[test]
+fn whom_nobody_held_or_aws_does_not_take_is_left_alone_by_one_that_has_never_seen_it() {
+    let nobody_held: fn(&mut Ec2, &InstanceId) = |ec2, _| ec2.scene.memory.expected = None;
+    let is_paused: fn(&mut Ec2, &InstanceId) = |ec2, _| {
+        let until = ec2.scene.now + seconds(900);
+        ec2.scene.seen.pause = Some(Pause { until, by: "ada".to_owned(), reason: "a look".to_owned() });
+    };
+    let stays: fn(&mut Ec2, &InstanceId) = |ec2, victim| {
+        ec2.scene.memory.replacements.get_mut(victim).expect("it was entered").deadline = None;
+    };
+    for change in [nobody_held, is_paused, stays] {
+        let (mut ec2, victim) = unseen();
+        ec2.interrupt(&victim);
+        ec2.ticks(1);
+        lead_anew(&mut ec2, &victim, false);
+        change(&mut ec2, &victim);
+        for _ in 0..11 {
+            let _ = ec2.tick(&mut |action| panic!("{action:?}"));
+        }
+    }
+}
+
 #[test]
 fn whom_aws_calls_at_risk_takes_no_new_work_though_the_fleet_is_not_seen() {
     let (mut ec2, victim) = unseen();
