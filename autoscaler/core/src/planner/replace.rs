@@ -10,7 +10,7 @@ use crate::number::units as whole;
 use crate::{
     DrainCause, FleetBuys, Hold, Member, Removal, RemovalStep, Replacement, ReplacementCause, ReplacementStep,
 };
-use fleet::{InstanceId, Market, NoticeKind, Timestamp};
+use fleet::{InstanceId, Market, NoticeKind, Timestamp, Weight};
 use std::time::Duration;
 
 /// How long a modification is given to take effect: EC2's take some 15 s, and the cycle that plans it may come 10 s
@@ -283,8 +283,16 @@ fn raise(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts
         let raising = Replacement { step: ReplacementStep::Raising, since: draft.now, ..replacement.clone() };
         draft.memory.replacements.insert(id.clone(), raising);
         if base.plus(parts::on_top(&draft.memory)).total() > most(draft) {
-            draft.memory.replacements.insert(id, replacement);
             waiting += 1;
+            // More is wanted than when it was chosen for a roll-out. Nobody has told it anything yet, and others may have a place.
+            let chosen_anew = replacement.cause == ReplacementCause::Rollout
+                && herd.get(&id).is_some_and(|m| rollout::has_been_ready(draft, m))
+                && !has_place(draft, replacement.weight, base.total());
+            if chosen_anew {
+                draft.memory.replacements.remove(&id);
+            } else {
+                draft.memory.replacements.insert(id, replacement);
+            }
         }
     }
     if waiting > 0 {
@@ -314,16 +322,15 @@ pub(super) fn let_the_useless_go_first(
     if others_go_first || ledger::somebody_leaves(draft) || draft.age(herd.at) > LOOK_BEFORE_WRITE {
         return base;
     }
-    let capacity = draft.policy.capacity;
-    let most = capacity.max.max(capacity.min).saturating_add(capacity.surge);
+    let min = draft.policy.capacity.min;
     let mut left = base;
     for (id, replacement) in in_order(draft) {
         let Replacement { cause, step, since, weight, market, .. } = replacement;
         let waits = cause == ReplacementCause::Rollout && step == ReplacementStep::Waiting;
         let useless = herd.get(&id).is_some_and(|m| !rollout::has_been_ready(draft, m));
+        let no_room = !has_place(draft, weight, base.plus(parts::on_top(&draft.memory)).total());
         let weight = whole(weight.get());
-        let no_room = base.plus(parts::on_top(&draft.memory)).total().saturating_add(weight) > most;
-        let may = left.total() >= capacity.min.saturating_add(weight);
+        let may = left.total() >= min.saturating_add(weight);
         // One that is out of the target is beyond it only where as much lives as the target asks for.
         let lives = units(herd.alive.iter().copied()).spot + LEEWAY >= base.real().spot;
         if waits
@@ -361,6 +368,13 @@ pub(super) fn without_places_of_the_useless(
     let capacity = draft.policy.capacity;
     let without = wanted.min(capacity.max).saturating_sub(places);
     wanted.min(without.max(capacity.min).max(base.total()))
+}
+
+/// Whether one of that weight has a place beside `wanted` units while nobody else is replaced.
+pub(super) fn has_place(draft: &Draft<'_>, weight: Weight, wanted: u32) -> bool {
+    let capacity = draft.policy.capacity;
+    let most = capacity.max.max(capacity.min).saturating_add(capacity.surge);
+    wanted.saturating_add(whole(weight.get())) <= most
 }
 
 /// The most that may be asked for: `max`, and what of `surge` replacements explain.

@@ -8,7 +8,7 @@ use super::parts::Parts;
 use super::{alarms, drain, ledger, replace, victims, wish};
 use crate::number::share_of;
 use crate::{
-    Asked, Course, Decision, DrainBy, DrainCause, Halt, Halted, Member, Phase, Remark, RemovalStep,
+    Asked, Course, Decision, DrainBy, DrainCause, Halt, Halted, Hold, Member, Phase, Remark, RemovalStep,
     Replacement, ReplacementCause, ReplacementStep, Rollout, RolloutTrouble, Stage, TroubleKind,
 };
 use fleet::{FleetView, Health, InstanceId, NodeView, Timestamp};
@@ -313,7 +313,7 @@ pub(super) fn step(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd
     if !tells {
         return false;
     }
-    let going = next(draft, &rollout, herd);
+    let going = next(draft, &rollout, herd, ground.view.target);
     if going.is_empty() {
         return false;
     }
@@ -349,7 +349,9 @@ fn is_of_use(draft: &Draft<'_>, rollout: &Rollout, member: &Member) -> bool {
 }
 
 /// Whom to replace now.
-fn next<'a>(draft: &mut Draft<'_>, rollout: &Rollout, herd: &Herd<'a>) -> Vec<&'a Member> {
+///
+/// * `target`: the units that are wanted. Beside them each needs a place: those that have none wait for less to be wanted.
+fn next<'a>(draft: &mut Draft<'_>, rollout: &Rollout, herd: &Herd<'a>, target: u32) -> Vec<&'a Member> {
     let failed = rollout.halted.is_some();
     let wrong = |m: &&Member| {
         if failed {
@@ -371,6 +373,11 @@ fn next<'a>(draft: &mut Draft<'_>, rollout: &Rollout, herd: &Herd<'a>) -> Vec<&'
         going.retain(|m| !is_of_use(draft, rollout, m));
     }
     victims::sort(draft, herd, &mut going);
+    let of_all = going.len();
+    going.retain(|m| !has_been_ready(draft, m) || replace::has_place(draft, m.weight, target));
+    if room > 0 && going.is_empty() && of_all > 0 {
+        draft.hold(Hold::SurgeFull { waiting: of_all });
+    }
     going.truncate(room);
     going
 }

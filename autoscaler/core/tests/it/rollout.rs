@@ -5,11 +5,11 @@ mod alarms;
 use crate::support::ec2::{Ec2, Fate, runs};
 use crate::support::scene::{Scene, seconds};
 use autoscaler_core::{
-    Action, Asked, Course, Expected, Halt, Hold, Phase, PoolTrouble, Remark, ReplacementCause, Rollout,
-    Stage, TroubleKind,
+    Action, Asked, Course, Expected, Halt, Hold, Phase, PoolTrouble, Remark, Replacement, ReplacementCause,
+    Rollout, Stage, TroubleKind,
 };
 use fleet::ports::Change;
-use fleet::{Health, InstanceId, LaunchTemplate, NoticeKind};
+use fleet::{CapacityUnits, Health, InstanceId, LaunchTemplate, NoticeKind, Weight};
 use std::cmp::Ordering::{Equal, Greater, Less};
 
 /// A roll-out from version 1 to version 2.
@@ -483,6 +483,56 @@ fn at_the_upper_bound_it_goes_on_within_the_surge() {
 }
 
 /// Nothing can be asked for beyond `max`, and what is there of the new version serves nobody.
+/// A fleet at its most, of eight with ten units, of which two instances weigh more than there is room for beside them.
+fn heavy() -> (Scene, [InstanceId; 2]) {
+    let mut scene = Scene::of(8, 6);
+    (scene.policy.capacity.min, scene.policy.capacity.max, scene.policy.capacity.surge) = (10, 10, 1);
+    (scene.policy.rollout.surge, scene.policy.rollout.canary) = (2, 0.0);
+    let asked = Some(Asked { version: 2, at: scene.now - seconds(600), shown: true });
+    scene.memory.rollout = Some(Rollout { asked, stage: Stage::Rest, ..rollout(&scene) });
+    let launched = |version| Some(LaunchTemplate { id: "lt-1".to_owned(), version: Some(version) });
+    let heavy = [0, 1].map(|number| scene.members()[number].id.clone());
+    for member in scene.members() {
+        member.launch = launched(1);
+        member.weight = Weight::new(if heavy.contains(&member.id) { 2.0 } else { 1.0 });
+    }
+    let view = scene.view();
+    (view.target, view.fulfilled, view.launch) = (10, CapacityUnits::new(10.0), launched(2));
+    let expected = scene.memory.expected.as_mut().expect("it is held");
+    expected.target = 10;
+    (scene, heavy)
+}
+
+#[test]
+fn one_that_has_no_place_beside_what_is_wanted_keeps_nobody_from_being_replaced() {
+    let (scene, heavy) = heavy();
+    let first = scene.plan();
+    let entered: Vec<&InstanceId> = first.memory.replacements.keys().collect();
+    assert!(entered.len() == 2 && entered.iter().all(|id| !heavy.contains(id)), "{entered:?}");
+
+    // Chosen while less was wanted.
+    let mut chosen = scene.clone();
+    let entry = first.memory.replacements.values().next().expect("there is one").clone();
+    let entry = Replacement { weight: Weight::new(2.0), since: scene.now - seconds(60), ..entry };
+    chosen.memory.replacements.insert(heavy[0].clone(), entry);
+    let planned = chosen.plan();
+    let entered: Vec<&InstanceId> = planned.memory.replacements.keys().collect();
+    assert!(entered.len() == 2 && entered.iter().all(|id| !heavy.contains(id)), "{entered:?}");
+    assert!(planned.report.holds.contains(&Hold::SurgeFull { waiting: 1 }), "{}", planned.report);
+
+    // All others are of the new version.
+    let mut left = scene;
+    for member in left.members() {
+        let version = if heavy.contains(&member.id) { 1 } else { 2 };
+        member.launch.as_mut().expect("one").version = Some(version);
+    }
+    let ready = left.members().iter().map(|member| member.id.clone()).collect();
+    left.memory.rollout.as_mut().expect("a roll-out").ready = ready;
+    let planned = left.plan();
+    assert!(planned.memory.replacements.is_empty(), "{:?}", planned.memory.replacements);
+    assert!(planned.report.holds.contains(&Hold::SurgeFull { waiting: 2 }), "{}", planned.report);
+}
+
 #[test]
 fn where_nothing_has_room_beside_it_what_was_never_ready_goes_first_and_is_bought_again() {
     for silent in [false, true] {
