@@ -165,9 +165,8 @@ impl Process {
         let body = wait_for("the status", || get(self.address, "/v1/fleets"));
         serde_json::from_str(&body).expect("JSON")
     }
-    /// Its last plan of the fleet.
-    fn plan(&self) -> Value {
-        self.status()["fleets"][0]["decided"].take()
+    fn fleet(&self) -> Value {
+        self.status()["fleets"][0].take()
     }
     /// What its status says of who leads.
     fn leadership(&self) -> Value {
@@ -355,11 +354,14 @@ fn one_writes_and_the_other_only_plans(ground: &mut Ground, leader: &mut Process
     assert!(holder.contains(leader.name) && !holder.contains(standby.name), "{holder}");
     ground.want_one_more(&[leader, standby]);
     ground.wait_for_target();
-    // Whether it has planned before it saw what the leader wrote, or after: it plans on.
-    let seen = standby.plan()["at"].as_u64();
-    let plan =
-        wait_for("the other to plan, too", || Some(standby.plan()).filter(|plan| plan["at"].as_u64() > seen));
-    assert_eq!(plan["withheld"], "standby", "{plan}");
+    // Whether it has seen what the leader wrote or not: it plans on, by the policy that is in force now.
+    let seen = standby.fleet()["decided"]["at"].as_u64();
+    let fleet = wait_for("the other to plan, too", || {
+        let fleet = standby.fleet();
+        let is_newer = fleet["decided"]["at"].as_u64() > seen && fleet["min"] == ground.min;
+        is_newer.then_some(fleet)
+    });
+    assert_eq!(fleet["decided"]["withheld"], "standby", "{fleet}");
     assert!(leader.writes() > 0);
     assert_eq!(standby.writes(), 0, "who stands by begins no write");
     assert_eq!(ground.writes_of_all(), leader.writes(), "and nobody else wrote");

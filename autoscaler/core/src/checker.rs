@@ -317,14 +317,15 @@ impl<'a> Court<'a> {
         }
     }
 
-    /// Whether AWS takes an instance that a leader before us has seen and entered, and we have not looked since.
+    /// Whether a leader before us has seen an instance and entered it with the time of its end, and we have not looked since.
     fn is_of_an_earlier_leader(&self, id: &InstanceId) -> bool {
         let Memory { removals, replacements, .. } = self.before;
-        let replacement = || replacements.get(id).map(|r| (r.since, r.deadline));
-        let entered = removals.get(id).map(|r| (r.since, r.deadline)).or_else(replacement);
-        let Some((since, Some(_))) = entered else { return false };
-        let members = self.seen.members.as_ref();
-        members.is_none_or(|members| members.at < since && members.what.iter().all(|m| m.id != *id))
+        let replacement = || replacements.get(id).and_then(|r| r.deadline);
+        let deadline = removals.get(id).map_or_else(replacement, |r| r.deadline);
+        let members = self.seen.members.iter().flat_map(|members| &members.what);
+        let is_protected = self.policy.protect.instances.contains(id) || self.before.protected.contains(id);
+        let is_listed = members.map(|m| &m.id).any(|listed| listed == id);
+        self.seen.unseen.contains(id) && deadline.is_some() && !is_protected && !is_listed
     }
 
     fn is_in_ledger(&self, id: &InstanceId) -> bool {

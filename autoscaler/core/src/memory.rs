@@ -4,7 +4,7 @@ use crate::{DrainCause, Member, Rollout, TroubleKind};
 use fleet::ports::Change;
 use fleet::{InstanceId, Market, NoticeKind, Pool, Timestamp, Weight};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What writes are counted in. One is sent some milliseconds after it was planned.
@@ -60,6 +60,9 @@ pub struct Memory {
     /// leader of before it was kept left none.
     #[serde(default)]
     pub writes: Vec<Timestamp>,
+    /// Those that are on their way out and protected, so that whoever leads next and cannot look leaves their nodes alone, too.
+    #[serde(default)]
+    pub protected: BTreeSet<InstanceId>,
 }
 
 impl Memory {
@@ -149,6 +152,7 @@ impl Memory {
             unaccounted,
             rollout,
             writes,
+            protected: _,
         } = self;
         writes.iter_mut().for_each(&mut past);
         expected.iter_mut().filter_map(|e| e.written.as_mut()).for_each(&mut past);

@@ -22,6 +22,10 @@ pub struct Snapshot {
     pub fleet: Option<Observed<FleetView>>,
     /// Its instances, by id; `None` until a describe has shown them.
     pub members: Option<Observed<Vec<Member>>>,
+    /// Instances that the leader before us has seen, which the ledger says go by a deadline, and which no describe has shown us:
+    /// none was begun since we were told of them. None that was protected.
+    #[serde(default)]
+    pub unseen: Vec<InstanceId>,
     /// Samples that came since the cycle before, oldest first; [`crate::Learned::learn`] folds them.
     pub samples: Vec<Sample>,
     /// The usable sample with the newest end, whenever it came: how fresh the knowledge of load is.

@@ -8,7 +8,7 @@ use crate::calls::CallKind;
 use crate::held::Held;
 use crate::region::RegionState;
 use crate::{Alarm, Effect, Engine, Ledger, LedgerLeft, NotSent, Now, Read, Record, Withheld};
-use fleet::{ApiError, FleetName, Timestamp};
+use fleet::{ApiError, FleetName, InstanceId, Timestamp};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -117,6 +117,12 @@ impl Engine {
                 held.record(Record::Leads { at: now.wall, leads: false });
             }
         }
+    }
+
+    /// Whose an instance is: as describes have shown it, or as the leader before us has told of it.
+    pub(crate) fn owner_of(&self, id: &InstanceId) -> Option<&FleetName> {
+        let told = || self.fleets.values().find(|held| held.state.unseen.contains(id)).map(|held| &held.name);
+        self.owners.get(id).or_else(told)
     }
 
     /// Asks what the leader left: at once where we lead and do not know it, now and then where we stand by.

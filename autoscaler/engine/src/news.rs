@@ -352,7 +352,7 @@ impl Engine {
     ///
     /// * returns: whether it was news; `None` where nobody knows the instance.
     fn notice(&mut self, notice: &Notice, now: Now) -> Option<bool> {
-        let name = self.owners.get(&notice.instance)?.clone();
+        let name = self.owner_of(&notice.instance)?.clone();
         let held = self.fleets.get_mut(&name)?;
         let counted = NoticeCount::of(notice.kind, notice.source);
         let same = |known: &&Notice| known.instance == notice.instance && known.kind == notice.kind;
@@ -390,7 +390,7 @@ impl Engine {
     ///
     /// * returns: whether anybody knows the instance.
     fn called_off(&mut self, instance: &InstanceId, at: fleet::Timestamp) -> bool {
-        let Some(name) = self.owners.get(instance).cloned() else { return false };
+        let Some(name) = self.owner_of(instance).cloned() else { return false };
         let Some(held) = self.fleets.get_mut(&name) else { return false };
         if held.state.called_off.get(instance).is_none_or(|last| *last < at) {
             let scheduled = |n: &&Notice| n.instance == *instance && n.kind == NoticeKind::ScheduledEvent;

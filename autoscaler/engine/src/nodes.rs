@@ -5,8 +5,8 @@ use crate::calls::CallKind;
 use crate::held::Held;
 use crate::region::RegionState;
 use crate::{Blocked, CallCount, CallId, Engine, NodesSeen, Now, Read, Record, State};
-use autoscaler_core::{DrainBy, Memory, ScaledGroup, Workload};
-use fleet::{ApiError, FleetName, InstanceId, NodeId, NodeView, Resources, Timestamp};
+use autoscaler_core::{DrainBy, ScaledGroup, Workload};
+use fleet::{ApiError, FleetName, NodeId, NodeView, Resources, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -102,10 +102,8 @@ impl Engine {
             return;
         };
         let mut by_fleet: BTreeMap<FleetName, Vec<NodeView>> = BTreeMap::new();
-        let of_ledgers = self.owners_by_ledger();
         for node in nodes {
-            let owner = self.owners.get(&node.instance).or_else(|| of_ledgers.get(&node.instance));
-            if let Some(name) = owner {
+            if let Some(name) = self.owner_of(&node.instance) {
                 by_fleet.entry(name.clone()).or_default().push(node);
             }
         }
@@ -147,18 +145,6 @@ impl Engine {
         if self.services.nodes.look {
             self.ask_nodes(now);
         }
-    }
-
-    /// Whose the instances are that a leader before us has seen go, and we have not seen yet.
-    fn owners_by_ledger(&self) -> BTreeMap<InstanceId, FleetName> {
-        let mut owners = BTreeMap::new();
-        for (name, held) in &self.fleets {
-            let Memory { removals, replacements, .. } = &held.state.memory;
-            let going = removals.keys().chain(replacements.keys());
-            let unseen = going.filter(|id| !self.owners.contains_key(*id));
-            owners.extend(unseen.map(|id| (id.clone(), name.clone())));
-        }
-        owners
     }
 
     /// Keeps account of how a question to no region ended.

@@ -76,6 +76,8 @@ pub struct State {
     pub nodes_at: Option<Timestamp>,
     /// The nodes of its instances.
     pub nodes: BTreeMap<NodeId, KnownNode>,
+    /// Instances that the ledger of another leader says go by a deadline, and that no describe has shown us since.
+    pub unseen: BTreeSet<InstanceId>,
     /// What Nomad could not place here for want of room.
     pub blocked: Resources,
     /// The counts of the groups that are scaled along.
@@ -221,6 +223,7 @@ impl State {
         Snapshot {
             fleet: self.fleet.clone(),
             members,
+            unseen: self.unseen.iter().filter(|id| self.is_to_be_emptied_unseen(id)).cloned().collect(),
             samples: self.fresh.iter().map(CompactSample::sample).collect(),
             latest: self.latest.as_ref().map(CompactSample::sample),
             notices: self.notices.clone(),
@@ -238,6 +241,14 @@ impl State {
             prices: self.prices.clone(),
             alarms: self.alarms.clone(),
         }
+    }
+
+    /// Whether the ledger still says when an instance goes, and nobody protects it.
+    fn is_to_be_emptied_unseen(&self, id: &InstanceId) -> bool {
+        let Memory { removals, replacements, protected, .. } = &self.memory;
+        let replacement = || replacements.get(id).and_then(|r| r.deadline);
+        let deadline = removals.get(id).map_or_else(replacement, |r| r.deadline);
+        deadline.is_some() && !protected.contains(id) && !self.policy.protect.instances.contains(id)
     }
 
     /// One instance as a plan sees it.
@@ -402,6 +413,7 @@ impl State {
                     self.instances_at = None;
                     self.notices.clear();
                     self.called_off.clear();
+                    self.unseen.clear();
                     self.nodes.clear();
                     self.nodes_at = None;
                     self.emptied.clear();
@@ -469,6 +481,7 @@ impl State {
             // Nomad shows a node that is down for a day.
             self.nodes.retain(|_, known| known.seen.instance != *id);
         }
+        self.unseen.clear();
         // A ledger may tell of instances that no describe has shown us yet, or never will.
         let known = &self.instances;
         self.notices.retain(|n| known.contains_key(&n.instance) || at.since(n.at) < NOTICE_WAITS);
@@ -514,6 +527,10 @@ impl State {
             self.held.clone_from(held);
         }
         self.memory = memory.clone();
+        let removals = memory.removals.iter().map(|(id, r)| (id, r.deadline));
+        let going = removals.chain(memory.replacements.iter().map(|(id, r)| (id, r.deadline)));
+        let unseen = going.filter(|(id, deadline)| deadline.is_some() && !self.instances.contains_key(*id));
+        self.unseen = unseen.map(|(id, _)| id.clone()).collect();
         // Scheduled events alone are called off. One that only we have heard of is told again.
         let scheduled = |n: &Notice| n.kind == NoticeKind::ScheduledEvent;
         let told = |known: &Notice| notices.iter().any(|n| scheduled(n) && n.instance == known.instance);

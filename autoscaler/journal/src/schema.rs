@@ -6,7 +6,7 @@ use rusqlite::Connection;
 /// "mjrn": tells our files from other people's databases.
 const APPLICATION_ID: i64 = 0x6d6a_726e;
 /// Raised with every change of the tables or of a record's encoding.
-pub(crate) const FORMAT: i64 = 15;
+pub(crate) const FORMAT: i64 = 16;
 
 /// `record` holds the present hours, in the order of arrival and without an index: an append touches only the
 /// last page, however many streams there are. `block` holds the hours that were packed.

@@ -4,24 +4,8 @@ use super::rollout;
 use crate::{Action, Hold, Memory, Policy, Remark, Report, Snapshot};
 use fleet::ports::Change;
 use fleet::{FleetView, InstanceId, NodeView, Timestamp};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// Those that AWS takes and that only the ledger knows of: the leader before us has seen and entered them, and we have not looked at
-/// the instances since.
-fn unseen(policy: &Policy, seen: &Snapshot, memory: &Memory) -> BTreeSet<InstanceId> {
-    let removals = memory.removals.iter().map(|(id, r)| (id, r.since, r.deadline));
-    let replacements = memory.replacements.iter().map(|(id, r)| (id, r.since, r.deadline));
-    let members = seen.members.as_ref();
-    let is_new = |since: Timestamp| members.is_none_or(|members| members.at < since);
-    let is_listed = |id: &InstanceId| members.is_some_and(|members| members.what.iter().any(|m| m.id == *id));
-    let entered = removals.chain(replacements);
-    let unseen = entered
-        .filter(|(id, since, deadline)| deadline.is_some() && is_new(*since) && !is_listed(id))
-        .map(|(id, ..)| id)
-        .filter(|id| !policy.protect.instances.contains(*id));
-    unseen.cloned().collect()
-}
 
 /// Everything that the steps of planning share: what they read, and what they fill in.
 pub(super) struct Draft<'a> {
@@ -29,8 +13,6 @@ pub(super) struct Draft<'a> {
     pub seen: &'a Snapshot,
     /// Nomad's nodes by their instances, of several of one the one that is meant last.
     nodes: Vec<(&'a InstanceId, &'a NodeView)>,
-    /// Those that AWS takes and that only the ledger knows of.
-    pub unseen: BTreeSet<InstanceId>,
     pub now: Timestamp,
     /// For the next cycle.
     pub memory: Memory,
@@ -53,7 +35,6 @@ impl<'a> Draft<'a> {
             policy,
             seen,
             nodes,
-            unseen: unseen(policy, seen, memory),
             now,
             memory: memory.clone(),
             report: Report::default(),
@@ -74,6 +55,11 @@ impl<'a> Draft<'a> {
         let after = self.nodes.partition_point(|(instance, _)| *instance <= id);
         let (instance, node) = self.nodes.get(after.checked_sub(1)?)?;
         (*instance == id).then_some(*node)
+    }
+
+    /// Whether only the ledger knows of an instance: a leader before us has seen it, and we have not looked since.
+    pub fn is_unseen(&self, id: &InstanceId) -> bool {
+        self.seen.unseen.contains(id)
     }
 
     /// Notes a reason not to act; the same kind is noted once.

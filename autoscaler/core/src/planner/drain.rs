@@ -185,13 +185,13 @@ fn begin_unseen(draft: &mut Draft<'_>) {
     if draft.policy.drain.by == DrainBy::Nobody {
         return;
     }
-    for id in draft.unseen.clone() {
-        let removal = draft.memory.removals.get(&id).map(|r| (r.drain_until, r.deadline));
-        let replacement = || draft.memory.replacements.get(&id).map(|r| (r.drain_until, r.deadline));
+    for id in &draft.seen.unseen {
+        let removal = draft.memory.removals.get(id).map(|r| (r.drain_until, r.deadline));
+        let replacement = || draft.memory.replacements.get(id).map(|r| (r.drain_until, r.deadline));
         let Some((None, Some(deadline))) = removal.or_else(replacement) else { continue };
-        let latest = latest(draft, &id, deadline);
+        let latest = latest(draft, id, deadline);
         if draft.now >= latest {
-            set_drain(draft, &id, draft.now);
+            set_drain(draft, id, draft.now);
         } else {
             draft.falls_due(latest);
         }
@@ -314,7 +314,7 @@ pub(super) fn tell_nodes(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
 /// What the ledger says of draining: whom, until when, why; of those whose nodes may be touched.
 fn ledger(draft: &Draft<'_>, herd: Option<&Herd<'_>>) -> Vec<(InstanceId, Option<Timestamp>, DrainCause)> {
     let may_be_emptied =
-        |id: &InstanceId| draft.unseen.contains(id) || herd.is_some_and(|herd| herd.may_be_emptied(id));
+        |id: &InstanceId| draft.is_unseen(id) || herd.is_some_and(|herd| herd.may_be_emptied(id));
     let removals = draft.memory.removals.iter().filter(|(_, r)| r.step != RemovalStep::Terminating);
     let removals = removals.map(|(id, r)| (id.clone(), r.drain_until, r.cause));
     let replacements = draft.memory.replacements.iter();

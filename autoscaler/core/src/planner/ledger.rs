@@ -25,7 +25,7 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 pub(super) fn strike_off(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>) {
     let Some(herd) = herd else { return };
     let now = draft.now;
-    let unseen = &draft.unseen;
+    let unseen = &draft.seen.unseen;
     let gone = |id: &InstanceId| herd.get(id).is_none() && !unseen.contains(id);
     let memory = &mut draft.memory;
     memory

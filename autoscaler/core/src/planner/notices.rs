@@ -5,8 +5,8 @@ use super::drain;
 use super::herd::{Herd, LEEWAY, units};
 use super::{pools, replace};
 use crate::{
-    DrainBy, DrainCause, Member, Rebalance, Remark, Removal, RemovalStep, Replacement, ReplacementCause,
-    ReplacementStep, TroubleKind,
+    DrainBy, DrainCause, Member, Memory, Rebalance, Remark, Removal, RemovalStep, Replacement,
+    ReplacementCause, ReplacementStep, TroubleKind,
 };
 use fleet::{ExcessCapacity, FleetView, InstanceId, Market, Notice, NoticeKind, Timestamp};
 use std::collections::BTreeMap;
@@ -33,8 +33,16 @@ struct Word {
 ///
 /// * `view`: the fleet, where it was seen lately: only then its own scale-in can be told from an interruption.
 pub(super) fn heed(draft: &mut Draft<'_>, herd: Option<&Herd<'_>>, view: Option<&FleetView>) {
-    let Some(herd) = herd else { return };
     let_be(draft);
+    for (id, word) in words(&draft.seen.notices, draft.now) {
+        if draft.is_unseen(id)
+            && let Some(word) = pressing(draft, None, word)
+        {
+            hasten_removal(draft, id, word);
+            hasten_replacement(draft, id, word);
+        }
+    }
+    let Some(herd) = herd else { return };
     for (id, word) in words(&draft.seen.notices, draft.now) {
         let Some(member) = herd.get(id) else { continue };
         let Some(word) = pressing(draft, Some(member), word) else { continue };
@@ -278,7 +286,10 @@ fn enter(draft: &mut Draft<'_>, member: &Member, word: Word) {
 
 fn note_protected(draft: &mut Draft<'_>, herd: &Herd<'_>) {
     let protected = |id: &&InstanceId| herd.get(id).is_some_and(|m| m.protected);
-    let going: Vec<InstanceId> = draft.memory.replacements.keys().filter(protected).cloned().collect();
+    let Memory { removals, replacements, .. } = &draft.memory;
+    let going: Vec<InstanceId> = replacements.keys().filter(protected).cloned().collect();
+    let victims = removals.keys().filter(protected).cloned();
+    draft.memory.protected = going.iter().cloned().chain(victims).collect();
     for instance in going {
         draft.remark(Remark::ProtectedGoes { instance });
     }

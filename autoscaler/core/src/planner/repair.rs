@@ -3,7 +3,7 @@
 use super::draft::Draft;
 use super::ground::Ground;
 use super::herd::{Herd, clear_sight};
-use super::{drain, victims};
+use super::{drain, replace, victims};
 use crate::{Remark, Replacement, ReplacementCause, ReplacementStep};
 
 /// Enters one instance of the fullest zone or pool into the ledger, to be replaced, when nothing else is to be done.
@@ -19,6 +19,9 @@ pub(super) fn step(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd
     }
     let Some(herd) = herd else { return false };
     let Some(member) = victims::out_of_spread(draft, herd) else { return false };
+    if !replace::has_place(draft, member.weight, ground.view.target) {
+        return false;
+    }
     if !clear_sight(draft, Some(herd), ground.view) || !drain::knows_nodes(draft) {
         return false;
     }

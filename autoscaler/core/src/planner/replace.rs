@@ -283,15 +283,15 @@ fn raise(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts
         let raising = Replacement { step: ReplacementStep::Raising, since: draft.now, ..replacement.clone() };
         draft.memory.replacements.insert(id.clone(), raising);
         if base.plus(parts::on_top(&draft.memory)).total() > most(draft) {
-            waiting += 1;
-            // More is wanted than when it was chosen for a roll-out. Nobody has told it anything yet, and others may have a place.
-            let chosen_anew = replacement.cause == ReplacementCause::Rollout
-                && herd.get(&id).is_some_and(|m| rollout::has_been_ready(draft, m))
-                && !has_place(draft, replacement.weight, base.total());
-            if chosen_anew {
+            let for_rollout = replacement.cause == ReplacementCause::Rollout
+                && herd.get(&id).is_some_and(|m| rollout::has_been_ready(draft, m));
+            if for_rollout && !has_place(draft, replacement.weight, base.total()) {
+                // More is wanted than when it was chosen. Nobody has told it anything yet, and others may have a place.
                 draft.memory.replacements.remove(&id);
+                rollout::leave(draft);
             } else {
                 draft.memory.replacements.insert(id, replacement);
+                waiting += 1;
             }
         }
     }
@@ -368,6 +368,14 @@ pub(super) fn without_places_of_the_useless(
     let capacity = draft.policy.capacity;
     let without = wanted.min(capacity.max).saturating_sub(places);
     wanted.min(without.max(capacity.min).max(base.total()))
+}
+
+/// Whether all who are to be replaced wait, for less to be wanted, and nothing presses: they hold up no roll-out, of which they are not.
+pub(super) fn hold_up_nobody(draft: &Draft<'_>, wanted: u32) -> bool {
+    draft.memory.replacements.values().all(|r| {
+        let waits = r.step == ReplacementStep::Waiting && r.deadline.is_none();
+        waits && r.cause != ReplacementCause::Rollout && !has_place(draft, r.weight, wanted)
+    })
 }
 
 /// Whether one of that weight has a place beside `wanted` units while nobody else is replaced.

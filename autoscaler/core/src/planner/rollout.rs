@@ -304,7 +304,7 @@ pub(super) fn tell(draft: &mut Draft<'_>, ground: Ground<'_>) {
 ///
 /// * returns: whether that is this cycle's step.
 pub(super) fn step(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>) -> bool {
-    let quiet = draft.memory.replacements.is_empty() && draft.memory.removals.is_empty();
+    let quiet = draft.memory.removals.is_empty() && replace::hold_up_nobody(draft, ground.view.target);
     let Some(rollout) = draft.memory.rollout.clone().filter(|r| quiet && !r.is_over()) else { return false };
     let Some(herd) = herd else { return false };
     let launches = rollout.launches();
@@ -341,6 +341,13 @@ pub(super) fn step(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd
     true
 }
 
+/// One that was entered is in the ledger no more, and is chosen anew when there is a place for it.
+pub(super) fn leave(draft: &mut Draft<'_>) {
+    if let Some(rollout) = &mut draft.memory.rollout {
+        rollout.entered = rollout.entered.saturating_sub(1);
+    }
+}
+
 /// Whether somebody who is to be replaced may serve. What has failed, and what was never ready and is taken back, serves nobody and
 /// tells of no load: where most of a fleet is of that kind, load would never be known.
 fn is_of_use(draft: &Draft<'_>, rollout: &Rollout, member: &Member) -> bool {
@@ -367,6 +374,7 @@ fn next<'a>(draft: &mut Draft<'_>, rollout: &Rollout, herd: &Herd<'a>, target: u
     };
     let mut going: Vec<&Member> = herd.alive.iter().copied().filter(wrong).collect();
     going.retain(|m| !m.protected && m.weight.get() > 0.0 && m.phase != Phase::Draining);
+    going.retain(|m| !draft.memory.replacements.contains_key(&m.id));
     victims::leave_batch_work(draft, &mut going);
     // Before it is cut to what there is room for: who may not go yet takes nobody's place.
     if going.iter().any(|m| is_of_use(draft, rollout, m)) && !wish::load_is_known(draft, Some(herd)) {

@@ -58,22 +58,24 @@ fn good_plans_pass() {
 fn own_lets_one_go_that_an_earlier_leader_entered_and_nobody_has_looked_for_since() {
     let scene = Scene::of(8, 6);
     let id = InstanceId::from("i-0099");
-    let drain = |after: bool, deadline: bool| {
+    let drain = |change: &dyn Fn(&mut Scene)| {
         let mut scene = scene.clone();
         let cause = DrainCause::Replaced(ReplacementCause::Notice(NoticeKind::SpotInterruption));
-        let looked = scene.seen.members.as_ref().expect("they were seen").at;
-        let since = if after { looked + seconds(5) } else { looked - seconds(5) };
-        let removal = Removal {
-            deadline: deadline.then_some(since + seconds(120)),
-            ..Removal::of(&member(99, POOLS[0], NOON), cause, since)
-        };
+        let deadline = Some(scene.now + seconds(120));
+        let removal = Removal { deadline, ..Removal::of(&member(99, POOLS[0], NOON), cause, scene.now) };
         scene.memory.removals.insert(id.clone(), removal);
+        scene.seen.unseen = vec![id.clone()];
+        change(&mut scene);
         let action = Action::Drain { instance: id.clone(), deadline: scene.now + seconds(60), cause };
         broken(&scene, &scene.memory.clone(), vec![action])
     };
-    assert_eq!(drain(true, true), []);
-    assert_eq!(drain(false, true), [Invariant::Own], "the look would have shown it");
-    assert_eq!(drain(true, false), [Invariant::Own], "AWS does not take it");
+    assert_eq!(drain(&|_| {}), []);
+    let own = [Invariant::Own];
+    assert_eq!(drain(&|scene| scene.seen.unseen.clear()), own, "a look would have shown it");
+    let stays = |scene: &mut Scene| scene.memory.removals.get_mut(&id).expect("it goes").deadline = None;
+    assert_eq!(drain(&stays), own, "nothing presses");
+    assert_eq!(drain(&|scene| _ = scene.memory.protected.insert(id.clone())), own, "it was protected");
+    assert_eq!(drain(&|scene| _ = scene.policy.protect.instances.insert(id.clone())), own, "it is protected");
 }
 
 #[test]

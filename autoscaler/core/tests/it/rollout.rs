@@ -482,7 +482,6 @@ fn at_the_upper_bound_it_goes_on_within_the_surge() {
     assert_eq!(ec2.highest, 11);
 }
 
-/// Nothing can be asked for beyond `max`, and what is there of the new version serves nobody.
 /// A fleet at its most, of eight with ten units, of which two instances weigh more than there is room for beside them.
 fn heavy() -> (Scene, [InstanceId; 2]) {
     let mut scene = Scene::of(8, 6);
@@ -518,7 +517,6 @@ fn one_that_has_no_place_beside_what_is_wanted_keeps_nobody_from_being_replaced(
     let planned = chosen.plan();
     let entered: Vec<&InstanceId> = planned.memory.replacements.keys().collect();
     assert!(entered.len() == 2 && entered.iter().all(|id| !heavy.contains(id)), "{entered:?}");
-    assert!(planned.report.holds.contains(&Hold::SurgeFull { waiting: 1 }), "{}", planned.report);
 
     // All others are of the new version.
     let mut left = scene;
@@ -533,6 +531,7 @@ fn one_that_has_no_place_beside_what_is_wanted_keeps_nobody_from_being_replaced(
     assert!(planned.report.holds.contains(&Hold::SurgeFull { waiting: 2 }), "{}", planned.report);
 }
 
+/// Nothing can be asked for beyond `max`, and what is there of the new version serves nobody.
 #[test]
 fn where_nothing_has_room_beside_it_what_was_never_ready_goes_first_and_is_bought_again() {
     for silent in [false, true] {

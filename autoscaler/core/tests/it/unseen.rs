@@ -41,59 +41,126 @@ fn who_is_announced_while_the_fleet_is_not_seen_is_emptied_in_time_and_replaced_
     }
 }
 
-/// What a leader knows that has the ledger of the one before it: of the instances what it saw a while ago, or nothing at all.
-fn lead_anew(ec2: &mut Ec2, victim: &InstanceId, has_looked: bool) {
+/// What a leader knows of the instances that has the ledger of the one before it, and no answer of EC2.
+#[derive(Clone, Copy, Debug)]
+enum Knows {
+    /// What it saw a while ago: all but the victim.
+    Others,
+    /// The fleet as it is now, and the instances as they were then.
+    FleetNow,
+    Nothing,
+}
+
+fn lead_anew(ec2: &mut Ec2, victim: &InstanceId, knows: Knows) {
+    let now = ec2.scene.now;
     let seen = &mut ec2.scene.seen;
-    if has_looked {
-        let members = seen.members.as_mut().expect("they were seen");
-        members.what.retain(|member| member.id != *victim);
-    } else {
-        (seen.fleet, seen.members) = (None, None);
+    seen.unseen = vec![victim.clone()];
+    match knows {
+        Knows::Nothing => (seen.fleet, seen.members) = (None, None),
+        Knows::Others | Knows::FleetNow => {
+            let members = seen.members.as_mut().expect("they were seen");
+            members.what.retain(|member| member.id != *victim);
+        }
     }
+    if matches!(knows, Knows::FleetNow) {
+        seen.fleet.as_mut().expect("it was seen").at = now;
+    }
+}
+
+/// A tick in which nothing but the victim's node may be told anything. * returns: how often it was told to drain.
+fn drains_of(ec2: &mut Ec2, victim: &InstanceId) -> usize {
+    let mut drains = 0;
+    let _ = ec2.tick(&mut |action| {
+        let of_victim = matches!(action, Action::Drain { instance, .. } if instance == victim);
+        assert!(of_victim, "{action:?}");
+        drains += 1;
+        Fate::Works
+    });
+    drains
 }
 
 #[test]
 fn whom_the_leader_before_us_entered_is_emptied_in_time_by_one_that_has_never_seen_it() {
-    for has_looked in [true, false] {
+    for knows in [Knows::Others, Knows::FleetNow, Knows::Nothing] {
         let (mut ec2, victim) = unseen();
         ec2.interrupt(&victim);
         ec2.ticks(1);
         assert!(ec2.scene.memory.replacements.contains_key(&victim));
-        lead_anew(&mut ec2, &victim, has_looked);
-        let mut drains = 0;
-        for _ in 0..20 {
-            let _ = ec2.tick(&mut |action| {
-                let of_victim = matches!(action, Action::Drain { instance, .. } if *instance == victim);
-                assert!(of_victim, "{action:?}");
-                drains += 1;
-                Fate::Works
-            });
+        lead_anew(&mut ec2, &victim, knows);
+        for _ in 0..8 {
+            assert_eq!(
+                drains_of(&mut ec2, &victim),
+                0,
+                "{knows:?}: it works on until its latest safe moment"
+            );
         }
-        assert!(!ec2.ids().contains(&victim) && drains > 0);
-        assert_eq!(ec2.undrained, [] as [InstanceId; 0], "has looked: {has_looked}");
+        assert!(ec2.nodes.has_work(&victim), "{knows:?}");
+        let drains: usize = (0..10).map(|_| drains_of(&mut ec2, &victim)).sum();
+        assert!(!ec2.ids().contains(&victim) && drains > 0, "{knows:?}: {drains}");
+        assert_eq!(ec2.undrained, [] as [InstanceId; 0], "{knows:?}");
     }
 }
 
 #[test]
-fn whom_nobody_held_or_aws_does_not_take_is_left_alone_by_one_that_has_never_seen_it() {
+fn what_is_heard_of_one_that_was_never_seen_counts() {
+    let (mut ec2, victim) = unseen();
+    let event = ec2.scene.now + seconds(1800);
+    ec2.hear(&victim, NoticeKind::ScheduledEvent, Some(event));
+    ec2.ticks(1);
+    assert_eq!(ec2.scene.memory.replacements[&victim].deadline, Some(event));
+    lead_anew(&mut ec2, &victim, Knows::Others);
+    // It is taken sooner than by its event.
+    ec2.interrupt(&victim);
+    let drains: usize = (0..20).map(|_| drains_of(&mut ec2, &victim)).sum();
+    assert!(!ec2.ids().contains(&victim) && drains > 0);
+    assert_eq!(ec2.undrained, [] as [InstanceId; 0]);
+}
+
+#[test]
+fn an_event_of_one_that_was_never_seen_and_that_is_called_off_empties_nobody() {
+    let (mut ec2, victim) = unseen();
+    ec2.hear(&victim, NoticeKind::ScheduledEvent, Some(ec2.scene.now + seconds(300)));
+    ec2.ticks(1);
+    lead_anew(&mut ec2, &victim, Knows::Nothing);
+    ec2.scene.seen.notices.clear();
+    for _ in 0..35 {
+        assert_eq!(drains_of(&mut ec2, &victim), 0);
+    }
+}
+
+#[test]
+fn one_that_is_protected_nobody_held_or_that_has_no_deadline_is_left_alone_by_one_that_has_never_seen_it() {
     let nobody_held: fn(&mut Ec2, &InstanceId) = |ec2, _| ec2.scene.memory.expected = None;
     let is_paused: fn(&mut Ec2, &InstanceId) = |ec2, _| {
         let until = ec2.scene.now + seconds(900);
         ec2.scene.seen.pause = Some(Pause { until, by: "ada".to_owned(), reason: "a look".to_owned() });
     };
-    let stays: fn(&mut Ec2, &InstanceId) = |ec2, victim| {
-        ec2.scene.memory.replacements.get_mut(victim).expect("it was entered").deadline = None;
-    };
-    for change in [nobody_held, is_paused, stays] {
+    let others_look: fn(&mut Ec2, &InstanceId) = |ec2, _| ec2.scene.seen.unseen.clear();
+    for change in [nobody_held, is_paused, others_look] {
         let (mut ec2, victim) = unseen();
         ec2.interrupt(&victim);
         ec2.ticks(1);
-        lead_anew(&mut ec2, &victim, false);
+        lead_anew(&mut ec2, &victim, Knows::Nothing);
         change(&mut ec2, &victim);
         for _ in 0..11 {
             let _ = ec2.tick(&mut |action| panic!("{action:?}"));
         }
     }
+}
+
+#[test]
+fn whom_the_ledger_calls_protected_it_says_so_of_for_as_long_as_it_goes() {
+    let mut ec2 = Ec2::with_nomad(8, 6, 4);
+    ec2.ticks(3);
+    let victim = ec2.ids()[2].clone();
+    let of_it = |ec2: &mut Ec2| ec2.alive.iter().position(|m| m.id == ec2.ids()[2]).expect("it lives");
+    let index = of_it(&mut ec2);
+    ec2.alive[index].protected = true;
+    ec2.interrupt(&victim);
+    ec2.ticks(2);
+    assert!(ec2.scene.memory.protected.contains(&victim), "{:?}", ec2.scene.memory);
+    ec2.ticks(30);
+    assert!(ec2.scene.memory.protected.is_empty());
 }
 
 #[test]
