@@ -513,10 +513,21 @@ fn one_that_has_no_place_beside_what_is_wanted_keeps_nobody_from_being_replaced(
     let mut chosen = scene.clone();
     let entry = first.memory.replacements.values().next().expect("there is one").clone();
     let entry = Replacement { weight: Weight::new(2.0), since: scene.now - seconds(60), ..entry };
-    chosen.memory.replacements.insert(heavy[0].clone(), entry);
+    chosen.memory.replacements.insert(heavy[0].clone(), entry.clone());
+    chosen.memory.rollout.as_mut().expect("a roll-out").entered = 1;
     let planned = chosen.plan();
     let entered: Vec<&InstanceId> = planned.memory.replacements.keys().collect();
     assert!(entered.len() == 2 && entered.iter().all(|id| !heavy.contains(id)), "{entered:?}");
+    assert_eq!(planned.memory.rollout.expect("a roll-out").entered, 2);
+
+    // Neither does one that waits for another reason.
+    let mut risky = scene.clone();
+    let cause = ReplacementCause::Notice(NoticeKind::RebalanceRecommendation);
+    let waits = Replacement { cause, weight: Weight::new(2.0), since: scene.now - seconds(60), ..entry };
+    risky.memory.replacements.insert(heavy[0].clone(), waits);
+    let planned = risky.plan();
+    assert!(planned.memory.replacements.contains_key(&heavy[0]));
+    assert_eq!(planned.memory.replacements.len(), 3, "{:?}", planned.memory.replacements);
 
     // All others are of the new version.
     let mut left = scene;
