@@ -264,7 +264,8 @@ fn leave_late_ones(draft: &mut Draft<'_>) {
 
 /// Asks for what is due, as far as it fits.
 ///
-/// What nothing presses waits until those before it have gone: as long as they live, the fleet counts them in its place.
+/// What nothing presses waits until those before it have gone: as long as they live, the fleet counts them in its place. One whose work
+/// has left does not: those before it may wait for what is bought for it.
 fn raise(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts) {
     let mut waiting = 0;
     for (id, replacement) in in_order(draft) {
@@ -277,7 +278,8 @@ fn raise(draft: &mut Draft<'_>, ground: Ground<'_>, herd: &Herd<'_>, base: Parts
             draft.look = true;
             continue;
         }
-        if has_time(draft, &replacement) && ledger::somebody_leaves(draft) {
+        let waits = has_time(draft, &replacement) && replacement.drain_until.is_none();
+        if waits && ledger::somebody_leaves(draft) {
             continue;
         }
         let raising = Replacement { step: ReplacementStep::Raising, since: draft.now, ..replacement.clone() };
