@@ -5,8 +5,8 @@ mod alarms;
 use crate::support::ec2::{Ec2, Fate, runs};
 use crate::support::scene::{Scene, seconds};
 use autoscaler_core::{
-    Action, Asked, Course, Expected, Halt, Hold, Phase, PoolTrouble, Remark, Replacement, ReplacementCause,
-    Rollout, Stage, TroubleKind,
+    Action, Asked, Course, Expected, Halt, Hold, Phase, PoolTrouble, Rebalance, Remark, Replacement,
+    ReplacementCause, Rollout, Stage, TroubleKind,
 };
 use fleet::ports::Change;
 use fleet::{CapacityUnits, Health, InstanceId, LaunchTemplate, NoticeKind, Weight};
@@ -618,6 +618,28 @@ fn a_rebalance_recommendation_of_one_that_is_replaced_changes_nothing() {
     }
     until(&mut ec2, "heard", &mut works, ended);
     all_of(&ec2, 2, "heard");
+}
+
+/// It seemed to be bought by the fleet, which describes that lag did not bear out: its work left before its turn had come. The one that
+/// is rolled out waits for as much to serve as is wanted, so it does not wait for that one.
+#[test]
+fn one_that_was_emptied_before_its_turn_is_replaced_and_holds_nobody_up() {
+    let mut ec2 = begun();
+    (ec2.scene.policy.capacity.max, ec2.scene.policy.capacity.surge) = (10, 1);
+    (ec2.scene.policy.rollout.surge, ec2.scene.policy.rollout.canary) = (1, 0.0);
+    ec2.scene.policy.interruption.rebalance = Rebalance::Replace;
+    let first = |ec2: &Ec2| ec2.scene.memory.replacements.keys().next().cloned();
+    until(&mut ec2, "raised", &mut works, |ec2| ec2.alive.len() == 11 && under_way(ec2) == 1);
+    let rolled_out = first(&ec2).expect("one is rolled out");
+    let id = ec2.ids().into_iter().find(|id| *id != rolled_out).expect("there are others");
+    ec2.hear(&id, NoticeKind::RebalanceRecommendation, None);
+    ec2.ticks(1);
+    let until_then = ec2.scene.now + seconds(300);
+    let entry = ec2.scene.memory.replacements.get_mut(&id).expect("it is entered");
+    entry.drain_until = Some(until_then);
+    until(&mut ec2, "the other was emptied", &mut works, ended);
+    all_of(&ec2, 2, "the other was emptied");
+    assert!(!ec2.ids().contains(&id));
 }
 
 #[test]
