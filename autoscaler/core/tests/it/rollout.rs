@@ -81,7 +81,7 @@ fn all_of(ec2: &Ec2, version: u64, what: &str) {
 #[test]
 fn what_is_called_at_risk_before_any_work_could_come_to_it_is_as_ready_as_any() {
     let mut ec2 = begun();
-    ec2.scene.policy.interruption.rebalance = autoscaler_core::Rebalance::Cordon;
+    ec2.scene.policy.interruption.rebalance = Rebalance::Cordon;
     ec2.nodes.early = true;
     let mut told: Vec<InstanceId> = Vec::new();
     for _ in 0..2000 {
