@@ -126,7 +126,9 @@ impl Truth {
                     let bounded = now <= self.bounds.map_or(max, |(_, max)| max);
                     let follows = self.takes_a_raise_back(world, fleet, now - change.target)
                         || follows_the_dead(world, fleet, now - change.target);
-                    if bounded && !follows {
+                    // Before it goes, or another is bought: then there may be no time for another look.
+                    let presses = as_much_is_taken_now(world, fleet, now - change.target);
+                    if bounded && !follows && !(presses && self.is_load_known(world, fleet)) {
                         self.judge_data(world, fleet);
                     }
                 }
@@ -321,8 +323,16 @@ impl Truth {
         }
     }
 
+    fn is_load_known(&mut self, world: &World, fleet: &FleetRef) -> bool {
+        self.ignorance_of_load(world, fleet).is_none()
+    }
+
     /// What of the fleet nobody knows now, if anything.
     fn ignorance(&mut self, world: &World, fleet: &FleetRef) -> Option<String> {
+        self.ignorance_of_load(world, fleet).or_else(|| self.blindness(world))
+    }
+
+    fn ignorance_of_load(&mut self, world: &World, fleet: &FleetRef) -> Option<String> {
         let now = world.now();
         let members = world.instance_truths(&fleet.id);
         let Sight { told, told_by_service, described: _ } = self.sight();
@@ -336,7 +346,7 @@ impl Truth {
                 (told.map(|end| now.since(end)), told_by_service.map(|(end, p)| (now.since(end), p)));
             return Some(format!("its load was told {told:?} ago, by services {by:?}"));
         }
-        self.blindness(world)
+        None
     }
 
     /// What nobody has looked at lately, if anything.
@@ -494,6 +504,17 @@ fn follows_the_dead(world: &World, fleet: &FleetRef, units: u32) -> bool {
     let members = world.instance_truths(&fleet.id);
     let died = members.iter().filter(|member| member.ended.is_some_and(lately));
     died.map(|member| member.weight.get()).sum::<f64>() >= f64::from(units)
+}
+
+/// Whether AWS takes as much within a minute as a target comes down by.
+fn as_much_is_taken_now(world: &World, fleet: &FleetRef, units: u32) -> bool {
+    let soon = world.now() + Duration::from_secs(60);
+    let members = world.instance_truths(&fleet.id);
+    let is_taken = |member: &&InstanceTruth| {
+        let said = world.notices(&member.id).and_then(|said| said.terminate_at);
+        is_alive(member) && said.is_some_and(|at| at <= soon)
+    };
+    members.iter().filter(is_taken).map(|member| member.weight.get()).sum::<f64>() >= f64::from(units)
 }
 
 /// One of the shares that a spread is judged by.
