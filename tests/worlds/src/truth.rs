@@ -43,6 +43,8 @@ pub struct Truth {
     lowered: BTreeMap<String, Timestamp>,
     /// Whom Nomad was told to drain, and not to restore since.
     pub chosen: BTreeSet<InstanceId>,
+    /// Whom the leader has chosen with the one that is judged, and told or not yet.
+    pub chosen_with_it: BTreeSet<InstanceId>,
     /// How many choices could be judged.
     pub choices: usize,
     /// Whose eyes and hands it is about: which of several processes.
@@ -377,7 +379,7 @@ impl Truth {
     /// of a fleet that has been at rest for so long that whoever chose knew it as it is.
     ///
     /// * `others_go`: somebody is on the way out for another reason, and no candidate.
-    /// * `no_choice`: who could not go in its place: batch work runs there that the policy waits for, or it goes with it.
+    /// * `no_choice`: who could not go in its place: batch work runs there that the policy waits for.
     pub fn judge_choice(
         &mut self,
         world: &World,
@@ -400,7 +402,8 @@ impl Truth {
         if unknown || others_go || self.clock_is_wrong || members.iter().any(|m| is_alive(m) && at_risk(m)) {
             return;
         }
-        let goes = |m: &InstanceTruth| m.id != *instance && self.chosen.contains(&m.id);
+        let with_it = |m: &InstanceTruth| self.chosen.contains(&m.id) || self.chosen_with_it.contains(&m.id);
+        let goes = |m: &InstanceTruth| m.id != *instance && with_it(m);
         let were: Vec<&InstanceTruth> = members.iter().filter(|m| is_alive(m) && !goes(m)).collect();
         self.choices += 1;
         self.judge_spread_without(world, policies, fleet, &were, std::slice::from_ref(instance), no_choice);

@@ -149,10 +149,10 @@ impl Cluster {
         }
         let others_go = self.nomad.ineligible().any(|id| !self.truth.chosen.contains(id));
         let waits = policy.is_some_and(|policy| !policy.base.drain.interrupt_batch);
-        let mut no_choice =
-            if waits { self.nomad.with_batch_work(self.world.now()) } else { BTreeSet::new() };
-        // Several are told one after the other: who was chosen with it goes, too, and is nobody to go in its place.
-        no_choice.extend(self.removals(who, &node.fleet).map(|going| going.instance));
+        let no_choice = if waits { self.nomad.with_batch_work(self.world.now()) } else { BTreeSet::new() };
+        // Several are told one after the other: who was chosen with it goes, too.
+        let with_it: Vec<InstanceId> = self.removals(who, &node.fleet).map(|going| going.instance).collect();
+        self.truth.chosen_with_it = with_it.into_iter().filter(|id| *id != node.instance).collect();
         self.truth.judge_choice(&self.world, &self.policies, &fleet, &node.instance, others_go, &no_choice);
     }
 
