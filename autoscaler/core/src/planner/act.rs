@@ -274,7 +274,9 @@ fn trim(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, may_
     }
     // One that AWS takes, and nobody has heard of it, lives beside the one that the fleet has bought in its place: it goes by itself,
     // and in place of any other the fleet would buy again.
-    if draft.age(since) < LAG + OUTLIVED {
+    // So may one that nobody has seen until now, whatever was beyond the target before.
+    let newest = herd.staying(draft).map(|member| member.launched).max().unwrap_or(since);
+    if draft.age(since.max(newest)) < LAG + OUTLIVED {
         beyond.spot = beyond.spot.min(counted_beyond_target(ground, herd));
     }
     // Describes lag behind each other: what is seen of the fleet must be settled before it is believed.

@@ -8,8 +8,8 @@ use super::parts::Parts;
 use super::{alarms, drain, ledger, replace, victims, wish};
 use crate::number::share_of;
 use crate::{
-    Asked, Course, Decision, DrainBy, DrainCause, Halt, Halted, Hold, Member, Phase, Remark, RemovalStep,
-    Replacement, ReplacementCause, ReplacementStep, Rollout, RolloutTrouble, Stage, TroubleKind,
+    Asked, Course, Decision, DrainBy, DrainCause, Halt, Halted, Hold, Member, Phase, Remark, Removal,
+    RemovalStep, Replacement, ReplacementCause, ReplacementStep, Rollout, RolloutTrouble, Stage, TroubleKind,
 };
 use fleet::{FleetView, Health, InstanceId, NodeView, Timestamp};
 
@@ -28,12 +28,18 @@ fn is_ready(draft: &Draft<'_>, member: &Member) -> bool {
     member.phase == Phase::InService && (draft.policy.drain.by != DrainBy::Nomad || node())
 }
 
-/// Whether an instance has been ready once: those that were there before the roll-out count as such, and all once it is over.
+/// Whether an instance has been ready once: those that were there before the roll-out count as such, and all once it is over. Not
+/// those of the new version: it may have been ordered once more.
 pub(super) fn has_been_ready(draft: &Draft<'_>, member: &Member) -> bool {
-    let young = |rollout: &Rollout| {
-        !rollout.is_over() && member.launched >= rollout.started && !rollout.ready.contains(&member.id)
+    let never = |rollout: &Rollout| {
+        !rollout.is_over() && is_new(rollout, member) && !rollout.ready.contains(&member.id)
     };
-    !draft.memory.rollout.as_ref().is_some_and(young)
+    !draft.memory.rollout.as_ref().is_some_and(never)
+}
+
+/// Whether an instance came with the roll-out, or is of the version that it brings.
+fn is_new(rollout: &Rollout, member: &Member) -> bool {
+    member.launched >= rollout.started || runs(member, &rollout.template, rollout.to)
 }
 
 /// Takes account of what was seen since the cycle before: whether the fleet launches what it was told to, who is ready,
@@ -108,11 +114,10 @@ fn check_launch(rollout: &mut Rollout, ground: Ground<'_>, now: Timestamp) {
 }
 
 fn note_ready(draft: &Draft<'_>, rollout: &mut Rollout, herd: &Herd<'_>) {
-    let Rollout { ready, started, template, to, .. } = rollout;
-    ready.retain(|id| herd.get(id).is_some());
-    let young = |m: &&&Member| m.launched >= *started || runs(m, template, *to);
-    let new = herd.alive.iter().filter(young).filter(|m| is_ready(draft, m));
-    ready.extend(new.map(|m| m.id.clone()));
+    rollout.ready.retain(|id| herd.get(id).is_some());
+    let new = herd.alive.iter().filter(|m| is_new(rollout, m) && is_ready(draft, m));
+    let new: Vec<InstanceId> = new.map(|m| m.id.clone()).collect();
+    rollout.ready.extend(new);
 }
 
 /// Whether an instance runs this version.

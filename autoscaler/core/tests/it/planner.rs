@@ -435,7 +435,14 @@ fn what_the_fleet_does_not_count_is_left_to_go_by_itself_for_as_long_as_a_notice
     assert!(planned.report.holds.contains(&Hold::ExcessHeld { since: NOON }), "{}", planned.report);
     assert_eq!(planned.plan.actions, []);
     scene.remember(&planned);
-    let planned = scene.later(120).plan();
+    let scene = scene.later(120);
+    // That one has gone, and the next is marked: its successor came just now.
+    let mut another = scene.clone();
+    let launched = another.now - seconds(60);
+    another.members().last_mut().expect("there is one").launched = launched;
+    let planned = another.plan();
+    assert!(planned.report.holds.contains(&Hold::ExcessHeld { since: NOON }), "{}", planned.report);
+    let planned = scene.plan();
     assert_eq!(planned.report.decision, Decision::Trim { instances: 1 }, "nothing has taken it");
 }
 
