@@ -8,8 +8,8 @@ use super::parts::Parts;
 use super::{alarms, drain, ledger, replace, victims, wish};
 use crate::number::share_of;
 use crate::{
-    Asked, Course, Decision, DrainBy, DrainCause, Halt, Halted, Hold, Member, Phase, Remark, Removal,
-    RemovalStep, Replacement, ReplacementCause, ReplacementStep, Rollout, RolloutTrouble, Stage, TroubleKind,
+    Asked, Course, Decision, DrainBy, DrainCause, Halt, Halted, Hold, Member, Phase, Remark, RemovalStep,
+    Replacement, ReplacementCause, ReplacementStep, Rollout, RolloutTrouble, Stage, TroubleKind,
 };
 use fleet::{FleetView, Health, InstanceId, NodeView, Timestamp};
 
