@@ -63,9 +63,6 @@ pub struct Memory {
     /// Those that are on their way out and protected, so that whoever leads next and cannot look leaves their nodes alone, too.
     #[serde(default)]
     pub protected: BTreeSet<InstanceId>,
-    /// The sizes that writes have replaced, and when each was planned, as long as describes may still show them.
-    #[serde(default)]
-    pub sizes: Vec<(Timestamp, Change)>,
 }
 
 impl Memory {
@@ -118,13 +115,6 @@ impl Memory {
         u32::try_from(lately).unwrap_or(u32::MAX)
     }
 
-    /// Whether a size was there before an earlier write than that one: describes that lag may still show it.
-    pub(crate) fn was_replaced_before(&self, size: Change, written: Option<Timestamp>) -> bool {
-        self.sizes
-            .iter()
-            .any(|(at, replaced)| *replaced == size && written.is_some_and(|written| *at < written))
-    }
-
     /// So many writes to the fleet are planned now.
     pub(crate) fn note_writes(&mut self, count: usize, now: Timestamp) {
         if count > 0 {
@@ -163,9 +153,7 @@ impl Memory {
             rollout,
             writes,
             protected: _,
-            sizes,
         } = self;
-        sizes.iter_mut().map(|(at, _)| at).for_each(&mut past);
         writes.iter_mut().for_each(&mut past);
         expected.iter_mut().filter_map(|e| e.written.as_mut()).for_each(&mut past);
         [foreign_write_at, modifying_since, last_scale_out, last_scale_in, excess_since, spot_short_since]

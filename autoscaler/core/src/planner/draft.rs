@@ -1,6 +1,5 @@
 //! The plan while it is being made.
 
-use super::ground::LAG;
 use super::rollout;
 use crate::{Action, Hold, Memory, Policy, Remark, Report, Snapshot};
 use fleet::ports::Change;
@@ -97,15 +96,12 @@ impl<'a> Draft<'a> {
         }
         let change = Change { launch, ..change };
         self.actions.push(Action::Modify { fleet: view.fleet_ref(), from: view.target, change });
-        let (now, before) = (self.now, Change::of_target(view.target, view.on_demand_target));
-        self.memory.sizes.retain(|(at, _)| now.since(*at) < LAG);
-        self.memory.sizes.push((now, before));
         self.memory.expected = Some(crate::Expected {
             target: change.target,
             on_demand_target: change.on_demand_target,
             written: Some(self.now),
             shown: false,
-            before: Some(before),
+            before: Some(Change::of_target(view.target, view.on_demand_target)),
         });
     }
 }

@@ -154,12 +154,6 @@ fn account(draft: &mut Draft<'_>, view: &FleetView, at: Timestamp) -> bool {
             draft.hold(Hold::WriteNotShown { written: expected.written.unwrap_or(draft.now) });
             return false;
         }
-        // Nor where it was of that size lately, two writes ago, say: that the fleet is being modified does then.
-        let was_so = !expected.shown && draft.memory.was_replaced_before(ours, expected.written);
-        if !lag_over && was_so && view.state != FleetState::Modifying {
-            draft.hold(Hold::WriteNotShown { written: expected.written.unwrap_or(draft.now) });
-            return false;
-        }
         return shows(draft, expected, at);
     }
     if !expected.shown {

@@ -1,8 +1,8 @@
 //! Whose write was it? Ours that lags, ours that was lost, or somebody else's.
 
 use crate::support::scene::{NOON, Scene, seconds};
-use autoscaler_core::{Decision, Expected, Hold, Memory, Remark};
-use fleet::{ExcessCapacity, FleetState};
+use autoscaler_core::{Decision, Hold, Memory, Remark};
+use fleet::ExcessCapacity;
 
 /// A scene whose scale-out from 4 to 16 was sent, unseen yet.
 fn written() -> Scene {
@@ -134,30 +134,6 @@ fn a_value_from_before_our_write_may_be_lag_for_a_while() {
     assert!(planned.report.holds.contains(&Hold::Unsettled { found: 4 }), "{}", planned.report);
     assert_eq!(planned.memory.foreign_writes, 0);
     assert_eq!(foreign_writes(&scene.later(90)), 1, "but not for ever");
-}
-
-/// It was at 4, is written to 16, and back at once: what shows 4 may be older than both.
-#[test]
-fn a_size_of_two_writes_ago_is_believed_when_the_fleet_is_modified_or_describes_cannot_lag_any_more() {
-    let mut scene = written();
-    let four = scene.memory.expected.and_then(|expected| expected.before);
-    scene.view().target = 16;
-    let mut scene = scene.later(5);
-    let planned = scene.plan();
-    scene.remember(&planned);
-    let now = scene.now;
-    let back =
-        Expected { target: 4, written: Some(now), shown: false, ..scene.memory.expected.expect("one") };
-    scene.memory.expected = Some(back);
-    scene.view().target = 4;
-    assert_eq!(scene.memory.sizes.first().map(|(_, size)| *size), four);
-    let waits = |scene: &Scene| scene.plan().report.holds.contains(&Hold::WriteNotShown { written: now });
-    let soon = scene.clone().later(5);
-    assert!(waits(&soon), "{}", soon.plan().report);
-    let mut modified = soon;
-    modified.view().state = FleetState::Modifying;
-    assert!(!waits(&modified), "{}", modified.plan().report);
-    assert!(!waits(&scene.later(95)), "it cannot be lag for ever");
 }
 
 #[test]
