@@ -319,13 +319,10 @@ impl<'a> Court<'a> {
 
     /// Whether a leader before us has seen an instance and entered it with the time of its end, and we have not looked since.
     fn is_of_an_earlier_leader(&self, id: &InstanceId) -> bool {
-        let Memory { removals, replacements, .. } = self.before;
-        let replacement = || replacements.get(id).and_then(|r| r.deadline);
-        let deadline = removals.get(id).map_or_else(replacement, |r| r.deadline);
-        let members = self.seen.members.iter().flat_map(|members| &members.what);
+        let goes = self.before.deadline_of(id).is_some();
         let is_protected = self.policy.protect.instances.contains(id) || self.before.protected.contains(id);
-        let is_listed = members.map(|m| &m.id).any(|listed| listed == id);
-        self.seen.unseen.contains(id) && deadline.is_some() && !is_protected && !is_listed
+        let is_listed = self.seen.members.iter().flat_map(|members| &members.what).any(|m| m.id == *id);
+        self.seen.unseen.contains(id) && goes && !is_protected && !is_listed
     }
 
     fn is_in_ledger(&self, id: &InstanceId) -> bool {

@@ -123,6 +123,12 @@ impl Memory {
         }
     }
 
+    /// When one that is on its way out goes, whatever we do; `None` where nothing says so.
+    pub fn deadline_of(&self, id: &InstanceId) -> Option<Timestamp> {
+        let replacement = || self.replacements.get(id).and_then(|r| r.deadline);
+        self.removals.get(id).map_or_else(replacement, |r| r.deadline)
+    }
+
     /// Visits every time that is remembered.
     ///
     /// * `past`: sees when something happened, or was begun; `ahead`: sees deadlines.

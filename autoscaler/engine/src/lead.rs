@@ -9,7 +9,7 @@ use crate::held::Held;
 use crate::region::RegionState;
 use crate::{Alarm, Effect, Engine, Ledger, LedgerLeft, NotSent, Now, Read, Record, Withheld};
 use fleet::{ApiError, FleetName, InstanceId, Timestamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A ledger that could not be read is asked for again after this long by a leader: nothing is written before.
@@ -121,8 +121,13 @@ impl Engine {
 
     /// Whose an instance is: as describes have shown it, or as the leader before us has told of it.
     pub(crate) fn owner_of(&self, id: &InstanceId) -> Option<&FleetName> {
-        let told = || self.fleets.values().find(|held| held.state.unseen.contains(id)).map(|held| &held.name);
-        self.owners.get(id).or_else(told)
+        self.owners.get(id).or_else(|| self.owners_by_ledger().get(id).copied())
+    }
+
+    /// Whose those are that only the leader before us has seen. Most often there is none.
+    pub(crate) fn owners_by_ledger(&self) -> BTreeMap<&InstanceId, &FleetName> {
+        let all = self.fleets.iter();
+        all.flat_map(|(name, held)| held.state.unseen.iter().map(move |id| (id, name))).collect()
     }
 
     /// Asks what the leader left: at once where we lead and do not know it, now and then where we stand by.
@@ -269,5 +274,67 @@ impl Engine {
     pub(crate) fn some_region(&self) -> fleet::Region {
         let known = || self.regions.keys().next().cloned();
         self.config.region.clone().or_else(known).unwrap_or_else(|| fleet::Region::new("none"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{InstanceSeen, Ledger, Record, State};
+    use autoscaler_core::{Memory, Replacement, ReplacementCause, ReplacementStep};
+    use fleet::{Health, InstanceId, InstanceState, Market, NoticeKind, Pool, Timestamp, Weight};
+
+    const AT: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn instance(id: &str) -> InstanceSeen {
+        InstanceSeen {
+            id: id.into(),
+            pool: Pool::spot("m5.large", "eu-west-1a"),
+            state: InstanceState::Running,
+            health: Health::Healthy,
+            launched: AT,
+            vcpus: Some(2),
+            private_ip: None,
+            protected: false,
+            launch: None,
+        }
+    }
+
+    fn look(at: Timestamp, ids: &[&str]) -> Record {
+        let seen = ids.iter().map(|id| instance(id)).collect();
+        Record::Instances { at, seen, missing: Vec::new(), gone: Vec::new() }
+    }
+
+    /// The leader before us has entered these, each with its deadline.
+    fn told(going: &[(&str, Option<Timestamp>)], protected: &[&str]) -> Record {
+        let entry = |deadline| Replacement {
+            cause: ReplacementCause::Notice(NoticeKind::SpotInterruption),
+            step: ReplacementStep::Waiting,
+            since: AT,
+            weight: Weight::new(1.0),
+            market: Market::Spot,
+            drain_until: None,
+            deadline,
+        };
+        let replacements = going.iter().map(|(id, deadline)| ((*id).into(), entry(*deadline))).collect();
+        let protected = protected.iter().map(|id| (*id).into()).collect();
+        let memory = Memory { replacements, protected, ..Memory::default() };
+        Record::Ledger(Box::new(Ledger { memory, ..Ledger::default() }))
+    }
+
+    #[test]
+    fn unseen_is_whom_the_ledger_alone_knows_with_a_deadline_and_unprotected_until_somebody_looks() {
+        let (soon, none) = (Some(AT), None);
+        let mut state = State::default();
+        state.apply(&look(AT, &["i-1"]));
+        let going = [("i-1", soon), ("i-2", soon), ("i-3", soon), ("i-4", none), ("i-5", soon)];
+        state.apply(&told(&going, &["i-3"]));
+        state.policy.protect.instances.insert("i-5".into());
+        let unseen = |state: &State| state.snapshot(AT).unseen;
+        assert_eq!(unseen(&state), [InstanceId::from("i-2")]);
+        // A peer is protected from now on: nobody has looked for that.
+        state.apply(&look(AT, &["i-1"]));
+        assert_eq!(unseen(&state), [InstanceId::from("i-2")]);
+        state.apply(&look(AT + std::time::Duration::from_secs(1), &["i-1"]));
+        assert_eq!(unseen(&state), [] as [InstanceId; 0]);
     }
 }

@@ -102,8 +102,10 @@ impl Engine {
             return;
         };
         let mut by_fleet: BTreeMap<FleetName, Vec<NodeView>> = BTreeMap::new();
+        let told = self.owners_by_ledger();
         for node in nodes {
-            if let Some(name) = self.owner_of(&node.instance) {
+            let shown = self.owners.get(&node.instance);
+            if let Some(name) = shown.or_else(|| told.get(&node.instance).copied()) {
                 by_fleet.entry(name.clone()).or_default().push(node);
             }
         }

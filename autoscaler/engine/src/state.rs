@@ -245,10 +245,8 @@ impl State {
 
     /// Whether the ledger still says when an instance goes, and nobody protects it.
     fn is_to_be_emptied_unseen(&self, id: &InstanceId) -> bool {
-        let Memory { removals, replacements, protected, .. } = &self.memory;
-        let replacement = || replacements.get(id).and_then(|r| r.deadline);
-        let deadline = removals.get(id).map_or_else(replacement, |r| r.deadline);
-        deadline.is_some() && !protected.contains(id) && !self.policy.protect.instances.contains(id)
+        let is_protected = self.memory.protected.contains(id) || self.policy.protect.instances.contains(id);
+        self.memory.deadline_of(id).is_some() && !is_protected
     }
 
     /// One instance as a plan sees it.
@@ -455,6 +453,10 @@ impl State {
         missing: &[InstanceId],
         gone: &[InstanceId],
     ) {
+        // What is changed about the last look is no other one.
+        if self.instances_at.is_none_or(|looked| at > looked) {
+            self.unseen.clear();
+        }
         self.instances_at = Some(at);
         for instance in seen {
             let known = self.instances.entry(instance.id.clone()).or_insert_with(|| Known {
@@ -481,7 +483,6 @@ impl State {
             // Nomad shows a node that is down for a day.
             self.nodes.retain(|_, known| known.seen.instance != *id);
         }
-        self.unseen.clear();
         // A ledger may tell of instances that no describe has shown us yet, or never will.
         let known = &self.instances;
         self.notices.retain(|n| known.contains_key(&n.instance) || at.since(n.at) < NOTICE_WAITS);
@@ -527,10 +528,9 @@ impl State {
             self.held.clone_from(held);
         }
         self.memory = memory.clone();
-        let removals = memory.removals.iter().map(|(id, r)| (id, r.deadline));
-        let going = removals.chain(memory.replacements.iter().map(|(id, r)| (id, r.deadline)));
-        let unseen = going.filter(|(id, deadline)| deadline.is_some() && !self.instances.contains_key(*id));
-        self.unseen = unseen.map(|(id, _)| id.clone()).collect();
+        let going = memory.removals.keys().chain(memory.replacements.keys());
+        let unseen = going.filter(|id| memory.deadline_of(id).is_some() && !self.instances.contains_key(*id));
+        self.unseen = unseen.cloned().collect();
         // Scheduled events alone are called off. One that only we have heard of is told again.
         let scheduled = |n: &Notice| n.kind == NoticeKind::ScheduledEvent;
         let told = |known: &Notice| notices.iter().any(|n| scheduled(n) && n.instance == known.instance);

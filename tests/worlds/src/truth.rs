@@ -130,7 +130,7 @@ impl Truth {
                         || follows_the_dead(world, fleet, now - change.target);
                     // Before it goes, or another is bought: then there may be no time for another look.
                     let presses = as_much_is_taken_now(world, fleet, now - change.target);
-                    if bounded && !follows && !(presses && self.is_load_known(world, fleet)) {
+                    if bounded && !follows && !(presses && self.ignorance_of_load(world, fleet).is_none()) {
                         self.judge_data(world, fleet);
                     }
                 }
@@ -325,15 +325,12 @@ impl Truth {
         }
     }
 
-    fn is_load_known(&mut self, world: &World, fleet: &FleetRef) -> bool {
-        self.ignorance_of_load(world, fleet).is_none()
-    }
-
     /// What of the fleet nobody knows now, if anything.
     fn ignorance(&mut self, world: &World, fleet: &FleetRef) -> Option<String> {
         self.ignorance_of_load(world, fleet).or_else(|| self.blindness(world))
     }
 
+    /// What of its load nobody knows now, if anything.
     fn ignorance_of_load(&mut self, world: &World, fleet: &FleetRef) -> Option<String> {
         let now = world.now();
         let members = world.instance_truths(&fleet.id);

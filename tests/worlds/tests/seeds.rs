@@ -17,7 +17,7 @@ use std::time::Duration;
 /// stayed to its event, and one that was heard of by a clock that ran ahead; an instance at risk that a roll-out took for unready for
 /// good; writes of two leaders within one minute; a look that lagged behind the one before it; a drain whose time seemed over by a
 /// clock that jumped ahead; a leader that AWS did not answer, where the other one could have led; one that had never seen what the
-/// leader before it was about to empty; a roll-out in which one without a place beside what was wanted kept the others from theirs; and
+/// leader before it was about to empty; a roll-out in which one without a place beside what was wanted kept the others from theirs;
 /// one that was emptied early, in whose place nothing was asked for because another waited for just that before it went; two unheard
 /// interruptions, of which the second's successor was given back; and a version that was ordered twice, whose failures counted as
 /// ready.

@@ -273,8 +273,7 @@ fn trim(draft: &mut Draft<'_>, ground: Ground<'_>, herd: Option<&Herd<'_>>, may_
         return;
     }
     // One that AWS takes, and nobody has heard of it, lives beside the one that the fleet has bought in its place: it goes by itself,
-    // and in place of any other the fleet would buy again.
-    // So may one that nobody has seen until now, whatever was beyond the target before.
+    // and in place of any other the fleet would buy again. What came last may be such, whatever was beyond the target before.
     let newest = herd.staying(draft).map(|member| member.launched).max().unwrap_or(since);
     if draft.age(since.max(newest)) < LAG + OUTLIVED {
         beyond.spot = beyond.spot.min(counted_beyond_target(ground, herd));

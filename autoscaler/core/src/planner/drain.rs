@@ -7,8 +7,8 @@ use super::draft::Draft;
 use super::herd::{Herd, LEEWAY};
 use super::{groups, ledger, replace, rollout};
 use crate::{
-    Action, DrainBy, DrainCause, Hold, Member, Phase, Rebalance, Remark, Removal, RemovalStep, Replacement,
-    ReplacementCause, ReplacementStep,
+    Action, DrainBy, DrainCause, Hold, Member, Memory, Phase, Rebalance, Remark, Removal, RemovalStep,
+    Replacement, ReplacementCause, ReplacementStep,
 };
 use fleet::{InstanceId, NodeView, NoticeKind, Timestamp};
 use std::collections::BTreeSet;
@@ -186,9 +186,7 @@ fn begin_unseen(draft: &mut Draft<'_>) {
         return;
     }
     for id in &draft.seen.unseen {
-        let removal = draft.memory.removals.get(id).map(|r| (r.drain_until, r.deadline));
-        let replacement = || draft.memory.replacements.get(id).map(|r| (r.drain_until, r.deadline));
-        let Some((None, Some(deadline))) = removal.or_else(replacement) else { continue };
+        let Some(deadline) = draft.memory.deadline_of(id).filter(|_| !was_told(draft, id)) else { continue };
         let latest = latest(draft, id, deadline);
         if draft.now >= latest {
             set_drain(draft, id, draft.now);
@@ -196,6 +194,13 @@ fn begin_unseen(draft: &mut Draft<'_>) {
             draft.falls_due(latest);
         }
     }
+}
+
+/// Whether one that goes has been asked to let go, as far as the ledger knows.
+fn was_told(draft: &Draft<'_>, id: &InstanceId) -> bool {
+    let Memory { removals, replacements, .. } = &draft.memory;
+    removals.get(id).is_some_and(|r| r.drain_until.is_some())
+        || replacements.get(id).is_some_and(|r| r.drain_until.is_some())
 }
 
 /// Whose time is over while work runs on their nodes as ever have never been asked: Nomad could not be reached. Their
@@ -272,10 +277,8 @@ fn in_order<'a>(draft: &Draft<'_>, herd: &Herd<'a>) -> Vec<Going<'a>> {
 /// What serves and has not been asked to let go, in units; of those that `counts` says. Who goes because less is enough is no
 /// reserve for others, asked already or not.
 fn serving(draft: &Draft<'_>, herd: &Herd<'_>, counts: impl Fn(&Member) -> bool) -> f64 {
-    let drains = |id: &InstanceId| {
-        let removal = draft.memory.removals.get(id).is_some_and(|r| r.drain_until.is_some() || is_spared(r));
-        removal || draft.memory.replacements.get(id).is_some_and(|r| r.drain_until.is_some())
-    };
+    let drains =
+        |id: &InstanceId| was_told(draft, id) || draft.memory.removals.get(id).is_some_and(is_spared);
     let serves = herd.alive.iter().filter(|m| m.phase == Phase::InService && !drains(&m.id));
     serves.filter(|m| counts(m)).map(|m| m.weight.get()).sum()
 }

@@ -129,7 +129,7 @@ fn an_event_of_one_that_was_never_seen_and_that_is_called_off_empties_nobody() {
 }
 
 #[test]
-fn one_that_is_protected_nobody_held_or_that_has_no_deadline_is_left_alone_by_one_that_has_never_seen_it() {
+fn one_of_a_fleet_that_nobody_held_or_that_is_paused_or_that_a_look_did_not_show_is_left_alone() {
     let nobody_held: fn(&mut Ec2, &InstanceId) = |ec2, _| ec2.scene.memory.expected = None;
     let is_paused: fn(&mut Ec2, &InstanceId) = |ec2, _| {
         let until = ec2.scene.now + seconds(900);
@@ -149,13 +149,11 @@ fn one_that_is_protected_nobody_held_or_that_has_no_deadline_is_left_alone_by_on
 }
 
 #[test]
-fn whom_the_ledger_calls_protected_it_says_so_of_for_as_long_as_it_goes() {
+fn the_ledger_says_who_of_those_that_go_is_protected() {
     let mut ec2 = Ec2::with_nomad(8, 6, 4);
     ec2.ticks(3);
     let victim = ec2.ids()[2].clone();
-    let of_it = |ec2: &mut Ec2| ec2.alive.iter().position(|m| m.id == ec2.ids()[2]).expect("it lives");
-    let index = of_it(&mut ec2);
-    ec2.alive[index].protected = true;
+    ec2.alive.iter_mut().find(|member| member.id == victim).expect("it lives").protected = true;
     ec2.interrupt(&victim);
     ec2.ticks(2);
     assert!(ec2.scene.memory.protected.contains(&victim), "{:?}", ec2.scene.memory);
